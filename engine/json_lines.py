@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An append-only file of JSON objects that survives being killed at any moment."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.errors import UserError
+
+Record = dict[str, Any]
+Key = tuple[str, int]
+
+
+def key_of(record: Record) -> Key:
+    """What a record is known by: (task_id, sample_index)."""
+    return (str(record["task_id"]), int(record["sample_index"]))
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Takes the exclusive lock of an open file, for as long as the descriptor lives.
+
+    A file system that has no locks is used without. Raises UserError when another process has it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise UserError(
+                f"{path.parent} is being written by another gars-vllm: wait for it or end it"
+            ) from None
+
+
+class JsonLines:
+    """One file of records, one JSON object a line, each with a `task_id` and a `sample_index`.
+
+    Readers (`read`, `keys`) take whole lines only: a last line without its newline is what a
+    killed writer left, and is passed over. A writer calls `open` first, which locks the file
+    against other writers and cuts such a line off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+        self._keys: set[Key] = set()
+
+    def read(self) -> Iterator[Record]:
+        """Yields the records in order; nothing when the file is missing.
+
+        Raises UserError naming the file and the line when a whole line is no such record.
+        """
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = json.loads(line)
+                    key_of(record)
+                except (ValueError, TypeError, KeyError):
+                    raise UserError(
+                        f"{self.path}, line {number}: not a record of gars-vllm: "
+                        "the file was changed or damaged; remove the line"
+                    ) from None
+                yield record
+
+    def keys(self) -> frozenset[Key]:
+        """The (task_id, sample_index) of every record."""
+        if self._descriptor >= 0:
+            return frozenset(self._keys)
+        return frozenset(map(key_of, self.read()))
+
+    def open(self) -> None:
+        """Opens the file for `append`, creating it; it is then locked until `close`."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            lock(descriptor, self.path)
+            self._cut_torn_line(descriptor)
+            self._keys = set(map(key_of, self.read()))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    @staticmethod
+    def _cut_torn_line(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        end = size
+        while end > 0:
+            start = max(0, end - 65536)
+            newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            os.ftruncate(descriptor, end)
+
+    def append(self, record: Record) -> None:
+        """Adds a record with one write of a whole line.
+
+        Raises UserError when the file has a record of this key already, and OSError when the line
+        could not be written; the file is then as it was before.
+        """
+        if self._descriptor < 0:
+            raise ValueError(f"{self.path} is not open for writing")
+        key = key_of(record)
+        if key in self._keys:
+            raise UserError(f"{self.path} already holds sample {key[1]} of {key[0]}: not added")
+        line = json.dumps(record).encode() + b"\n"
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        except OSError:
+            os.ftruncate(self._descriptor, size)
+            raise
+        self._keys.add(key)
+
+    def close(self) -> None:
+        """Ends writing and gives the lock back; may be called again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> JsonLines:
+        if self._descriptor < 0:
+            self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: what was asked (run.json), the samples, and their verdicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.json_lines import JsonLines, Key, Record, lock
+
+FORMAT = 1
+_LOCK = ".lock"
+_TEMPORARY = ".run.json."
+
+
+class RunFolder:
+    """A run on disk: `run.json`, `samples.jsonl` and `results.jsonl`.
+
+    A sampler calls `create_or_resume(config)` and then `append` and `add_session`; only one may do
+    so at a time. Everyone else calls `open_run(path)` and reads; a verifier appends to `results`,
+    which has a lock of its own, so that verification can go on beside sampling.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.samples_file = JsonLines(self.path / "samples.jsonl")
+        self.results_file = JsonLines(self.path / "results.jsonl")
+        self._lock = -1
+        self._record: dict[str, Any] | None = None
+
+    # Reading
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What defines the run; a run continues only under an equal one."""
+        found: dict[str, Any] = self._loaded()["config"]
+        return found
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What describes the run without defining it: versions, machine, sessions."""
+        found: dict[str, Any] = self._loaded()["info"]
+        return found
+
+    def samples(self) -> Iterator[Record]:
+        """Yields the finished samples, in the order in which they finished."""
+        return self.samples_file.read()
+
+    def results(self) -> Iterator[Record]:
+        """Yields the verdicts, in the order in which they were reached."""
+        return self.results_file.read()
+
+    def done(self) -> frozenset[Key]:
+        """The (task_id, sample_index) of every finished sample."""
+        return self.samples_file.keys()
+
+    def _loaded(self) -> dict[str, Any]:
+        if self._record is None:
+            self._record = self._read()
+        return self._record
+
+    def _read(self) -> dict[str, Any]:
+        file = self.path / "run.json"
+        try:
+            record = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path} is not a run (it holds no run.json): name a folder that "
+                "`gars-vllm sample` wrote"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read: {error}") from None
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise UserError(
+                f"{file} is not of format {FORMAT}: it was written by another version of gars-vllm"
+            )
+        return record
+
+    # Writing
+
+    def create_or_resume(self, config: dict[str, Any], info: dict[str, Any] | None = None) -> None:
+        """Makes the folder, or takes up the run that it holds, and locks it until `close`.
+
+        `info` is kept from the first session. Raises UserError when the folder holds another run
+        or other files, or when another process writes to it.
+        """
+        wanted = json.loads(json.dumps(config))
+        try:
+            self._refuse_foreign_files()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"{self.path} cannot be written ({reason}): choose another --out"
+            ) from None
+        try:
+            if (self.path / "run.json").exists():
+                self._record = self._read()
+                self._refuse_other_config(wanted)
+            else:
+                described = json.loads(json.dumps({"sessions": []} | (info or {})))
+                self._write({"format": FORMAT, "config": wanted, "info": described})
+            self.samples_file.open()
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: Record) -> None:
+        """Adds a finished sample; refuses one that is there already (UserError)."""
+        self.samples_file.append(record)
+
+    def add_session(self, session: dict[str, Any]) -> None:
+        """Adds the figures of a sampling session to `info`."""
+        if self._lock < 0:
+            raise ValueError(f"{self.path} is not open for sampling")
+        record = self._loaded()
+        sessions = [*record["info"].get("sessions", []), session]
+        self._write(record | {"info": record["info"] | {"sessions": sessions}})
+
+    def close(self) -> None:
+        """Gives the lock back; may be called again."""
+        self.samples_file.close()
+        self.results_file.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _refuse_foreign_files(self) -> None:
+        if not self.path.exists() or (self.path / "run.json").exists():
+            return
+        for name in sorted(os.listdir(self.path)):
+            # what a sampler leaves that was killed before it had written run.json
+            if name != _LOCK and not name.startswith(_TEMPORARY):
+                raise UserError(
+                    f"{self.path} is not empty and not a run (it holds {name}): choose another "
+                    "--out"
+                )
+
+    def _take_lock(self) -> None:
+        path = self.path / _LOCK
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            lock(descriptor, path)
+        except UserError:
+            os.close(descriptor)
+            raise
+        self._lock = descriptor
+
+    def _refuse_other_config(self, wanted: dict[str, Any]) -> None:
+        found = first_difference(self.config, wanted)
+        if found is not None:
+            name, theirs, ours = found
+            raise UserError(
+                f"{self.path} holds a run with {name} = {_shown(theirs)}, not {_shown(ours)}: "
+                "choose another --out, or ask for the same to continue that run"
+            )
+
+    def _write(self, record: dict[str, Any]) -> None:
+        text = json.dumps(record, indent=2) + "\n"
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=_TEMPORARY)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / "run.json")
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._record = record
+
+
+def open_run(path: Path | str) -> RunFolder:
+    """Opens a run for reading.
+
+    Raises UserError when the folder is missing, is not a run, or holds no sample yet.
+    """
+    run = RunFolder(path)
+    if not run.path.exists():
+        raise UserError(f"{path} does not exist: name a folder that `gars-vllm sample` wrote")
+    if not run.path.is_dir():
+        raise UserError(f"{path} is a file: name the folder that `gars-vllm sample` wrote")
+    _ = run.config  # refuses what is no run
+    if next(run.samples(), None) is None:
+        raise UserError(
+            f"{path} holds no finished sample yet: run its `gars-vllm sample` command again"
+        )
+    return run
+
+
+_ABSENT = object()
+
+
+def first_difference(one: Any, other: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first value in which two JSON values differ: (dotted key, first's, second's) or None."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            inner = f"{name}.{key}" if name else str(key)
+            found = first_difference(one.get(key, _ABSENT), other.get(key, _ABSENT), inner)
+            if found is not None:
+                return found
+        return None
+    return None if one == other else (name, one, other)
+
+
+def _shown(value: object) -> str:
+    if value is _ABSENT:
+        return "nothing"
+    if isinstance(value, list) and len(value) > 3:
+        return f"[{value[0]!r}, ..., {value[-1]!r}] ({len(value)} items)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:45]}...{text[-12:]}"

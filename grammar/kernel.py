@@ -1,0 +1,552 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled inner loops: LALR steps over shared stacks, the layout, the walk that makes a mask.
+
+Stacks (parser states, indentation levels, open brackets) are linked lists in one array `nodes`,
+int32 [capacity, 5]: three fields of content, parent, depth. Node 0 is the empty list. What a walk
+builds lies above `counter[0]` as it was before and is dropped afterwards.
+
+The tables of a language are one int32 array with a directory in front, and so is the working memory:
+numba compiles functions of three plain arrays several times faster than functions of named tuples.
+
+A configuration is a layout row (see the constants) and a set of parser stacks, the hypotheses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gars_vllm.grammar.lalr import CONFLICT
+from gars_vllm.grammar.lexer import Op
+
+I32 = NDArray[np.int32]
+
+# Layout row
+INDENT, BRACKET, COLUMN, TAB_COLUMN, LINE_FLAGS, HEADER, DONE, OPTIONS = range(8)
+LAYOUT_WIDTH = 8
+# Block flags, in the third field of an indentation node
+IN_FUNCTION, IN_LOOP, IN_ASYNC, FLOOR, OPENED_BY_DEF = 1, 2, 4, 8, 16
+# Line flags
+STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST = 1, 2, 4, 8
+# Kind of header of the logical line (HEADER), kept until the next line begins
+PLAIN_LINE, DEF_LINE, ASYNC_DEF_LINE, CLASS_LINE, LOOP_LINE = range(5)
+# Options of a matcher
+HAS_FENCE = 1
+FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
+MAX_INDENTS, MAX_BRACKETS = 100, 200
+MAX_HYPOTHESES = 64
+MAX_DEPTH = 512
+
+NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, BEGIN = (int(Op(i)) for i in range(7))
+OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
+    int(Op(i)) for i in range(7, 15)
+)
+DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
+    int(Op(i)) for i in range(15, 26)
+)
+
+
+# Directory of the tables: offsets of the parts, then sizes.
+PARTS = (
+    "lex_op",
+    "lex_symbol",
+    "lex_argument",
+    "lex_forbid",
+    "field_context",
+    "action",
+    "goto",
+    "conflicts",
+    "rule_length",
+    "rule_left",
+    "special",
+    "entry",
+    "entry_start",
+    "alternative_start",
+    "alternative_next",
+    "emitted",
+    "end_start",
+    "end_length",
+    "end_items",
+    "viable_start",
+    "viable_sequence",
+    "viable_sequence_length",
+    "viable_reach",
+    "viable_items",
+    "reach_start",
+    "reach_items",
+)
+(LEX_OP,
+ LEX_SYMBOL,
+ LEX_ARGUMENT,
+ LEX_FORBID,
+ FIELD_CONTEXT,
+ ACTION,
+ GOTO,
+ CONFLICTS,
+ RULE_LENGTH,
+ RULE_LEFT,
+ SPECIAL,
+ ENTRY,
+ ENTRY_START,
+ ALTERNATIVE_START,
+ ALTERNATIVE_NEXT,
+ EMITTED,
+ END_START,
+ END_LENGTH,
+ END_ITEMS,
+ VIABLE_START,
+ VIABLE_SEQUENCE,
+ VIABLE_SEQUENCE_LENGTH,
+ VIABLE_REACH,
+ VIABLE_ITEMS,
+ REACH_START,
+ REACH_ITEMS) = range(len(PARTS))
+TERMINALS, SYMBOLS, NONTERMINALS = range(len(PARTS), len(PARTS) + 3)
+
+# Working memory: next free node, first node of the walk, most hypotheses, error code; then
+SEEN_AT = 4  # least depth looked at: parser stack, indentation, brackets
+COUNT_AT = 16
+TOPS_AT = COUNT_AT + MAX_DEPTH
+LAYOUT_AT = TOPS_AT + MAX_DEPTH
+STACKS_AT = LAYOUT_AT + MAX_DEPTH * LAYOUT_WIDTH
+WORK_SIZE = 4 * MAX_HYPOTHESES
+WORK_AT = STACKS_AT + MAX_DEPTH * MAX_HYPOTHESES
+KNOWN_AT = WORK_AT + 2 * WORK_SIZE  # [MAX_DEPTH, terminals]: 0 not asked, 1 possible, 2 not
+
+
+def pack(parts: Mapping[str, I32]) -> I32:
+    """Joins the parts of a language's tables into one array.
+
+    `entry`: [lexer states, 256]. `entry_start`: first alternative per entry; `alternative_start`
+    into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
+    `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
+    the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state.
+    """
+    header = np.zeros(len(PARTS) + 3, np.int32)
+    header[TERMINALS] = len(parts["lex_op"])
+    header[SYMBOLS] = parts["action"].shape[1]
+    header[NONTERMINALS] = parts["goto"].shape[1]
+    arrays = [parts[name].reshape(-1).astype(np.int32) for name in PARTS]
+    header[: len(PARTS)] = len(header) + np.cumsum([0] + [len(a) for a in arrays[:-1]])
+    return np.concatenate([header, *arrays])
+
+
+def scratch_memory(terminals: int) -> I32:
+    """Fresh working memory for a language with that many lexical terminals, about 700 kB."""
+    memory = np.zeros(KNOWN_AT + MAX_DEPTH * terminals, np.int32)
+    memory[0] = 1  # node 0 is the empty list
+    return memory
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def push(nodes, scratch, a, b, c, parent):  # type: ignore[no-untyped-def]
+    """Appends a node and returns its number; on a full array sets scratch[3] and returns 0."""
+    number = scratch[0]
+    if number >= nodes.shape[0]:
+        scratch[3] = 1
+        return np.int32(0)
+    nodes[number, 0] = a
+    nodes[number, 1] = b
+    nodes[number, 2] = c
+    nodes[number, 3] = parent
+    nodes[number, 4] = nodes[parent, 4] + 1
+    scratch[0] = number + 1
+    return number
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
+    """Two stacks hold the same states."""
+    while a != b:
+        if a == 0 or b == 0 or nodes[a, 0] != nodes[b, 0] or nodes[a, 4] != nodes[b, 4]:
+            return False
+        a = nodes[a, 3]
+        b = nodes[b, 3]
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """Shifts a terminal on every hypothesis of row `source` into row `target` (may be the same).
+
+    Returns the number of hypotheses that live. Cost: a handful of array reads per reduction.
+    """
+    first = scratch[1]
+    found = 0
+    out = STACKS_AT + (MAX_DEPTH - 1) * MAX_HYPOTHESES  # results wait here, so that source may equal target
+    for hypothesis in range(scratch[COUNT_AT + source]):
+        scratch[WORK_AT + 2 * 0 + 0] = scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
+        scratch[WORK_AT + 2 * 0 + 1] = 0
+        waiting = 1
+        while waiting > 0:
+            waiting -= 1
+            node = scratch[WORK_AT + 2 * waiting + 0]
+            act = scratch[WORK_AT + 2 * waiting + 1]
+            while True:
+                if act == 0:
+                    if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
+                        scratch[SEEN_AT + 0] = nodes[node, 4]
+                    act = tables[tables[ACTION] + nodes[node, 0] * tables[SYMBOLS] + symbol]
+                if act == 0:
+                    break
+                if act >= CONFLICT:
+                    offset = act - CONFLICT
+                    for i in range(tables[tables[CONFLICTS] + offset]):
+                        if waiting >= WORK_SIZE:
+                            scratch[3] = 2
+                            return 0
+                        scratch[WORK_AT + 2 * waiting + 0] = node
+                        scratch[WORK_AT + 2 * waiting + 1] = tables[tables[CONFLICTS] + offset + 1 + i]
+                        waiting += 1
+                    break
+                if act > 0:
+                    node = push(nodes, scratch, act - 1, 0, 0, node)
+                    fresh = True
+                    for i in range(found):
+                        if same_stack(nodes, scratch[out + i], node):
+                            fresh = False
+                            break
+                    if fresh:
+                        if found >= MAX_HYPOTHESES:
+                            scratch[3] = 2
+                            return 0
+                        scratch[out + found] = node
+                        found += 1
+                    break
+                rule = -act - 1
+                for _ in range(tables[tables[RULE_LENGTH] + rule]):
+                    node = nodes[node, 3]
+                if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
+                    scratch[SEEN_AT + 0] = nodes[node, 4]
+                following = tables[
+                    tables[GOTO]
+                    + nodes[node, 0] * tables[NONTERMINALS]
+                    + tables[tables[RULE_LEFT] + rule]
+                ]
+                node = push(nodes, scratch, following, 0, 0, node)
+                act = 0
+    for i in range(found):
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[out + i]
+    scratch[COUNT_AT + target] = found
+    if found > scratch[2]:
+        scratch[2] = found
+    return found
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _flags(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    node = scratch[row + INDENT]
+    if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 1]:
+        scratch[SEEN_AT + 1] = nodes[node, 4]
+    return nodes[node, 2]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _top_bracket(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    node = scratch[row + BRACKET]
+    if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 2]:
+        scratch[SEEN_AT + 2] = nodes[node, 4]
+    return node
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
+    """The first byte of a line's content: compares its column with the open levels."""
+    row = LAYOUT_AT + target * LAYOUT_WIDTH
+    column, tab_column = scratch[row + COLUMN], scratch[row + TAB_COLUMN]
+    flags = _flags(nodes, scratch, row)
+    level = scratch[row + INDENT]
+    if column > nodes[level, 0]:
+        if tab_column <= nodes[level, 1] or nodes[level, 4] >= MAX_INDENTS:
+            return False
+        if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 1], target, target) == 0:
+            return False
+        header = scratch[row + HEADER]
+        block = flags & ~(FLOOR | OPENED_BY_DEF)
+        if header == DEF_LINE:
+            block = IN_FUNCTION | OPENED_BY_DEF
+        elif header == ASYNC_DEF_LINE:
+            block = IN_FUNCTION | IN_ASYNC | OPENED_BY_DEF
+        elif header == CLASS_LINE:
+            block = 0
+        elif header == LOOP_LINE:
+            block = block | IN_LOOP
+        scratch[row + INDENT] = push(nodes, scratch, column, tab_column, block, level)
+    else:
+        while column < nodes[level, 0]:
+            if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 2], target, target) == 0:
+                return False
+            level = nodes[level, 3]
+            scratch[row + INDENT] = level
+            flags = _flags(nodes, scratch, row)
+        if column != nodes[level, 0] or tab_column != nodes[level, 1]:
+            return False
+        if flags & FLOOR:
+            scratch[row + DONE] = 1
+    scratch[row + LINE_FLAGS] = 0
+    scratch[row + HEADER] = PLAIN_LINE
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
+    """The end of the text at the start of a line: closes all blocks, then the parser's end."""
+    row = LAYOUT_AT + target * LAYOUT_WIDTH
+    if tables[tables[SPECIAL] + 4]:
+        if _top_bracket(nodes, scratch, row) != 0:
+            return False
+        level = scratch[row + INDENT]
+        _flags(nodes, scratch, row)
+        while nodes[level, 4] > 1:
+            if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 2], target, target) == 0:
+                return False
+            level = nodes[level, 3]
+            scratch[row + INDENT] = level
+            _flags(nodes, scratch, row)
+    if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 3], target, target) == 0:
+        return False
+    scratch[row + DONE] = 1
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
+    """The rules of the code generator that need no names: where a keyword may stand."""
+    header, line = scratch[row + HEADER], scratch[row + LINE_FLAGS]
+    if op == FOR or op == WITH:
+        if not line & AFTER_ASYNC:
+            return True
+        bracket = _top_bracket(nodes, scratch, row)
+        if op == FOR and bracket != 0 and nodes[bracket, 0] == 0:
+            return True  # an asynchronous generator expression may stand anywhere
+        return header == ASYNC_DEF_LINE or (_flags(nodes, scratch, row) & IN_ASYNC) != 0
+    flags = _flags(nodes, scratch, row)
+    if op == RETURN:
+        if header == PLAIN_LINE or header == LOOP_LINE:
+            return (flags & IN_FUNCTION) != 0
+        return header == DEF_LINE or header == ASYNC_DEF_LINE
+    if op == JUMP:
+        return header == LOOP_LINE or (header == PLAIN_LINE and (flags & IN_LOOP) != 0)
+    if op == YIELD:
+        return (
+            (flags & IN_FUNCTION) != 0
+            or header == DEF_LINE
+            or header == ASYNC_DEF_LINE
+            or (line & SAW_LAMBDA) != 0
+        )
+    if op == AWAIT:
+        return (flags & IN_ASYNC) != 0 or header == ASYNC_DEF_LINE
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
+    """Applies a lexical terminal to configuration row `source`, giving row `target`.
+
+    Returns False where no text that goes on like this is a sentence.
+    """
+    row = LAYOUT_AT + target * LAYOUT_WIDTH
+    for i in range(LAYOUT_WIDTH):
+        scratch[row + i] = scratch[LAYOUT_AT + source * LAYOUT_WIDTH + i]
+    count = scratch[COUNT_AT + source]
+    scratch[COUNT_AT + target] = count
+    for i in range(count):
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[STACKS_AT + source * MAX_HYPOTHESES + i]
+    terminals = tables[TERMINALS]
+    if terminal >= terminals:
+        if _top_bracket(nodes, scratch, row) == 0:
+            scratch[row + COLUMN] += terminal - terminals + 1
+            scratch[row + TAB_COLUMN] += terminal - terminals + 1
+        return True
+    op = tables[tables[LEX_OP] + terminal]
+    forbid = tables[tables[LEX_FORBID] + terminal]
+    if forbid:
+        bracket = _top_bracket(nodes, scratch, row)
+        if nodes[bracket, 1] & forbid:
+            return False
+    if op == IGNORED:
+        return True
+    if op == END:
+        return _finish(tables, nodes, scratch, target)
+    symbol = tables[tables[LEX_SYMBOL] + terminal]
+    if op == NORMAL:
+        scratch[row + LINE_FLAGS] = (scratch[row + LINE_FLAGS] & ~(AFTER_ASYNC | ASYNC_FIRST)) | STARTED
+        return shift(tables, nodes, scratch, symbol, target, target) > 0
+    if op == FENCE:
+        if not scratch[row + OPTIONS] & HAS_FENCE or scratch[row + COLUMN] != 0:
+            return False
+        return _finish(tables, nodes, scratch, target)
+    bracket = _top_bracket(nodes, scratch, row)
+    if op <= BEGIN:
+        if bracket != 0:
+            return True
+        if op == BEGIN:
+            return _begin(tables, nodes, scratch, target)
+        if op == TAB:
+            scratch[row + COLUMN] = (scratch[row + COLUMN] // 8 + 1) * 8
+            scratch[row + TAB_COLUMN] += 1
+            return True
+        scratch[row + COLUMN] = 0
+        scratch[row + TAB_COLUMN] = 0
+        if op == NEWLINE:
+            return shift(tables, nodes, scratch, tables[tables[SPECIAL] + 0], target, target) > 0
+        return True
+    if op == FIELD_CLOSE or op == FIELD_COLON:
+        if bracket == 0 or nodes[bracket, 0] != FIELD_KIND + tables[tables[LEX_ARGUMENT] + terminal]:
+            return False
+    elif op == COLON:
+        if bracket != 0 and nodes[bracket, 0] >= FIELD_KIND:
+            return False
+    elif op == CLOSE:
+        if bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal]:
+            return False
+    elif op > END:
+        if not _scope_allows(nodes, scratch, row, op):
+            return False
+        line = scratch[row + LINE_FLAGS]
+        first = not line & STARTED or (line & ASYNC_FIRST) != 0
+        if op == DEF:
+            scratch[row + HEADER] = ASYNC_DEF_LINE if line & AFTER_ASYNC else DEF_LINE
+        elif op == CLASS:
+            scratch[row + HEADER] = CLASS_LINE
+        elif (op == FOR or op == LOOP) and first and bracket == 0:
+            scratch[row + HEADER] = LOOP_LINE
+    if shift(tables, nodes, scratch, symbol, target, target) == 0:
+        return False
+    line = scratch[row + LINE_FLAGS]
+    kept = line & ~(AFTER_ASYNC | ASYNC_FIRST)
+    if op == ASYNC:
+        kept |= AFTER_ASYNC
+        if not line & STARTED:
+            kept |= ASYNC_FIRST
+    elif op == LAMBDA:
+        kept |= SAW_LAMBDA
+    scratch[row + LINE_FLAGS] = kept | STARTED
+    if op == OPEN:
+        if nodes[bracket, 4] >= MAX_BRACKETS:
+            return False
+        kind = tables[tables[LEX_ARGUMENT] + terminal]
+        scratch[row + BRACKET] = push(nodes, scratch, kind, nodes[bracket, 1], 0, bracket)
+    elif op == FIELD_OPEN:
+        if nodes[bracket, 4] >= MAX_BRACKETS:
+            return False
+        argument = tables[tables[LEX_ARGUMENT] + terminal]
+        context = nodes[bracket, 1] | tables[tables[FIELD_CONTEXT] + argument]
+        kind = FIELD_KIND + argument
+        scratch[row + BRACKET] = push(nodes, scratch, kind, context, 0, bracket)
+    elif op == CLOSE or op == FIELD_CLOSE:
+        scratch[row + BRACKET] = nodes[bracket, 3]
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
+    """Some text that goes on from lexer state `state` and configuration row `depth` is a sentence.
+
+    Exact at the level of terminals: a terminal that the automaton can still become must be one
+    that the parser can shift, and a shifted terminal always has a sentence that it is part of.
+    """
+    for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
+        row = depth
+        alive = True
+        top = scratch[0]
+        offset = tables[tables[VIABLE_SEQUENCE] + v]
+        for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
+            if not apply(tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1):
+                alive = False
+                break
+            row = depth + 1
+        if alive:
+            reach = tables[tables[VIABLE_REACH] + v]
+            if reach < 0:
+                scratch[0] = top
+                return True
+            for i in range(tables[tables[REACH_START] + reach], tables[tables[REACH_START] + reach + 1]):
+                terminal = tables[tables[REACH_ITEMS] + i]
+                known = scratch[KNOWN_AT + depth * tables[TERMINALS] + terminal] if row == depth else np.int32(0)
+                if known == 0:
+                    known = np.int32(2)
+                    before = scratch[0]
+                    if apply(tables, nodes, scratch, terminal, row, row + 1):
+                        known = np.int32(1)
+                    scratch[0] = before
+                    if row == depth:
+                        scratch[KNOWN_AT + depth * tables[TERMINALS] + terminal] = known
+                if known == 1:
+                    scratch[0] = top
+                    return True
+        scratch[0] = top
+    return False
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
+    start = KNOWN_AT + depth * tables[TERMINALS]
+    for i in range(start, start + tables[TERMINALS]):
+        scratch[i] = 0
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def can_end(tables, nodes, scratch, state):  # type: ignore[no-untyped-def]
+    """The text may end here: configuration in row 0, lexer state `state`."""
+    start = tables[tables[END_START] + state]
+    if start < 0:
+        return False
+    top = scratch[0]
+    row = 0
+    alive = True
+    for i in range(tables[tables[END_LENGTH] + state]):
+        if not apply(tables, nodes, scratch, tables[tables[END_ITEMS] + start + i], row, 1):
+            alive = False
+            break
+        row = 1
+    scratch[0] = top
+    return alive
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ignore[no-untyped-def]
+    """Decides every outcome of the tokens of one lexer state; configuration in row 0.
+
+    `trie`: int32 [nodes, 5]: terminal, depth, index after the subtree, first and last of `outs`.
+    `outs`: int32 [outcomes, 2]: lexer state after the token, bit to set in `allowed`.
+    """
+    scratch[TOPS_AT + 0] = scratch[0]
+    _forget(tables, scratch, 0)
+    i = first
+    while i < last:
+        depth = trie[i, 1]
+        if depth > 0:
+            scratch[0] = scratch[TOPS_AT + depth - 1]
+            if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
+                i = trie[i, 2]
+                continue
+            scratch[TOPS_AT + depth] = scratch[0]
+            if trie[i, 3] < trie[i, 4]:
+                _forget(tables, scratch, depth)
+        for j in range(trie[i, 3], trie[i, 4]):
+            if viable(tables, nodes, scratch, outs[j, 0], depth):
+                allowed[outs[j, 1]] = 1
+        i += 1
+    scratch[0] = scratch[TOPS_AT + 0]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-untyped-def]
+    """Applies `sequence` to row 0, result in row 1; True if the end in lexer state `state` lives."""
+    row = 0
+    for terminal in sequence:
+        if not apply(tables, nodes, scratch, terminal, row, 1):
+            return False
+        row = 1
+    if row == 0:
+        for i in range(LAYOUT_WIDTH):
+            scratch[LAYOUT_AT + 1 * LAYOUT_WIDTH + i] = scratch[LAYOUT_AT + 0 * LAYOUT_WIDTH + i]
+        scratch[COUNT_AT + 1] = scratch[COUNT_AT + 0]
+        for i in range(scratch[COUNT_AT + 0]):
+            scratch[STACKS_AT + 1 * MAX_HYPOTHESES + i] = scratch[STACKS_AT + 0 * MAX_HYPOTHESES + i]
+    _forget(tables, scratch, 1)
+    return viable(tables, nodes, scratch, state, 1)

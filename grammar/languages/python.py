@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python's lexer, after the lexical analysis chapter of the language reference.
+
+f-strings follow the version: from 3.12 on their fields hold any expression (PEP 701); before, a
+field may hold no backslash, no comment and none of the quotes (or, in single-quoted ones,
+newlines) around it. Before 3.12 string literals therefore come in variants by what they contain.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+from gars_vllm.grammar.lexer import CONTENT, LexerSpec, LexTerminal, Op
+from gars_vllm.grammar.syntax import Syntax, parse
+
+# What a piece of text contains; a field's surroundings forbid some of it (before 3.12).
+SINGLE, DOUBLE, TRIPLE_SINGLE, TRIPLE_DOUBLE, LINE, BACKSLASH, HASH = (1 << i for i in range(7))
+QUOTES = ("'", '"', "'''", '"""')
+_ALWAYS = BACKSLASH | HASH
+FORBIDDEN_IN = (
+    SINGLE | TRIPLE_SINGLE | LINE | _ALWAYS,
+    DOUBLE | TRIPLE_DOUBLE | LINE | _ALWAYS,
+    TRIPLE_SINGLE | _ALWAYS,
+    TRIPLE_DOUBLE | _ALWAYS,
+)
+_CONTAINS = (SINGLE, DOUBLE, SINGLE | TRIPLE_SINGLE, DOUBLE | TRIPLE_DOUBLE)
+
+_NUMBER = (
+    r"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|[1-9](_?[0-9])*"
+    r"|([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?"
+    r"|[0-9](_?[0-9])*\.([eE][-+]?[0-9](_?[0-9])*)?|[0-9](_?[0-9])*[eE][-+]?[0-9](_?[0-9])*"
+    r"|(([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*|[0-9](_?[0-9])*\.?)([eE][-+]?[0-9](_?[0-9])*)?[jJ]"
+)
+_OPS = {
+    "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
+    "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
+    "await": Op.AWAIT, "lambda": Op.LAMBDA, "with": Op.WITH,
+    "(": Op.OPEN, "[": Op.OPEN, "{": Op.OPEN, ")": Op.CLOSE, "]": Op.CLOSE, "}": Op.CLOSE,
+    ":": Op.COLON, ":=": Op.COLON,
+}  # fmt: skip
+
+
+def syntax(version: tuple[int, int]) -> Syntax:
+    """The grammar of a version: lines marked for others are left out."""
+    text = resources.files(__package__).joinpath("python.lark").read_text("utf-8")
+    lines = []
+    for line in text.splitlines():
+        mark = re.search(r"//(>=|<)(\d+)\.(\d+)$", line)
+        if mark and (version >= (int(mark[2]), int(mark[3]))) != (mark[1] == ">="):
+            line = ""  # keeps the line numbers
+        lines.append(line)
+    return parse("\n".join(lines), "python.lark")
+
+
+def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
+    """The lexical terminals of a version."""
+    fields = _fields()
+    terminals = [
+        LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
+        LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1),
+        LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
+        LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
+        LexTerminal("COMMENT", r"#[^\r\n\0]*", None, op=Op.IGNORED, forbid=HASH),
+        LexTerminal(
+            "LINE_COMMENT", r"#[^\r\n\0]*", None, op=Op.IGNORED, forbid=HASH, mode="line comment"
+        ),
+    ]
+    for terminal in grammar.terminals:
+        if terminal.is_text:
+            word = re.sub(r"\\(.)", r"\1", terminal.pattern)
+            op = _OPS.get(word, Op.NORMAL)
+            argument = "([{)]}".find(word) % 3 if op in (Op.OPEN, Op.CLOSE) else 0
+            terminals.append(
+                LexTerminal(
+                    terminal.name, terminal.pattern, terminal.name,
+                    priority=10, op=op, argument=argument,
+                )  # fmt: skip
+            )
+        else:
+            terminals.append(
+                LexTerminal(terminal.name, terminal.pattern, terminal.name, priority=10)
+            )
+    terminals += _strings(version)
+    terminals += _formatted(version, fields)
+    layout = {
+        "NEWLINE": Op.NEWLINE, "BLANK": Op.BLANK, "TAB": Op.TAB, "FORM_FEED": Op.FORM_FEED,
+        "BEGIN": Op.BEGIN, "FENCE": Op.FENCE, "END": Op.END,
+    }  # fmt: skip
+    for name, op in layout.items():
+        forbid = LINE if name in ("NEWLINE", "BLANK") and version < (3, 12) else 0
+        terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid))
+    return LexerSpec(tuple(terminals), layout=True, fields=fields)
+
+
+def _body(quote: int, raw: bool, binary: bool, allowed: str, without: str = "") -> str:
+    """A pattern for what stands between the quotes; `allowed`: "text", "noescape", "clean"."""
+    mark = QUOTES[quote][0]
+    outside = r"\x80-\U0010ffff" if binary else ""
+    other = without
+    plain = rf"[^{mark}\\\0{other}{outside}" + ("" if quote >= 2 else r"\r\n") + "]"
+    ending = r"(\r\n?|[^\r\0" + outside + "])"
+    if raw:
+        escape = rf"\\{ending}"
+    elif binary:
+        escape = r"\\(x[0-9a-fA-F]{2}|\r\n?|[^xr\r\0\x80-\U0010ffff]|r)"
+    else:
+        escape = (
+            r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}"
+            r"|N\{[^{}'\"\\\r\n\0]+\}|\r\n?|[^xuUNr\r\0]|r)"
+        )
+    piece = f"({plain}|{escape})" if allowed == "text" else plain
+    if quote < 2:
+        return f"{piece}*"
+    return f"({mark}{{0,2}}{piece})*"
+
+
+def _strings(version: tuple[int, int]) -> list[LexTerminal]:
+    found: list[LexTerminal] = []
+    prefixes = {
+        ("STRING", False): "[uU]?", ("STRING", True): "[rR]",
+        ("BYTES", False): "[bB]", ("BYTES", True): "([bB][rR]|[rR][bB])",
+    }  # fmt: skip
+    for (symbol, raw), prefix in prefixes.items():
+        for quote, mark in enumerate(QUOTES):
+            variants = [("text", "", BACKSLASH | 63)]
+            if version < (3, 12):
+                other = '"' if mark[0] == "'" else "'"
+                other_bits = DOUBLE if other == '"' else SINGLE
+                lines = LINE if quote >= 2 else 0
+                three = TRIPLE_DOUBLE if other == '"' else TRIPLE_SINGLE
+                variants = [
+                    ("text", "", BACKSLASH | other_bits | lines | three),
+                    ("noescape", "", other_bits | lines | three),
+                    ("nothree", other, other_bits | lines),
+                    ("clean", other + (r"\r\n" if quote >= 2 else ""), 0),
+                ]
+            for order, (kind, without, contains) in enumerate(variants):
+                body = _body(quote, raw, symbol == "BYTES", kind, without)
+                if kind == "nothree":
+                    body = _no_three(quote, without, symbol == "BYTES")
+                found.append(
+                    LexTerminal(
+                        f"{symbol}_{'R' if raw else ''}{quote}{kind}",
+                        f"{prefix}{mark}{body}{mark}",
+                        symbol,
+                        priority=order,
+                        forbid=contains | _CONTAINS[quote] if version < (3, 12) else 0,
+                    )
+                )
+    return found
+
+
+def _no_three(quote: int, other: str, binary: bool) -> str:
+    """Text with the other quote in it, but never three of them in a row, and no backslash."""
+    mark = QUOTES[quote][0]
+    outside = r"\x80-\U0010ffff" if binary else ""
+    plain = rf"[^{mark}\\\0{other}{outside}" + ("" if quote >= 2 else r"\r\n") + "]"
+    if quote < 2:
+        return f"({other}{{0,2}}{plain})*{other}{{0,2}}"
+    run = f"({other}{{0,2}}|{mark}{{0,2}}|{mark}{{1,2}}{other}{{1,2}}|{other}{{1,2}}{mark}{{1,2}})"
+    return f"({run}{plain})*{other}{{0,2}}"
+
+
+def _fields() -> tuple[tuple[str, str], ...]:
+    """(mode that a field is opened from, mode of its format spec), two levels deep."""
+    found = []
+    for kind in range(8):
+        found.append((f"f{kind}", f"f{kind}spec"))
+        found.append((f"f{kind}spec", f"f{kind}deep"))
+    return tuple(found)
+
+
+def field_context(version: tuple[int, int]) -> tuple[int, ...]:
+    """Per entry of the lexer's `fields`: the bits that a field opened there forbids."""
+    if version >= (3, 12):
+        return (0,) * 16
+    return tuple(FORBIDDEN_IN[(number // 2) % 4] for number in range(16))
+
+
+def _formatted(
+    version: tuple[int, int], fields: tuple[tuple[str, str], ...]
+) -> list[LexTerminal]:
+    old = version < (3, 12)
+    found: list[LexTerminal] = []
+    for kind in range(8):
+        raw, quote = kind >= 4, kind % 4
+        mark, prefix = QUOTES[quote], "([fF][rR]|[rR][fF])" if kind >= 4 else "[fF]"
+        contains = _CONTAINS[quote] if old else 0
+        empty = mark * 2 if quote < 2 else ""
+        if empty:  # f'' is no f''' that has yet to go on
+            found.append(
+                LexTerminal(f"FEMPTY{kind}", prefix + empty, "STRING", priority=5, forbid=contains)
+            )
+        found.append(
+            LexTerminal(
+                f"FSTART{kind}", prefix + mark, "FSTART",
+                priority=5, next_mode=f"f{kind}", forbid=contains,
+            )  # fmt: skip
+        )
+        for level, mode in enumerate((f"f{kind}", f"f{kind}spec", f"f{kind}deep")):
+            found += _literal_part(kind, quote, raw, level, mode, old)
+    for number in range(len(fields)):
+        found.append(
+            LexTerminal(f"FRB{number}", "", "FRB", op=Op.FIELD_CLOSE, argument=number)
+        )
+        found.append(
+            LexTerminal(f"FCOLON{number}", "", "FCOLON", op=Op.FIELD_COLON, argument=number)
+        )
+    return found
+
+
+def _literal_part(
+    kind: int, quote: int, raw: bool, level: int, mode: str, old: bool
+) -> list[LexTerminal]:
+    mark, name = QUOTES[quote], f"{kind}_{level}"
+    other = "\"" if mark[0] == "'" else "'"
+    other_bit = DOUBLE if other == '"' else SINGLE
+
+    def text(label: str, pattern: str, contains: int = 0, priority: int = 0) -> LexTerminal:
+        return LexTerminal(
+            f"F{label}{name}", pattern, None, mode=mode, next_mode=mode, op=Op.IGNORED,
+            forbid=contains if old else 0, priority=priority,
+        )  # fmt: skip
+
+    plain = rf"[^{{}}'\"\\\r\n\0]"
+    found = [text("TEXT", f"{plain}+"), text("OTHER", other, other_bit)]
+    newline = r"\r\n?|\n"
+    if quote >= 2:
+        found.append(text("LINE", newline, LINE))
+        found.append(text("QUOTE", f"{mark[0]}{{1,2}}"))
+    if raw:
+        escape = rf"\\(\r\n?|[^\r\0{{}}])"
+    else:
+        escape = (
+            r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}"
+            r"|N\{[^{}'\"\\\r\n\0]+\}|\r\n?|[^xuUNr{}\r\0]|r)"
+        )
+    found.append(text("ESCAPE", escape, BACKSLASH))
+    found.append(text("SLASH", r"\\", BACKSLASH))  # `\{`: a backslash, then a field
+    if level == 0:
+        found.append(text("BRACES", r"\{\{|\}\}"))
+        found.append(LexTerminal(f"FEND{name}", mark, "FEND", mode=mode))
+    if level < 2:
+        number = kind * 2 + level
+        found.append(
+            LexTerminal(
+                f"FLB{name}", r"\{", "FLB", mode=mode, op=Op.FIELD_OPEN, argument=number, backup=0
+            )
+        )
+    if level > 0:
+        opener = kind * 2 + level - 1
+        back = f"f{kind}" if level == 1 else f"f{kind}spec"
+        found.append(
+            LexTerminal(
+                f"FRB{name}", r"\}", "FRB", mode=mode, next_mode=back,
+                op=Op.FIELD_CLOSE, argument=opener,
+            )  # fmt: skip
+        )
+    return found

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All terminals of a language as one machine over bytes that says which terminals are complete.
+
+A state is where the lexer stands; a byte leads to a next state and to the terminals it completes
+(maximal munch). A few bytes have several outcomes: after `}` a text may go on as an expression or
+as the literal part of an f-string. Which of them lives is decided by whoever applies the terminals
+(the layout: see kernel.py), so the machine lists them all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gars_vllm.grammar import automaton
+from gars_vllm.grammar.errors import GrammarFileError
+from gars_vllm.grammar.regex import Nfa, RegexError
+
+MAX_STATES = 20_000
+CONTENT = "content"
+
+
+class Op(IntEnum):
+    """What applying a lexical terminal does to the layout, besides shifting its symbol."""
+
+    NORMAL = 0
+    IGNORED = 1
+    NEWLINE = 2  # the end of a logical line, outside brackets
+    BLANK = 3  # a newline on a line that holds nothing
+    TAB = 4
+    FORM_FEED = 5
+    BEGIN = 6  # the first byte of a line's content: indentation is decided here
+    OPEN = 7
+    CLOSE = 8
+    FIELD_OPEN = 9  # `{` of an f-string's replacement field; argument: mode it was opened from
+    FIELD_CLOSE = 10
+    FIELD_COLON = 11
+    COLON = 12  # `:` and `:=` as operators, not at the level of a replacement field
+    FENCE = 13
+    END = 14
+    DEF = 15
+    CLASS = 16
+    LOOP = 17  # while
+    FOR = 18
+    ASYNC = 19
+    RETURN = 20
+    JUMP = 21  # break, continue
+    YIELD = 22
+    AWAIT = 23
+    LAMBDA = 24
+    WITH = 25
+    SPACES = 26  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+
+
+@dataclass(frozen=True)
+class LexTerminal:
+    """One lexical terminal.
+
+    `symbol`: the parser's terminal, None where the parser sees nothing. `mode`: the mode in which
+    it can start; `next_mode`: the mode after it. `priority`: higher wins where two match the same
+    bytes. `backup`: how many bytes the lexer may give back to end in this terminal (`1else`).
+    `forbid`: bits of text that some surroundings do not allow (f-strings before 3.12).
+    """
+
+    name: str
+    pattern: str
+    symbol: str | None
+    flags: int = 0
+    priority: int = 0
+    mode: str = CONTENT
+    next_mode: str = CONTENT
+    op: Op = Op.NORMAL
+    argument: int = 0
+    forbid: int = 0
+    backup: int = 0
+
+
+@dataclass(frozen=True)
+class LexerSpec:
+    """`fields`: for f-strings, per mode with replacement fields the mode of its format spec."""
+
+    terminals: tuple[LexTerminal, ...]
+    layout: bool = False
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Viability:
+    """What must hold for a text that ends in a lexer state: apply `sequence`, then one of `reach`
+    (terminal ids) must be possible; `reach` None: nothing more is needed."""
+
+    sequence: tuple[int, ...]
+    reach: tuple[int, ...] | None
+
+
+@dataclass
+class Machine:
+    """`entry`: int32 [states, 256] -> entry number, 0 = dead. Entry e has the alternatives
+    `alternatives[e]`: (terminals completed, next state). `ends[s]`: terminals completed when the
+    text ends in s, None where it cannot. `viable[s]`: see Viability; any of them suffices.
+    """
+
+    spec: LexerSpec
+    entry: NDArray[np.int32]
+    alternatives: list[tuple[tuple[tuple[int, ...], int], ...]]
+    ends: list[tuple[int, ...] | None]
+    viable: list[tuple[Viability, ...]]
+    start: int
+    done: int
+    line_start: int
+    spaces: int
+    ambiguous: list[tuple[int, int, str]] = field(default_factory=list)
+
+
+_State = tuple[str, int, tuple[int, bytes] | None]
+
+
+class _Builder:
+    def __init__(self, spec: LexerSpec) -> None:
+        self.spec = spec
+        self.by_name = {t.name: i for i, t in enumerate(spec.terminals)}
+        self.modes = list(dict.fromkeys(t.mode for t in spec.terminals))
+        nfa, ends, starts = Nfa(), {}, []
+        for mode in self.modes:
+            group = []
+            for index, terminal in enumerate(spec.terminals):
+                if terminal.mode == mode and terminal.pattern:
+                    end = nfa.state()
+                    ends[end] = index
+                    try:
+                        group.append(nfa.add_regex(terminal.pattern, terminal.flags, end))
+                    except RegexError as error:
+                        raise GrammarFileError(f"terminal {terminal.name}: {error}") from error
+            starts.append(group)
+        self.dfa = automaton.build(nfa, ends, starts)
+        self.start_of = dict(zip(self.modes, self.dfa.starts, strict=True))
+        self.label = [self._winner(a) for a in self.dfa.accept]
+        self.reach = [self._labels_from(s) for s in range(len(self.dfa.accept))]
+        self.final = (self.dfa.delta == automaton.DEAD).all(axis=1)
+        self.numbers: dict[_State, int] = {}
+        self.order: list[_State] = []
+
+    def _winner(self, accepted: tuple[int, ...]) -> int:
+        if not accepted:
+            return -1
+        return max(accepted, key=lambda i: (self.spec.terminals[i].priority, -i))
+
+    def _labels_from(self, start: int) -> tuple[int, ...]:
+        seen, todo = {start}, [start]
+        while todo:
+            for target in set(self.dfa.delta[todo.pop()].tolist()):
+                if target != automaton.DEAD and target not in seen:
+                    seen.add(target)
+                    todo.append(target)
+        return tuple(sorted({self.label[s] for s in seen} - {-1}))
+
+    def number(self, state: _State) -> int:
+        if state not in self.numbers:
+            if len(self.order) >= MAX_STATES:
+                raise GrammarFileError("the terminals need too many lexer states; simplify them")
+            self.numbers[state] = len(self.order)
+            self.order.append(state)
+        return self.numbers[state]
+
+    def mode_state(self, mode: str) -> _State:
+        return ("dfa", self.start_of[mode], None)
+
+    def step(self, state: _State, byte: int) -> list[tuple[tuple[int, ...], _State]]:
+        kind, q, backup = state
+        if kind == "line":
+            return self._line(q, byte)
+        if kind == "fence":
+            return self._fence(q, byte)
+        if kind == "done":
+            return [((), state)] if byte in b" \t\r\n" else []
+        return self._dfa(q, backup, byte)
+
+    def _dfa(
+        self, q: int, backup: tuple[int, bytes] | None, byte: int
+    ) -> list[tuple[tuple[int, ...], _State]]:
+        if self.spec.layout and q == self.start_of[CONTENT]:
+            return self._content(byte)
+        return self._plain(q, backup, byte)
+
+    def _plain(
+        self, q: int, backup: tuple[int, bytes] | None, byte: int
+    ) -> list[tuple[tuple[int, ...], _State]]:
+        target = int(self.dfa.delta[q, byte])
+        label = self.label[q]
+        if target != automaton.DEAD:
+            if self.final[target]:
+                done = self.label[target]
+                return [((done,), self._after(done))]
+            kept = None
+            if self.label[target] < 0:
+                if label >= 0:
+                    kept = (label, bytes([byte]))
+                elif backup is not None:
+                    kept = (backup[0], backup[1] + bytes([byte]))
+                if kept is not None and len(kept[1]) > self.spec.terminals[kept[0]].backup:
+                    kept = None
+            return [((), ("dfa", target, kept))]
+        if label >= 0:
+            return self._then(label, bytes([byte]))
+        if backup is not None:
+            return self._then(backup[0], backup[1] + bytes([byte]))
+        return []
+
+    def _after(self, terminal: int) -> _State:
+        if self.spec.terminals[terminal].name == "LINE_COMMENT":
+            return ("line", 0, None)
+        return self.mode_state(self.spec.terminals[terminal].next_mode)
+
+    def _then(self, terminal: int, rest: bytes) -> list[tuple[tuple[int, ...], _State]]:
+        results: list[tuple[tuple[int, ...], _State]] = [((terminal,), self._after(terminal))]
+        for byte in rest:
+            results = [
+                (before + emitted, following)
+                for before, state in results
+                for emitted, following in self.step(state, byte)
+            ]
+        return results
+
+    # --- the layout of Python: lines, and what `:` and `}` can mean
+    def _content(self, byte: int) -> list[tuple[tuple[int, ...], _State]]:
+        if byte in b"\n\r":
+            return [((self.by_name["NEWLINE"],), ("line", int(byte == 13), None))]
+        start = self.start_of[CONTENT]
+        if byte in b" \t\f":
+            return [((), ("dfa", start, None))]
+        results = self._plain(start, None, byte)
+        for number, (mode, spec_mode) in enumerate(self.spec.fields):
+            if byte == ord("}"):
+                results.append(((self.by_name[f"FRB{number}"],), self.mode_state(mode)))
+            if byte == ord(":"):
+                results.append(((self.by_name[f"FCOLON{number}"],), self.mode_state(spec_mode)))
+        return results
+
+    def _line(self, after_cr: int, byte: int) -> list[tuple[tuple[int, ...], _State]]:
+        line: _State = ("line", 0, None)
+        if byte == 10 and after_cr:
+            return [((), line)]
+        simple = {9: "TAB", 10: "BLANK", 12: "FORM_FEED", 13: "BLANK"}
+        if byte in simple:
+            return [((self.by_name[simple[byte]],), ("line", int(byte == 13), None))]
+        if byte == 32:
+            return [((len(self.spec.terminals),), line)]
+        if byte == ord("#"):
+            return self._plain(self.start_of["line comment"], None, byte)
+        if byte == ord("`"):
+            return [((), ("fence", 1, None))]
+        begin = self.by_name["BEGIN"]
+        return [((begin, *emitted), state) for emitted, state in self._content(byte)]
+
+    def _fence(self, count: int, byte: int) -> list[tuple[tuple[int, ...], _State]]:
+        if byte != ord("`"):
+            return []
+        if count < 2:
+            return [((), ("fence", count + 1, None))]
+        return [((self.by_name["FENCE"],), ("done", 0, None))]
+
+    # --- ends and viability
+    def ends(self, state: _State) -> tuple[int, ...] | None:
+        kind, q, _ = state
+        end = self.by_name["END"]
+        if kind in ("line", "done"):
+            return (end,)
+        if kind == "fence":
+            return None
+        newline = (self.by_name["NEWLINE"],) if self.spec.layout else ()
+        if q in self.dfa.starts:
+            return (*newline, end) if q == self.start_of[CONTENT] else None
+        label = self.label[q]
+        if label < 0 or self.spec.terminals[label].next_mode != CONTENT:
+            return None
+        if self.spec.terminals[label].name == "LINE_COMMENT":
+            return (end,)
+        return (label, *newline, end)
+
+    def viable(self, state: _State) -> tuple[Viability, ...]:
+        kind, q, backup = state
+        if kind == "fence":
+            return (Viability((), (self.by_name["FENCE"],)),)
+        if kind != "dfa" or q in self.dfa.starts:
+            return (Viability((), None),)
+        found = [Viability((), self.reach[q])]
+        if backup is not None:
+            for emitted, following in self._then(*backup):
+                found += [Viability(emitted + v.sequence, v.reach) for v in self.viable(following)]
+        return tuple(found)
+
+    def ambiguous(self) -> list[tuple[int, int, str]]:
+        """Pairs of regular expressions that match the same text with nothing to choose between."""
+        found = {}
+        for state, accepted in enumerate(self.dfa.accept):
+            best = [
+                i
+                for i in accepted
+                if self.spec.terminals[i].priority == self.spec.terminals[self.label[state]].priority
+            ]
+            if len(best) > 1:
+                found.setdefault((best[0], best[1]), self._example(state))
+        return [(a, b, text) for (a, b), text in found.items()]
+
+    def _example(self, state: int) -> str:
+        paths = {s: b"" for s in self.dfa.starts}
+        todo = list(paths)
+        for current in todo:
+            if current == state:
+                break
+            for byte, target in enumerate(self.dfa.delta[current].tolist()):
+                if target != automaton.DEAD and target not in paths:
+                    paths[target] = paths[current] + bytes([byte])
+                    todo.append(target)
+        return paths.get(state, b"").decode("utf-8", "replace")
+
+
+def matches_empty(pattern: str, flags: int) -> bool:
+    """The terminal would match without reading anything, so that lexing need not end."""
+    try:
+        return re.compile(re.sub(r"\\p\{\w+\}", "x", pattern), flags).fullmatch("") is not None
+    except re.error:
+        return False  # refused with its reason when the automaton is built
+
+
+def build(spec: LexerSpec) -> Machine:
+    """Compiles a lexer. Terminals named BEGIN, NEWLINE, ... in `spec` are the layout's own."""
+    builder = _Builder(spec)
+    start: _State = ("line", 0, None) if spec.layout else builder.mode_state(CONTENT)
+    builder.number(start)
+    done = builder.number(("done", 0, None))
+    rows: list[list[int]] = []
+    entries: dict[tuple[tuple[tuple[int, ...], int], ...], int] = {(): 0}
+    alternatives: list[tuple[tuple[tuple[int, ...], int], ...]] = [()]
+    for state in builder.order:  # grows while it is walked
+        row = []
+        for byte in range(256):
+            outcome = tuple((e, builder.number(s)) for e, s in builder.step(state, byte))
+            if outcome not in entries:
+                entries[outcome] = len(alternatives)
+                alternatives.append(outcome)
+            row.append(entries[outcome])
+        rows.append(row)
+    return Machine(
+        spec=spec,
+        entry=np.array(rows, np.int32),
+        alternatives=alternatives,
+        ends=[builder.ends(s) for s in builder.order],
+        viable=[builder.viable(s) for s in builder.order],
+        start=0,
+        done=done,
+        line_start=builder.numbers.get(("line", 0, None), -1),
+        spaces=len(spec.terminals),
+        ambiguous=builder.ambiguous(),
+    )

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled grammars on disk: written whole or not at all, read back checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar.language import Language
+    from gars_vllm.grammar.token_table import TokenTable
+
+FORMAT = 1
+
+
+def folder() -> Path:
+    """The cache folder: $GARS_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("GARS_CACHE")
+    if chosen:
+        return Path(chosen) / "grammars"
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "gars-vllm" / "grammars"
+
+
+def key(language_digest: str, vocabulary_digest: str) -> str:
+    """Names a compiled grammar by everything it was made from."""
+    return hashlib.sha256(f"{FORMAT}:{language_digest}:{vocabulary_digest}".encode()).hexdigest()
+
+
+def load(name: str) -> tuple[Language, TokenTable] | None:
+    """Reads a compiled grammar; None when it is missing, damaged or of another format."""
+    try:
+        data = (folder() / f"{name}.gars").read_bytes()
+    except OSError:
+        return None
+    digest, body = data[:32], data[32:]
+    if hashlib.sha256(body).digest() != digest:
+        return None
+    try:
+        found = pickle.loads(body)  # written by us, checked above; in the user's own cache
+    except Exception:  # any damage at all means: build it again
+        return None
+    return found if isinstance(found, tuple) else None
+
+
+def save(name: str, language: Language, table: TokenTable) -> None:
+    """Writes a compiled grammar atomically; several processes may do so at once.
+
+    A cache that cannot be written is no error: the next start compiles again.
+    """
+    body = pickle.dumps((language, table), protocol=5)
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder(), suffix=".tmp")
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(body).digest() + body)
+        os.replace(temporary, folder() / f"{name}.gars")
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
