@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error of `gars_vllm.engine`."""
-
-from __future__ import annotations
+"""The error that a user can mend."""
 
 
 class UserError(ValueError):
-    """One line: what is wrong and what to do."""
+    """One line: what is wrong and what to do. The command line exits with 2."""

@@ -291,20 +291,24 @@ class CompiledGrammar:
         return bool(self._states[number][1 + kernel.DONE])
 
     def expected(self, number: int) -> tuple[str, ...]:
-        """The names of the terminals that may come next, sorted."""
+        """The names of the terminals that may come next, sorted.
+
+        In the middle of a terminal: those that it can still become.
+        """
         if self._states[number][1 + kernel.DONE]:
             return ("end of text",)
         state = self._load(number)
         names = set()
-        terminals = range(len(self.language.terminal_names))
-        for terminal in terminals:
+        reach = self.language.machine.viable[state][0].reach
+        every = range(len(self.language.terminal_names))
+        for terminal in every if reach is None else reach:
             if self.language.machine.spec.terminals[terminal].op in _SILENT:
                 continue
             self._counter[0] = self._counter[1]
             if kernel.apply(self._tables, self._nodes, self._scratch, terminal, 0, 1):
                 names.add(self.language.terminal_names[terminal])
         self._counter[0] = self._counter[1]
-        if self.language.machine.viable[state][0].reach is None and self.can_stop(number):
+        if reach is None and self.can_stop(number):
             names.add("end of text")
         return tuple(sorted(names))
 

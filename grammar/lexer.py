@@ -177,6 +177,8 @@ class _Builder:
             return self._fence(q, byte)
         if kind == "done":
             return [((), state)] if byte in b" \t\r\n" else []
+        if kind == "continued":  # as content, but the text cannot end after a backslash
+            return [((), state)] if byte in b" \t\f" else self._content(byte)
         return self._dfa(q, backup, byte)
 
     def _dfa(
@@ -213,6 +215,8 @@ class _Builder:
     def _after(self, terminal: int) -> _State:
         if self.spec.terminals[terminal].name == "LINE_COMMENT":
             return ("line", 0, None)
+        if self.spec.layout and self.spec.terminals[terminal].name == "CONTINUATION":
+            return ("continued", 0, None)
         return self.mode_state(self.spec.terminals[terminal].next_mode)
 
     def _then(self, terminal: int, rest: bytes) -> list[tuple[tuple[int, ...], _State]]:
@@ -269,13 +273,15 @@ class _Builder:
         end = self.by_name["END"]
         if kind in ("line", "done"):
             return (end,)
-        if kind == "fence":
+        if kind in ("fence", "continued"):
             return None
         newline = (self.by_name["NEWLINE"],) if self.spec.layout else ()
         if q in self.dfa.starts:
             return (*newline, end) if q == self.start_of[CONTENT] else None
         label = self.label[q]
         if label < 0 or self.spec.terminals[label].next_mode != CONTENT:
+            return None
+        if self.spec.layout and self.spec.terminals[label].name == "CONTINUATION":
             return None
         if self.spec.terminals[label].name == "LINE_COMMENT":
             return (end,)

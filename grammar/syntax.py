@@ -53,8 +53,8 @@ def parse(text: str, source: str, start: str = "start") -> Syntax:
         raise GrammarFileError(_one_line(error, text, source)) from error
     if not any(r.origin.name == start for r in rules):
         raise GrammarFileError(f"{source}:1:1: no rule named {start!r}; add one or name another")
-    plain = tuple((r.origin.name, tuple(s.name for s in r.expansion)) for r in rules)
-    used = sorted({s.name for r in rules for s in r.expansion if s.is_term})
+    plain = tuple((str(r.origin.name), tuple(str(s.name) for s in r.expansion)) for r in rules)
+    used = sorted({str(s.name) for r in rules for s in r.expansion if s.is_term})
     return Syntax(
         source=source,
         start=start,
@@ -67,15 +67,17 @@ def parse(text: str, source: str, start: str = "start") -> Syntax:
 
 def _one_line(error: BaseException, text: str, source: str) -> str:
     message = " ".join(str(error).split())
-    quoted = re.search(r"[A-Za-z_]\w*$|(?<=[:'\s])[A-Za-z_]\w*(?=[\s',]|$)", message)
-    line, column = 1, 1
-    for name in re.findall(r"[A-Za-z_][A-Za-z_0-9]*", message)[::-1] if quoted else []:
-        found = re.search(rf"\b{name}\b", text)
+    told = re.search(r"line (\d+),? col(?:umn)? (\d+)", message)
+    if told:
+        return f"{source}:{told[1]}:{told[2]}: not Lark grammar syntax here"
+    # Lark names the rule or terminal, not the place: the first mention that is no definition.
+    for name in re.findall(r"'(\w+)'", message):
+        found = re.search(rf"\b{name}\b(?!\s*:)", text)
         if found:
             line = text.count("\n", 0, found.start()) + 1
             column = found.start() - text.rfind("\n", 0, found.start())
-            break
-    return f"{source}:{line}:{column}: {message}"
+            return f"{source}:{line}:{column}: {message}"
+    return f"{source}:1:1: {message}"
 
 
 def _terminal(definition: Any, text: str) -> Terminal:

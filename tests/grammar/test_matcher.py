@@ -75,7 +75,7 @@ def test_bad_prefix_names_the_position(python: CompiledGrammar) -> None:
         ("start: a\na: a | X\nX: /x/\n", "ambiguous: rule 'a' derives itself"),
         ("start: A\nA: /a(?!b)/\n", "assert_not cannot be expressed"),
         ("start: A\nA: /a*/\n", r"bad.lark:2:1: terminal A matches the empty text"),
-        ("start: nothing\n", r"bad.lark:1:8"),
+        ("start: nothing\n", r"bad.lark:1:8: Rule 'nothing' used but not defined"),
     ],
 )
 def test_bad_grammar_files(

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sampling, models, vLLM adapters, verification and reports."""

