@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import click
-
 from gars_vllm.grammar import GrammarError, Vocabulary, compile_grammar
 
 

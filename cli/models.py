@@ -7,10 +7,9 @@ import json
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-
 from gars_vllm.cli.console import console
 from gars_vllm.engine.models import DEFAULT, MODELS, cache_folder
+from rich.table import Table
 
 
 @click.command()

@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import click
-from rich.table import Table
-
 from gars_vllm.cli.console import console
 from gars_vllm.engine.report import Summary, summarise
 from gars_vllm.engine.run_folder import RunFolder
+from rich.table import Table
 
 
 def _share(value: float | None) -> str:
@@ -57,9 +56,7 @@ def report(runs: tuple[Path, ...], per_problem: bool, as_json: bool) -> None:
         table = Table("problem", "samples", "finished", "valid", "passed", title=summary.name)
         for row in summary.rows:
             passed = "-" if row.passed is None else str(row.passed)
-            table.add_row(
-                row.task_id, str(row.samples), str(row.finished), str(row.valid), passed
-            )
+            table.add_row(row.task_id, str(row.samples), str(row.finished), str(row.valid), passed)
         out.print(table)
     if any(not s.outcomes for s in found):
         out.print("Not verified yet: pass@k needs `gars-vllm verify RUN`.")

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import click
-
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import models, sampling, tasks
 from gars_vllm.engine.run_folder import RunFolder

@@ -8,11 +8,10 @@ import os
 from pathlib import Path
 
 import click
-from rich.table import Table
-
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import tasks, verification
 from gars_vllm.engine.run_folder import RunFolder
+from rich.table import Table
 
 
 @click.command()

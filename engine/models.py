@@ -176,7 +176,9 @@ def _dequantise(file: Path, out: Path) -> None:
     markers = [t for t in tokenizer.get_vocab() if t.startswith("<|") and t.endswith("|>")]
     tokenizer.add_special_tokens({"additional_special_tokens": sorted(markers)})
     ends = {model.generation_config.eos_token_id, tokenizer.eos_token_id}
-    ends |= {tokenizer.convert_tokens_to_ids(t) for t in markers if t in ("<|im_end|>", "<|endoftext|>")}
+    ends |= {
+        tokenizer.convert_tokens_to_ids(t) for t in markers if t in ("<|im_end|>", "<|endoftext|>")
+    }
     flat = {i for e in ends if e is not None for i in (e if isinstance(e, list) else [e])}
     model.generation_config.eos_token_id = sorted(flat)
     out.mkdir()

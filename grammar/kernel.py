@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
-
 from gars_vllm.grammar.lalr import CONFLICT
 from gars_vllm.grammar.lexer import Op
+from numba import njit
+from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 
@@ -78,32 +77,34 @@ PARTS = (
     "reach_start",
     "reach_items",
 )
-(LEX_OP,
- LEX_SYMBOL,
- LEX_ARGUMENT,
- LEX_FORBID,
- FIELD_CONTEXT,
- ACTION,
- GOTO,
- CONFLICTS,
- RULE_LENGTH,
- RULE_LEFT,
- SPECIAL,
- ENTRY,
- ENTRY_START,
- ALTERNATIVE_START,
- ALTERNATIVE_NEXT,
- EMITTED,
- END_START,
- END_LENGTH,
- END_ITEMS,
- VIABLE_START,
- VIABLE_SEQUENCE,
- VIABLE_SEQUENCE_LENGTH,
- VIABLE_REACH,
- VIABLE_ITEMS,
- REACH_START,
- REACH_ITEMS) = range(len(PARTS))
+(
+    LEX_OP,
+    LEX_SYMBOL,
+    LEX_ARGUMENT,
+    LEX_FORBID,
+    FIELD_CONTEXT,
+    ACTION,
+    GOTO,
+    CONFLICTS,
+    RULE_LENGTH,
+    RULE_LEFT,
+    SPECIAL,
+    ENTRY,
+    ENTRY_START,
+    ALTERNATIVE_START,
+    ALTERNATIVE_NEXT,
+    EMITTED,
+    END_START,
+    END_LENGTH,
+    END_ITEMS,
+    VIABLE_START,
+    VIABLE_SEQUENCE,
+    VIABLE_SEQUENCE_LENGTH,
+    VIABLE_REACH,
+    VIABLE_ITEMS,
+    REACH_START,
+    REACH_ITEMS,
+) = range(len(PARTS))
 TERMINALS, SYMBOLS, NONTERMINALS = range(len(PARTS), len(PARTS) + 3)
 
 # Working memory: next free node, first node of the walk, most hypotheses, error code; then
@@ -176,7 +177,9 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
     """
     first = scratch[1]
     found = 0
-    out = STACKS_AT + (MAX_DEPTH - 1) * MAX_HYPOTHESES  # results wait here, so that source may equal target
+    out = (
+        STACKS_AT + (MAX_DEPTH - 1) * MAX_HYPOTHESES
+    )  # results wait here, so that source may equal target
     for hypothesis in range(scratch[COUNT_AT + source]):
         scratch[WORK_AT + 2 * 0 + 0] = scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
         scratch[WORK_AT + 2 * 0 + 1] = 0
@@ -199,7 +202,9 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
                             scratch[3] = 2
                             return 0
                         scratch[WORK_AT + 2 * waiting + 0] = node
-                        scratch[WORK_AT + 2 * waiting + 1] = tables[tables[CONFLICTS] + offset + 1 + i]
+                        scratch[WORK_AT + 2 * waiting + 1] = tables[
+                            tables[CONFLICTS] + offset + 1 + i
+                        ]
                         waiting += 1
                     break
                 if act > 0:
@@ -354,7 +359,9 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
     count = scratch[COUNT_AT + source]
     scratch[COUNT_AT + target] = count
     for i in range(count):
-        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[STACKS_AT + source * MAX_HYPOTHESES + i]
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[
+            STACKS_AT + source * MAX_HYPOTHESES + i
+        ]
     terminals = tables[TERMINALS]
     if terminal >= terminals:
         if _top_bracket(nodes, scratch, row) == 0:
@@ -373,7 +380,9 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         return _finish(tables, nodes, scratch, target)
     symbol = tables[tables[LEX_SYMBOL] + terminal]
     if op == NORMAL:
-        scratch[row + LINE_FLAGS] = (scratch[row + LINE_FLAGS] & ~(AFTER_ASYNC | ASYNC_FIRST)) | STARTED
+        scratch[row + LINE_FLAGS] = (
+            scratch[row + LINE_FLAGS] & ~(AFTER_ASYNC | ASYNC_FIRST)
+        ) | STARTED
         return shift(tables, nodes, scratch, symbol, target, target) > 0
     if op == FENCE:
         if not scratch[row + OPTIONS] & HAS_FENCE or scratch[row + COLUMN] != 0:
@@ -395,7 +404,10 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             return shift(tables, nodes, scratch, tables[tables[SPECIAL] + 0], target, target) > 0
         return True
     if op == FIELD_CLOSE or op == FIELD_COLON:
-        if bracket == 0 or nodes[bracket, 0] != FIELD_KIND + tables[tables[LEX_ARGUMENT] + terminal]:
+        if (
+            bracket == 0
+            or nodes[bracket, 0] != FIELD_KIND + tables[tables[LEX_ARGUMENT] + terminal]
+        ):
             return False
     elif op == COLON:
         if bracket != 0 and nodes[bracket, 0] >= FIELD_KIND:
@@ -455,7 +467,9 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
         top = scratch[0]
         offset = tables[tables[VIABLE_SEQUENCE] + v]
         for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
-            if not apply(tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1):
+            if not apply(
+                tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1
+            ):
                 alive = False
                 break
             row = depth + 1
@@ -464,9 +478,15 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
             if reach < 0:
                 scratch[0] = top
                 return True
-            for i in range(tables[tables[REACH_START] + reach], tables[tables[REACH_START] + reach + 1]):
+            for i in range(
+                tables[tables[REACH_START] + reach], tables[tables[REACH_START] + reach + 1]
+            ):
                 terminal = tables[tables[REACH_ITEMS] + i]
-                known = scratch[KNOWN_AT + depth * tables[TERMINALS] + terminal] if row == depth else np.int32(0)
+                known = (
+                    scratch[KNOWN_AT + depth * tables[TERMINALS] + terminal]
+                    if row == depth
+                    else np.int32(0)
+                )
                 if known == 0:
                     known = np.int32(2)
                     before = scratch[0]
@@ -547,6 +567,8 @@ def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-u
             scratch[LAYOUT_AT + 1 * LAYOUT_WIDTH + i] = scratch[LAYOUT_AT + 0 * LAYOUT_WIDTH + i]
         scratch[COUNT_AT + 1] = scratch[COUNT_AT + 0]
         for i in range(scratch[COUNT_AT + 0]):
-            scratch[STACKS_AT + 1 * MAX_HYPOTHESES + i] = scratch[STACKS_AT + 0 * MAX_HYPOTHESES + i]
+            scratch[STACKS_AT + 1 * MAX_HYPOTHESES + i] = scratch[
+                STACKS_AT + 0 * MAX_HYPOTHESES + i
+            ]
     _forget(tables, scratch, 1)
     return viable(tables, nodes, scratch, state, 1)

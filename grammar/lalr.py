@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from gars_vllm.grammar.errors import GrammarFileError
+from gars_vllm.grammar.syntax import Syntax
 from lark.grammar import NonTerminal, Rule, RuleOptions
 from lark.grammar import Terminal as LarkTerminal
 from lark.parser_frontends import ParserConf
 from lark.parsers.lalr_analysis import LALR_Analyzer
 from numpy.typing import NDArray
-
-from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.syntax import Syntax
 
 END = "$END"
 CONFLICT = 1 << 20  # an action of at least this is CONFLICT + offset into `conflicts`

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from gars_vllm.grammar import lalr, lexer
 from gars_vllm.grammar import syntax as syntax_module
 from gars_vllm.grammar.errors import GrammarFileError
@@ -18,6 +16,7 @@ from gars_vllm.grammar.kernel import pack
 from gars_vllm.grammar.languages import python as python_language
 from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
 from gars_vllm.grammar.syntax import Syntax
+from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
 _GENERIC_BACKUP = 3
@@ -98,7 +97,9 @@ def _generic_lexer(grammar: Syntax) -> LexerSpec:
     defined = {t.name for t in grammar.terminals}
     for name in grammar.rule_terminals:
         if name not in defined:
-            raise GrammarFileError(f"{grammar.source}:1:1: terminal {name} is declared, not defined")
+            raise GrammarFileError(
+                f"{grammar.source}:1:1: terminal {name} is declared, not defined"
+            )
     terminals = [
         LexTerminal(
             t.name,

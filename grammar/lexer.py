@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
-
 from gars_vllm.grammar import automaton
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.regex import Nfa, RegexError
+from numpy.typing import NDArray
 
 MAX_STATES = 20_000
 CONTENT = "content"
@@ -306,7 +305,8 @@ class _Builder:
             best = [
                 i
                 for i in accepted
-                if self.spec.terminals[i].priority == self.spec.terminals[self.label[state]].priority
+                if self.spec.terminals[i].priority
+                == self.spec.terminals[self.label[state]].priority
             ]
             if len(best) > 1:
                 found.setdefault((best[0], best[1]), self._example(state))

@@ -6,9 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
 from gars_vllm.grammar.errors import GrammarError
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar
@@ -21,7 +20,7 @@ class Matcher:
     shortens it.
     """
 
-    __slots__ = ("_history", "_ended", "grammar")
+    __slots__ = ("_ended", "_history", "grammar")
 
     def __init__(self, grammar: CompiledGrammar, state: int) -> None:
         self.grammar = grammar

@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from re import _constants as _c  # the only parser of `re` syntax there is
 from re import _parser as _p
 from typing import Any
@@ -53,7 +53,7 @@ def _runs(code_points: Iterable[int]) -> Ranges:
     return merge((c, c) for c in code_points)
 
 
-@lru_cache(maxsize=None)
+@cache
 def property_ranges(name: str) -> Ranges:
     """The code points of a property, as the running interpreter's Unicode database has them.
 
@@ -68,7 +68,7 @@ def property_ranges(name: str) -> Ranges:
     raise RegexError(f"unknown property \\p{{{name}}}; known: XID_Start, XID_Continue")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _category(category: Any) -> Ranges:
     everything = range(MAX_CODE_POINT + 1)
     if category is _c.CATEGORY_DIGIT:

@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from gars_vllm.grammar.errors import GrammarFileError
 from lark import exceptions as lark_errors
 from lark import load_grammar as lark_loader
-
-from gars_vllm.grammar.errors import GrammarFileError
 
 
 @dataclass(frozen=True)

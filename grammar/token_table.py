@@ -11,9 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
-
 from gars_vllm.grammar.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
@@ -27,6 +24,8 @@ from gars_vllm.grammar.kernel import (
 )
 from gars_vllm.grammar.lexer import Op
 from gars_vllm.grammar.vocabulary import Vocabulary
+from numba import njit
+from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 MAX_OUTCOMES = 4096
@@ -131,7 +130,9 @@ def _run(  # type: ignore[no-untyped-def]
         found = 0
         for i in range(alive[level]):
             entry = tables[tables[ENTRY] + states[level, i] * 256 + byte]
-            for a in range(tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]):
+            for a in range(
+                tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
+            ):
                 node = sequences[level, i]
                 possible = True
                 for k in range(
@@ -347,7 +348,9 @@ def _tables(tables, spaces, states, texts, token_class, work) -> TokenTable:  # 
     out_start = np.zeros(count + 1, np.int32)
     mark = np.zeros(parents.shape[0], np.int32)
     cell = np.zeros((states, count + 1), np.int32)
-    parts: dict[str, list[I32]] = {k: [] for k in ("trie", "outs", "bits", "begin", "node", "state")}
+    parts: dict[str, list[I32]] = {
+        k: [] for k in ("trie", "outs", "bits", "begin", "node", "state")
+    }
     cell_start, trie_start, bits, pair_start = [0], [0], [], [0]
     bit_base, out_base = 0, 0
     for state in range(states):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-from gars_vllm.grammar.lexer import CONTENT, LexerSpec, LexTerminal, Op
+from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Op
 from gars_vllm.grammar.syntax import Syntax, parse
 
 # What a piece of text contains; a field's surroundings forbid some of it (before 3.12).
@@ -73,8 +73,12 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
             argument = "([{)]}".find(word) % 3 if op in (Op.OPEN, Op.CLOSE) else 0
             terminals.append(
                 LexTerminal(
-                    terminal.name, terminal.pattern, terminal.name,
-                    priority=10, op=op, argument=argument,
+                    terminal.name,
+                    terminal.pattern,
+                    terminal.name,
+                    priority=10,
+                    op=op,
+                    argument=argument,
                 )  # fmt: skip
             )
         else:
@@ -178,9 +182,7 @@ def field_context(version: tuple[int, int]) -> tuple[int, ...]:
     return tuple(FORBIDDEN_IN[(number // 2) % 4] for number in range(16))
 
 
-def _formatted(
-    version: tuple[int, int], fields: tuple[tuple[str, str], ...]
-) -> list[LexTerminal]:
+def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) -> list[LexTerminal]:
     old = version < (3, 12)
     found: list[LexTerminal] = []
     for kind in range(8):
@@ -194,16 +196,18 @@ def _formatted(
             )
         found.append(
             LexTerminal(
-                f"FSTART{kind}", prefix + mark, "FSTART",
-                priority=5, next_mode=f"f{kind}", forbid=contains,
+                f"FSTART{kind}",
+                prefix + mark,
+                "FSTART",
+                priority=5,
+                next_mode=f"f{kind}",
+                forbid=contains,
             )  # fmt: skip
         )
         for level, mode in enumerate((f"f{kind}", f"f{kind}spec", f"f{kind}deep")):
             found += _literal_part(kind, quote, raw, level, mode, old)
     for number in range(len(fields)):
-        found.append(
-            LexTerminal(f"FRB{number}", "", "FRB", op=Op.FIELD_CLOSE, argument=number)
-        )
+        found.append(LexTerminal(f"FRB{number}", "", "FRB", op=Op.FIELD_CLOSE, argument=number))
         found.append(
             LexTerminal(f"FCOLON{number}", "", "FCOLON", op=Op.FIELD_COLON, argument=number)
         )
@@ -214,7 +218,7 @@ def _literal_part(
     kind: int, quote: int, raw: bool, level: int, mode: str, old: bool
 ) -> list[LexTerminal]:
     mark, name = QUOTES[quote], f"{kind}_{level}"
-    other = "\"" if mark[0] == "'" else "'"
+    other = '"' if mark[0] == "'" else "'"
     other_bit = DOUBLE if other == '"' else SINGLE
 
     def text(label: str, pattern: str, contains: int = 0, priority: int = 0) -> LexTerminal:
@@ -223,14 +227,14 @@ def _literal_part(
             forbid=contains if old else 0, priority=priority,
         )  # fmt: skip
 
-    plain = rf"[^{{}}'\"\\\r\n\0]"
+    plain = r"[^{}'\"\\\r\n\0]"
     found = [text("TEXT", f"{plain}+"), text("OTHER", other, other_bit)]
     newline = r"\r\n?|\n"
     if quote >= 2:
         found.append(text("LINE", newline, LINE))
         found.append(text("QUOTE", f"{mark[0]}{{1,2}}"))
     if raw:
-        escape = rf"\\(\r\n?|[^\r\0{{}}])"
+        escape = r"\\(\r\n?|[^\r\0{}])"
     else:
         escape = (
             r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}"
@@ -253,8 +257,13 @@ def _literal_part(
         back = f"f{kind}" if level == 1 else f"f{kind}spec"
         found.append(
             LexTerminal(
-                f"FRB{name}", r"\}", "FRB", mode=mode, next_mode=back,
-                op=Op.FIELD_CLOSE, argument=opener,
+                f"FRB{name}",
+                r"\}",
+                "FRB",
+                mode=mode,
+                next_mode=back,
+                op=Op.FIELD_CLOSE,
+                argument=opener,
             )  # fmt: skip
         )
     return found

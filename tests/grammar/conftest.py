@@ -71,5 +71,3 @@ def accepts(grammar: CompiledGrammar, text: str | bytes) -> bool:
     except GrammarError:
         return False
     return matcher.can_stop()
-
-

@@ -11,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
@@ -21,7 +25,19 @@ VALUES = st.recursive(
 def odd() -> CompiledGrammar:
     """Tokens that end inside characters and escapes."""
     tokens = [bytes([i]) for i in range(256)]
-    tokens += [b'\\u00', b'"\xc3', b"\xa9]", b'{"a', b'": ', b"\\", b'\\"', b"1.", b"e-", b"}}", b"tru"]
+    tokens += [
+        b"\\u00",
+        b'"\xc3',
+        b"\xa9]",
+        b'{"a',
+        b'": ',
+        b"\\",
+        b'\\"',
+        b"1.",
+        b"e-",
+        b"}}",
+        b"tru",
+    ]
     return compile_grammar("json", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
 
 
@@ -55,8 +71,12 @@ def valid(data: bytes) -> bool:
 
 
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
-def test_accepts_what_json_writes(odd: CompiledGrammar, value: object, ascii_: bool, indent: int | None) -> None:
-    assert accepted(odd, json.dumps(value, ensure_ascii=ascii_, indent=indent).encode("utf-8", "replace"))
+def test_accepts_what_json_writes(
+    odd: CompiledGrammar, value: object, ascii_: bool, indent: int | None
+) -> None:
+    assert accepted(
+        odd, json.dumps(value, ensure_ascii=ascii_, indent=indent).encode("utf-8", "replace")
+    )
 
 
 @given(st.text(alphabet='{}[]",:truefalsn01e.-+\\ \n', max_size=12))
@@ -65,7 +85,23 @@ def test_agrees_on_noise(odd: CompiledGrammar, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["01", "1.", "[1,]", "{,}", '"\t"', '"\\x"', "nul", "NaN", "", " ", '{"a" 1}', "-", "1e", '"\ud83d']
+    "text",
+    [
+        "01",
+        "1.",
+        "[1,]",
+        "{,}",
+        '"\t"',
+        '"\\x"',
+        "nul",
+        "NaN",
+        "",
+        " ",
+        '{"a" 1}',
+        "-",
+        "1e",
+        '"\ud83d',
+    ],
 )
 def test_rejects(odd: CompiledGrammar, text: str) -> None:
     data = text.encode("utf-8", "surrogatepass")

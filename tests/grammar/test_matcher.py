@@ -14,8 +14,8 @@ from gars_vllm.grammar import (
     Vocabulary,
     VocabularyError,
     compile_grammar,
+    store,
 )
-from gars_vllm.grammar import store
 
 
 def test_fork_and_rollback(python: CompiledGrammar) -> None:

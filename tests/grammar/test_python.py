@@ -233,7 +233,9 @@ def test_other_splits_of_the_same_text(python: CompiledGrammar) -> None:
         at += size
 
 
-def walk(grammar: CompiledGrammar, rng: np.random.Generator, prefix: str, steps: int) -> bytes | None:
+def walk(
+    grammar: CompiledGrammar, rng: np.random.Generator, prefix: str, steps: int
+) -> bytes | None:
     """Draws uniformly among the allowed tokens until the text may end; None if it never may."""
     matcher = grammar.matcher(prefix)
     text = prefix.encode()
