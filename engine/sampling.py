@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import platform
@@ -147,10 +148,9 @@ def _request(task: Task, index: int, settings: Settings) -> Request:
 def _record(drawn: Drawn, settings: Settings, grammar: CompiledGrammar | None) -> dict[str, Any]:
     task, text = drawn.request.task, drawn.text
     if grammar is not None:
-        try:
+        # Where it raises, the request was freed of its grammar: the check below judges the text.
+        with contextlib.suppress(GrammarError):
             text = text[: programs.completion_end(grammar, task.prompt, text)]
-        except GrammarError:
-            pass  # freed of its grammar: the check below says what the text is worth
     program = task.prompt + text
     return {
         "task_id": task.task_id,

@@ -9,6 +9,7 @@ network, reading files. Do not verify samples of a model that you have reason to
 from __future__ import annotations
 
 import ast
+import contextlib
 import ctypes
 import json
 import os
@@ -106,10 +107,8 @@ def execute(program: str, limits: Limits) -> Verdict:
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             child.wait()
     seconds = time.perf_counter() - started
     with os.fdopen(reader, "rb") as pipe:

@@ -5,7 +5,7 @@ Stacks (parser states, indentation levels, open brackets) are linked lists in on
 int32 [capacity, 5]: three fields of content, parent, depth. Node 0 is the empty list. What a walk
 builds lies above `counter[0]` as it was before and is dropped afterwards.
 
-The tables of a language are one int32 array with a directory in front, and so is the working memory:
+The tables of a language are one int32 array with a directory in front, as is the working memory:
 numba compiles functions of three plain arrays several times faster than functions of named tuples.
 
 A configuration is a layout row (see the constants) and a set of parser stacks, the hypotheses.
