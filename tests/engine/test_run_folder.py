@@ -2,68 +2,164 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.run_folder import JsonLines, RunFolder
+from gars_vllm.engine.run_folder import RunFolder, first_difference, open_run
 
-WRITER = """
-import sys
-from pathlib import Path
-from gars_vllm.engine.run_folder import RunFolder
-run = RunFolder(Path(sys.argv[1]))
-run.create_or_resume({"n": 1})
-done = run.samples.open()
-for i in range(100000):
-    if ("t", i) not in done:
-        run.samples.append({"task_id": "t", "sample_index": i, "completion": "x" * 5000})
-    if i == int(sys.argv[2]):
-        break
-"""
+CONFIG: dict[str, Any] = {"model": "m", "task_ids": ["a", "b"], "n": 4, "temperature": 0.8}
+SAMPLE = {"task_id": "a", "sample_index": 0}
 
 
-def test_killed_writer_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "run")]
-    child = subprocess.Popen([*command, "99999"])
-    file = tmp_path / "run" / "samples.jsonl"
-    while not file.exists() or file.stat().st_size < 200_000:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    whole = file.read_bytes()
-    file.write_bytes(whole + b'{"task_id": "t", "sam')  # a write that was cut short
-    last = whole.count(b"\n") + 10
-    subprocess.run([*command, str(last)], check=True)
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [r["sample_index"] for r in rows] == list(range(last + 1))
+def begin(path: Path, config: dict[str, Any] = CONFIG) -> RunFolder:
+    run = RunFolder(path)
+    run.create_or_resume(config)
+    return run
 
 
-def test_another_configuration_is_refused(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "a").create_or_resume({"n": 1, "model": "m"})
-    with pytest.raises(UserError, match="model is 'm' there and 'k' here"):
-        RunFolder(tmp_path / "a").create_or_resume({"n": 1, "model": "k"})
+def refusal(path: Path, config: dict[str, Any] = CONFIG) -> str:
+    with pytest.raises(UserError) as caught:
+        RunFolder(path).create_or_resume(config)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(f"{path}", path.name)
 
 
-def test_second_writer_and_foreign_folder_are_refused(tmp_path: Path) -> None:
-    first = RunFolder(tmp_path / "a")
-    first.create_or_resume({"n": 1})
-    with pytest.raises(UserError, match="in use"):
-        RunFolder(tmp_path / "a").create_or_resume({"n": 1})
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty and not a run"):
-        RunFolder(tmp_path / "b").create_or_resume({"n": 1})
-    assert [p.name for p in (tmp_path / "b").iterdir()] == ["thesis.txt"]
+def test_a_run_is_begun_and_taken_up_again(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "run"
+    with begin(path) as run:
+        assert run.samples.open() == frozenset()
+        run.samples.append(SAMPLE)
+        run.add_session({"tokens": 3}, {"versions": {"torch": "1"}})
+    with begin(path, {**CONFIG, "task_ids": ("a", "b")}) as run:
+        assert run.samples.open() == {("a", 0)}
+        run.add_session({"tokens": 4}, {"versions": {"torch": "2"}})
+    record = open_run(path).load()
+    assert record["config"] == CONFIG
+    assert record["info"] == {
+        "sessions": [{"tokens": 3}, {"tokens": 4}],
+        "versions": {"torch": "2"},
+    }
+    assert sorted(os.listdir(path)) == [".lock", "run.json", "samples.jsonl"]
 
 
-def test_no_key_twice(tmp_path: Path) -> None:
-    lines = JsonLines(tmp_path / "x.jsonl")
-    lines.open()
-    lines.append({"task_id": "a", "sample_index": 0})
-    with pytest.raises(ValueError, match="already"):
-        lines.append({"task_id": "a", "sample_index": 0})
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"temperature": 1.4}, "temperature = 0.8, not 1.4"),
+        ({"grammar": "python"}, 'grammar = nothing, not "python"'),
+        ({"task_ids": list("abcd")}, "task_ids = [\"a\", \"b\"], not ['a', ..., 'd'] (4 items)"),
+    ],
+)
+def test_another_configuration_is_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "run"
+    begin(path).close()
+    before = (path / "run.json").read_bytes()
+    assert refusal(path, CONFIG | change) == (
+        f"run holds a run with {said}: choose another --out, or ask for the same to continue "
+        "that run"
+    )
+    assert (path / "run.json").read_bytes() == before
+    begin(path).close()  # the refusal gave the lock back
+
+
+def test_the_first_difference_is_named_by_its_path() -> None:
+    assert first_difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ("a.c", 2, 3)
+    assert first_difference({"a": [1]}, {"a": [1]}) is None
+    assert first_difference({"a": None}, {}) is not None
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    assert refusal(tmp_path) == (
+        f"{tmp_path.name} is not empty and not a run (it holds thesis.tex): choose another --out"
+    )
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_what_a_sampler_leaves_that_was_killed_early_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".run.json.abc").write_text("{")
+    begin(tmp_path).close()
+    assert open_run_config(tmp_path) == CONFIG
+
+
+def open_run_config(path: Path) -> Any:
+    return RunFolder(path).load()["config"]
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert refusal(file) == "file cannot be written (Not a directory): choose another --out"
+    assert "cannot be written (Not a directory)" in refusal(file / "run")
+
+
+def test_run_json_of_another_kind_is_refused(tmp_path: Path) -> None:
+    for text, said in [
+        ("{", "run.json cannot be read"),
+        ("[]", "is not of format 1"),
+        ('{"format": 2}', "is not of format 1"),
+        ('{"format": 1, "config": {}}', "its config or info is missing"),
+    ]:
+        (tmp_path / "run.json").write_text(text)
+        assert said in refusal(tmp_path)
+
+
+def test_two_samplers_on_one_folder_are_refused(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom gars_vllm.engine.run_folder import RunFolder\n"
+        f"run = RunFolder(Path(sys.argv[1]))\nrun.create_or_resume({CONFIG!r})\n"
+        "print('holding', flush=True)\nsys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"holding\n"
+        assert refusal(tmp_path) == (
+            f"{tmp_path.name} is being written by another gars-vllm: wait for it or end it"
+        )
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.communicate()
+    begin(tmp_path).close()  # kill -9 leaves no lock behind
+
+
+def test_a_session_needs_the_lock(tmp_path: Path) -> None:
+    begin(tmp_path).close()
+    with pytest.raises(ValueError, match="not open for sampling"):
+        RunFolder(tmp_path).add_session({}, {})
+
+
+def test_run_json_is_replaced_and_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with begin(tmp_path) as run:
+
+        def fail(*_: object) -> None:
+            raise OSError("killed here")
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="killed here"):
+            run.add_session({"tokens": 1}, {})
+        monkeypatch.undo()
+        assert json.loads((tmp_path / "run.json").read_text())["info"] == {"sessions": []}
+        assert sorted(os.listdir(tmp_path)) == [".lock", "run.json"]
+
+
+def test_only_a_run_with_samples_opens(tmp_path: Path) -> None:
+    begin(tmp_path).close()
+    with pytest.raises(UserError, match="holds no finished sample yet"):
+        open_run(tmp_path)

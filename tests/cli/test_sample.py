@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from gars_vllm.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "qwen2.5-coder-0.5"], "unknown model 'qwen2.5-coder-0.5'; did you mean"),
+        (["--n", "0"], "n is 0; draw at least one sample"),
+        (["--temperature", "0"], "temperature 0 draws the same sample 16 times"),
+        (["--task-ids", "999"], "unknown task id 'HumanEval/999': did you mean HumanEval/99"),
+        (["--task-ids", "9-3"], "task ids 9-3: the range runs backwards, write 3-9"),
+        (["--prompts", "nowhere.jsonl"], "nowhere.jsonl cannot be read: No such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["sample", *arguments])
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_are_listed() -> None:
+    result = CliRunner().invoke(main, ["models"])
+    assert result.exit_code == 0
+    assert "deepseek-6.7b-base" in result.stdout
