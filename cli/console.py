@@ -6,7 +6,15 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 def console(stderr: bool = False) -> Console:
@@ -15,14 +23,15 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, highlight=False)
 
 
-def progress(label: str) -> Progress:
-    """A bar on standard error; nothing is drawn when that is no terminal."""
+def progress() -> Progress:
+    """Bars on standard error, one a task; nothing is drawn when that is no terminal."""
     out = console(stderr=True)
     return Progress(
-        TextColumn(label),
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=out,
         disable=not out.is_terminal,

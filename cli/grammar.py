@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm grammar check`."""
+"""`gars-vllm grammar`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 
 import click
-from gars_vllm.grammar import GrammarError, Vocabulary, compile_grammar
+from gars_vllm.cli.console import progress
+from gars_vllm.engine import acceptance, tokenizers
+from gars_vllm.engine.errors import UserError
+from gars_vllm.grammar import compile_grammar
 
 
 @click.group()
@@ -16,46 +19,50 @@ def grammar() -> None:
 
 
 @grammar.command()
-@click.option("--language", default="python", show_default=True)
-@click.option("--tokenizer", required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--language", default="python", show_default=True, help="python, json or a FILE.")
+@click.option(
+    "--tokenizer", required=True, type=click.Path(path_type=Path),
+    help="A folder with tokenizer.json, such as a model's.",
+)
+@click.option(
+    "--prefix-file", type=click.Path(path_type=Path),
+    help="Text that stands before each file and is not checked token by token: a prompt.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def check(language: str, tokenizer: Path, as_json: bool, files: tuple[Path, ...]) -> None:
-    """Feed each file token by token; exit 1 if any token is refused."""
-    from tokenizers import Tokenizer
-
-    compiled = compile_grammar(language, Vocabulary.from_tokenizer(tokenizer))
-    encoder = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-    refused = 0
-    for file in files:
-        text = file.read_text("utf-8")
-        matcher = compiled.matcher()
-        row: dict[str, object] = {"file": str(file), "accepted": True}
-        ids = encoder.encode(text, add_special_tokens=False).ids
-        position = 0
-        try:
-            for token in ids:
-                matcher.advance(token)
-                position += len(compiled.vocabulary.tokens[token] or b"")
-            if not matcher.can_stop():
-                raise GrammarError("the text is not complete", position)
-        except GrammarError as error:
-            refused += 1
-            before = text.encode()[:position]
-            row |= {
-                "accepted": False,
-                "position": position,
-                "line": before.count(b"\n") + 1,
-                "column": position - before.rfind(b"\n"),
-                "expected": list(error.expected),
-                "message": str(error),
-            }
-        row["tokens"] = len(ids)
-        if as_json:
-            click.echo(json.dumps(row))
-        elif row["accepted"]:
-            click.echo(f"{file}: accepted, {len(ids)} tokens")
-        else:
-            click.echo(f"{file}:{row['line']}:{row['column']}: {row['message']}")
+def check(
+    language: str, tokenizer: Path, prefix_file: Path | None, as_json: bool,
+    files: tuple[Path, ...],
+) -> None:  # fmt: skip
+    """Feed each of FILES token by token; exit with 1 if a token of any was refused."""
+    reader = tokenizers.Encoder.of(tokenizer)
+    prefix = "" if prefix_file is None else _read(prefix_file)
+    texts = [(file, _read(file)) for file in files]
+    with progress() as bar:
+        task = bar.add_task(f"tables of {language}", total=None)
+        compiled = compile_grammar(language, reader.vocabulary)
+        bar.update(task, description="files", total=len(texts), completed=0)
+        refused = 0
+        for file, text in texts:
+            found = acceptance.check(compiled, reader, text, prefix)
+            refused += not found.accepted
+            if as_json:
+                click.echo(json.dumps({"file": str(file)} | found.to_json()))
+            elif found.accepted:
+                click.echo(f"{file}: accepted, {found.tokens:,} tokens")
+            else:
+                click.echo(f"{file}:{found.line}:{found.column}: {found.message}")
+            bar.advance(task)
     if refused:
         raise click.exceptions.Exit(1)
+
+
+def _read(file: Path) -> str:
+    try:
+        # newline="": a file's own line ends are part of what is checked
+        with file.open(encoding="utf-8", newline="") as stream:
+            return stream.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None

@@ -6,53 +6,126 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import TracebackType
 
 import click
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import models, sampling, tasks
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
+from rich.progress import Progress, TaskID
 
 
 @click.command()
 @click.option("--model", default=models.DEFAULT, show_default=True, help="Name, hub id or folder.")
 @click.option("--n", default=16, show_default=True, help="Samples per task.")
-@click.option("--tasks", "task_set", type=click.Choice(["humaneval"]), default="humaneval")
+@click.option("--tasks", "task_set", type=click.Choice([tasks.HUMANEVAL]), default=tasks.HUMANEVAL)
 @click.option("--prompts", type=click.Path(path_type=Path), help="JSONL with your own prompts.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
+@click.option("--limit", type=int, help="Only the first so many tasks.")
 @click.option("--task-ids", help="Ids, numbers or ranges: HumanEval/3,7,10-19.")
 @click.option("--grammar", default="python", show_default=True, help="python, json, FILE or none.")
+@click.option(
+    "--prompt-kind", type=click.Choice(["auto", *(k.value for k in PromptKind)]), default="auto", show_default=True,
+    help="The prompt itself, or a question in the model's chat template; auto: as the model likes.",
+)
 @click.option("--temperature", default=0.8, show_default=True)
 @click.option("--top-p", default=0.95, show_default=True)
 @click.option("--max-tokens", default=512, show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
+@click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
-    task_ids: str | None, grammar: str, temperature: float, top_p: float, max_tokens: int,
-    seed: int, out: Path | None, as_json: bool,
+    task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
+    max_tokens: int, seed: int, backend: str, batch: int, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Draw n samples of every task; run again to continue."""
-    settings = sampling.Settings(n, grammar, temperature, top_p, max_tokens, seed)
+    """Draw n samples of every task; the same command again continues an interrupted run."""
     spec = models.lookup(model)
+    kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
+    settings = sampling.Settings(n, grammar, kind, temperature, top_p, max_tokens, seed)
+    if batch < 1:
+        raise UserError(f"batch is {batch}; it must be at least 1")
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
     chosen = tasks.select(every, limit, task_ids)
-    files = models.resolve(spec)
     name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature:g}-n{n}"
     folder = RunFolder(out or Path("runs") / name)
-    from gars_vllm.engine.vllm_backend import VllmBackend
-
-    began = time.monotonic()
-    with progress("sampling") as bar:
-        task = bar.add_task("", total=None)
-
-        def show(done: int, total: int, tokens: int) -> None:
-            rate = tokens / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=done, total=total, description=f"{rate:.0f} tokens/s")
-
-        sampling.run(folder, spec, files, chosen, settings, VllmBackend, show)
+    with Screen() as screen:
+        files = models.resolve(spec, screen)
+        sampling.run(
+            folder, spec, files, chosen, settings, _backend(backend),
+            task_source=str(prompts.resolve()) if prompts else task_set, batch=batch,
+            watcher=screen,
+        )  # fmt: skip
     count = sum(1 for _ in folder.samples.read())
     if as_json:
         click.echo(json.dumps({"run": str(folder.path), "samples": count}))
     else:
         console().print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
+
+
+def _backend(name: str) -> type[sampling.Backend]:
+    """Imported when it is asked for: each brings its own gigabyte of libraries."""
+    if name == "transformers":
+        from gars_vllm.engine.transformers_backend import TransformersBackend
+
+        return TransformersBackend
+    from gars_vllm.engine.vllm_backend import VllmBackend
+
+    return VllmBackend
+
+
+class Screen(sampling.Watcher, models.Download):
+    """What `sample` shows while it works: a bar for each long step, on standard error.
+
+    Where that is no terminal, a line for each step and none for the samples.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Progress = progress()
+        self._stage: TaskID | None = None
+        self._samples: TaskID | None = None
+        self._download: TaskID | None = None
+        self._began = 0.0
+
+    def __enter__(self) -> Screen:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, text: str, done: int, total: int) -> None:
+        if self._download is None:
+            self._download = self._bar.add_task("", total=total)
+        self._bar.update(self._download, completed=done, total=total, description=text)
+        if text:
+            self._say(text)
+
+    def stage(self, text: str) -> None:
+        if self._stage is not None:
+            self._bar.remove_task(self._stage)
+            self._stage = None
+        if text:
+            self._stage = self._bar.add_task(text, total=None)
+            self._say(text)
+
+    def samples(self, done: int, total: int, tokens: int) -> None:
+        if self._samples is None:
+            self._samples = self._bar.add_task("samples", total=total)
+        if tokens == 0:
+            self._began = time.monotonic()
+        rate = tokens / max(time.monotonic() - self._began, 1e-9)
+        text = f"samples, {rate:.0f} tokens/s" if tokens else "samples"
+        self._bar.update(self._samples, completed=done, total=total, description=text)
+
+    def _say(self, text: str) -> None:
+        if self._bar.disable:
+            click.echo(text, err=True)

@@ -42,8 +42,8 @@ def verify(
     """
     folder = open_run(run)
     tasks = None if prompts is None else load_prompts(prompts)
-    with progress("verifying") as bar:
-        task = bar.add_task("", total=None)
+    with progress() as bar:
+        task = bar.add_task("verifying", total=None)
         done = verification.verify(
             folder,
             workers,

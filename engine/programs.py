@@ -1,36 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sample's program is: defined once, for the mask, the verification and the report."""
+"""What a sample's program is: defined once, for the mask, the verification and the report.
+
+The program is the prefix that the grammar has read and the text that was drawn after it, up to the
+program's end. Where that is, is decided by the grammar's state and depends on the mode.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import warnings
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gars_vllm.grammar import GrammarError
+
 if TYPE_CHECKING:
-    from gars_vllm.grammar import CompiledGrammar
+    from gars_vllm.grammar import CompiledGrammar, Matcher
 
-# Where a completion without a grammar is taken to end (Chen et al., 2021).
-STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+PYTHON = re.compile(r"none|python(3\.\d+)?")
 
 
-def completion_end(grammar: CompiledGrammar, prefix: str, text: str) -> int:
-    """How many characters of `text` belong to the completion.
+class Mode(StrEnum):
+    """`completion`: a program ends before a statement at the level of the function that the prefix
+    ends in. `fence`: before a line that begins with three backticks. `text`: with the text. In each
+    it may also end with the text, wherever it is whole."""
 
-    It ends before the line that begins a statement at the level of the prompt's own function.
+    COMPLETION = "completion"
+    FENCE = "fence"
+    TEXT = "text"
+
+
+def matcher(grammar: CompiledGrammar, prefix: str, mode: Mode | str) -> Matcher:
+    """The matcher of a sample. Raises GrammarError where the prefix does not fit the grammar."""
+    return grammar.matcher(prefix, mode == Mode.COMPLETION, mode == Mode.FENCE)
+
+
+def drawn_text(grammar: CompiledGrammar, prefix: str, mode: Mode, text: bytes) -> str:
+    """The part of a drawn text that belongs to the program.
+
+    What follows the program's end is cut off: the line in which the token stands that ended it.
     """
-    data = text.encode()
-    matcher = grammar.matcher(prefix, completion=True)
-    for position in range(len(data)):
-        matcher.advance_text(data[position : position + 1])
-        if matcher.is_done():
-            return len(data[: data.rfind(b"\n", 0, position) + 1].decode("utf-8", "replace"))
-    return len(text)
+    reader = matcher(grammar, prefix, mode)
+    for position in range(len(text)):
+        try:
+            reader.advance_text(text[position : position + 1])
+        except GrammarError:  # drawn without the grammar: left for `is_valid` to judge
+            break
+        if reader.is_done():
+            text = text[: text.rfind(b"\n", 0, position) + 1]
+            break
+    return text.decode("utf-8", "replace")
 
 
-def is_valid(program: str, grammar: str) -> bool:
-    """The language's own judgement of a whole program."""
+def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None) -> bool:
+    """The judgement of the language itself on a whole program.
+
+    Python is judged by the running interpreter's `compile`, JSON by `json.loads`, and what neither
+    speaks for, another version of Python or a grammar from a file, by the grammar.
+    """
+    if compiled is not None and not _has_oracle(grammar):
+        try:
+            reader = compiled.matcher()
+            reader.advance_text(program)
+        except GrammarError:
+            return False
+        return reader.can_stop()
     try:
         if grammar == "json":
             json.loads(program)
@@ -43,5 +79,11 @@ def is_valid(program: str, grammar: str) -> bool:
     return True
 
 
+def _has_oracle(grammar: str) -> bool:
+    here = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return grammar in ("none", "json", "python", here)
+
+
 def is_python(grammar: str) -> bool:
-    return re.fullmatch(r"none|python(3\.\d+)?", grammar) is not None
+    """A grammar's name stands for Python; "none" too, since without a grammar Python is drawn."""
+    return PYTHON.fullmatch(grammar) is not None

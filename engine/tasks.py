@@ -15,6 +15,7 @@ from typing import Any
 from gars_vllm.engine.errors import UserError
 
 HUMANEVAL = "humaneval"
+FIELDS = ("task_id", "prompt", "entry_point", "test", "canonical_solution", "grammar_prefix")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Task:
 
     `test` is Python that defines `check(candidate)`, which raises AssertionError on a wrong answer;
     it is called with the object that `entry_point` names. Both are None for a prompt alone.
+    `grammar_prefix`: the text that a grammar takes the sample to continue, where that is not the
+    prompt itself ("" for a question that is answered in, say, JSON).
     """
 
     task_id: str
@@ -30,6 +33,7 @@ class Task:
     entry_point: str | None = None
     test: str | None = None
     canonical_solution: str | None = None
+    grammar_prefix: str | None = None
 
 
 def of_run(config: Mapping[str, Any]) -> list[Task]:
@@ -121,7 +125,7 @@ def _task(line: str, where: str, default_id: str) -> Task:
     if not isinstance(record, dict):
         raise UserError(f"{where}: expected a JSON object with `prompt`")
     values: dict[str, Any] = {}
-    for name in ("task_id", "prompt", "entry_point", "test", "canonical_solution"):
+    for name in FIELDS:
         value = record.get(name)
         if name == "task_id" and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)

@@ -3,15 +3,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gars_vllm.engine.sampling import Drawn, Request, Settings
+from gars_vllm.engine.sampling import Drawn, Job, Request
 
-_PROCESSOR = "gars_vllm.engine.vllm_processor:GrammarProcessor"
+PROCESSOR = "gars_vllm.engine.vllm_processor:GrammarProcessor"
+# Read by the processor in the worker's process, which inherits the environment.
+STATISTICS = "GARS_STATISTICS"
+# Warnings of vLLM's own that no user of ours can act on.
+_QUIET = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "PYTHONWARNINGS": "ignore::FutureWarning",
+}
+
+
+def cpu_environment() -> dict[str, str]:
+    """What vLLM's CPU backend must find in its environment not to crawl; the user's own wins.
+
+    By default it keeps one core back, which leaves one of two, and takes most of the memory for
+    its key-value cache.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    return {
+        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+        "VLLM_CPU_KVCACHE_SPACE": "2",
+    }
 
 
 class VllmBackend:
@@ -19,70 +41,85 @@ class VllmBackend:
 
     name = "vllm"
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        # Before vLLM is imported: its workers inherit the environment. See docs for the reasons.
-        cores = os.cpu_count() or 1
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", f"0-{cores - 1}")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        self._statistics = Path(tempfile.mkstemp(suffix=".json")[1])
-        os.environ["GARS_STATISTICS"] = str(self._statistics)
+    def __init__(self, job: Job) -> None:
+        handle, name = tempfile.mkstemp(prefix="gars-", suffix=".json")
+        os.close(handle)
+        self._statistics = Path(name)
+        self._job = job
+        for key, value in _QUIET.items():
+            os.environ.setdefault(key, value)
+        os.environ[STATISTICS] = name
         import torch
+
+        extra: dict[str, object] = {}
+        if not torch.cuda.is_available():
+            for key, value in cpu_environment().items():
+                os.environ.setdefault(key, value)
+            # bfloat16 is 20 to 30 times slower without its instructions, compilation takes longer
+            # than a small run, and a block of 128 tokens shares next to nothing of a short prompt.
+            extra = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
+        # vLLM is imported only here: it reads its environment then.
         from vllm import LLM
 
-        on_cpu = not torch.cuda.is_available()
-        extra = {"dtype": "float32", "enforce_eager": True, "block_size": 32} if on_cpu else {}
         self._llm = LLM(
-            model=str(folder),
-            seed=settings.seed,
-            max_model_len=settings.context,
-            max_num_seqs=settings.batch,
-            logits_processors=[_PROCESSOR],
+            model=str(job.model),
+            tokenizer=str(job.tokenizer.folder),
+            seed=job.seed,
+            max_model_len=job.context,
+            max_num_seqs=job.batch,
+            logits_processors=[PROCESSOR],
             enable_prefix_caching=True,
+            use_tqdm_on_load=False,
             **extra,
         )
-        self._settings = settings
 
     def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
         """Yields samples as they finish."""
         from vllm import SamplingParams
+        from vllm.inputs import TokensPrompt
 
+        settings, eos = self._job.settings, self._job.tokenizer.vocabulary.eos
         engine = self._llm.llm_engine
         waiting: dict[str, Request] = {}
         for number, request in enumerate(requests):
+            prompt = request.prompt
             args = None
-            if request.grammar:
+            if settings.grammar != "none":
                 args = {
-                    "grammar": request.grammar,
-                    "grammar_prefix": request.prefix,
-                    "grammar_mode": request.mode,
+                    "grammar": settings.grammar,
+                    "grammar_prefix": prompt.prefix,
+                    "grammar_mode": str(prompt.mode),
                 }
             params = SamplingParams(
-                temperature=self._settings.temperature,
-                top_p=self._settings.top_p,
-                max_tokens=self._settings.max_tokens,
-                stop=list(request.stop) or None,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                max_tokens=settings.max_tokens,
+                stop=list(prompt.stop) or None,
+                stop_token_ids=list(eos),
                 extra_args=args,
             )
             waiting[str(number)] = request
-            engine.add_request(str(number), request.prompt, params)
+            engine.add_request(str(number), TokensPrompt(prompt_token_ids=[*prompt.ids]), params)
         while engine.has_unfinished_requests():
             for output in engine.step():
                 if output.finished:
                     one = output.outputs[0]
                     yield Drawn(
                         waiting.pop(output.request_id.split("-")[0]),
+                        tuple(one.token_ids),
                         one.text,
-                        len(one.token_ids),
                         one.finish_reason or "error",
                     )
 
     def mask_seconds(self) -> float:
+        """As the processor last wrote it, at most half a second ago."""
         try:
             return float(json.loads(self._statistics.read_text())["mask_seconds"])
         except (OSError, ValueError, KeyError):
             return 0.0
 
     def close(self) -> None:
-        self._llm.llm_engine.engine_core.shutdown()
+        """Ends vLLM's processes."""
+        with contextlib.suppress(Exception):  # a worker that an interruption has already ended
+            self._llm.llm_engine.engine_core.shutdown()
         self._statistics.unlink(missing_ok=True)

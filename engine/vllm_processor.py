@@ -3,7 +3,9 @@
 
 A request asks for it with `extra_args={"grammar": ..., "grammar_prefix": ..., "grammar_mode":
 "completion" | "fence" | "text"}`; requests without are left alone. State is derived from the
-request's output tokens, never from how often the processor was called.
+request's output tokens, never from how often the processor was called: rows of a prefill that is
+not finished are sampled and thrown away, and a request that was preempted comes back with the
+tokens that it has.
 """
 
 from __future__ import annotations
@@ -18,18 +20,55 @@ from typing import Any
 
 import torch
 import xgrammar
+from gars_vllm.engine import programs
+from gars_vllm.engine.programs import Mode
+from gars_vllm.engine.vllm_backend import STATISTICS
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 logger = logging.getLogger(__name__)
-STATISTICS = "GARS_STATISTICS"  # a file that the mask's time is written to
+_WRITE_EVERY = 0.5  # seconds
 
 
 @dataclass
 class _Row:
+    """A request with a grammar: `output` is vLLM's own list, which grows; `read` of it are known
+    to the matcher. `matcher` is None once the request was freed of its grammar."""
+
     matcher: Matcher | None
     output: list[int]
     read: int = 0
+
+
+class MaskTable:
+    """The distinct masks of all grammars, packed, on the device: int32 [capacity, words].
+
+    A step sends row numbers, not masks. Row 0 allows everything: for requests without a grammar.
+    """
+
+    def __init__(self, words: int, device: torch.device) -> None:
+        self._rows = torch.full((64, words), -1, dtype=torch.int32, device=device)
+        self._count = 1
+        self._slots: dict[tuple[int, int], int] = {}
+
+    def slot(self, matcher: Matcher) -> int:
+        """The row of a matcher's mask, sent to the device when first asked for."""
+        row = matcher.mask_id()
+        key = (id(matcher.grammar), row)
+        found = self._slots.get(key)
+        if found is None:
+            if self._count == len(self._rows):
+                self._rows = torch.cat([self._rows, torch.zeros_like(self._rows)])
+            found = self._slots[key] = self._count
+            # .copy(): a mask is read-only memory, which torch warns of
+            self._rows[found] = torch.from_numpy(matcher.grammar.mask(row).copy())
+            self._count += 1
+        return found
+
+    def gather(self, slots: list[int]) -> torch.Tensor:
+        """int32 [len(slots), words]."""
+        index = torch.tensor(slots, dtype=torch.int64, device=self._rows.device)
+        return self._rows.index_select(0, index)
 
 
 class GrammarProcessor(LogitsProcessor):
@@ -37,13 +76,12 @@ class GrammarProcessor(LogitsProcessor):
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         model = vllm_config.model_config
-        self._device = device
         self._size = model.get_vocab_size()
         self._tokenizer = model.tokenizer
         self._vocabulary: Vocabulary | None = None
         self._grammars: dict[str, CompiledGrammar] = {}
         self._rows: dict[int, _Row] = {}
-        self._table: dict[int, torch.Tensor] = {}
+        self._table = MaskTable((self._size + 31) // 32, device)
         self._seconds, self._written = 0.0, 0.0
 
     def is_argmax_invariant(self) -> bool:
@@ -53,8 +91,8 @@ class GrammarProcessor(LogitsProcessor):
     def validate_params(cls, params: Any) -> None:
         """Refuses unknown modes where the request is made, not in the engine."""
         mode = (params.extra_args or {}).get("grammar_mode", "text")
-        if mode not in ("completion", "fence", "text"):
-            raise ValueError(f"grammar_mode {mode!r}: use completion, fence or text")
+        if mode not in list(Mode):
+            raise ValueError(f"grammar_mode is {mode!r}: use {', '.join(Mode)}")
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         if batch_update is None:
@@ -81,10 +119,11 @@ class GrammarProcessor(LogitsProcessor):
             self._vocabulary = Vocabulary.from_tokenizer(Path(self._tokenizer), self._size)
         if name not in self._grammars:
             self._grammars[name] = compile_grammar(name, self._vocabulary)
-        mode = asked.get("grammar_mode", "text")
         try:
-            return self._grammars[name].matcher(
-                asked.get("grammar_prefix", ""), mode == "completion", mode == "fence"
+            return programs.matcher(
+                self._grammars[name],
+                asked.get("grammar_prefix", ""),
+                asked.get("grammar_mode", Mode.TEXT),
             )
         except GrammarError as error:
             logger.warning("a request goes on without its grammar: %s", error)
@@ -94,20 +133,17 @@ class GrammarProcessor(LogitsProcessor):
         if not self._rows:
             return logits
         started = time.perf_counter()
-        indices, masks = [], []
+        slots = [0] * logits.shape[0]
         for index, row in self._rows.items():
             if row.matcher is not None:
                 self._advance(row)
-            if row.matcher is not None and index < logits.shape[0]:
-                indices.append(index)
-                masks.append(torch.from_numpy(row.matcher.mask().copy()))
-        if indices:
-            bits = torch.zeros((logits.shape[0], masks[0].shape[0]), dtype=torch.int32)
-            bits[indices] = torch.stack(masks)
-            xgrammar.apply_token_bitmask_inplace(logits, bits.to(logits.device), indices=indices)
+            if row.matcher is not None and index < len(slots):
+                slots[index] = self._table.slot(row.matcher)
+        if any(slots):
+            xgrammar.apply_token_bitmask_inplace(logits, self._table.gather(slots))
         now = time.perf_counter()
         self._seconds += now - started
-        if now - self._written > 0.5:
+        if now - self._written > _WRITE_EVERY:
             self._write()
             self._written = now
         return logits
@@ -117,7 +153,10 @@ class GrammarProcessor(LogitsProcessor):
         while row.read < len(row.output):
             token = row.output[row.read]
             if token < 0:
-                raise RuntimeError("a placeholder token reached the grammar; see docs/vllm.md")
+                raise RuntimeError(
+                    "a placeholder token reached the grammar: load the processor with "
+                    "logits_processors=[...], not as an entry point alone"
+                )
             try:
                 row.matcher.advance(token)
             except GrammarError as error:

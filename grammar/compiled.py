@@ -418,7 +418,7 @@ class CompiledGrammar:
 
 _SILENT = frozenset(
     (
-        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.BEGIN, kernel.END,
+        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN, kernel.END,
         kernel.FENCE,
     )
 )  # fmt: skip

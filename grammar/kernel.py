@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.lalr import CONFLICT
 from gars_vllm.grammar.lexer import Op
-from numba import njit
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
@@ -29,7 +29,7 @@ LAYOUT_WIDTH = 8
 # Block flags, in the third field of an indentation node
 IN_FUNCTION, IN_LOOP, IN_ASYNC, FLOOR, OPENED_BY_DEF = 1, 2, 4, 8, 16
 # Line flags
-STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST = 1, 2, 4, 8
+STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 # Kind of header of the logical line (HEADER), kept until the next line begins
 PLAIN_LINE, DEF_LINE, ASYNC_DEF_LINE, CLASS_LINE, LOOP_LINE = range(5)
 # Options of a matcher
@@ -39,12 +39,12 @@ MAX_INDENTS, MAX_BRACKETS = 100, 200
 MAX_HYPOTHESES = 64
 MAX_DEPTH = 512
 
-NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, BEGIN = (int(Op(i)) for i in range(7))
+NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, BEGIN = (int(Op(i)) for i in range(8))
 OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
-    int(Op(i)) for i in range(7, 15)
+    int(Op(i)) for i in range(8, 16)
 )
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
-    int(Op(i)) for i in range(15, 26)
+    int(Op(i)) for i in range(16, 27)
 )
 
 
@@ -142,7 +142,7 @@ def scratch_memory(terminals: int) -> I32:
     return memory
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def push(nodes, scratch, a, b, c, parent):  # type: ignore[no-untyped-def]
     """Appends a node and returns its number; on a full array sets scratch[3] and returns 0."""
     number = scratch[0]
@@ -158,7 +158,7 @@ def push(nodes, scratch, a, b, c, parent):  # type: ignore[no-untyped-def]
     return number
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
     """Two stacks hold the same states."""
     while a != b:
@@ -169,7 +169,7 @@ def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
     """Shifts a terminal on every hypothesis of row `source` into row `target` (may be the same).
 
@@ -241,7 +241,7 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
     return found
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _flags(nodes, scratch, row):  # type: ignore[no-untyped-def]
     node = scratch[row + INDENT]
     if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 1]:
@@ -249,7 +249,7 @@ def _flags(nodes, scratch, row):  # type: ignore[no-untyped-def]
     return nodes[node, 2]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _top_bracket(nodes, scratch, row):  # type: ignore[no-untyped-def]
     node = scratch[row + BRACKET]
     if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 2]:
@@ -257,7 +257,7 @@ def _top_bracket(nodes, scratch, row):  # type: ignore[no-untyped-def]
     return node
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     """The first byte of a line's content: compares its column with the open levels."""
     row = LAYOUT_AT + target * LAYOUT_WIDTH
@@ -296,7 +296,7 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     """The end of the text at the start of a line: closes all blocks, then the parser's end."""
     row = LAYOUT_AT + target * LAYOUT_WIDTH
@@ -317,7 +317,7 @@ def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     """The rules of the code generator that need no names: where a keyword may stand."""
     header, line = scratch[row + HEADER], scratch[row + LINE_FLAGS]
@@ -347,7 +347,7 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     """Applies a lexical terminal to configuration row `source`, giving row `target`.
 
@@ -364,7 +364,7 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         ]
     terminals = tables[TERMINALS]
     if terminal >= terminals:
-        if _top_bracket(nodes, scratch, row) == 0:
+        if _top_bracket(nodes, scratch, row) == 0 and not scratch[row + LINE_FLAGS] & SETTLED:
             scratch[row + COLUMN] += terminal - terminals + 1
             scratch[row + TAB_COLUMN] += terminal - terminals + 1
         return True
@@ -394,12 +394,23 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             return True
         if op == BEGIN:
             return _begin(tables, nodes, scratch, target)
+        if op == JOIN:
+            # CPython takes the column before the first backslash, unless that is 0: then the
+            # blanks after the newline count on.
+            if scratch[row + COLUMN] > 0:
+                scratch[row + TAB_COLUMN] = scratch[row + COLUMN]
+                scratch[row + LINE_FLAGS] |= SETTLED
+            return True
+        settled = scratch[row + LINE_FLAGS] & SETTLED
+        if settled and op != NEWLINE and op != BLANK:
+            return True
         if op == TAB:
             scratch[row + COLUMN] = (scratch[row + COLUMN] // 8 + 1) * 8
             scratch[row + TAB_COLUMN] += 1
             return True
         scratch[row + COLUMN] = 0
         scratch[row + TAB_COLUMN] = 0
+        scratch[row + LINE_FLAGS] &= ~SETTLED
         if op == NEWLINE:
             return shift(tables, nodes, scratch, tables[tables[SPECIAL] + 0], target, target) > 0
         return True
@@ -454,7 +465,7 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
     """Some text that goes on from lexer state `state` and configuration row `depth` is a sentence.
 
@@ -502,14 +513,14 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
     return False
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
     start = KNOWN_AT + depth * tables[TERMINALS]
     for i in range(start, start + tables[TERMINALS]):
         scratch[i] = 0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def can_end(tables, nodes, scratch, state):  # type: ignore[no-untyped-def]
     """The text may end here: configuration in row 0, lexer state `state`."""
     start = tables[tables[END_START] + state]
@@ -527,7 +538,7 @@ def can_end(tables, nodes, scratch, state):  # type: ignore[no-untyped-def]
     return alive
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ignore[no-untyped-def]
     """Decides every outcome of the tokens of one lexer state; configuration in row 0.
 
@@ -554,7 +565,7 @@ def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ign
     scratch[0] = scratch[TOPS_AT + 0]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-untyped-def]
     """Applies `sequence` to row 0, result in row 1; True if the end in lexer state `state` lives."""
     row = 0

@@ -32,27 +32,28 @@ class Op(IntEnum):
     BLANK = 3  # a newline on a line that holds nothing
     TAB = 4
     FORM_FEED = 5
-    BEGIN = 6  # the first byte of a line's content: indentation is decided here
-    OPEN = 7
-    CLOSE = 8
-    FIELD_OPEN = 9  # `{` of an f-string's replacement field; argument: mode it was opened from
-    FIELD_CLOSE = 10
-    FIELD_COLON = 11
-    COLON = 12  # `:` and `:=` as operators, not at the level of a replacement field
-    FENCE = 13
-    END = 14
-    DEF = 15
-    CLASS = 16
-    LOOP = 17  # while
-    FOR = 18
-    ASYNC = 19
-    RETURN = 20
-    JUMP = 21  # break, continue
-    YIELD = 22
-    AWAIT = 23
-    LAMBDA = 24
-    WITH = 25
-    SPACES = 26  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    JOIN = 6  # backslash and newline before a line's content: from now on its column is settled
+    BEGIN = 7  # the first byte of a line's content: indentation is decided here
+    OPEN = 8
+    CLOSE = 9
+    FIELD_OPEN = 10  # `{` of an f-string's replacement field; argument: mode it was opened from
+    FIELD_CLOSE = 11
+    FIELD_COLON = 12
+    COLON = 13  # `:` and `:=` as operators, not at the level of a replacement field
+    FENCE = 14
+    END = 15
+    DEF = 16
+    CLASS = 17
+    LOOP = 18  # while
+    FOR = 19
+    ASYNC = 20
+    RETURN = 21
+    JUMP = 22  # break, continue
+    YIELD = 23
+    AWAIT = 24
+    LAMBDA = 25
+    WITH = 26
+    SPACES = 27  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,13 @@ class _Builder:
             return self._fence(q, byte)
         if kind == "done":
             return [((), state)] if byte in b" \t\r\n" else []
-        if kind == "continued":  # as content, but the text cannot end after a backslash
-            return [((), state)] if byte in b" \t\f" else self._content(byte)
+        if kind == "continued":  # as content, but the text cannot end right after the newline
+            return [((), ("continued", 1, None))] if byte in b" \t\f" else self._content(byte)
+        if kind == "join":
+            join = (self.by_name["JOIN"],)
+            return [(join, ("joined", int(byte == 13), None))] if byte in b"\r\n" else []
+        if kind == "joined":  # as a line, but the text cannot end right after the newline
+            return [((), ("joined", 0, None))] if q and byte == 10 else self._line(0, byte)
         return self._dfa(q, backup, byte)
 
     def _dfa(
@@ -256,6 +262,8 @@ class _Builder:
             return self._plain(self.start_of["line comment"], None, byte)
         if byte == ord("`"):
             return [((), ("fence", 1, None))]
+        if byte == ord("\\"):
+            return [((), ("join", 0, None))]
         begin = self.by_name["BEGIN"]
         return [((begin, *emitted), state) for emitted, state in self._content(byte)]
 
@@ -272,9 +280,11 @@ class _Builder:
         end = self.by_name["END"]
         if kind in ("line", "done"):
             return (end,)
-        if kind in ("fence", "continued"):
+        if kind in ("fence", "join", "joined"):
             return None
         newline = (self.by_name["NEWLINE"],) if self.spec.layout else ()
+        if kind == "continued":
+            return (*newline, end) if q else None
         if q in self.dfa.starts:
             return (*newline, end) if q == self.start_of[CONTENT] else None
         label = self.label[q]

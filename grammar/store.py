@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def folder() -> Path:
-    """The cache folder: $GARS_CACHE, else the user's cache folder."""
+def cache_folder() -> Path:
+    """Where gars-vllm keeps what it can make again: $GARS_CACHE, else the user's cache folder."""
     chosen = os.environ.get("GARS_CACHE")
-    if chosen:
-        return Path(chosen) / "grammars"
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "gars-vllm" / "grammars"
+    return Path(chosen) if chosen else Path(base) / "gars-vllm"
+
+
+def folder() -> Path:
+    """The folder of compiled grammars."""
+    return cache_folder() / "grammars"
 
 
 def key(language_digest: str, vocabulary_digest: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
@@ -24,7 +25,6 @@ from gars_vllm.grammar.kernel import (
 )
 from gars_vllm.grammar.lexer import Op
 from gars_vllm.grammar.vocabulary import Vocabulary
-from numba import njit
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
@@ -59,7 +59,7 @@ class TokenTable:
     pair_start: I32
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _child(keys, values, parents, lexemes, counts, node, terminal):  # type: ignore[no-untyped-def]
     """The sequence `node` with `terminal` after it, made when new (open addressing)."""
     key = (np.int64(node) << np.int64(20)) | np.int64(terminal)
@@ -81,7 +81,7 @@ def _child(keys, values, parents, lexemes, counts, node, terminal):  # type: ign
     return number
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-def]
     """False where a bracket that the same token opened says that `terminal` cannot come.
 
@@ -115,7 +115,7 @@ def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _run(  # type: ignore[no-untyped-def]
     tables, spaces, state, text, offset, length, common, alive, sequences, states, store
 ):
@@ -159,7 +159,7 @@ def _run(  # type: ignore[no-untyped-def]
     return alive[length]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _hash_tokens(  # type: ignore[no-untyped-def]
     tables, spaces, first, last, text, starts, shared, hashes, alive, sequences, states, store
 ):
@@ -199,7 +199,7 @@ def _hash_tokens(  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _outcomes(  # type: ignore[no-untyped-def]
     tables, spaces, state, text, starts, alive, sequences, states, store, out, out_start
 ):
@@ -223,7 +223,7 @@ def _outcomes(  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs):  # type: ignore[no-untyped-def]
     """Makes the preorder trie over the sequences of one lexer state; returns its length.
 

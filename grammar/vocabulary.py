@@ -46,6 +46,14 @@ class Vocabulary:
             state.update(b"-" if token is None else len(token).to_bytes(4, "little") + token)
         return state.hexdigest()
 
+    def texts(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes that each token adds to a text that begins with the first; b"" for special
+        tokens. Joined they are the text that was encoded."""
+        found = [self.tokens[i] or b"" for i in ids]
+        if found and self.leading_space:
+            found[0] = found[0].removeprefix(b" ")
+        return found
+
     @classmethod
     def from_tokens(
         cls, tokens: Sequence[bytes | None], eos: Iterable[int] = (), size: int | None = None
@@ -89,7 +97,8 @@ class Vocabulary:
             if eos is None:
                 eos = _eos_of_folder(folder, data)
             if size is None:
-                size = _json(folder / "config.json").get("vocab_size")
+                config = _json(folder / "config.json")
+                size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
         made = cls.from_tokens(tokens, eos or (), size)
         return cls(made.tokens, made.eos, leading_space)
 

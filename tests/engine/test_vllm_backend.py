@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real vLLM engine with a tiny random model, which draws hot: unmasked, nothing would parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from gars_vllm.engine import sampling, tokenizers
+from gars_vllm.engine.models import ModelFiles, lookup
+from gars_vllm.engine.prompts import PromptKind
+from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sampling import Job, Settings
+from gars_vllm.engine.tasks import load_humaneval
+from gars_vllm.grammar import compile_grammar
+
+pytestmark = pytest.mark.vllm
+
+
+def test_rows_with_and_without_a_grammar_share_a_batch(tiny_model: Path) -> None:
+    """Python, JSON and no grammar at all, in one engine, at once."""
+    from gars_vllm.engine.vllm_backend import VllmBackend
+    from vllm import SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    tokenizer = tokenizers.load(tiny_model)
+    backend = VllmBackend(Job(tiny_model, tokenizer, Settings(n=1), 256, 0, 24))
+    prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("x = 1\n"))
+    kinds = ["python", "json", None] * 8
+    try:
+        outputs = backend._llm.generate(
+            [prompt] * len(kinds),
+            [
+                SamplingParams(
+                    temperature=1.0, max_tokens=40, stop_token_ids=[0],
+                    extra_args={"grammar": kind} if kind else None,
+                )
+                for kind in kinds
+            ],
+            use_tqdm=False,
+        )  # fmt: skip
+    finally:
+        backend.close()
+    free = 0
+    for kind, output in zip(kinds, outputs, strict=True):
+        one = output.outputs[0]
+        text = b"".join(tokenizer.vocabulary.tokens[i] or b"" for i in one.token_ids)
+        if kind is None:
+            free += not _is_prefix(tokenizer, "python", text)
+            continue
+        assert _is_prefix(tokenizer, kind, text)
+        if one.finish_reason == "stop" and kind == "json":
+            json.loads(text)
+        if one.finish_reason == "stop" and kind == "python":
+            compile(text, "sample", "exec")
+    assert free, "a random model that writes Python unasked: the rows without a grammar had one"
+
+
+def _is_prefix(tokenizer: tokenizers.Tokenizer, grammar: str, text: bytes) -> bool:
+    try:
+        compile_grammar(grammar, tokenizer.vocabulary).matcher().advance_text(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_kill_9_loses_only_what_was_in_flight(tiny_model: Path, tmp_path: Path) -> None:
+    """The command itself, killed with all its processes in the middle, and run again."""
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "gars_vllm.cli.main", "sample", "--model", str(tiny_model),
+        "--task-ids", "0-9", "--n", "40", "--max-tokens", "80", "--batch", "8", "--out", str(out),
+        "--temperature", "1.0",
+    ]  # fmt: skip
+    first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    file = out / "samples.jsonl"
+    deadline = time.monotonic() + 240
+    while not file.exists() or file.read_bytes().count(b"\n") < 30:
+        assert first.poll() is None, (first.stderr.read() if first.stderr else b"").decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    before = file.read_bytes()
+    kept = before[: before.rfind(b"\n") + 1]
+    assert 30 <= kept.count(b"\n") < 400
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert file.read_bytes().startswith(kept)
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    keys = [(r["task_id"], r["sample_index"]) for r in records]
+    assert sorted(keys) == sorted((f"HumanEval/{t}", i) for t in range(10) for i in range(40))
+    assert len(set(keys)) == 400
+    assert len({r["seed"] for r in records}) == 2
+    assert all(r["valid"] for r in records if r["finish_reason"] == "stop")
+    assert len(RunFolder(out).load()["info"]["sessions"]) == 1  # the killed one could not write
+
+
+def test_chat(tiny_model: Path, tmp_path: Path) -> None:
+    from gars_vllm.engine.vllm_backend import VllmBackend
+
+    run = RunFolder(tmp_path / "run")
+    settings = Settings(n=8, prompt_kind=PromptKind.CHAT, temperature=1.0, max_tokens=60)
+    spec = lookup(str(tiny_model))
+    files = ModelFiles(tiny_model, "local")
+    sampling.run(run, spec, files, load_humaneval()[:1], settings, VllmBackend, batch=8)
+    records = list(run.samples.read())
+    assert len(records) == 8
+    grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
+    for record in records:
+        grammar.matcher(record["program"].removesuffix("\ufffd"))
+        if record["finish_reason"] == "stop":
+            assert record["valid"]

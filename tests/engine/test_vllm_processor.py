@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What vLLM's V1 runner does to a processor, done to ours: rows come, move, swap and go."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gars_vllm.engine import programs
+from gars_vllm.engine.tokenizers import Encoder
+from gars_vllm.engine.vllm_processor import GrammarProcessor
+from gars_vllm.grammar import compile_grammar
+from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
+
+UNIDIRECTIONAL, SWAP = MoveDirectionality.UNIDIRECTIONAL, MoveDirectionality.SWAP
+WIDTH = 512
+
+
+@pytest.fixture
+def processor(tiny_model: Path) -> GrammarProcessor:
+    model = types.SimpleNamespace(get_vocab_size=lambda: WIDTH, tokenizer=str(tiny_model))
+    config = types.SimpleNamespace(model_config=model)
+    return GrammarProcessor(config, torch.device("cpu"), False)
+
+
+def params(grammar: str | None, prefix: str = "", mode: str = "text") -> Any:
+    args = {"grammar": grammar, "grammar_prefix": prefix, "grammar_mode": mode}
+    return types.SimpleNamespace(extra_args=args if grammar else None)
+
+
+def update(processor: GrammarProcessor, size: int, added=(), removed=(), moved=()) -> None:  # type: ignore[no-untyped-def]
+    processor.update_state(BatchUpdate(size, list(removed), list(added), list(moved)))
+
+
+def expected(tiny_model: Path, grammar: str, prefix: str, tokens: list[int]) -> torch.Tensor:
+    """bool [WIDTH], by a matcher of its own."""
+    compiled = compile_grammar(grammar, Encoder.of(tiny_model).vocabulary)
+    matcher = programs.matcher(compiled, prefix, "text")
+    for token in tokens:
+        matcher.advance(token)
+    allowed = torch.zeros(WIDTH, dtype=torch.bool)
+    for token in range(WIDTH):
+        allowed[token] = bool(matcher.mask()[token // 32] >> (token % 32) & 1)
+    return allowed
+
+
+def check(processor: GrammarProcessor, rows: list[torch.Tensor | None]) -> None:
+    """The masked logits are -inf where a row's grammar forbids and untouched elsewhere."""
+    logits = torch.randn(len(rows), WIDTH)
+    before = logits.clone()
+    after = processor.apply(logits)
+    for row, allowed in enumerate(rows):
+        kept = torch.ones(WIDTH, dtype=torch.bool) if allowed is None else allowed
+        assert torch.equal(after[row][kept], before[row][kept])
+        assert torch.isinf(after[row][~kept]).all()
+
+
+def test_mixed_rows_move_and_go(processor: GrammarProcessor, tiny_model: Path) -> None:
+    encode = Encoder.of(tiny_model).encode
+    outputs: list[list[int]] = [[], [], []]
+    update(
+        processor, 3,
+        added=[(0, params("python"), None, outputs[0]), (1, params(None), None, outputs[1]),
+               (2, params("json"), None, outputs[2])],
+    )  # fmt: skip
+    check(
+        processor,
+        [expected(tiny_model, "python", "", []), None, expected(tiny_model, "json", "", [])],
+    )
+    outputs[0] += encode("def f(")
+    outputs[1] += encode("anything (")
+    outputs[2] += encode('{"a')
+    python = expected(tiny_model, "python", "def f(", [])
+    json_ = expected(tiny_model, "json", '{"a', [])
+    check(processor, [python, None, json_])
+    check(processor, [python, None, json_])  # called twice for one step: nothing moves on
+    update(processor, 3, moved=[(0, 2, SWAP)])
+    check(processor, [json_, None, python])
+    update(processor, 2, removed=[1], moved=[(2, 1, UNIDIRECTIONAL)])
+    check(processor, [json_, python])
+    # an add may take the place of a row that was never removed
+    update(processor, 2, added=[(0, params(None), None, [])])
+    check(processor, [None, python])
+    update(processor, 1, removed=[1])
+    check(processor, [None])
+    assert not processor._rows or all(r.matcher is None for r in processor._rows.values())
+
+
+def test_a_preempted_request_comes_back_with_its_tokens(
+    processor: GrammarProcessor, tiny_model: Path
+) -> None:
+    output = Encoder.of(tiny_model).encode("x = (1,")
+    update(processor, 1, added=[(0, params("python", "y = 2\n"), None, list(output))])
+    check(processor, [expected(tiny_model, "python", "y = 2\n", output)])
+
+
+def test_a_prefix_that_does_not_fit_is_left_free(processor: GrammarProcessor) -> None:
+    update(processor, 1, added=[(0, params("python", "x = )"), None, [])])
+    check(processor, [None])
+
+
+def test_placeholders_fail_loudly(processor: GrammarProcessor) -> None:
+    update(processor, 1, added=[(0, params("python"), None, [-1])])
+    with pytest.raises(RuntimeError, match="placeholder token"):
+        processor.apply(torch.randn(1, WIDTH))
+
+
+def test_modes_are_checked_in_the_front_end() -> None:
+    GrammarProcessor.validate_params(params(None))
+    GrammarProcessor.validate_params(params("python", mode="fence"))
+    with pytest.raises(ValueError, match="use completion, fence, text"):
+        GrammarProcessor.validate_params(params("python", mode="fences"))
+
+
+def test_the_table_grows(processor: GrammarProcessor, tiny_model: Path) -> None:
+    """More distinct masks than the table begins with; the earlier ones stay right."""
+    encode = Encoder.of(tiny_model).encode
+    texts = ["(" * i + "[" * j for i in range(12) for j in range(12)]
+    added = [(i, params("python"), None, encode(t)) for i, t in enumerate(texts)]
+    update(processor, len(texts), added=added)
+    rows = [expected(tiny_model, "python", t, []) for t in texts]
+    check(processor, list(rows))
+    check(processor, list(rows))
