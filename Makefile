@@ -12,7 +12,7 @@ setup: $(STAMP)
 
 # torch in a step of its own, so that only this one look-up touches PyTorch's index; where that
 # does not answer within five seconds, pip's own configuration (say, a find-links folder) decides.
-$(STAMP): requirements-cpu.lock pyproject.toml
+$(STAMP): requirements-cpu.lock requirements-syncode.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11 to 3.13 is needed; say which: make PYTHON=python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,7 @@ $(STAMP): requirements-cpu.lock pyproject.toml
 	  { echo "$(TORCH) was found neither on $(TORCH_INDEX) nor in pip's find-links" >&2; exit 2; }; \
 	fi
 	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements-cpu.lock
+	$(BIN)/python -m pip install -q --require-hashes --no-deps --no-build-isolation -r requirements-syncode.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
@@ -50,4 +51,4 @@ lock:
 	  --no-emit-package torchcodec requirements-cpu.in -o requirements-cpu.lock
 
 clean:
-	rm -rf $(VENV) .typecheck build *.egg-info
+	rm -rf $(VENV) .typecheck build *.egg-info grammar/__pycache__

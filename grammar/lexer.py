@@ -302,11 +302,18 @@ class _Builder:
             return (Viability((), (self.by_name["FENCE"],)),)
         if kind != "dfa" or q in self.dfa.starts:
             return (Viability((), None),)
+        if self.spec.layout and q not in self.dfa.starts and self._is_comment(q):
+            # Only a line's end can follow a comment, so that must be possible (`x = #` is dead).
+            return (Viability((self.label[q],), (self.by_name["NEWLINE"],)),)
         found = [Viability((), self.reach[q])]
         if backup is not None:
             for emitted, following in self._then(*backup):
                 found += [Viability(emitted + v.sequence, v.reach) for v in self.viable(following)]
         return tuple(found)
+
+    def _is_comment(self, q: int) -> bool:
+        label = self.label[q]
+        return label >= 0 and self.spec.terminals[label].name == "COMMENT"
 
     def ambiguous(self) -> list[tuple[int, int, str]]:
         """Pairs of regular expressions that match the same text with nothing to choose between."""
