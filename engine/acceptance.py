@@ -34,9 +34,7 @@ class Acceptance:
         return record
 
 
-def check(
-    compiled: CompiledGrammar, encoder: Encoder, text: str, prefix: str = ""
-) -> Acceptance:
+def check(compiled: CompiledGrammar, encoder: Encoder, text: str, prefix: str = "") -> Acceptance:
     """Feeds the tokens of `text` after `prefix`; the text must be a sentence at its end.
 
     Raises GrammarError when the prefix itself does not fit.

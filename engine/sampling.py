@@ -116,7 +116,7 @@ def run(
     files: ModelFiles,
     tasks: Sequence[Task],
     settings: Settings,
-    backend: type[Backend] | Callable[[Job], Backend],
+    backend: Callable[[Job], Backend],
     *,
     task_source: str = HUMANEVAL,
     batch: int = 128,
@@ -129,9 +129,8 @@ def run(
     asked = [prompts.build(t, settings.prompt_kind, settings.grammar, tokenizer) for t in tasks]
     context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
     if settings.grammar != "none":
-        watcher.stage(
-            f"tables of {settings.grammar} for {len(tokenizer.vocabulary):,} tokens (kept for later)"
-        )
+        width = len(tokenizer.vocabulary)
+        watcher.stage(f"tables of {settings.grammar} for {width:,} tokens (kept for later)")
     grammar = _compiled(settings.grammar, tokenizer, asked)
     config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
     with folder:
@@ -213,9 +212,7 @@ def _limit(model: Path) -> int | None:
     return None
 
 
-def _compiled(
-    name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]
-) -> CompiledGrammar | None:
+def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> CompiledGrammar | None:
     if name == "none":
         return None
     grammar = compile_grammar(name, tokenizer.vocabulary)

@@ -42,9 +42,7 @@ class SynCodeMask:
     key knows the vocabulary's size only.
     """
 
-    def __init__(
-        self, grammar: str, tokenizer: Any, vocabulary: Vocabulary, cache: Path
-    ) -> None:
+    def __init__(self, grammar: str, tokenizer: Any, vocabulary: Vocabulary, cache: Path) -> None:
         """`tokenizer`: of transformers, with the tokens of `vocabulary`."""
         constrainer, byte_tokenizer, grammars, common = _modules()
         folder = cache / vocabulary.digest[:32]
@@ -81,7 +79,9 @@ class SynCodeMask:
 def _modules() -> tuple[Any, Any, Any, Any]:
     spec = importlib.util.find_spec("syncode")
     if spec is None:
-        raise UserError("syncode is not installed: pip install --no-deps -r requirements-syncode.txt")
+        raise UserError(
+            "syncode is not installed: pip install --no-deps -r requirements-syncode.txt"
+        )
     if "syncode" not in sys.modules:
         package = types.ModuleType("syncode")
         package.__path__ = list(spec.submodule_search_locations or [])

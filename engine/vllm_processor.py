@@ -71,7 +71,7 @@ class MaskTable:
         return self._rows.index_select(0, index)
 
 
-class GrammarProcessor(LogitsProcessor):
+class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
     """See the module. Loaded by vLLM as "gars_vllm.engine.vllm_processor:GrammarProcessor"."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:

@@ -189,7 +189,7 @@ class CompiledGrammar:
             persistent(node)
         self._counter[0] = first  # contents are copied; the walk's nodes may be overwritten
         kept_nodes = []
-        for chain, contents, kept in pending:
+        for _, contents, kept in pending:
             for a, b, c in reversed(contents):
                 kept = self._intern((a, b, c), kept)
             kept_nodes.append(kept)
@@ -418,7 +418,7 @@ class CompiledGrammar:
 
 _SILENT = frozenset(
     (
-        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN, kernel.END,
-        kernel.FENCE,
+        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN,
+        kernel.END, kernel.FENCE,
     )
 )  # fmt: skip

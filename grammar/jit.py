@@ -12,13 +12,11 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, cast
 
 from gars_vllm.grammar.store import cache_folder
 from numba import njit as _njit
 from numba.core import config
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @functools.cache
@@ -33,11 +31,11 @@ def folder() -> Path:
     return base / f"kernels-{state.hexdigest()[:16]}"
 
 
-def njit(function: F) -> F:
+def njit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of arrays and numbers when it is first called."""
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder())  # read when the function's cache is made, just below
     try:
-        return cast(F, _njit(cache=True)(function))
+        return cast("Callable[..., Any]", _njit(cache=True)(function))
     finally:
         config.CACHE_DIR = before

@@ -567,7 +567,7 @@ def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ign
 
 @njit
 def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-untyped-def]
-    """Applies `sequence` to row 0, result in row 1; True if the end in lexer state `state` lives."""
+    """Applies `sequence` to row 0, result in row 1; True if what ends in `state` lives."""
     row = 0
     for terminal in sequence:
         if not apply(tables, nodes, scratch, terminal, row, 1):

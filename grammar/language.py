@@ -155,19 +155,23 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
     def ints(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         return np.array(values or [0], np.int32)
 
-    entry_start, starts, nexts, emitted = [0], [0], [], []
+    entry_start, starts = [0], [0]
+    nexts: list[int] = []
+    emitted: list[int] = []
     for outcome in machine.alternatives:
         for sequence, following in outcome:
             emitted += sequence
             starts.append(len(emitted))
             nexts.append(following)
         entry_start.append(len(nexts))
-    end_start, end_length, end_items = [], [], []
+    end_start, end_length = [], []
+    end_items: list[int] = []
     for end in machine.ends:
         end_start.append(-1 if end is None else len(end_items))
         end_length.append(len(end or ()))
         end_items += list(end or ())
-    viable_start, sequence_at, sequence_length, reaches, items = [0], [], [], [], []
+    viable_start, sequence_at, sequence_length, reaches = [0], [], [], []
+    items: list[int] = []
     reach_numbers: dict[tuple[int, ...], int] = {}
     for options in machine.viable:
         for option in options:
@@ -179,7 +183,8 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
             else:
                 reaches.append(reach_numbers.setdefault(option.reach, len(reach_numbers)))
         viable_start.append(len(reaches))
-    reach_start, reach_items = [0], []
+    reach_start = [0]
+    reach_items: list[int] = []
     for reach in reach_numbers:
         reach_items += reach
         reach_start.append(len(reach_items))

@@ -317,7 +317,7 @@ class _Builder:
 
     def ambiguous(self) -> list[tuple[int, int, str]]:
         """Pairs of regular expressions that match the same text with nothing to choose between."""
-        found = {}
+        found: dict[tuple[int, int], str] = {}
         for state, accepted in enumerate(self.dfa.accept):
             best = [
                 i

@@ -13,8 +13,8 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
-from re import _constants as _c  # the only parser of `re` syntax there is
-from re import _parser as _p
+from re import _constants as _c  # type: ignore[attr-defined]  # the only parser of `re` there is
+from re import _parser as _p  # type: ignore[attr-defined]
 from typing import Any
 
 MAX_CODE_POINT = sys.maxunicode
@@ -182,7 +182,8 @@ class Nfa:
             _, add, remove, body = argument
             return self._sequence(list(body), (flags | add) & ~remove, end)
         if op in (_c.MAX_REPEAT, _c.MIN_REPEAT, getattr(_c, "POSSESSIVE_REPEAT", None)):
-            return self._repeat(*argument, flags, end)
+            low, high, body = argument
+            return self._repeat(low, high, body, flags, end)
         raise RegexError(
             f"{str(op).lower()} cannot be expressed by a byte automaton; "
             "write the terminal without look-around, anchors and back-references"

@@ -79,7 +79,7 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
                     priority=10,
                     op=op,
                     argument=argument,
-                )  # fmt: skip
+                )
             )
         else:
             terminals.append(
@@ -202,7 +202,7 @@ def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) ->
                 priority=5,
                 next_mode=f"f{kind}",
                 forbid=contains,
-            )  # fmt: skip
+            )
         )
         for level, mode in enumerate((f"f{kind}", f"f{kind}spec", f"f{kind}deep")):
             found += _literal_part(kind, quote, raw, level, mode, old)
@@ -264,6 +264,6 @@ def _literal_part(
                 next_mode=back,
                 op=Op.FIELD_CLOSE,
                 argument=opener,
-            )  # fmt: skip
+            )
         )
     return found

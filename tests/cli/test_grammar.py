@@ -39,11 +39,18 @@ def test_check(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     result = check(folder, "--json", "good.py", "bad.py")
     first, second = map(json.loads, result.stdout.splitlines())
     assert first == {"file": "good.py", "accepted": True, "tokens": 6}
-    assert (second["accepted"], second["line"], second["column"], second["token"]) == (False, 2, 6, ")")
+    assert (second["accepted"], second["line"], second["column"], second["token"]) == (
+        False,
+        2,
+        6,
+        ")",
+    )
     assert second["position"] == 12
 
 
-def test_check_after_a_prefix(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_after_a_prefix(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("prompt").write_text("def f(x):\n")
     Path("body").write_text("    return x\n")
@@ -67,7 +74,11 @@ def test_check_after_a_prefix(folder: Path, tmp_path: Path, monkeypatch: pytest.
     ],
 )
 def test_bad_input(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("ok.py").write_text("x = 1\n")

@@ -49,16 +49,34 @@ def test_the_blank_before_a_sentencepiece_text(tmp_path: Path) -> None:
     """Such a tokenizer writes "x = 1" as "▁x", "▁=", "▁1": the first blank is not the text's."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    pieces = ["<unk>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), "▁", "x", "=", "1", "▁x", "▁=", "▁1"]
+    pieces = [
+        "<unk>",
+        "</s>",
+        *(f"<0x{i:02X}>" for i in range(256)),
+        "▁",
+        "x",
+        "=",
+        "1",
+        "▁x",
+        "▁=",
+        "▁1",
+    ]
     made = Tokenizer(
         models.BPE(
             {p: i for i, p in enumerate(pieces)}, [("▁", "x"), ("▁", "="), ("▁", "1")],
             unk_token="<unk>", byte_fallback=True, fuse_unk=True,
         )
     )  # fmt: skip
-    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
     made.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
     )
     made.add_special_tokens(["</s>"])
     made.save(str(tmp_path / "tokenizer.json"))

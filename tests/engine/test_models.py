@@ -31,14 +31,18 @@ def test_lookup(tiny_model: Path) -> None:
     assert lookup("stabilityai/stable-code-3b").name == "stable-code-3b"
     assert lookup("someone/something").hub_id == "someone/something"
     assert resolve(lookup(str(tiny_model))) == models.ModelFiles(tiny_model, "local")
-    with pytest.raises(UserError, match="unknown model 'deepseek-6.8b'; did you mean deepseek-6.7b"):
+    with pytest.raises(
+        UserError, match=r"unknown model 'deepseek-6.8b'; did you mean deepseek-6.7b"
+    ):
         lookup("deepseek-6.8b")
-    with pytest.raises(UserError, match="see `gars-vllm models`"):
+    with pytest.raises(UserError, match=r"see `gars-vllm models`"):
         lookup("zzz")
 
 
 def test_an_unreachable_hub_is_said_at_once() -> None:
-    with pytest.raises(UserError, match=r"someone/something cannot be fetched \(the hub is unreach"):
+    with pytest.raises(
+        UserError, match=r"someone/something cannot be fetched \(the hub is unreach"
+    ):
         resolve(lookup("someone/something"))
 
 

@@ -92,7 +92,7 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
     assert len(config["grammar_hash"]) == 64
     for change in ({"temperature": 0.9}, {"grammar": "none"}, {"seed": 1}):
         other = Settings(**{"n": 1, **change})
-        with pytest.raises(UserError, match="with (temperature|grammar|seed)"):
+        with pytest.raises(UserError, match=r"with (temperature|grammar|seed)"):
             sampling.run(run, SPEC, files, TASKS[:1], other, Fixed)
     changed = [Task(TASKS[0].task_id, "def g(x):\n")]
     with pytest.raises(UserError, match="with tasks_sha256 ="):
@@ -102,13 +102,11 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
 def test_nothing_is_written_for_bad_input(tmp_path: Path, tiny_model: Path) -> None:
     files = ModelFiles(tiny_model, "local")
     folder = tmp_path / "run"
+    tasks = [TASKS[0], Task("T/1", "def f(x):\n    x = )\n")]
     with pytest.raises(UserError, match=r"T/1 does not fit the grammar: .*line 2, column 9"):
-        tasks = [TASKS[0], Task("T/1", "def f(x):\n    x = )\n")]
         sampling.run(RunFolder(folder), SPEC, files, tasks, Settings(n=1), Fixed)
     with pytest.raises(UserError, match="exceeds the model's context of 2,048"):
-        sampling.run(
-            RunFolder(folder), SPEC, files, TASKS, Settings(n=1, max_tokens=6000), Fixed
-        )
+        sampling.run(RunFolder(folder), SPEC, files, TASKS, Settings(n=1, max_tokens=6000), Fixed)
     grammar = tmp_path / "bad.lark"
     grammar.write_text('start: "a" b\n')
     with pytest.raises(GrammarFileError, match=r"bad.lark:1:\d+"):

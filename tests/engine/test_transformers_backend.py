@@ -39,7 +39,9 @@ def test_every_finished_sample_is_valid(tiny_model: Path, tmp_path: Path, kind: 
 def test_without_a_grammar(tiny_model: Path, tmp_path: Path) -> None:
     records = run(tiny_model, tmp_path / "run", grammar="none")
     assert not any(r["valid"] for r in records)
-    assert not any(stop in str(r["completion"]) for r in records for stop in prompts.COMPLETION_STOPS)
+    assert not any(
+        stop in str(r["completion"]) for r in records for stop in prompts.COMPLETION_STOPS
+    )
 
 
 def test_allowed_tokens_keep_their_logits(tiny_model: Path) -> None:

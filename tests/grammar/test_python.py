@@ -308,6 +308,22 @@ def test_soft_keywords_and_ast_agree(python_bytes: CompiledGrammar) -> None:
     assert accepts(python_bytes, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "dead"),
+    [
+        ("x = ", "#"), ("if x ", "#"), ("for x in ", "#"), ("x = \\\n", "#"), ("def f() ", "#"),
+        ("x = (1, ", ""), ("x = (1, # c\n", ""), ("x ", ""), ("if x: ", ""), ("@a ", ""),
+    ],
+)  # fmt: skip
+def test_a_comment_only_where_the_line_can_end(
+    python_bytes: CompiledGrammar, text: str, dead: str
+) -> None:
+    """Nothing but a line's end follows a comment: where that cannot come, `#` is a dead end."""
+    matcher = python_bytes.matcher(text)
+    allowed = bool(matcher.mask()[ord("#") // 32] >> (ord("#") % 32) & 1)
+    assert allowed == (dead != "#")
+
+
 def test_backslashes_and_line_starts(python_bytes: CompiledGrammar) -> None:
     """Random mixtures of line starts: the mask and `compile` agree on every one."""
     pieces = [

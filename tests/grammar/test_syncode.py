@@ -202,7 +202,9 @@ def test_every_disagreement_has_a_cause(
                         else:
                             found[cause] += 1
                     for token in which[:: max(1, len(which) // PER_POSITION)]:
-                        _judge(language, matcher, before, vocabulary.tokens[token], token, only_ours)
+                        _judge(
+                            language, matcher, before, vocabulary.tokens[token], token, only_ours
+                        )
             if count < len(ids):
                 matcher.advance(ids[count])
     assert unnamed == [], "disagreements without a cause: (text, token, allowed by us)"
@@ -214,11 +216,20 @@ def test_every_disagreement_has_a_cause(
 
 
 def _judge(
-    language: str, matcher: Matcher, before: bytes, token: bytes | None, number: int, only_ours: bool
+    language: str,
+    matcher: Matcher,
+    before: bytes,
+    token: bytes | None,
+    number: int,
+    only_ours: bool,
 ) -> None:
     text = before + (token or b"")
     if not only_ours:
-        whole = (before if accepted(language, before) else None) if token is None else contradicted(language, text)
+        whole = (
+            (before if accepted(language, before) else None)
+            if token is None
+            else contradicted(language, text)
+        )
         assert whole is None, f"we forbid {token!r} after {before!r}, but {whole!r} is valid"
         return
     fork = matcher.fork()
