@@ -10,6 +10,7 @@ STAMP := $(VENV)/.installed
 
 setup: $(STAMP)
 
+# --no-compile: of fifty thousand modules a few thousand are ever imported, and compiled then.
 # torch in a step of its own, so that only this one look-up touches PyTorch's index; where that
 # does not answer within five seconds, pip's own configuration (say, a find-links folder) decides.
 $(STAMP): requirements-cpu.lock requirements-syncode.txt pyproject.toml
@@ -18,12 +19,12 @@ $(STAMP): requirements-cpu.lock requirements-syncode.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then echo "torch is installed"; \
 	elif $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(TORCH_INDEX)/torch/", timeout=5)' 2>/dev/null; then \
-	  $(BIN)/python -m pip install -q --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'; \
+	  $(BIN)/python -m pip install -q --no-compile --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'; \
 	else \
-	  $(BIN)/python -m pip install -q --no-deps --no-index '$(TORCH)' || \
+	  $(BIN)/python -m pip install -q --no-compile --no-deps --no-index '$(TORCH)' || \
 	  { echo "$(TORCH) was found neither on $(TORCH_INDEX) nor in pip's find-links" >&2; exit 2; }; \
 	fi
-	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements-cpu.lock
+	$(BIN)/python -m pip install -q --no-compile --require-hashes --no-deps -r requirements-cpu.lock
 	$(BIN)/python -m pip install -q --require-hashes --no-deps --no-build-isolation -r requirements-syncode.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $(STAMP)

@@ -26,13 +26,15 @@ _QUIET = {
 def cpu_environment() -> dict[str, str]:
     """What vLLM's CPU backend must find in its environment not to crawl; the user's own wins.
 
-    By default it keeps one core back, which leaves one of two, and takes most of the memory for
-    its key-value cache.
+    By default it keeps one core back, which leaves one of two, takes most of the memory for its
+    key-value cache, and runs its engine in a process between ours and the worker's, which takes
+    ten seconds to start and has nothing to do that ours has not.
     """
     cores = sorted(os.sched_getaffinity(0))
     return {
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
         "VLLM_CPU_KVCACHE_SPACE": "2",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
 
 
