@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws what a command prints in a terminal of 100 columns: python docs/picture.py OUT.svg COMMAND...
+"""Draws what a command prints in a terminal of 100 columns.
+
+    python docs/picture.py OUT.svg COMMAND...
 
 The command runs in a pseudo-terminal, so the picture is what a person sees.
 """

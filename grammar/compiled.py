@@ -369,7 +369,7 @@ class CompiledGrammar:
         found.append(-1 if node == 0 else int(nodes[node, 4] >= kernel.MAX_INDENTS - 1))
         node = state[2]
         for _ in range(brackets):
-            found += nodes[node, :2].tolist() if node else [-2]
+            found += nodes[node, :3].tolist() if node else [-2]
             node = int(nodes[node, 3])
         found.append(-1 if node == 0 else int(nodes[node, 4] >= kernel.MAX_BRACKETS - 16))
         return np.array(found, np.int32).tobytes()

@@ -28,10 +28,19 @@ INDENT, BRACKET, COLUMN, TAB_COLUMN, LINE_FLAGS, HEADER, DONE, OPTIONS = range(8
 LAYOUT_WIDTH = 8
 # Block flags, in the third field of an indentation node
 IN_FUNCTION, IN_LOOP, IN_ASYNC, FLOOR, OPENED_BY_DEF = 1, 2, 4, 8, 16
+IN_SCOPE = 32  # of a function or class, not the module's
+IN_EXCEPT_STAR, NO_JUMP = 64, 128  # in a block of `except*`; and in no loop inside it
+IN_CLASS = 256  # directly in a class body
+# Bracket flags, in the third field of a bracket node: what stands in it, where a comprehension is
+HAS_YIELD, HAS_WALRUS, IN_TARGET, IN_ITERABLE, IN_FIRST, COMPREHENSION = 1, 2, 4, 8, 16, 32
+NO_YIELD, NO_WALRUS, INSIDE = 64, 128, 256  # of the brackets around it; INSIDE a comprehension
 # Line flags
 STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
+IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
+AFTER_IMPORT, AFTER_EXCEPT, AFTER_YIELD = 64, 128, 256
+_JUST_BEFORE = AFTER_ASYNC | ASYNC_FIRST | AFTER_IMPORT | AFTER_EXCEPT | AFTER_YIELD
 # Kind of header of the logical line (HEADER), kept until the next line begins
-PLAIN_LINE, DEF_LINE, ASYNC_DEF_LINE, CLASS_LINE, LOOP_LINE = range(5)
+PLAIN_LINE, DEF_LINE, ASYNC_DEF_LINE, CLASS_LINE, LOOP_LINE, STAR_LINE = range(6)
 # Options of a matcher
 HAS_FENCE = 1
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
@@ -46,6 +55,7 @@ OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
     int(Op(i)) for i in range(16, 27)
 )
+IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF = (int(Op(i)) for i in range(27, 34))
 
 
 # Directory of the tables: offsets of the parts, then sizes.
@@ -272,13 +282,15 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
         header = scratch[row + HEADER]
         block = flags & ~(FLOOR | OPENED_BY_DEF)
         if header == DEF_LINE:
-            block = IN_FUNCTION | OPENED_BY_DEF
+            block = IN_FUNCTION | OPENED_BY_DEF | IN_SCOPE
         elif header == ASYNC_DEF_LINE:
-            block = IN_FUNCTION | IN_ASYNC | OPENED_BY_DEF
+            block = IN_FUNCTION | IN_ASYNC | OPENED_BY_DEF | IN_SCOPE
         elif header == CLASS_LINE:
-            block = 0
+            block = IN_SCOPE | IN_CLASS
         elif header == LOOP_LINE:
-            block = block | IN_LOOP
+            block = (block | IN_LOOP) & ~NO_JUMP
+        elif header == STAR_LINE:
+            block = block | IN_EXCEPT_STAR | NO_JUMP
         scratch[row + INDENT] = push(nodes, scratch, column, tab_column, block, level)
     else:
         while column < nodes[level, 0]:
@@ -331,20 +343,95 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     flags = _flags(nodes, scratch, row)
     if op == RETURN:
         if header == PLAIN_LINE or header == LOOP_LINE:
-            return (flags & IN_FUNCTION) != 0
+            return (flags & (IN_FUNCTION | IN_EXCEPT_STAR)) == IN_FUNCTION
         return header == DEF_LINE or header == ASYNC_DEF_LINE
     if op == JUMP:
-        return header == LOOP_LINE or (header == PLAIN_LINE and (flags & IN_LOOP) != 0)
+        if header == LOOP_LINE:
+            return True
+        return header == PLAIN_LINE and (flags & (IN_LOOP | NO_JUMP)) == IN_LOOP
+    if op == STAR:
+        if not line & AFTER_IMPORT:
+            return True
+        in_scope = header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE
+        return not in_scope and (flags & IN_SCOPE) == 0
+    # Defaults and annotations belong to the scope around; a line with a lambda is not looked into.
+    inside, in_async = (flags & IN_FUNCTION) != 0, (flags & IN_ASYNC) != 0
+    if line & IN_BODY:
+        inside = header == DEF_LINE or header == ASYNC_DEF_LINE
+        in_async = header == ASYNC_DEF_LINE
+    unclear = (line & SAW_LAMBDA) != 0
     if op == YIELD:
-        return (
-            (flags & IN_FUNCTION) != 0
-            or header == DEF_LINE
-            or header == ASYNC_DEF_LINE
-            or (line & SAW_LAMBDA) != 0
-        )
+        return inside or unclear
     if op == AWAIT:
-        return (flags & IN_ASYNC) != 0 or header == ASYNC_DEF_LINE
+        return in_async or (unclear and header == ASYNC_DEF_LINE)
+    if op == FROM:
+        return not line & AFTER_YIELD or not in_async or unclear
     return True
+
+
+@njit
+def _inherited(flags):  # type: ignore[no-untyped-def]
+    """The flags that a bracket opened inside one with `flags` begins with."""
+    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE)
+    if flags & COMPREHENSION:
+        inner |= INSIDE
+        if not flags & IN_FIRST:
+            inner |= NO_YIELD
+    if flags & IN_ITERABLE:
+        inner |= NO_WALRUS
+    return inner
+
+
+@njit
+def _mark_bracket(nodes, scratch, row, flags):  # type: ignore[no-untyped-def]
+    """Replaces the flags of the innermost bracket."""
+    bracket = scratch[row + BRACKET]
+    if nodes[bracket, 2] != flags:
+        scratch[row + BRACKET] = push(
+            nodes, scratch, nodes[bracket, 0], nodes[bracket, 1], flags, nodes[bracket, 3]
+        )
+
+
+@njit
+def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
+    """The rules of comprehensions, which have a scope of their own but for their first iterable.
+
+    No `yield` in that scope, no `:=` in any iterable, and in a class body no `:=` at all.
+    """
+    flags = nodes[_top_bracket(nodes, scratch, row), 2]
+    if op == YIELD:
+        around = _inherited(flags)
+        if around & NO_YIELD:
+            return False
+        flags |= HAS_YIELD
+    elif op == WALRUS:
+        around = _inherited(flags)
+        if around & NO_WALRUS:
+            return False
+        if around & INSIDE and _in_class(nodes, scratch, row):
+            return False
+        flags |= HAS_WALRUS
+    elif op == FOR:
+        if flags & HAS_YIELD:
+            return False
+        if flags & HAS_WALRUS and _in_class(nodes, scratch, row):
+            return False
+        first = IN_FIRST if not flags & COMPREHENSION else 0
+        flags = (flags & ~(IN_ITERABLE | IN_FIRST)) | COMPREHENSION | IN_TARGET | first
+    elif op == IN and flags & IN_TARGET:
+        flags = (flags & ~IN_TARGET) | IN_ITERABLE
+    elif op == IF and flags & IN_ITERABLE:
+        flags &= ~(IN_ITERABLE | IN_FIRST)
+    _mark_bracket(nodes, scratch, row, flags)
+    return True
+
+
+@njit
+def _in_class(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    header = scratch[row + HEADER]
+    if scratch[row + LINE_FLAGS] & IN_BODY:
+        return header == CLASS_LINE
+    return (_flags(nodes, scratch, row) & IN_CLASS) != 0
 
 
 @njit
@@ -380,9 +467,7 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         return _finish(tables, nodes, scratch, target)
     symbol = tables[tables[LEX_SYMBOL] + terminal]
     if op == NORMAL:
-        scratch[row + LINE_FLAGS] = (
-            scratch[row + LINE_FLAGS] & ~(AFTER_ASYNC | ASYNC_FIRST)
-        ) | STARTED
+        scratch[row + LINE_FLAGS] = (scratch[row + LINE_FLAGS] & ~_JUST_BEFORE) | STARTED
         return shift(tables, nodes, scratch, symbol, target, target) > 0
     if op == FENCE:
         if not scratch[row + OPTIONS] & HAS_FENCE or scratch[row + COLUMN] != 0:
@@ -420,28 +505,44 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             or nodes[bracket, 0] != FIELD_KIND + tables[tables[LEX_ARGUMENT] + terminal]
         ):
             return False
-    elif op == COLON:
+    elif op == COLON or op == WALRUS:
         if bracket != 0 and nodes[bracket, 0] >= FIELD_KIND:
             return False
     elif op == CLOSE:
         if bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal]:
             return False
-    elif op > END:
+    if op > END:
         if not _scope_allows(nodes, scratch, row, op):
             return False
+        looked_into = bracket != 0 and not scratch[row + LINE_FLAGS] & SAW_LAMBDA
+        if looked_into and not _comprehension(nodes, scratch, row, op):
+            return False
+        bracket = scratch[row + BRACKET]
         line = scratch[row + LINE_FLAGS]
         first = not line & STARTED or (line & ASYNC_FIRST) != 0
         if op == DEF:
             scratch[row + HEADER] = ASYNC_DEF_LINE if line & AFTER_ASYNC else DEF_LINE
         elif op == CLASS:
             scratch[row + HEADER] = CLASS_LINE
+        elif op == STAR and line & AFTER_EXCEPT:
+            scratch[row + HEADER] = STAR_LINE
         elif (op == FOR or op == LOOP) and first and bracket == 0:
             scratch[row + HEADER] = LOOP_LINE
     if shift(tables, nodes, scratch, symbol, target, target) == 0:
         return False
     line = scratch[row + LINE_FLAGS]
-    kept = line & ~(AFTER_ASYNC | ASYNC_FIRST)
-    if op == ASYNC:
+    kept = line & ~_JUST_BEFORE
+    if op == IMPORT:
+        kept |= AFTER_IMPORT
+    elif op == EXCEPT:
+        kept |= AFTER_EXCEPT
+    elif op == YIELD:
+        kept |= AFTER_YIELD
+    elif op == COLON and bracket == 0 and not line & SAW_LAMBDA:
+        header = scratch[row + HEADER]
+        if header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE:
+            kept |= IN_BODY
+    elif op == ASYNC:
         kept |= AFTER_ASYNC
         if not line & STARTED:
             kept |= ASYNC_FIRST
@@ -452,16 +553,22 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         if nodes[bracket, 4] >= MAX_BRACKETS:
             return False
         kind = tables[tables[LEX_ARGUMENT] + terminal]
-        scratch[row + BRACKET] = push(nodes, scratch, kind, nodes[bracket, 1], 0, bracket)
+        inner = _inherited(nodes[bracket, 2])
+        scratch[row + BRACKET] = push(nodes, scratch, kind, nodes[bracket, 1], inner, bracket)
     elif op == FIELD_OPEN:
         if nodes[bracket, 4] >= MAX_BRACKETS:
             return False
         argument = tables[tables[LEX_ARGUMENT] + terminal]
         context = nodes[bracket, 1] | tables[tables[FIELD_CONTEXT] + argument]
         kind = FIELD_KIND + argument
-        scratch[row + BRACKET] = push(nodes, scratch, kind, context, 0, bracket)
+        inner = _inherited(nodes[bracket, 2])
+        scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, bracket)
     elif op == CLOSE or op == FIELD_CLOSE:
+        held = nodes[bracket, 2] & (HAS_YIELD | HAS_WALRUS)
         scratch[row + BRACKET] = nodes[bracket, 3]
+        if held and nodes[bracket, 3] != 0:
+            outer = _top_bracket(nodes, scratch, row)
+            _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)
     return True
 
 

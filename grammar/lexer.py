@@ -39,7 +39,7 @@ class Op(IntEnum):
     FIELD_OPEN = 10  # `{` of an f-string's replacement field; argument: mode it was opened from
     FIELD_CLOSE = 11
     FIELD_COLON = 12
-    COLON = 13  # `:` and `:=` as operators, not at the level of a replacement field
+    COLON = 13  # `:` as an operator, not at the level of a replacement field
     FENCE = 14
     END = 15
     DEF = 16
@@ -53,7 +53,14 @@ class Op(IntEnum):
     AWAIT = 24
     LAMBDA = 25
     WITH = 26
-    SPACES = 27  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    IMPORT = 27
+    FROM = 28
+    EXCEPT = 29
+    STAR = 30  # `*`: after `import` and after `except` it has meanings of its own
+    WALRUS = 31
+    IN = 32
+    IF = 33
+    SPACES = 34  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ I32 = NDArray[np.int32]
 MAX_OUTCOMES = 4096
 OPEN, CLOSE = int(Op.OPEN), int(Op.CLOSE)
 FIELD_OPEN, FIELD_CLOSE = int(Op.FIELD_OPEN), int(Op.FIELD_CLOSE)
-FIELD_COLON, COLON = int(Op.FIELD_COLON), int(Op.COLON)
+FIELD_COLON, COLON, WALRUS = int(Op.FIELD_COLON), int(Op.COLON), int(Op.WALRUS)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-
     if terminal >= tables[TERMINALS]:
         return True
     op = tables[tables[LEX_OP] + terminal]
-    if op != CLOSE and op != FIELD_CLOSE and op != FIELD_COLON and op != COLON:
+    if op != CLOSE and op != FIELD_CLOSE and op != FIELD_COLON and op != COLON and op != WALRUS:
         return True
     closed = 0
     while node > 0:

@@ -30,14 +30,17 @@ _NUMBER = (
     r"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|[1-9](_?[0-9])*"
     r"|([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?"
     r"|[0-9](_?[0-9])*\.([eE][-+]?[0-9](_?[0-9])*)?|[0-9](_?[0-9])*[eE][-+]?[0-9](_?[0-9])*"
-    r"|(([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*|[0-9](_?[0-9])*\.?)([eE][-+]?[0-9](_?[0-9])*)?[jJ]"
+)
+_IMAGINARY = (
+    r"(([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*|[0-9](_?[0-9])*\.?)([eE][-+]?[0-9](_?[0-9])*)?[jJ]"
 )
 _OPS = {
     "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
     "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
-    "await": Op.AWAIT, "lambda": Op.LAMBDA, "with": Op.WITH,
+    "await": Op.AWAIT, "lambda": Op.LAMBDA, "with": Op.WITH, "import": Op.IMPORT,
+    "from": Op.FROM, "except": Op.EXCEPT, "*": Op.STAR,
     "(": Op.OPEN, "[": Op.OPEN, "{": Op.OPEN, ")": Op.CLOSE, "]": Op.CLOSE, "}": Op.CLOSE,
-    ":": Op.COLON, ":=": Op.COLON,
+    ":": Op.COLON, ":=": Op.WALRUS, "in": Op.IN, "if": Op.IF,
 }  # fmt: skip
 
 
@@ -59,6 +62,7 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     terminals = [
         LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1),
+        LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY"),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
         LexTerminal("COMMENT", r"#[^\r\n\0]*", None, op=Op.IGNORED, forbid=HASH),
