@@ -505,12 +505,11 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             or nodes[bracket, 0] != FIELD_KIND + tables[tables[LEX_ARGUMENT] + terminal]
         ):
             return False
-    elif op == COLON or op == WALRUS:
-        if bracket != 0 and nodes[bracket, 0] >= FIELD_KIND:
-            return False
-    elif op == CLOSE:
-        if bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal]:
-            return False
+    elif ((op == COLON or op == WALRUS) and bracket != 0 and nodes[bracket, 0] >= FIELD_KIND) or (
+        op == CLOSE
+        and (bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal])
+    ):
+        return False
     if op > END:
         if not _scope_allows(nodes, scratch, row, op):
             return False
