@@ -116,9 +116,10 @@ def _device() -> list[Finding]:
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
         found = [Finding("GPU", name)]
-        if os.environ.get("VLLM_USE_V2_MODEL_RUNNER") == "0":
-            return [*found, Finding("vLLM's runner", "V1 (chosen by VLLM_USE_V2_MODEL_RUNNER=0)")]
-        advice = "the mask is written for V1: export VLLM_USE_V2_MODEL_RUNNER=0"
+        chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0")
+        if chosen == "0":
+            return [*found, Finding("vLLM's runner", "V1 (VLLM_USE_V2_MODEL_RUNNER=0)")]
+        advice = "the mask is written for V1: unset VLLM_USE_V2_MODEL_RUNNER"
         return [*found, Finding("vLLM's runner", "V2", State.BAD, advice)]
     found = [Finding("GPU", "none"), Finding("vLLM's runner", "V1, on the CPU, float32, eager")]
     from gars_vllm.engine.vllm_backend import cpu_environment

@@ -54,7 +54,10 @@ class VllmBackend:
         import torch
 
         extra: dict[str, object] = {}
-        if not torch.cuda.is_available():
+        if torch.cuda.is_available():
+            # The processor speaks the V1 runner's interface; a GPU gets the other by default.
+            os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
+        else:
             for key, value in cpu_environment().items():
                 os.environ.setdefault(key, value)
             # bfloat16 is 20 to 30 times slower without its instructions, compilation takes longer
