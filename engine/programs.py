@@ -40,17 +40,21 @@ def matcher(grammar: CompiledGrammar, prefix: str, mode: Mode | str) -> Matcher:
 def drawn_text(grammar: CompiledGrammar, prefix: str, mode: Mode, text: bytes) -> str:
     """The part of a drawn text that belongs to the program.
 
-    What follows the program's end is cut off: the line in which the token stands that ended it.
+    What follows the program's end is cut off, from the last line start at which the program was
+    whole. (Not the last newline: that may be a lone carriage return, or follow a backslash.)
     """
     reader = matcher(grammar, prefix, mode)
-    for position in range(len(text)):
+    end = 0
+    for position, byte in enumerate(text, start=1):
         try:
-            reader.advance_text(text[position : position + 1])
+            reader.advance_text(bytes([byte]))
         except GrammarError:  # drawn without the grammar: left for `is_valid` to judge
             break
         if reader.is_done():
-            text = text[: text.rfind(b"\n", 0, position) + 1]
+            text = text[:end]
             break
+        if byte in b"\r\n" and reader.can_stop():
+            end = position
     return text.decode("utf-8", "replace")
 
 

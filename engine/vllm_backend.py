@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -38,6 +39,21 @@ def cpu_environment() -> dict[str, str]:
     }
 
 
+def _keep_llvmlite_from_vllm() -> None:
+    """Lets vLLM look through the modules of a process that has loaded numba.
+
+    To replace its Triton kernels on a CPU, vLLM 0.32 asks every object in every module for a
+    `__dict__`. llvmlite's handle of its library takes any name for a function of that library and
+    hands out a wrapper, on which vLLM then calls `.get` (triton_utils/dispatcher.py). It finds an
+    empty one instead. In a process of its own the engine would be rid of this, ten seconds later.
+    """
+    from llvmlite.binding import ffi
+
+    functions = getattr(ffi.lib, "_fntab", None)
+    if isinstance(functions, dict):
+        functions["__dict__"] = {}
+
+
 class VllmBackend:
     """Starts the engine when made (half a minute on a CPU)."""
 
@@ -63,20 +79,23 @@ class VllmBackend:
             # bfloat16 is 20 to 30 times slower without its instructions, compilation takes longer
             # than a small run, and a block of 128 tokens shares next to nothing of a short prompt.
             extra = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
+        _keep_llvmlite_from_vllm()
         # vLLM is imported only here: it reads its environment then.
         from vllm import LLM
 
-        self._llm = LLM(
-            model=str(job.model),
-            tokenizer=str(job.tokenizer.folder),
-            seed=job.seed,
-            max_model_len=job.context,
-            max_num_seqs=job.batch,
-            logits_processors=[PROCESSOR],
-            enable_prefix_caching=True,
-            use_tqdm_on_load=False,
-            **extra,
-        )
+        with warnings.catch_warnings():  # the same search touches what torch has deprecated
+            warnings.simplefilter("ignore", FutureWarning)
+            self._llm = LLM(
+                model=str(job.model),
+                tokenizer=str(job.tokenizer.folder),
+                seed=job.seed,
+                max_model_len=job.context,
+                max_num_seqs=job.batch,
+                logits_processors=[PROCESSOR],
+                enable_prefix_caching=True,
+                use_tqdm_on_load=False,
+                **extra,
+            )
 
     def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
         """Yields samples as they finish."""

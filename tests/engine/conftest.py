@@ -28,6 +28,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as vLLM and transformers load it: Llama of one layer, byte-level BPE of 500."""
+    import torch
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers import models as token_models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -45,6 +46,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     )
     folder = tmp_path_factory.mktemp("model") / "tiny"
+    torch.manual_seed(0)  # the same weights in every run
     config = LlamaConfig(
         vocab_size=512, hidden_size=64, intermediate_size=64, num_hidden_layers=1,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=2048,

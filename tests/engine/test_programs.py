@@ -25,6 +25,8 @@ def python(vocabulary: Vocabulary) -> CompiledGrammar:
         (Mode.COMPLETION, "def f(x):\n", '    s = """\nif x:\n"""\n    return s + "é"\n\nprint',
          '    s = """\nif x:\n"""\n    return s + "é"\n\n'),
         (Mode.COMPLETION, "def f(x):\n", "    return 1", "    return 1"),
+        (Mode.COMPLETION, "def f(x):\n", "    return x\\\n\rprint", "    return x\\\n\r"),
+        (Mode.COMPLETION, "def f(x):\n", "    return x\r\n# c\n\\\nprint", "    return x\r\n# c\n"),
         (Mode.FENCE, "", "x = 1\n```", "x = 1\n"),
         (Mode.FENCE, "", 's = """\n```\n"""\n```\nDone', 's = """\n```\n"""\n'),
         (Mode.TEXT, "", "x = 1\ny", "x = 1\ny"),

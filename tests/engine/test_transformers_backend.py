@@ -33,7 +33,7 @@ def test_every_finished_sample_is_valid(tiny_model: Path, tmp_path: Path, kind: 
         program = str(record["program"])
         grammar.matcher(program.removesuffix("\ufffd"))  # cut off in the middle of a character
         assert record["valid"] or record["finish_reason"] == "length", program
-    assert {r["finish_reason"] for r in records} == {"stop", "length"}
+    assert any(r["finish_reason"] == "stop" for r in records)
 
 
 def test_without_a_grammar(tiny_model: Path, tmp_path: Path) -> None:
