@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.grammar import kernel, language, store, token_table
+from gars_vllm.grammar import closing, kernel, language, store, token_table
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
@@ -35,8 +35,8 @@ def compile_grammar(
         table = token_table.build(
             lang.tables, lang.machine.spaces, len(lang.machine.entry), vocabulary
         )
-        store.save(key, lang, table)
-        found = (lang, table)
+        found = (lang, table, closing.build(lang, vocabulary))
+        store.save(key, *found)
     return CompiledGrammar(*found, vocabulary, key)
 
 
@@ -48,7 +48,12 @@ class CompiledGrammar:
     """
 
     def __init__(
-        self, lang: Language, table: TokenTable, vocabulary: Vocabulary, digest: str = ""
+        self,
+        lang: Language,
+        table: TokenTable,
+        closing_tables: NDArray[np.int32],
+        vocabulary: Vocabulary,
+        digest: str = "",
     ) -> None:
         self.language = lang
         self.table = table
@@ -56,11 +61,11 @@ class CompiledGrammar:
         self.digest = digest
         self.mask_seconds = 0.0  # time spent in misses: walks and expansions
         self.walks = 0
-        self._tables = lang.tables
-        self._nodes = np.zeros((1 << 18, 5), np.int32)
-        self._scratch = kernel.scratch_memory(len(lang.machine.spec.terminals))
-        self._counter = self._scratch[:4]
-        self._seen = self._scratch[kernel.SEEN_AT : kernel.SEEN_AT + 3]
+        self.tables = lang.tables
+        self.nodes = np.zeros((1 << 18, 5), np.int32)
+        self.scratch = kernel.scratch_memory(len(lang.machine.spec.terminals))
+        self._counter = self.scratch[:4]
+        self._seen = self.scratch[kernel.SEEN_AT : kernel.SEEN_AT + 3]
         self._interned: dict[tuple[int, int, int, int], int] = {}
         self._states: list[State] = []
         self._state_numbers: dict[State, int] = {}
@@ -73,6 +78,8 @@ class CompiledGrammar:
         self._classes = table.token_class.tolist()
         self._mask_words = (len(vocabulary) + 31) // 32
         self._eos = frozenset(vocabulary.eos)
+        self._token_of_cell: dict[tuple[int, int], int] = {}
+        self.closer = closing.Closer(self, closing_tables)
 
     # --- matchers
     def matcher(self, prefix: str = "", completion: bool = False, fence: bool = False) -> Matcher:
@@ -104,9 +111,9 @@ class CompiledGrammar:
         chain: list[tuple[int, int, int]] = []
         node = state[1]
         while node:
-            a, b, c = (int(x) for x in self._nodes[node, :3])
+            a, b, c = (int(x) for x in self.nodes[node, :3])
             chain.append((a, b, c))
-            node = int(self._nodes[node, 3])
+            node = int(self.nodes[node, 3])
         floor = -1
         if state[1 + kernel.HEADER] in (kernel.DEF_LINE, kernel.ASYNC_DEF_LINE):
             floor = 0
@@ -132,16 +139,16 @@ class CompiledGrammar:
         if found is None:
             self._reserve()
             found = int(self._counter[0])
-            self._nodes[found, :3] = content
-            self._nodes[found, 3] = parent
-            self._nodes[found, 4] = self._nodes[parent, 4] + 1
+            self.nodes[found, :3] = content
+            self.nodes[found, 3] = parent
+            self.nodes[found, 4] = self.nodes[parent, 4] + 1
             self._counter[0] = found + 1
             self._interned[key] = found
         return found
 
     def _reserve(self) -> None:
-        if len(self._nodes) - int(self._counter[0]) < _MIN_FREE_NODES:
-            self._nodes = np.concatenate([self._nodes, np.zeros_like(self._nodes)])
+        if len(self.nodes) - int(self._counter[0]) < _MIN_FREE_NODES:
+            self.nodes = np.concatenate([self.nodes, np.zeros_like(self.nodes)])
 
     def _number(self, state: State) -> int:
         found = self._state_numbers.get(state)
@@ -150,11 +157,11 @@ class CompiledGrammar:
             self._states.append(state)
         return found
 
-    def _load(self, number: int) -> int:
+    def load(self, number: int) -> int:
         """Puts a state into row 0 of the scratch memory; returns its lexer state."""
         self._reserve()
         state = self._states[number]
-        scratch = self._scratch
+        scratch = self.scratch
         scratch[kernel.LAYOUT_AT : kernel.LAYOUT_AT + kernel.LAYOUT_WIDTH] = state[1:9]
         stacks = state[9:]
         scratch[kernel.STACKS_AT : kernel.STACKS_AT + len(stacks)] = stacks
@@ -167,7 +174,7 @@ class CompiledGrammar:
     def _keep(self, lexer_state: int) -> int:
         """Interns row 1 of the scratch memory and drops what the walk has built."""
         first = int(self._counter[1])
-        nodes = self._nodes
+        nodes = self.nodes
         done: dict[int, int] = {}
 
         def persistent(node: int) -> int:
@@ -182,9 +189,9 @@ class CompiledGrammar:
 
         pending: list[tuple[list[int], list[tuple[int, ...]], int]] = []
         at = kernel.LAYOUT_AT + kernel.LAYOUT_WIDTH
-        layout = self._scratch[at : at + kernel.LAYOUT_WIDTH].tolist()
+        layout = self.scratch[at : at + kernel.LAYOUT_WIDTH].tolist()
         at = kernel.STACKS_AT + kernel.MAX_HYPOTHESES
-        stacks = self._scratch[at : at + self._scratch[kernel.COUNT_AT + 1]].tolist()
+        stacks = self.scratch[at : at + self.scratch[kernel.COUNT_AT + 1]].tolist()
         for node in (layout[0], layout[1], *stacks):
             persistent(node)
         self._counter[0] = first  # contents are copied; the walk's nodes may be overwritten
@@ -218,7 +225,7 @@ class CompiledGrammar:
     def _step(self, number: int, token_class: int) -> int:
         if self._states[number][1 + kernel.DONE]:
             return -1
-        lexer_state = self._load(number)
+        lexer_state = self.load(number)
         table = self.table
         first = int(table.cell_start[lexer_state]) + int(table.cell[lexer_state, token_class])
         offset = int(table.pair_start[lexer_state])
@@ -231,7 +238,7 @@ class CompiledGrammar:
             items = np.array(sequence[::-1], np.int32)
             after = int(table.pair_state[pair])
             self._counter[0] = self._counter[1]
-            if kernel.run_terminals(self._tables, self._nodes, self._scratch, items, after):
+            if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
                 return self._keep(after)
             self._failed()
         self._counter[0] = self._counter[1]
@@ -261,13 +268,13 @@ class CompiledGrammar:
             return found
         found = -1
         if not self._states[number][1 + kernel.DONE]:
-            lexer_state = self._load(number)
+            lexer_state = self.load(number)
             for sequence, after in self.language.machine.alternatives[
                 int(self.language.machine.entry[lexer_state, byte])
             ]:
                 items = np.array(sequence, np.int32)
                 self._counter[0] = self._counter[1]
-                if kernel.run_terminals(self._tables, self._nodes, self._scratch, items, after):
+                if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
                     found = self._keep(after)
                     break
                 self._failed()
@@ -281,7 +288,7 @@ class CompiledGrammar:
         state = self._states[number]
         if state[1 + kernel.DONE]:
             return True
-        return bool(kernel.can_end(self._tables, self._nodes, self._scratch, self._load(number)))
+        return bool(kernel.can_end(self.tables, self.nodes, self.scratch, self.load(number), 0))
 
     def is_done(self, number: int) -> bool:
         """The text has ended by its end marker: nothing but EOS may follow."""
@@ -294,7 +301,7 @@ class CompiledGrammar:
         """
         if self._states[number][1 + kernel.DONE]:
             return ("end of text",)
-        state = self._load(number)
+        state = self.load(number)
         names = set()
         reach = self.language.machine.viable[state][0].reach
         every = range(len(self.language.terminal_names))
@@ -302,7 +309,7 @@ class CompiledGrammar:
             if self.language.machine.spec.terminals[terminal].op in _SILENT:
                 continue
             self._counter[0] = self._counter[1]
-            if kernel.apply(self._tables, self._nodes, self._scratch, terminal, 0, 1):
+            if kernel.apply(self.tables, self.nodes, self.scratch, terminal, 0, 1):
                 names.add(self.language.terminal_names[terminal])
         self._counter[0] = self._counter[1]
         if reach is None and self.can_stop(number):
@@ -329,15 +336,15 @@ class CompiledGrammar:
             if found is not None:
                 return found
         self.walks += 1
-        lexer_state = self._load(number)
+        lexer_state = self.load(number)
         table = self.table
         allowed = np.zeros(int(table.bits[lexer_state]) + 1, np.uint8)
         kernel.walk(
-            self._tables, self._nodes, self._scratch, table.trie, table.outs,
+            self.tables, self.nodes, self.scratch, table.trie, table.outs,
             table.trie_start[lexer_state], table.trie_start[lexer_state + 1], allowed,
         )  # fmt: skip
         self._failed()
-        stop = bool(kernel.can_end(self._tables, self._nodes, self._scratch, lexer_state))
+        stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         depths = self._depths(state)
         bits = np.packbits(allowed).tobytes() + bytes([stop]) + lexer_state.to_bytes(4, "little")
         row = self._row(bits, (lexer_state, allowed, stop))
@@ -346,13 +353,13 @@ class CompiledGrammar:
 
     def _depths(self, state: State) -> tuple[int, int, int]:
         """How many levels the walk has looked at: stack (from the first one), indents, brackets."""
-        seen, nodes = self._seen, self._nodes
+        seen, nodes = self._seen, self.nodes
         tops = (state[9], state[1], state[2])
         return tuple(max(0, int(nodes[t, 4]) - int(s) + 1) for t, s in zip(tops, seen, strict=True))  # type: ignore[return-value]
 
     def _inspected(self, state: State, depths: tuple[int, int, int]) -> bytes:
         """What a walk that looks this deep depends on."""
-        nodes = self._nodes
+        nodes = self.nodes
         stack_depth, indents, brackets = depths
         floor = int(nodes[state[9], 4]) - stack_depth + 1
         found: list[int] = list(state[3:9])
@@ -393,6 +400,10 @@ class CompiledGrammar:
             bits[: len(self.vocabulary)] = cells[table.cell[lexer_state]][table.token_class]
         if stop:
             bits[list(self.vocabulary.eos)] = True
+        found = self._row_numbers[key] = self._packed_row(bits)
+        return found
+
+    def _packed_row(self, bits: NDArray[np.bool_]) -> int:
         packed = np.packbits(bits, bitorder="little").view("<i4").astype(np.int32)
         whole = packed.tobytes()
         found = self._row_numbers.get(whole)
@@ -400,12 +411,44 @@ class CompiledGrammar:
             found = self._row_numbers[whole] = len(self._rows)
             packed.setflags(write=False)
             self._rows.append(packed)
-        self._row_numbers[key] = found
         return found
 
     def mask(self, row: int) -> NDArray[np.int32]:
         """Row of the table of distinct masks: int32 [ceil(vocabulary / 32)], bit 1 = allowed."""
         return self._rows[row]
+
+    def restricted_row(self, number: int, allowed: NDArray[np.bool_]) -> int:
+        """The row of the mask that allows only these outcomes of the state's tokens."""
+        state, stop = self._states[number][0], self.can_stop(number)
+        local = np.append(allowed, False).astype(np.uint8)
+        bits = np.packbits(local).tobytes() + bytes([stop]) + state.to_bytes(4, "little")
+        return self._row(bits, (state, local, stop))
+
+    def single_row(self, token: int) -> int:
+        """The row of the mask that allows one token."""
+        bits = np.zeros(self._mask_words * 32, bool)
+        bits[token] = True
+        return self._packed_row(bits)
+
+    def token_of(self, number: int, out: int) -> int:
+        """A token that has an outcome (an index into those of the state's tokens)."""
+        state = self._states[number][0]
+        found = self._token_of_cell.get((state, out))
+        if found is None:
+            table = self.table
+            first, last = table.cell_start[state : state + 2]
+            starts = table.cell_bits_start[first : last + 1]
+            at = np.flatnonzero(table.cell_bits[starts[0] : starts[-1]] == out)[0] + starts[0]
+            cell = int(np.searchsorted(starts, at, side="right")) - 1
+            token_class = np.flatnonzero(table.cell[state] == cell)[0]
+            found = int(np.flatnonzero(table.token_class == token_class)[0])
+            self._token_of_cell[state, out] = found
+        return found
+
+    def open_blocks(self, number: int) -> int:
+        """How many blocks and brackets are open, and how deep the text is indented by them."""
+        state = self._states[number]
+        return int(self.nodes[state[1], 4]) + int(self.nodes[state[2], 4])
 
     @property
     def row_count(self) -> int:

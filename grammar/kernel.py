@@ -34,6 +34,9 @@ IN_CLASS = 256  # directly in a class body
 # Bracket flags, in the third field of a bracket node: what stands in it, where a comprehension is
 HAS_YIELD, HAS_WALRUS, IN_TARGET, IN_ITERABLE, IN_FIRST, COMPREHENSION = 1, 2, 4, 8, 16, 32
 NO_YIELD, NO_WALRUS, INSIDE = 64, 128, 256  # of the brackets around it; INSIDE a comprehension
+# Inside the target of a comprehension's `for`, where only a comprehension's element may hold `:=`;
+# and such a bracket: it must become a comprehension.
+INSIDE_TARGET, MUST_BE_COMPREHENSION = 512, 1024
 # Line flags
 STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
@@ -55,7 +58,7 @@ OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
     int(Op(i)) for i in range(16, 27)
 )
-IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF = (int(Op(i)) for i in range(27, 34))
+IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA = (int(Op(i)) for i in range(27, 35))
 
 
 # Directory of the tables: offsets of the parts, then sizes.
@@ -134,7 +137,8 @@ def pack(parts: Mapping[str, I32]) -> I32:
     `entry`: [lexer states, 256]. `entry_start`: first alternative per entry; `alternative_start`
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
     `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
-    the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state.
+    the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
+    symbols NAME and FOR.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -333,14 +337,23 @@ def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
 def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     """The rules of the code generator that need no names: where a keyword may stand."""
     header, line = scratch[row + HEADER], scratch[row + LINE_FLAGS]
-    if op == FOR or op == WITH:
-        if not line & AFTER_ASYNC:
-            return True
-        bracket = _top_bracket(nodes, scratch, row)
-        if op == FOR and bracket != 0 and nodes[bracket, 0] == 0:
-            return True  # an asynchronous generator expression may stand anywhere
-        return header == ASYNC_DEF_LINE or (_flags(nodes, scratch, row) & IN_ASYNC) != 0
     flags = _flags(nodes, scratch, row)
+    # Defaults and annotations belong to the scope around; a line with a lambda is not looked into.
+    inside, in_async = (flags & IN_FUNCTION) != 0, (flags & IN_ASYNC) != 0
+    if line & IN_BODY:
+        inside = header == DEF_LINE or header == ASYNC_DEF_LINE
+        in_async = header == ASYNC_DEF_LINE
+    unclear = (line & SAW_LAMBDA) != 0
+    if op == ASYNC or op == FOR or op == WITH:
+        bracket = _top_bracket(nodes, scratch, row)
+        if op == ASYNC:
+            if bracket == 0:
+                return True  # of `def`, if of nothing else
+        elif not line & AFTER_ASYNC:
+            return True
+        if op != WITH and bracket != 0 and nodes[bracket, 0] == 0:
+            return True  # an asynchronous generator expression may stand anywhere
+        return in_async or (unclear and header == ASYNC_DEF_LINE)
     if op == RETURN:
         if header == PLAIN_LINE or header == LOOP_LINE:
             return (flags & (IN_FUNCTION | IN_EXCEPT_STAR)) == IN_FUNCTION
@@ -354,12 +367,6 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
             return True
         in_scope = header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE
         return not in_scope and (flags & IN_SCOPE) == 0
-    # Defaults and annotations belong to the scope around; a line with a lambda is not looked into.
-    inside, in_async = (flags & IN_FUNCTION) != 0, (flags & IN_ASYNC) != 0
-    if line & IN_BODY:
-        inside = header == DEF_LINE or header == ASYNC_DEF_LINE
-        in_async = header == ASYNC_DEF_LINE
-    unclear = (line & SAW_LAMBDA) != 0
     if op == YIELD:
         return inside or unclear
     if op == AWAIT:
@@ -372,14 +379,30 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
 @njit
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
-    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE)
+    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET)
     if flags & COMPREHENSION:
-        inner |= INSIDE
+        inner = (inner | INSIDE) & ~INSIDE_TARGET
         if not flags & IN_FIRST:
             inner |= NO_YIELD
     if flags & IN_ITERABLE:
         inner |= NO_WALRUS
+    if flags & IN_TARGET:
+        inner |= INSIDE_TARGET
     return inner
+
+
+@njit
+def _takes_for(tables, nodes, scratch, source, with_name):  # type: ignore[no-untyped-def]
+    """`for` can follow here, or after a name, so that the bracket is a comprehension."""
+    spare = MAX_DEPTH - 2
+    seen = scratch[0]
+    if with_name:
+        if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 6], source, spare) == 0:
+            return False
+        source = spare
+    possible = shift(tables, nodes, scratch, tables[tables[SPECIAL] + 7], source, spare) > 0
+    scratch[0] = seen
+    return possible
 
 
 @njit
@@ -411,9 +434,15 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
         if around & INSIDE and _in_class(nodes, scratch, row):
             return False
         flags |= HAS_WALRUS
+        if around & INSIDE_TARGET:
+            flags |= MUST_BE_COMPREHENSION
+    elif op == COMMA:
+        if flags & MUST_BE_COMPREHENSION:
+            return False
     elif op == FOR:
         if flags & HAS_YIELD:
             return False
+        flags &= ~MUST_BE_COMPREHENSION
         if flags & HAS_WALRUS and _in_class(nodes, scratch, row):
             return False
         first = IN_FIRST if not flags & COMPREHENSION else 0
@@ -529,6 +558,9 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             scratch[row + HEADER] = LOOP_LINE
     if shift(tables, nodes, scratch, symbol, target, target) == 0:
         return False
+    if op == WALRUS and bracket != 0 and nodes[bracket, 2] & MUST_BE_COMPREHENSION:  # noqa: SIM102
+        if not _takes_for(tables, nodes, scratch, target, True):
+            return False
     line = scratch[row + LINE_FLAGS]
     kept = line & ~_JUST_BEFORE
     if op == IMPORT:
@@ -563,8 +595,13 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         inner = _inherited(nodes[bracket, 2])
         scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, bracket)
     elif op == CLOSE or op == FIELD_CLOSE:
-        held = nodes[bracket, 2] & (HAS_YIELD | HAS_WALRUS)
+        held = nodes[bracket, 2] & (HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION)
         scratch[row + BRACKET] = nodes[bracket, 3]
+        if held & MUST_BE_COMPREHENSION and not (
+            nodes[nodes[bracket, 3], 2] & INSIDE_TARGET
+            and _takes_for(tables, nodes, scratch, target, False)
+        ):
+            return False
         if held and nodes[bracket, 3] != 0:
             outer = _top_bracket(nodes, scratch, row)
             _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)
@@ -627,19 +664,19 @@ def _forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
 
 
 @njit
-def can_end(tables, nodes, scratch, state):  # type: ignore[no-untyped-def]
-    """The text may end here: configuration in row 0, lexer state `state`."""
+def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
+    """The text may end here: configuration in row `depth`, lexer state `state`."""
     start = tables[tables[END_START] + state]
     if start < 0:
         return False
     top = scratch[0]
-    row = 0
+    row = depth
     alive = True
     for i in range(tables[tables[END_LENGTH] + state]):
-        if not apply(tables, nodes, scratch, tables[tables[END_ITEMS] + start + i], row, 1):
+        if not apply(tables, nodes, scratch, tables[tables[END_ITEMS] + start + i], row, depth + 1):
             alive = False
             break
-        row = 1
+        row = depth + 1
     scratch[0] = top
     return alive
 

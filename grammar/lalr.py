@@ -28,6 +28,8 @@ class Table:
     """`action`: int32 [states, terminals]: 0 error, s + 1 shift to s, -(r + 1) reduce rule r,
     CONFLICT + o: `conflicts[o]` actions follow at `conflicts[o + 1]`.
     `goto`: int32 [states, nonterminals], -1 where none. `rule_length`, `rule_left`: int32 [rules].
+    `rules`: (left side, right side) by name. `items`: per state its kernel items (rule, symbols
+    read); rule -1 is the one that derives the start symbol and nothing else.
     """
 
     terminals: tuple[str, ...]
@@ -37,8 +39,11 @@ class Table:
     conflicts: NDArray[np.int32]
     rule_length: NDArray[np.int32]
     rule_left: NDArray[np.int32]
+    start: str
     start_state: int
     conflict_count: int
+    rules: tuple[tuple[str, tuple[str, ...]], ...]
+    items: tuple[tuple[tuple[int, int], ...], ...]
 
 
 def build(syntax: Syntax) -> Table:
@@ -116,8 +121,17 @@ def _table(
         np.array(conflicts or [0], np.int32),
         np.array([len(right) for _, right in unique], np.int32),
         np.array([nonterminal_number[left] for left, _ in unique], np.int32),
+        syntax.start,
         0,
         conflict_count,
+        tuple(unique),
+        (
+            *(
+                tuple(sorted((rule_number.get(i.rule, -1), i.index) for i in state.kernel))
+                for state in states
+            ),
+            (),
+        ),
     )
 
 

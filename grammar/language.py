@@ -65,7 +65,7 @@ def digest(name: str | Path, start: str = "start") -> str:
     label, text, version = source_of(name)
     state = hashlib.sha256(repr((label if version[0] else "", version, start, text)).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
-        if module.stem in ("lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel",
+        if module.stem in ("lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing", "costs",
                            "token_table"):  # fmt: skip
             state.update(module.read_bytes())
     state.update(repr(sys.version_info[:2]).encode())  # Unicode tables differ by version
@@ -207,6 +207,8 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
                 symbols[lalr.END],
                 int(machine.spec.layout),
                 parser.start_state,
+                symbols.get("NAME", -1),
+                symbols.get("FOR", -1),
             ]
         ),
         "entry": machine.entry,

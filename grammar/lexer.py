@@ -60,7 +60,8 @@ class Op(IntEnum):
     WALRUS = 31
     IN = 32
     IF = 33
-    SPACES = 34  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    COMMA = 34
+    SPACES = 35  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
 
 
 @dataclass(frozen=True)
@@ -88,20 +89,24 @@ class LexTerminal:
 
 @dataclass(frozen=True)
 class LexerSpec:
-    """`fields`: for f-strings, per mode with replacement fields the mode of its format spec."""
+    """`fields`: for f-strings, per mode with replacement fields the mode of its format spec.
+    `narrowed`: modes that are as CONTENT without some of its terminals, until a blank comes."""
 
     terminals: tuple[LexTerminal, ...]
     layout: bool = False
     fields: tuple[tuple[str, str], ...] = ()
+    narrowed: tuple[tuple[str, frozenset[str]], ...] = ()
 
 
 @dataclass(frozen=True)
 class Viability:
     """What must hold for a text that ends in a lexer state: apply `sequence`, then one of `reach`
-    (terminal ids) must be possible; `reach` None: nothing more is needed."""
+    (terminal ids) must be possible; `reach` None: nothing more is needed. `endings`: per terminal
+    of `reach`, the shortest bytes that complete it from here."""
 
     sequence: tuple[int, ...]
     reach: tuple[int, ...] | None
+    endings: tuple[bytes, ...] = ()
 
 
 @dataclass
@@ -109,6 +114,10 @@ class Machine:
     """`entry`: int32 [states, 256] -> entry number, 0 = dead. Entry e has the alternatives
     `alternatives[e]`: (terminals completed, next state). `ends[s]`: terminals completed when the
     text ends in s, None where it cannot. `viable[s]`: see Viability; any of them suffices.
+    `kinds[s]`: where s stands: "line" (the start of a line, where a statement has ended), "join"
+    and "joined" (after a backslash there, and its newline), "fence", "continued", "done", or "dfa",
+    inside a line. `shortest[t]`: the shortest text of terminal t; empty for those that the layout
+    makes.
     """
 
     spec: LexerSpec
@@ -120,6 +129,8 @@ class Machine:
     done: int
     line_start: int
     spaces: int
+    kinds: list[str] = field(default_factory=list)
+    shortest: list[bytes] = field(default_factory=list)
     ambiguous: list[tuple[int, int, str]] = field(default_factory=list)
 
 
@@ -132,6 +143,7 @@ class _Builder:
         self.by_name = {t.name: i for i, t in enumerate(spec.terminals)}
         self.modes = list(dict.fromkeys(t.mode for t in spec.terminals))
         nfa, ends, starts = Nfa(), {}, []
+        begins: dict[str, int] = {}
         for mode in self.modes:
             group = []
             for index, terminal in enumerate(spec.terminals):
@@ -139,15 +151,31 @@ class _Builder:
                     end = nfa.state()
                     ends[end] = index
                     try:
-                        group.append(nfa.add_regex(terminal.pattern, terminal.flags, end))
+                        begins[terminal.name] = nfa.add_regex(
+                            terminal.pattern, terminal.flags, end
+                        )
                     except RegexError as error:
                         raise GrammarFileError(f"terminal {terminal.name}: {error}") from error
+                    group.append(begins[terminal.name])
             starts.append(group)
+        content = {t.name for t in spec.terminals if t.mode == CONTENT and t.pattern}
+        for mode, without in spec.narrowed:
+            starts.append([begins[name] for name in sorted(content - without)])
+            self.modes.append(mode)
         self.dfa = automaton.build(nfa, ends, starts)
         self.start_of = dict(zip(self.modes, self.dfa.starts, strict=True))
+        self.in_content = {CONTENT, *(mode for mode, _ in spec.narrowed)}
+        self.content_starts = {self.start_of[mode] for mode in self.in_content}
         self.label = [self._winner(a) for a in self.dfa.accept]
         self.reach = [self._labels_from(s) for s in range(len(self.dfa.accept))]
         self.final = (self.dfa.delta == automaton.DEAD).all(axis=1)
+        self.endings: dict[int, dict[int, bytes]] = {}
+        self.sources: list[list[tuple[int, int]]] = [[] for _ in self.label]
+        for source, row in enumerate(self.dfa.delta):
+            targets, first = np.unique(row, return_index=True)
+            for target, byte in zip(targets.tolist(), first.tolist(), strict=True):
+                if target != automaton.DEAD:  # one byte for each: which, is all the same
+                    self.sources[target].append((source, byte))
         self.numbers: dict[_State, int] = {}
         self.order: list[_State] = []
 
@@ -196,8 +224,8 @@ class _Builder:
     def _dfa(
         self, q: int, backup: tuple[int, bytes] | None, byte: int
     ) -> list[tuple[tuple[int, ...], _State]]:
-        if self.spec.layout and q == self.start_of[CONTENT]:
-            return self._content(byte)
+        if self.spec.layout and q in self.content_starts:
+            return self._content(byte, q)
         return self._plain(q, backup, byte)
 
     def _plain(
@@ -242,13 +270,13 @@ class _Builder:
         return results
 
     # --- the layout of Python: lines, and what `:` and `}` can mean
-    def _content(self, byte: int) -> list[tuple[tuple[int, ...], _State]]:
+    def _content(self, byte: int, q: int = -1) -> list[tuple[tuple[int, ...], _State]]:
         if byte in b"\n\r":
             return [((self.by_name["NEWLINE"],), ("line", int(byte == 13), None))]
         start = self.start_of[CONTENT]
         if byte in b" \t\f":
             return [((), ("dfa", start, None))]
-        results = self._plain(start, None, byte)
+        results = self._plain(start if q < 0 else q, None, byte)
         for number, (mode, spec_mode) in enumerate(self.spec.fields):
             if byte == ord("}"):
                 results.append(((self.by_name[f"FRB{number}"],), self.mode_state(mode)))
@@ -293,9 +321,9 @@ class _Builder:
         if kind == "continued":
             return (*newline, end) if q else None
         if q in self.dfa.starts:
-            return (*newline, end) if q == self.start_of[CONTENT] else None
+            return (*newline, end) if q in self.content_starts else None
         label = self.label[q]
-        if label < 0 or self.spec.terminals[label].next_mode != CONTENT:
+        if label < 0 or self.spec.terminals[label].next_mode not in self.in_content:
             return None
         if self.spec.layout and self.spec.terminals[label].name == "CONTINUATION":
             return None
@@ -306,17 +334,40 @@ class _Builder:
     def viable(self, state: _State) -> tuple[Viability, ...]:
         kind, q, backup = state
         if kind == "fence":
-            return (Viability((), (self.by_name["FENCE"],)),)
+            return (Viability((), (self.by_name["FENCE"],), (b"`" * (3 - q),)),)
         if kind != "dfa" or q in self.dfa.starts:
             return (Viability((), None),)
         if self.spec.layout and q not in self.dfa.starts and self._is_comment(q):
             # Only a line's end can follow a comment, so that must be possible (`x = #` is dead).
-            return (Viability((self.label[q],), (self.by_name["NEWLINE"],)),)
-        found = [Viability((), self.reach[q])]
+            return (Viability((self.label[q],), (self.by_name["NEWLINE"],), (b"\n",)),)
+        found = [Viability((), self.reach[q], tuple(self.ending(q, t) for t in self.reach[q]))]
         if backup is not None:
             for emitted, following in self._then(*backup):
-                found += [Viability(emitted + v.sequence, v.reach) for v in self.viable(following)]
+                found += [
+                    Viability(emitted + v.sequence, v.reach, v.endings)
+                    for v in self.viable(following)
+                ]
         return tuple(found)
+
+    def ending(self, q: int, terminal: int) -> bytes:
+        """The shortest bytes that lead from a state of the automaton to the end of a terminal."""
+        if terminal not in self.endings:
+            found = {s: b"" for s, label in enumerate(self.label) if label == terminal}
+            todo = list(found)
+            for state in todo:  # breadth first, backwards
+                for source, byte in self.sources[state]:
+                    if source not in found:
+                        found[source] = bytes([byte]) + found[state]
+                        todo.append(source)
+            self.endings[terminal] = found
+        return self.endings[terminal][q]
+
+    def shortest(self, terminal: int) -> bytes:
+        """The shortest text of a terminal, b"" for one that the layout makes."""
+        if not self.spec.terminals[terminal].pattern:
+            return b""
+        start = self.start_of[self.spec.terminals[terminal].mode]
+        return self.ending(start, terminal) if terminal in self.reach[start] else b""
 
     def _is_comment(self, q: int) -> bool:
         label = self.label[q]
@@ -385,5 +436,7 @@ def build(spec: LexerSpec) -> Machine:
         done=done,
         line_start=builder.numbers.get(("line", 0, None), -1),
         spaces=len(spec.terminals),
+        kinds=[kind for kind, _, _ in builder.order],
+        shortest=[builder.shortest(t) for t in range(len(spec.terminals))],
         ambiguous=builder.ambiguous(),
     )

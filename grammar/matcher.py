@@ -42,16 +42,36 @@ class Matcher:
         """An EOS token has been read."""
         return self._ended
 
-    def mask(self) -> NDArray[np.int32]:
+    def mask(self, remaining: int | None = None) -> NDArray[np.int32]:
         """int32 [ceil(vocabulary / 32)], bit 1 = allowed, shared and read-only.
 
-        The EOS bits are set if and only if the text so far is a complete sentence.
+        The EOS bits are set if and only if the text so far is a complete sentence. `remaining`:
+        how many more tokens may be drawn, the next one included, EOS not counted; forbidden then
+        are also tokens after which the text could not be completed within the rest. Given at every
+        step, from `remaining_lower_bound()` or more downwards, the text is whole at the end.
         """
-        return self.grammar.mask(self.mask_id())
+        return self.grammar.mask(self.mask_id(remaining))
 
-    def mask_id(self) -> int:
+    def mask_id(self, remaining: int | None = None) -> int:
         """Row of the grammar's table of distinct masks; equal for equal masks."""
-        return self.grammar.row(self._history[-1])
+        if remaining is None:
+            return self.grammar.row(self._history[-1])
+        return self.grammar.closer.row(self._history[-1], remaining)
+
+    def remaining_lower_bound(self) -> int:
+        """Tokens that are still needed until the text may end; 0 if it may end now.
+
+        The length of `shortest_completion()`. Raises GrammarError where the vocabulary cannot
+        write an end.
+        """
+        return len(self.shortest_completion())
+
+    def shortest_completion(self) -> tuple[int, ...]:
+        """Tokens that complete the text, as few as there are (see closing.py for how sure)."""
+        found = self.grammar.closer.completion(self._history[-1])
+        if found is None:
+            raise GrammarError("no completion of the text was found", self.length)
+        return found.tokens
 
     def advance(self, token: int) -> None:
         """Reads a token. Raises GrammarError if it is not allowed; the matcher stays as it was."""

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from gars_vllm.grammar.language import Language
     from gars_vllm.grammar.token_table import TokenTable
+    from numpy.typing import NDArray
 
-FORMAT = 1
+    Compiled = tuple[Language, TokenTable, NDArray[np.int32]]
+
+FORMAT = 2
 
 
 def cache_folder() -> Path:
@@ -34,7 +38,7 @@ def key(language_digest: str, vocabulary_digest: str) -> str:
     return hashlib.sha256(f"{FORMAT}:{language_digest}:{vocabulary_digest}".encode()).hexdigest()
 
 
-def load(name: str) -> tuple[Language, TokenTable] | None:
+def load(name: str) -> Compiled | None:
     """Reads a compiled grammar; None when it is missing, damaged or of another format."""
     try:
         data = (folder() / f"{name}.gars").read_bytes()
@@ -50,12 +54,12 @@ def load(name: str) -> tuple[Language, TokenTable] | None:
     return found if isinstance(found, tuple) else None
 
 
-def save(name: str, language: Language, table: TokenTable) -> None:
+def save(name: str, language: Language, table: TokenTable, closing: NDArray[np.int32]) -> None:
     """Writes a compiled grammar atomically; several processes may do so at once.
 
     A cache that cannot be written is no error: the next start compiles again.
     """
-    body = pickle.dumps((language, table), protocol=5)
+    body = pickle.dumps((language, table, closing), protocol=5)
     try:
         folder().mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder(), suffix=".tmp")

@@ -40,8 +40,11 @@ _OPS = {
     "await": Op.AWAIT, "lambda": Op.LAMBDA, "with": Op.WITH, "import": Op.IMPORT,
     "from": Op.FROM, "except": Op.EXCEPT, "*": Op.STAR,
     "(": Op.OPEN, "[": Op.OPEN, "{": Op.OPEN, ")": Op.CLOSE, "]": Op.CLOSE, "}": Op.CLOSE,
-    ":": Op.COLON, ":=": Op.WALRUS, "in": Op.IN, "if": Op.IF,
+    ":": Op.COLON, ":=": Op.WALRUS, "in": Op.IN, "if": Op.IF, ",": Op.COMMA,
 }  # fmt: skip
+# Right after a number CPython lets only `and else for if in is not or` follow without a blank.
+_AFTER_NUMBER = "after number"
+_NEEDS_BLANK = ("as", "async", "from")
 
 
 def syntax(version: tuple[int, int]) -> Syntax:
@@ -61,8 +64,8 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     fields = _fields()
     terminals = [
         LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
-        LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1),
-        LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY"),
+        LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
+        LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
         LexTerminal("COMMENT", r"#[^\r\n\0]*", None, op=Op.IGNORED, forbid=HASH),
@@ -98,7 +101,12 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     for name, op in layout.items():
         forbid = LINE if name in ("NEWLINE", "BLANK") and version < (3, 12) else 0
         terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid))
-    return LexerSpec(tuple(terminals), layout=True, fields=fields)
+    needs_blank = frozenset(
+        t.name for t in grammar.terminals if t.is_text and t.pattern in _NEEDS_BLANK
+    )
+    return LexerSpec(
+        tuple(terminals), layout=True, fields=fields, narrowed=((_AFTER_NUMBER, needs_blank),)
+    )
 
 
 def _body(quote: int, raw: bool, binary: bool, allowed: str, without: str = "") -> str:

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bringing a text to its end within a budget of tokens.
+
+For every text there is a shortest completion. While more tokens are left than it needs, only those
+tokens are forbidden after which too few would be left; when just as many are left, only tokens on
+a shortest completion remain. So a sample that is cut off by its budget is whole all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gars_vllm.grammar import costs, kernel, lalr
+from gars_vllm.grammar.lexer import CONTENT
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar.compiled import CompiledGrammar
+    from gars_vllm.grammar.language import Language
+    from gars_vllm.grammar.vocabulary import Vocabulary
+
+I32 = NDArray[np.int32]
+_LINES = costs.LINES_BITS
+_BEAM = 6  # texts that are followed at a time in the search for a shortest completion
+_ALWAYS = 48  # with fewer tokens left than this, and some for each open block, masks look ahead
+_PER_BLOCK = 4
+_KEPT = 1024  # arrays of costs that are kept
+_LINE_END = {
+    "NEWLINE": costs.ENDS_LINE, "LINE_COMMENT": costs.COMMENTS_LINE,
+    "COMMENT": costs.COMMENTS, "CONTINUATION": costs.JOINS_LINES,
+}  # fmt: skip
+_PLACE = {
+    "line": costs.LINE_START, "joined": costs.LINE_START, "fence": costs.LINE_START,
+    "join": costs.AFTER_BACKSLASH,
+}  # fmt: skip
+
+
+class Spelling:
+    """How few tokens write a text."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._tokens = frozenset(t for t in vocabulary.tokens if t)
+        self._longest = max(map(len, self._tokens), default=0)
+        self._known: dict[bytes, int] = {b"": 0}
+
+    def count(self, text: bytes) -> int:
+        """The least number of tokens that join to `text`; costs.IMPOSSIBLE where none do."""
+        found = self._known.get(text)
+        if found is None:
+            least = [0] + [costs.IMPOSSIBLE] * len(text)
+            for end in range(1, len(text) + 1):
+                for start in range(max(0, end - self._longest), end):
+                    if least[start] + 1 < least[end] and text[start:end] in self._tokens:
+                        least[end] = least[start] + 1
+            found = self._known[text] = least[-1]
+        return found
+
+
+def build(language: Language, vocabulary: Vocabulary) -> I32:
+    """The closing's tables for a vocabulary, packed (see costs.py). Cost: some tenths of a second.
+    """
+    spelling = Spelling(vocabulary)
+    parser, machine = language.parser, language.machine
+    symbol_cost = _symbol_costs(language, spelling)
+    yields = _yields(parser.rules, symbol_cost)
+    nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
+    starts, left, length, cost = [0], [], [], []
+    for items in parser.items:
+        for rule, at in items:
+            name, right = parser.rules[rule] if rule >= 0 else ("", (parser.start,))
+            missing = _sum(yields.get(s, symbol_cost.get(s, costs.IMPOSSIBLE)) for s in right[at:])
+            if missing < costs.IMPOSSIBLE:
+                left.append(nonterminal[name] if rule >= 0 else -1)
+                length.append(at)
+                cost.append(missing)
+        starts.append(len(cost))
+    finish_start, finish = [], []
+    for options in machine.viable:
+        for option in options:
+            finish_start.append(len(finish))
+            finish += [spelling.count(text) for text in option.endings]
+    line_end = [_LINE_END.get(t.name, 0) for t in machine.spec.terminals]
+    indents = [spelling.count(b" " * n) for n in range(costs.MAX_INDENT)]
+    parts = [
+        starts, left, length, cost, finish_start, finish,
+        [_PLACE.get(kind, costs.IN_LINE) for kind in machine.kinds], line_end, indents,
+    ]  # fmt: skip
+    arrays = [np.array(p or [0], np.int32) for p in parts]
+    offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
+    return np.concatenate([offsets.astype(np.int32), *arrays])
+
+
+def _sum(parts: object) -> int:
+    return min(sum(parts), costs.IMPOSSIBLE)  # type: ignore[call-overload, no-any-return]
+
+
+def _symbol_costs(language: Language, spelling: Spelling) -> dict[str, int]:
+    """Per terminal of the parser the cost of its shortest text; a word with a blank before it."""
+    layout = language.machine.spec.layout
+    found: dict[str, list[tuple[bool, int]]] = {}
+    for terminal, text in zip(
+        language.machine.spec.terminals, language.machine.shortest, strict=True
+    ):
+        if terminal.symbol is None or not text:
+            continue
+        tokens = spelling.count(text)
+        if layout and terminal.mode == CONTENT and (text[:1].isalnum() or text[0] in b"_" or text[0] > 127):
+            tokens = max(tokens, spelling.count(b" " + text))
+        found.setdefault(terminal.symbol, []).append((terminal.mode == CONTENT, tokens))
+    # Of those that may stand anywhere one can choose; an f-string's quote is what it is.
+    chosen = {
+        symbol: min(t for c, t in options if c) if any(c for c, _ in options)
+        else max(t for _, t in options)
+        for symbol, options in found.items()
+    }  # fmt: skip
+    made = {name: min(t, costs.IMPOSSIBLE >> _LINES) << _LINES for name, t in chosen.items()}
+    made = {name: c if c < costs.IMPOSSIBLE else costs.IMPOSSIBLE for name, c in made.items()}
+    made |= {lalr.END: 0}
+    if layout:
+        made |= {"NEWLINE": (2 << _LINES) + 1, "INDENT": 1 << _LINES, "DEDENT": 0}
+    return made
+
+
+def _yields(
+    rules: tuple[tuple[str, tuple[str, ...]], ...], symbol_cost: dict[str, int]
+) -> dict[str, int]:
+    """Per nonterminal the cost of the cheapest text it derives."""
+    found = {left: costs.IMPOSSIBLE for left, _ in rules}
+    changed = True
+    while changed:
+        changed = False
+        for left, right in rules:
+            cost = _sum(found.get(s, symbol_cost.get(s, costs.IMPOSSIBLE)) for s in right)
+            if cost < found[left]:
+                found[left] = cost
+                changed = True
+    return found
+
+
+@dataclass(frozen=True)
+class Completion:
+    """`tokens`: a shortest completion, as far as the search has seen. `proven`: a shorter one does
+    not exist."""
+
+    tokens: tuple[int, ...]
+    proven: bool
+
+
+class Closer:
+    """The closing of one compiled grammar. What it finds is kept by state and shared."""
+
+    def __init__(self, grammar: CompiledGrammar, tables: I32) -> None:
+        self._grammar = grammar
+        self._tables = tables
+        self._work = np.zeros(costs.WORK_SIZE, np.int32)
+        terminals = len(grammar.language.machine.spec.terminals)
+        self._known = np.zeros(kernel.MAX_DEPTH * terminals, np.int32)
+        self._costs: dict[int, I32] = {}
+        self._rows: dict[tuple[int, int], int] = {}
+        self._completions: dict[int, Completion | None] = {}
+        self.searches = 0
+
+    def bound(self, number: int) -> int:
+        """Tokens, at most, until a text in this state may end; 0 if and only if it may end now."""
+        grammar = self._grammar
+        if grammar.is_done(number):
+            return 0
+        state = grammar.load(number)
+        self._known[: len(grammar.language.machine.spec.terminals)] = 0
+        return int(
+            costs.closing_cost(
+                grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
+                self._known, state, 0,
+            )
+        )  # fmt: skip
+
+    def costs(self, number: int) -> I32:
+        """Per outcome of the state's tokens (token_table), the bound after it."""
+        found = self._costs.get(number)
+        if found is None:
+            if len(self._costs) >= _KEPT:
+                self._costs.clear()
+            grammar = self._grammar
+            state, table = grammar.load(number), grammar.table
+            found = np.full(int(table.bits[state]), costs.IMPOSSIBLE, np.int32)
+            costs.walk_costs(
+                grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
+                self._known, table.trie, table.outs, table.trie_start[state],
+                table.trie_start[state + 1], found,
+            )  # fmt: skip
+            self._costs[number] = found
+        return found
+
+    def is_far(self, number: int, remaining: int) -> bool:
+        """So many tokens are left that the closing need not look at the state."""
+        return remaining > _ALWAYS + _PER_BLOCK * self._grammar.open_blocks(number)
+
+    def row(self, number: int, remaining: int) -> int:
+        """The row of the mask when `remaining` tokens are left, the one to be drawn included.
+
+        Where even the shortest completion is longer, the mask is the plain one.
+        """
+        grammar = self._grammar
+        if self.is_far(number, remaining) or grammar.is_done(number):
+            return grammar.row(number)
+        key = (number, remaining)
+        found = self._rows.get(key)
+        if found is None:
+            if len(self._rows) >= 64 * _KEPT:
+                self._rows.clear()
+            found = self._rows[key] = self._row(number, remaining)
+        return found
+
+    def _row(self, number: int, remaining: int) -> int:
+        grammar = self._grammar
+        after = self.costs(number)
+        possible = after < costs.IMPOSSIBLE
+        allowed = after < remaining
+        if (allowed == possible).all():
+            return grammar.row(number)
+        if allowed.any() or grammar.can_stop(number):
+            return grammar.restricted_row(number, allowed)
+        plan = self.completion(number)
+        if plan is None or len(plan.tokens) > remaining:
+            return grammar.row(number)
+        return grammar.single_row(plan.tokens[0])
+
+    def completion(self, number: int) -> Completion | None:
+        """A shortest completion; None where the search finds none.
+
+        Level by level, the states with the least bounds are followed. One or two tokens are
+        exact: a single token that ends the text is always seen.
+        """
+        if number in self._completions:
+            return self._completions[number]
+        grammar = self._grammar
+        self.searches += 1
+        if grammar.can_stop(number):
+            return self._keep(number, Completion((), True))
+        level: list[tuple[int, tuple[int, ...]]] = [(number, ())]
+        limit = min(2 * self.bound(number) + 8, 1024)
+        seen = {number}
+        for depth in range(limit):
+            candidates: list[tuple[int, int, tuple[int, ...], int]] = []
+            for state, tokens in level:
+                after = self.costs(state)
+                ended = np.flatnonzero(after == 0)
+                if len(ended):
+                    token = grammar.token_of(state, int(ended[0]))
+                    return self._keep(number, Completion((*tokens, token), depth <= 1))
+                order = np.argsort(after, kind="stable")[: 4 * _BEAM]
+                for out in order[after[order] < costs.IMPOSSIBLE].tolist():
+                    candidates.append((int(after[out]), state, tokens, out))
+            candidates.sort(key=lambda c: c[0])
+            level = []
+            for _, state, tokens, out in candidates:
+                token = grammar.token_of(state, out)
+                following = grammar.step(state, token)
+                if following >= 0 and following not in seen:
+                    seen.add(following)
+                    level.append((following, (*tokens, token)))
+                    if len(level) == _BEAM:
+                        break
+            if not level:
+                break
+        self._completions[number] = None
+        return None
+
+    def _keep(self, number: int, found: Completion) -> Completion:
+        """Keeps a completion, and what is left of it for the states on its way."""
+        tokens, state = found.tokens, number
+        if len(self._completions) >= 64 * _KEPT:
+            self._completions.clear()
+        for at, token in enumerate(tokens):
+            rest = Completion(tokens[at:], found.proven or len(tokens) - at <= 1)
+            self._completions.setdefault(state, rest)
+            state = self._grammar.step(state, token)
+        return self._completions.setdefault(number, found)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled inner loops of the closing: how many tokens a text needs at most until it may end.
+
+What a parser stack still needs is a shortest path: its top state's items say which symbols are
+missing; reading those reduces the stack, and the state that is entered then has items of its own.
+Costs are nonnegative and stacks only get shorter, so one pass down the stack finds the minimum
+(the minimal-cost completion of a viable prefix; Aho and Ullman 1972, section 7.2, for the
+items). A terminal costs the tokens of its shortest text, as if each stood in tokens of its own;
+tokens that hold several make the true number smaller, never larger.
+"""
+
+from __future__ import annotations
+
+from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.kernel import (
+    AFTER_ASYNC,
+    BRACKET,
+    COLUMN,
+    COUNT_AT,
+    DONE,
+    GOTO,
+    INDENT,
+    LAYOUT_AT,
+    LAYOUT_WIDTH,
+    LINE_FLAGS,
+    MAX_HYPOTHESES,
+    MUST_BE_COMPREHENSION,
+    NONTERMINALS,
+    REACH_ITEMS,
+    REACH_START,
+    SPECIAL,
+    STACKS_AT,
+    TERMINALS,
+    TOPS_AT,
+    VIABLE_ITEMS,
+    VIABLE_REACH,
+    VIABLE_SEQUENCE,
+    VIABLE_SEQUENCE_LENGTH,
+    VIABLE_START,
+    apply,
+    can_end,
+)
+
+# Directory of the closing's tables.
+(ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
+ INDENT_TOKENS) = range(9)  # fmt: skip
+PARTS = 9
+# What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
+# end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
+# which the text cannot end.
+IN_LINE, LINE_START, AFTER_BACKSLASH = 0, 1, 2  # AT_LINE, per lexer state
+ENDS_LINE, COMMENTS, COMMENTS_LINE, JOINS_LINES = 1, 2, 3, 4
+# A cost is (tokens + lines) << LINES_BITS | lines, so that sums stay sums: how much a new line
+# costs depends on the indentation, which the stack does not know.
+LINES_BITS = 8
+IMPOSSIBLE = 1 << 28
+MAX_INDENT = 256
+MAX_PAIRS = 4096
+MAX_LEVELS = 8192
+# Working memory
+HEAD_AT = 0
+PAIR_AT = MAX_LEVELS
+WORK_SIZE = MAX_LEVELS + 5 * MAX_PAIRS
+_ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
+_COMPREHENSION_MARGIN = 4  # ` for x in x`
+
+
+@njit
+def stack_cost(tables, closing, nodes, work, top):  # type: ignore[no-untyped-def]
+    """The least that completes the parser stack `top`, as a cost (see LINES_BITS).
+
+    Pairs (node, state pushed on it) are relaxed level by level from the top down.
+    """
+    count = 0
+    best = IMPOSSIBLE
+    first = nodes[top, 3]
+    highest = nodes[first, 4]
+    if highest >= MAX_LEVELS:
+        return IMPOSSIBLE
+    # pair: node, state, cost, next pair of its level, 1 when it must be (re)read
+    work[PAIR_AT] = first
+    work[PAIR_AT + 1] = nodes[top, 0]
+    work[PAIR_AT + 2] = 0
+    work[PAIR_AT + 3] = -1
+    work[PAIR_AT + 4] = 1
+    work[HEAD_AT + highest] = 1
+    count = 1
+    for level in range(highest, -1, -1):
+        changed = work[HEAD_AT + level] != 0
+        while changed:
+            changed = False
+            pair = work[HEAD_AT + level] - 1
+            while pair >= 0:
+                at = PAIR_AT + 5 * pair
+                if work[at + 4] and work[at + 2] < best:
+                    work[at + 4] = 0
+                    state = work[at + 1]
+                    for item in range(
+                        closing[closing[ITEM_START] + state],
+                        closing[closing[ITEM_START] + state + 1],
+                    ):
+                        cost = work[at + 2] + closing[closing[ITEM_COST] + item]
+                        if cost >= best:
+                            continue
+                        left = closing[closing[ITEM_LEFT] + item]
+                        if left < 0:
+                            best = cost
+                            continue
+                        base = work[at]
+                        for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
+                            base = nodes[base, 3]
+                        following = tables[
+                            tables[GOTO] + nodes[base, 0] * tables[NONTERMINALS] + left
+                        ]
+                        below = nodes[base, 4]
+                        known = work[HEAD_AT + below] - 1
+                        while known >= 0 and work[PAIR_AT + 5 * known + 1] != following:
+                            known = work[PAIR_AT + 5 * known + 3]
+                        if known < 0:
+                            if count >= MAX_PAIRS:
+                                for i in range(highest + 1):
+                                    work[HEAD_AT + i] = 0
+                                return IMPOSSIBLE
+                            new = PAIR_AT + 5 * count
+                            work[new] = base
+                            work[new + 1] = following
+                            work[new + 2] = cost
+                            work[new + 3] = work[HEAD_AT + below] - 1
+                            work[new + 4] = 1
+                            count += 1
+                            work[HEAD_AT + below] = count
+                        elif cost < work[PAIR_AT + 5 * known + 2]:
+                            work[PAIR_AT + 5 * known + 2] = cost
+                            work[PAIR_AT + 5 * known + 4] = 1
+                        else:
+                            continue
+                        if below == level:
+                            changed = True
+                pair = work[at + 3]
+        work[HEAD_AT + level] = 0
+    return best
+
+
+@njit
+def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
+    """The most tokens that any open block's indentation takes."""
+    most = 0
+    node = scratch[row + INDENT]
+    while node != 0:
+        column = nodes[node, 0]
+        tokens = column
+        if column == nodes[node, 1] and column < MAX_INDENT:
+            tokens = closing[closing[INDENT_TOKENS] + column]
+        most = max(most, tokens)
+        node = nodes[node, 3]
+    return most
+
+
+@njit
+def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: ignore[no-untyped-def]
+    """Tokens, at most, from configuration row `config` to a text that may end."""
+    row = LAYOUT_AT + config * LAYOUT_WIDTH
+    if scratch[row + DONE]:
+        return 0
+    best = IMPOSSIBLE
+    for hypothesis in range(scratch[COUNT_AT + config]):
+        cost = stack_cost(
+            tables, closing, nodes, work, scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis]
+        )
+        best = min(best, cost)
+    if best >= IMPOSSIBLE:
+        return IMPOSSIBLE
+    tokens = best >> LINES_BITS
+    lines = best & ((1 << LINES_BITS) - 1)
+    if tables[tables[SPECIAL] + 4]:
+        each = _line_cost(closing, nodes, scratch, row)
+        tokens += lines * (each - 1)
+        if lines > 0:
+            tokens -= 1 + each  # the last line may end with the text
+            if at_line and scratch[row + BRACKET] == 0:
+                # What stands on this line already may be the wrong indentation: a new one.
+                tokens += each + (1 if scratch[row + COLUMN] > 0 else 0)
+        if scratch[row + LINE_FLAGS] & AFTER_ASYNC:
+            tokens += _ASYNC_MARGIN
+        if nodes[scratch[row + BRACKET], 2] & MUST_BE_COMPREHENSION:
+            tokens += _COMPREHENSION_MARGIN
+    return max(tokens, 0)
+
+
+@njit
+def closing_cost(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, state, depth
+):
+    """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
+
+    0 exactly where it may end now. IMPOSSIBLE where nothing that goes on like this is a sentence,
+    or the vocabulary cannot write what is missing. `known`: int32 [MAX_DEPTH * terminals], 0 where
+    not asked yet, else 1 + the cost after that terminal.
+    """
+    if scratch[LAYOUT_AT + depth * LAYOUT_WIDTH + DONE]:
+        return 0
+    if can_end(tables, nodes, scratch, state, depth):
+        return 0
+    best = IMPOSSIBLE
+    for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
+        row = depth
+        alive = True
+        top = scratch[0]
+        offset = tables[tables[VIABLE_SEQUENCE] + v]
+        for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
+            if not apply(
+                tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1
+            ):
+                alive = False
+                break
+            row = depth + 1
+        if alive:
+            reach = tables[tables[VIABLE_REACH] + v]
+            if reach < 0:
+                place = closing[closing[AT_LINE] + state]
+                cost = rest_cost(tables, closing, nodes, scratch, work, row, place != IN_LINE)
+                best = min(best, max(cost, 1) + (1 if place == AFTER_BACKSLASH else 0))
+            else:
+                begin = tables[tables[REACH_START] + reach]
+                finish = closing[FINISH] + closing[closing[FINISH_START] + v]
+                for i in range(begin, tables[tables[REACH_START] + reach + 1]):
+                    cost = closing[finish + i - begin]
+                    if cost >= best:
+                        continue
+                    terminal = tables[tables[REACH_ITEMS] + i]
+                    slot = depth * tables[TERMINALS] + terminal
+                    after = known[slot] - 1 if row == depth else -1
+                    if after < 0:
+                        after = IMPOSSIBLE
+                        before = scratch[0]
+                        if apply(tables, nodes, scratch, terminal, row, row + 1):
+                            end = closing[closing[LINE_END] + terminal]
+                            after = rest_cost(
+                                tables, closing, nodes, scratch, work, row + 1,
+                                end == ENDS_LINE or end == COMMENTS_LINE,
+                            )  # fmt: skip
+                            if end >= COMMENTS and (after > 0 or end == JOINS_LINES):
+                                after += 1
+                        scratch[0] = before
+                        if row == depth:
+                            known[slot] = after + 1
+                    # that it may not end now has been seen: something is missing all the same
+                    best = min(best, max(cost + after, 1))
+        scratch[0] = top
+    return best
+
+
+@njit
+def walk_costs(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, trie, outs, first, last, costs
+):
+    """The cost after each outcome of the tokens of one lexer state; configuration in row 0.
+
+    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before.
+    """
+    scratch[TOPS_AT] = scratch[0]
+    terminals = tables[TERMINALS]
+    known[:terminals] = 0
+    i = first
+    while i < last:
+        depth = trie[i, 1]
+        if depth > 0:
+            scratch[0] = scratch[TOPS_AT + depth - 1]
+            if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
+                i = trie[i, 2]
+                continue
+            scratch[TOPS_AT + depth] = scratch[0]
+            if trie[i, 3] < trie[i, 4]:
+                known[depth * terminals : (depth + 1) * terminals] = 0
+        for j in range(trie[i, 3], trie[i, 4]):
+            cost = closing_cost(
+                tables, closing, nodes, scratch, work, known, outs[j, 0], depth
+            )
+            if cost < costs[outs[j, 1]]:
+                costs[outs[j, 1]] = cost
+        i += 1
+    scratch[0] = scratch[TOPS_AT]
+
+
