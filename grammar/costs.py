@@ -20,6 +20,7 @@ from gars_vllm.grammar.kernel import (
     DONE,
     GOTO,
     INDENT,
+    INSIDE_SUCH,
     LAYOUT_AT,
     LAYOUT_WIDTH,
     LINE_FLAGS,
@@ -62,7 +63,7 @@ HEAD_AT = 0
 PAIR_AT = MAX_LEVELS
 WORK_SIZE = MAX_LEVELS + 5 * MAX_PAIRS
 _ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
-_COMPREHENSION_MARGIN = 4  # ` for x in x`
+_COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target must stand
 
 
 @njit
@@ -182,8 +183,11 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
                 tokens += each + (1 if scratch[row + COLUMN] > 0 else 0)
         if scratch[row + LINE_FLAGS] & AFTER_ASYNC:
             tokens += _ASYNC_MARGIN
-        if nodes[scratch[row + BRACKET], 2] & MUST_BE_COMPREHENSION:
-            tokens += _COMPREHENSION_MARGIN
+        bracket = scratch[row + BRACKET]
+        while nodes[bracket, 2] & (MUST_BE_COMPREHENSION | INSIDE_SUCH):
+            if nodes[bracket, 2] & MUST_BE_COMPREHENSION:
+                tokens += _COMPREHENSION_MARGIN
+            bracket = nodes[bracket, 3]
     return max(tokens, 0)
 
 

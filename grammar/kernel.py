@@ -35,8 +35,8 @@ IN_CLASS = 256  # directly in a class body
 HAS_YIELD, HAS_WALRUS, IN_TARGET, IN_ITERABLE, IN_FIRST, COMPREHENSION = 1, 2, 4, 8, 16, 32
 NO_YIELD, NO_WALRUS, INSIDE = 64, 128, 256  # of the brackets around it; INSIDE a comprehension
 # Inside the target of a comprehension's `for`, where only a comprehension's element may hold `:=`;
-# and such a bracket: it must become a comprehension.
-INSIDE_TARGET, MUST_BE_COMPREHENSION = 512, 1024
+# and such a bracket: it must become a comprehension; and a bracket inside one of those.
+INSIDE_TARGET, MUST_BE_COMPREHENSION, INSIDE_SUCH = 512, 1024, 2048
 # Line flags
 STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
@@ -379,7 +379,9 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
 @njit
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
-    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET)
+    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH)
+    if flags & MUST_BE_COMPREHENSION:
+        inner |= INSIDE_SUCH
     if flags & COMPREHENSION:
         inner = (inner | INSIDE) & ~INSIDE_TARGET
         if not flags & IN_FIRST:

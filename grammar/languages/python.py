@@ -42,8 +42,9 @@ _OPS = {
     "(": Op.OPEN, "[": Op.OPEN, "{": Op.OPEN, ")": Op.CLOSE, "]": Op.CLOSE, "}": Op.CLOSE,
     ":": Op.COLON, ":=": Op.WALRUS, "in": Op.IN, "if": Op.IF, ",": Op.COMMA,
 }  # fmt: skip
-# Right after a number CPython lets only `and else for if in is not or` follow without a blank.
-_AFTER_NUMBER = "after number"
+# Right after a number CPython lets only `and else for if in is not or` follow without a blank, and
+# `0or` begins an octal number.
+_AFTER_NUMBER, _AFTER_ZERO = "after number", "after zero"
 _NEEDS_BLANK = ("as", "async", "from")
 
 
@@ -65,6 +66,7 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     terminals = [
         LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
+        LexTerminal("ZERO", "0", "NUMBER", priority=1, backup=1, next_mode=_AFTER_ZERO),
         LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
@@ -101,12 +103,10 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     for name, op in layout.items():
         forbid = LINE if name in ("NEWLINE", "BLANK") and version < (3, 12) else 0
         terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid))
-    needs_blank = frozenset(
-        t.name for t in grammar.terminals if t.is_text and t.pattern in _NEEDS_BLANK
-    )
-    return LexerSpec(
-        tuple(terminals), layout=True, fields=fields, narrowed=((_AFTER_NUMBER, needs_blank),)
-    )
+    words = {t.pattern: t.name for t in grammar.terminals if t.is_text}
+    glued = frozenset(words[word] for word in _NEEDS_BLANK)
+    narrowed = ((_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}))
+    return LexerSpec(tuple(terminals), layout=True, fields=fields, narrowed=narrowed)
 
 
 def _body(quote: int, raw: bool, binary: bool, allowed: str, without: str = "") -> str:
