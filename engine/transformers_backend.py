@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from gars_vllm.engine import programs
 from gars_vllm.engine.prompts import Prompt
-from gars_vllm.engine.sampling import Drawn, Job, Request
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
 from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
 from transformers import LogitsProcessor
 
@@ -24,10 +24,14 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
     it before temperature and top-p.
     """
 
-    def __init__(self, grammar: CompiledGrammar, prompt: Prompt, rows: int) -> None:
+    def __init__(
+        self, grammar: CompiledGrammar, prompt: Prompt, rows: int, budget: int | None = None
+    ) -> None:
+        """`budget`: tokens within which each text is brought to an end."""
         first = programs.matcher(grammar, prompt.prefix, prompt.mode)
         self._matchers: list[Matcher] = [first.fork() for _ in range(rows)]
         self._length: int | None = None
+        self._budget = budget
         self._width = len(grammar.vocabulary)
         self._unpacked: dict[int, torch.Tensor] = {}
         self.seconds = 0.0
@@ -36,6 +40,8 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         started = time.perf_counter()
         if self._length is None:
             self._length = input_ids.shape[1]
+        drawn = input_ids.shape[1] - self._length
+        remaining = None if self._budget is None else self._budget - drawn
         for row, tokens in enumerate(input_ids[:, self._length :].tolist()):
             matcher = self._matchers[row]
             for token in tokens[matcher.length :]:
@@ -43,15 +49,17 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
                     break
                 matcher.advance(token)
             if not matcher.ended:
-                scores[row] = scores[row].masked_fill(self._forbidden(matcher), -torch.inf)
+                scores[row] = scores[row].masked_fill(
+                    self._forbidden(matcher, remaining), -torch.inf
+                )
         self.seconds += time.perf_counter() - started
         return scores
 
-    def _forbidden(self, matcher: Matcher) -> torch.Tensor:
-        row = matcher.mask_id()
+    def _forbidden(self, matcher: Matcher, remaining: int | None) -> torch.Tensor:
+        row = matcher.mask_id(remaining)
         found = self._unpacked.get(row)
         if found is None:
-            packed = torch.from_numpy(matcher.mask().copy())
+            packed = torch.from_numpy(matcher.grammar.mask(row).copy())
             bits = (packed[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
             found = self._unpacked[row] = bits.reshape(-1)[: self._width] == 0
         return found
@@ -79,11 +87,12 @@ class TransformersBackend:
         self._grammar = None if name == "none" else compile_grammar(name, job.tokenizer.vocabulary)
         torch.manual_seed(job.seed)
 
-    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields the samples of a batch when its last one has finished."""
-        for _, group in itertools.groupby(requests, key=lambda r: r.prompt.task.task_id):
-            for batch in _batches(group, self._job.batch):
-                yield from self._batch(batch)
+        while requests:  # more may have come while the last batch was handed out
+            for _, group in itertools.groupby(requests, key=lambda r: r.prompt.task.task_id):
+                for batch in _batches(group, self._job.batch):
+                    yield from self._batch(batch)
 
     def _batch(self, requests: list[Request]) -> Iterator[Drawn]:
         prompt, settings = requests[0].prompt, self._job.settings
@@ -91,7 +100,8 @@ class TransformersBackend:
         ids = torch.tensor([prompt.ids] * rows, device=self._model.device)
         masks = []
         if self._grammar is not None:
-            masks.append(GrammarLogits(self._grammar, prompt, rows))
+            budget = settings.max_tokens if settings.closing else None
+            masks.append(GrammarLogits(self._grammar, prompt, rows, budget))
         hot = settings.temperature > 0
         eos = list(self._job.tokenizer.vocabulary.eos)
         with torch.inference_mode():

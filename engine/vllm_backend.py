@@ -8,10 +8,15 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gars_vllm.engine.sampling import Drawn, Job, Request
+from gars_vllm.engine.prompts import Prompt
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
 
 PROCESSOR = "gars_vllm.engine.vllm_processor:GrammarProcessor"
 # Read by the processor in the worker's process, which inherits the environment.
@@ -97,34 +102,19 @@ class VllmBackend:
                 **extra,
             )
 
-    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields samples as they finish."""
-        from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
 
-        settings, eos = self._job.settings, self._job.tokenizer.vocabulary.eos
         engine = self._llm.llm_engine
         waiting: dict[str, Request] = {}
-        for number, request in enumerate(requests):
-            prompt = request.prompt
-            args = None
-            if settings.grammar != "none":
-                args = {
-                    "grammar": settings.grammar,
-                    "grammar_prefix": prompt.prefix,
-                    "grammar_mode": str(prompt.mode),
-                }
-            params = SamplingParams(
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                max_tokens=settings.max_tokens,
-                stop=list(prompt.stop) or None,
-                stop_token_ids=list(eos),
-                extra_args=args,
-            )
-            waiting[str(number)] = request
-            engine.add_request(str(number), TokensPrompt(prompt_token_ids=[*prompt.ids]), params)
-        while engine.has_unfinished_requests():
+        number = 0
+        while requests or engine.has_unfinished_requests():
+            for request in requests:
+                waiting[str(number)] = request
+                prompt = TokensPrompt(prompt_token_ids=[*request.prompt.ids])
+                engine.add_request(str(number), prompt, self._params(request.prompt))
+                number += 1
             for output in engine.step():
                 if output.finished:
                     one = output.outputs[0]
@@ -134,6 +124,27 @@ class VllmBackend:
                         one.text,
                         one.finish_reason or "error",
                     )
+
+    def _params(self, prompt: Prompt) -> SamplingParams:
+        from vllm import SamplingParams
+
+        settings = self._job.settings
+        args = None
+        if settings.grammar != "none":
+            args = {
+                "grammar": settings.grammar,
+                "grammar_prefix": prompt.prefix,
+                "grammar_mode": str(prompt.mode),
+                "grammar_closing": settings.closing,
+            }
+        return SamplingParams(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            stop=list(prompt.stop) or None,
+            stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
+            extra_args=args,
+        )
 
     def mask_seconds(self) -> float:
         """As the processor last wrote it, at most half a second ago."""

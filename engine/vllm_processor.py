@@ -2,7 +2,7 @@
 """The mask as a logits processor of vLLM's V1 runner.
 
 A request asks for it with `extra_args={"grammar": ..., "grammar_prefix": ..., "grammar_mode":
-"completion" | "fence" | "text"}`; requests without are left alone. State is derived from the
+"completion" | "fence" | "text", "grammar_closing": True}`; requests without are left alone. State is derived from the
 request's output tokens, never from how often the processor was called: rows of a prefill that is
 not finished are sampled and thrown away, and a request that was preempted comes back with the
 tokens that it has.
@@ -33,11 +33,17 @@ _WRITE_EVERY = 0.5  # seconds
 @dataclass
 class _Row:
     """A request with a grammar: `output` is vLLM's own list, which grows; `read` of it are known
-    to the matcher. `matcher` is None once the request was freed of its grammar."""
+    to the matcher. `matcher` is None once the request was freed of its grammar. `budget`: tokens
+    within which its text is brought to an end, None where that is not asked for."""
 
     matcher: Matcher | None
     output: list[int]
+    budget: int | None
     read: int = 0
+
+    @property
+    def remaining(self) -> int | None:
+        return None if self.budget is None else self.budget - len(self.output)
 
 
 class MaskTable:
@@ -51,9 +57,10 @@ class MaskTable:
         self._count = 1
         self._slots: dict[tuple[int, int], int] = {}
 
-    def slot(self, matcher: Matcher) -> int:
-        """The row of a matcher's mask, sent to the device when first asked for."""
-        row = matcher.mask_id()
+    def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
+        """The row of a matcher's mask (see Matcher.mask), sent to the device when first asked for.
+        """
+        row = matcher.mask_id(remaining)
         key = (id(matcher.grammar), row)
         found = self._slots.get(key)
         if found is None:
@@ -104,7 +111,8 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
             self._rows.pop(index, None)
             asked = params.extra_args or {}
             if asked.get("grammar"):
-                self._rows[index] = _Row(self._matcher(asked), output)
+                budget = params.max_tokens if asked.get("grammar_closing", True) else None
+                self._rows[index] = _Row(self._matcher(asked), output, budget)
         for first, second, direction in batch_update.moved:
             a, b = self._rows.pop(first, None), self._rows.pop(second, None)
             if a is not None:
@@ -138,7 +146,7 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
             if row.matcher is not None:
                 self._advance(row)
             if row.matcher is not None and index < len(slots):
-                slots[index] = self._table.slot(row.matcher)
+                slots[index] = self._table.slot(row.matcher, row.remaining)
         if any(slots):
             xgrammar.apply_token_bitmask_inplace(logits, self._table.gather(slots))
         now = time.perf_counter()

@@ -33,6 +33,8 @@ def test_table_before_and_after_verification(make_run: MakeRun) -> None:
         " problems                            2",
         " samples                             4",
         " finished                   4 (100.0%)",
+        " closed in time               0 (0.0%)",
+        " drawn again                         0",
         " valid, of the finished     4 (100.0%)",
         " valid, of all              4 (100.0%)",
         "",

@@ -36,12 +36,13 @@ def python(vocabulary: Vocabulary) -> CompiledGrammar:
 def test_where_a_program_ends(
     python: CompiledGrammar, mode: Mode, prefix: str, drawn: str, kept: str
 ) -> None:
-    assert programs.drawn_text(python, prefix, mode, drawn.encode()) == kept
+    assert programs.read(python, prefix, mode, drawn.encode()).text == kept
 
 
 def test_a_character_cut_in_half_is_replaced(python: CompiledGrammar) -> None:
-    text = programs.drawn_text(python, "", Mode.TEXT, "x = 'é".encode()[:-1])
-    assert text == "x = '\ufffd"
+    found = programs.read(python, "", Mode.TEXT, "x = 'é".encode()[:-1])
+    assert found == programs.Reading("x = '\ufffd", False)
+    assert programs.read(python, "", Mode.TEXT, "x = 'é'".encode()).whole
 
 
 def test_validity_is_the_languages_own(vocabulary: Vocabulary, tmp_path: Path) -> None:

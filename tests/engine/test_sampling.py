@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from gars_vllm.engine.models import ModelFiles, ModelSpec
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.report import summarise
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import Drawn, Job, Request, Settings
+from gars_vllm.engine.sampling import MAX_GIVEN_UP, Drawn, Job, OnInvalid, Requests, Settings
 from gars_vllm.engine.tasks import Task, load_humaneval, load_prompts, select
 from gars_vllm.grammar import GrammarFileError
 
@@ -31,7 +31,7 @@ class Fixed:
         self.job = job
         self.limit = limit
 
-    def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
         for count, request in enumerate(requests):
             if count == self.limit:
                 raise KeyboardInterrupt
@@ -85,6 +85,8 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
         "seed": 0,
         "temperature": 0.8,
         "valid": True,
+        "given_up": 0,
+        "given_up_tokens": 0,
     }
     config = run.load()["config"]
     assert config["tasks"] == "humaneval"
@@ -118,7 +120,7 @@ def test_nothing_is_written_for_bad_input(tmp_path: Path, tiny_model: Path) -> N
 
 def test_chat_samples_end_at_the_fence(tmp_path: Path, tiny_model: Path) -> None:
     class Answer(Fixed):
-        def draw(self, requests: Iterable[Request]) -> Iterator[Drawn]:
+        def draw(self, requests: Requests) -> Iterator[Drawn]:
             for request in requests:
                 text = "def f0(x):\n    return x\n```"
                 ids = self.job.tokenizer.encode(text)
@@ -160,3 +162,62 @@ def test_prompts_file(tmp_path: Path) -> None:
     file.write_text(json.dumps({"prompt": "def a():\n"}) + "\n{oops\n")
     with pytest.raises(UserError, match=r"p.jsonl:2: expected a JSON object"):
         load_prompts(file)
+
+
+class Bad(Fixed):
+    """Draws a program that only the symbol table rejects, the first `bad` times; then another."""
+
+    def __init__(self, job: Job, bad: int) -> None:
+        super().__init__(job)
+        self.bad = bad
+
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
+        for request in requests:
+            text = "    nonlocal x\n" if self.bad > 0 else "    return x\n"
+            self.bad -= 1
+            yield Drawn(request, tuple(self.job.tokenizer.encode(text)), text, "stop")
+
+
+@pytest.mark.parametrize(
+    ("bad", "on_invalid", "given_up", "valid"),
+    [
+        (2, OnInvalid.RESAMPLE, 2, 3),
+        (2, OnInvalid.KEEP, 0, 1),
+        (99, OnInvalid.RESAMPLE, 3 * MAX_GIVEN_UP, 0),
+    ],
+)
+def test_invalid_samples_are_drawn_again(
+    tmp_path: Path, tiny_model: Path, bad: int, on_invalid: OnInvalid, given_up: int, valid: int
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    files, settings = ModelFiles(tiny_model, "local"), Settings(n=3, on_invalid=on_invalid)
+    sampling.run(run, SPEC, files, TASKS[:1], settings, lambda job: Bad(job, bad))
+    records = list(run.samples.read())
+    assert sorted(r["sample_index"] for r in records) == [0, 1, 2]
+    assert sum(r["valid"] for r in records) == valid
+    assert sum(r["given_up"] for r in records) == given_up
+    each = len(tokenizers.load(tiny_model).encode("    nonlocal x\n"))
+    assert sum(r["given_up_tokens"] for r in records) == given_up * each
+    summary = summarise(run)
+    assert summary.given_up == given_up
+    assert summary.tokens == sum(r["tokens"] + r["given_up_tokens"] for r in records)
+    (session,) = run.load()["info"]["sessions"]
+    assert session["tokens"] == summary.tokens
+
+
+def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> None:
+    """"closed" is said of what is whole, where closing was asked for."""
+
+    class Long(Fixed):
+        def draw(self, requests: Requests) -> Iterator[Drawn]:
+            for request in requests:
+                text = "    return x" if request.index else "    return x +"
+                ids = self.job.tokenizer.encode(text)
+                yield Drawn(request, tuple(ids), text, "length")
+
+    files = ModelFiles(tiny_model, "local")
+    for closing, reasons in ((True, ["length", "closed"]), (False, ["length", "length"])):
+        run = RunFolder(tmp_path / f"run{closing}")
+        sampling.run(run, SPEC, files, TASKS[:1], Settings(n=2, closing=closing), Long)
+        assert [r["finish_reason"] for r in run.samples.read()] == reasons
+        assert summarise(run).closed == reasons.count("closed")

@@ -25,15 +25,23 @@ def run(tiny_model: Path, folder: Path, **settings: object) -> list[dict[str, ob
 
 
 @pytest.mark.parametrize("kind", list(PromptKind))
-def test_every_finished_sample_is_valid(tiny_model: Path, tmp_path: Path, kind: PromptKind) -> None:
-    records = run(tiny_model, tmp_path / "run", prompt_kind=kind, top_p=1.0)
+def test_every_sample_is_valid(tiny_model: Path, tmp_path: Path, kind: PromptKind) -> None:
+    records = run(tiny_model, tmp_path / "run", prompt_kind=kind, top_p=1.0, max_tokens=12)
     assert len(records) == 12
     grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
     for record in records:
         program = str(record["program"])
-        grammar.matcher(program.removesuffix("\ufffd"))  # cut off in the middle of a character
-        assert record["valid"] or record["finish_reason"] == "length", program
-    assert any(r["finish_reason"] == "stop" for r in records)
+        assert grammar.matcher(program).can_stop()
+        assert record["valid"], program
+    assert {r["finish_reason"] for r in records} <= {"stop", "closed"}
+    assert any(r["finish_reason"] == "closed" for r in records)
+
+
+def test_without_the_closing(tiny_model: Path, tmp_path: Path) -> None:
+    records = run(tiny_model, tmp_path / "run", closing=False, top_p=1.0, max_tokens=12)
+    assert {r["finish_reason"] for r in records} <= {"stop", "length"}
+    assert all(r["valid"] for r in records if r["finish_reason"] == "stop")
+    assert not all(r["valid"] for r in records)
 
 
 def test_without_a_grammar(tiny_model: Path, tmp_path: Path) -> None:

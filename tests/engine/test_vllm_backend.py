@@ -55,9 +55,9 @@ def test_rows_with_and_without_a_grammar_share_a_batch(tiny_model: Path) -> None
             free += not _is_prefix(tokenizer, "python", text)
             continue
         assert _is_prefix(tokenizer, kind, text)
-        if one.finish_reason == "stop" and kind == "json":
+        if kind == "json":  # whole, be it by its budget
             json.loads(text)
-        if one.finish_reason == "stop" and kind == "python":
+        else:
             compile(text, "sample", "exec")
     assert free, "a random model that writes Python unasked: the rows without a grammar had one"
 
@@ -97,7 +97,8 @@ def test_kill_9_loses_only_what_was_in_flight(tiny_model: Path, tmp_path: Path) 
     assert sorted(keys) == sorted((f"HumanEval/{t}", i) for t in range(10) for i in range(40))
     assert len(set(keys)) == 400
     assert len({r["seed"] for r in records}) == 2
-    assert all(r["valid"] for r in records if r["finish_reason"] == "stop")
+    assert all(r["valid"] for r in records)
+    assert {r["finish_reason"] for r in records} == {"stop", "closed"}
     assert len(RunFolder(out).load()["info"]["sessions"]) == 1  # the killed one could not write
 
 
@@ -113,6 +114,5 @@ def test_chat(tiny_model: Path, tmp_path: Path) -> None:
     assert len(records) == 8
     grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
     for record in records:
-        grammar.matcher(record["program"].removesuffix("\ufffd"))
-        if record["finish_reason"] == "stop":
-            assert record["valid"]
+        assert grammar.matcher(record["program"]).can_stop()
+        assert record["valid"]

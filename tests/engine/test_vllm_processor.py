@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gars_vllm.engine import programs
@@ -26,9 +27,11 @@ def processor(tiny_model: Path) -> GrammarProcessor:
     return GrammarProcessor(config, torch.device("cpu"), False)
 
 
-def params(grammar: str | None, prefix: str = "", mode: str = "text") -> Any:
+def params(
+    grammar: str | None, prefix: str = "", mode: str = "text", max_tokens: int | None = None
+) -> Any:
     args = {"grammar": grammar, "grammar_prefix": prefix, "grammar_mode": mode}
-    return types.SimpleNamespace(extra_args=args if grammar else None)
+    return types.SimpleNamespace(extra_args=args if grammar else None, max_tokens=max_tokens)
 
 
 def update(processor: GrammarProcessor, size: int, added=(), removed=(), moved=()) -> None:  # type: ignore[no-untyped-def]
@@ -123,4 +126,23 @@ def test_the_table_grows(processor: GrammarProcessor, tiny_model: Path) -> None:
     update(processor, len(texts), added=added)
     rows = [expected(tiny_model, "python", t, []) for t in texts]
     check(processor, list(rows))
+    check(processor, list(rows))
+
+
+def test_a_budget_brings_the_text_to_its_end(
+    processor: GrammarProcessor, tiny_model: Path
+) -> None:
+    """The mask is the matcher's for the tokens that are left, counted by the output."""
+    encode = Encoder.of(tiny_model).encode
+    compiled = compile_grammar("python", Encoder.of(tiny_model).vocabulary)
+    output = encode("x = ((1")
+    asked = params("python", max_tokens=len(output) + 2)
+    free = params("python", max_tokens=len(output) + 2)
+    free.extra_args["grammar_closing"] = False
+    update(processor, 2, added=[(0, asked, None, output), (1, free, None, list(output))])
+    matcher = compiled.matcher("x = ((1")
+    masks = [matcher.mask(2), matcher.mask()]
+    bits = [np.unpackbits(m.view(np.uint8), bitorder="little")[:WIDTH] for m in masks]
+    rows = [torch.from_numpy(b.astype(bool)) for b in bits]
+    assert rows[0].sum() < rows[1].sum()
     check(processor, list(rows))
