@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
-from gars_vllm.cli.console import progress
-from gars_vllm.engine import acceptance, tokenizers
+from gars_vllm.cli.console import console, progress
+from gars_vllm.engine import acceptance, explanation, tokenizers, walks
 from gars_vllm.engine.errors import UserError
 from gars_vllm.grammar import compile_grammar
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group()
@@ -18,14 +27,22 @@ def grammar() -> None:
     """Try a grammar on texts."""
 
 
+def _about(command: Command) -> Command:
+    """The options that say which mask."""
+    language = click.option(
+        "--language", default="python", show_default=True, help="python, json or a FILE."
+    )
+    tokenizer = click.option(
+        "--tokenizer",
+        required=True,
+        type=click.Path(path_type=Path),
+        help="A folder with tokenizer.json, such as a model's.",
+    )
+    return language(tokenizer(command))
+
+
 @grammar.command()
-@click.option("--language", default="python", show_default=True, help="python, json or a FILE.")
-@click.option(
-    "--tokenizer",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A folder with tokenizer.json, such as a model's.",
-)
+@_about
 @click.option(
     "--prefix-file",
     type=click.Path(path_type=Path),
@@ -58,6 +75,139 @@ def check(
             bar.advance(task)
     if refused:
         raise click.exceptions.Exit(1)
+
+
+@grammar.command()
+@_about
+@click.option("--walks", "count", default=1000, show_default=True, help="How many.")
+@click.option("--max-tokens", default=120, show_default=True, help="Budget of each walk.")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--weights",
+    type=click.Choice([w.value for w in walks.Weights]),
+    default=walks.Weights.UNIFORM.value,
+    show_default=True,
+    help="How to draw among the allowed tokens: each alike, byte by byte, or as often as they "
+    "occur in the standard library.",
+)
+@click.option(
+    "--closing/--no-closing", default=True, show_default=True, help="End each within its budget."
+)
+@click.option("--prefix-file", type=click.Path(path_type=Path), help="Text that each begins with.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def walk(
+    language: str, tokenizer: Path, count: int, max_tokens: int, seed: int, weights: str,
+    closing: bool, prefix_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Random walks through the mask, judged by the language's own reader.
+
+    Exits with 1 when a walk did not finish or a finished one is not valid.
+    """
+    encoder = tokenizers.Encoder.of(tokenizer)
+    prefix = "" if prefix_file is None else _read(prefix_file)
+    walks.check_language(language)
+    with progress() as bar:
+        task = bar.add_task(f"tables of {language}", total=None)
+        compiled = compile_grammar(language, encoder.vocabulary)
+        walks.check_prefix(compiled, prefix)
+        bar.update(task, description="walks", total=count, completed=0)
+        found = walks.walk(
+            walks.GrammarWalker(compiled.fresh, closing),
+            encoder.vocabulary,
+            walks.weights_of(walks.Weights(weights), encoder.vocabulary, encoder),
+            language, count, max_tokens, seed, (prefix,),
+            progress=lambda report: bar.update(task, completed=report.walks),
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        _show_walks(found, language)
+    if found.valid < found.walks:
+        raise click.exceptions.Exit(1)
+
+
+def _show_walks(found: walks.Report, language: str) -> None:
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("walks", "tokens", "finished", "closed in time", "stuck", "valid"):
+        table.add_column(heading, justify="right")
+    numbers = (found.walks, found.tokens, found.finished, found.closed, found.stuck, found.valid)
+    table.add_row(*(f"{n:,}" for n in numbers))
+    out.print(table)
+    if not found.invalid:
+        return
+    classes = Counter(walks.kind_of(i.message) for i in found.invalid)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"what {language}'s reader says")
+    table.add_column("walks", justify="right")
+    table.add_column("message", overflow="fold")
+    for message, number in classes.most_common():
+        table.add_row(str(number), escape(message))
+    out.print(table)
+    for one in found.invalid[:20]:
+        click.echo(f"{one.message}: {one.text!r}")
+
+
+@grammar.command()
+@_about
+@click.option("--prefix-file", type=click.Path(path_type=Path), help="Text that stands before.")
+@click.option("--json", "as_json", is_flag=True, help="Print the explanation as one JSON object.")
+@click.argument("text")
+def explain(
+    language: str, tokenizer: Path, prefix_file: Path | None, as_json: bool, text: str
+) -> None:
+    """Say where TEXT stands: what was read, what may come next, how it could end.
+
+    TEXT is read token by token, up to the first that the mask refuses; `-` reads standard input.
+    """
+    encoder = tokenizers.Encoder.of(tokenizer)
+    if text == "-":
+        text = click.get_text_stream("stdin").read()
+    prefix = "" if prefix_file is None else _read(prefix_file)
+    compiled = compile_grammar(language, encoder.vocabulary)
+    walks.check_prefix(compiled, prefix)
+    found = explanation.explain(compiled, encoder, text, prefix)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        _show_explanation(found)
+
+
+def _show_explanation(found: explanation.Explanation) -> None:
+    out = console()
+    shown = Text(found.read[-400:], style="green")
+    shown.append(found.pending, style="yellow")
+    if found.refused is not None:
+        shown.append(found.refused, style="bold red")
+        shown.append(found.after[:80], style="dim")
+    out.print(shown)
+    out.print()
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    rows = [("read", f"{found.tokens} tokens, to line {found.line}, column {found.column}")]
+    if found.refused is not None:
+        rows.append(("refused", f"token {found.refused!r}: {found.reason}"))
+    elif found.pending:
+        rows.append(("in the middle of", f"{found.pending!r}"))
+    seen = "  ".join(f"{name} {piece!r}" if piece else name for name, piece in found.terminals[-16:])
+    rows.append(("terminals seen", ("... " if len(found.terminals) > 16 else "") + seen))
+    if found.blocks:
+        rows.append(("blocks", "  ".join(f"column {c}: {kind}" for c, kind in found.blocks)))
+    rows.append(("open brackets", " ".join(found.brackets) or "none"))
+    if found.parses > 1:
+        rows.append(("parses", f"{found.parses}, until what follows decides"))
+    rows.append(("may come next", ", ".join(found.expected) or "only the rest of a character"))
+    rows.append(("tokens allowed", f"{found.allowed:,} of {found.vocabulary:,}"))
+    rows.append(("may end here", "yes" if found.can_stop else "no"))
+    if not found.can_stop:
+        count = len(found.completion)
+        rows.append(
+            ("to close", f"{count} token{'s' * (count != 1)}: {''.join(found.completion)!r}")
+            if count else ("to close", "the vocabulary cannot write an end")
+        )  # fmt: skip
+    for name, value in rows:
+        table.add_row(name, escape(value))
+    out.print(table)
 
 
 def _read(file: Path) -> str:

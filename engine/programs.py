@@ -74,7 +74,7 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     Python is judged by the running interpreter's `compile`, JSON by `json.loads`, and what neither
     speaks for, another version of Python or a grammar from a file, by the grammar.
     """
-    if compiled is not None and not _has_oracle(grammar):
+    if compiled is not None and not has_oracle(grammar):
         try:
             reader = compiled.matcher()
             reader.advance_text(program)
@@ -93,7 +93,8 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     return True
 
 
-def _has_oracle(grammar: str) -> bool:
+def has_oracle(grammar: str) -> bool:
+    """The running interpreter can judge texts of that grammar."""
     here = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     return grammar in ("none", "json", "python", here)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sysconfig
 import warnings
 from collections.abc import Callable, Sequence
@@ -258,8 +259,6 @@ def objection(text: bytes, language: str) -> str | None:
         except (ValueError, RecursionError) as error:
             return str(error)
         return None
-    if not programs.is_python(language):
-        raise UserError(f"{language} has no reader to judge by: walk python or json")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -269,9 +268,25 @@ def objection(text: bytes, language: str) -> str | None:
     return None
 
 
-def fits(grammar: CompiledGrammar, prefix: str) -> None:
+def check_language(language: str) -> None:
+    """Raises UserError for a language that nothing here can judge."""
+    if language != "json" and not programs.is_python(language):
+        raise UserError(f"{language} has no reader to judge by: walk python or json")
+    if programs.is_python(language) and not programs.has_oracle(language):
+        raise UserError(
+            f"this interpreter cannot judge {language}: use python, or run gars-vllm under that "
+            "version"
+        )
+
+
+def check_prefix(grammar: CompiledGrammar, prefix: str) -> None:
     """Raises UserError where a prefix does not fit the grammar."""
     try:
         grammar.matcher(prefix)
     except GrammarError as error:
         raise UserError(f"the prefix does not fit the grammar: {error}") from error
+
+
+def kind_of(message: str) -> str:
+    """A reader's message without names and numbers, to count alike ones together."""
+    return re.sub(r"'[^']*'|\([^)]*\)|\d+", "...", message)

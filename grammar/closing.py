@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from gars_vllm.grammar import costs, kernel, lalr
-from gars_vllm.grammar.lexer import CONTENT
+from gars_vllm.grammar.lexer import CONTENT, Op
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 I32 = NDArray[np.int32]
 _LINES = costs.LINES_BITS
 _BEAM = 6  # texts that are followed at a time in the search for a shortest completion
+_LOOKED_AT = 256  # of a state's outcomes, those with the least costs
 _ALWAYS = 48  # with fewer tokens left than this, and some for each open block, masks look ahead
 _PER_BLOCK = 4
 _KEPT = 1024  # arrays of costs that are kept
@@ -89,7 +90,9 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     ]  # fmt: skip
     arrays = [np.array(p or [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
-    return np.concatenate([offsets.astype(np.int32), *arrays])
+    begin = [i for i, t in enumerate(machine.spec.terminals) if t.op == Op.BEGIN]
+    header = np.append(offsets, begin or [-1]).astype(np.int32)
+    return np.concatenate([header, *arrays])
 
 
 def _sum(parts: object) -> int:
@@ -250,8 +253,7 @@ class Closer:
                 if len(ended):
                     token = grammar.token_of(state, int(ended[0]))
                     return self._keep(number, Completion((*tokens, token), depth <= 1))
-                order = np.argsort(after, kind="stable")[: 4 * _BEAM]
-                for out in order[after[order] < costs.IMPOSSIBLE].tolist():
+                for out in self._best(state, after):
                     candidates.append((int(after[out]), state, tokens, out))
             candidates.sort(key=lambda c: c[0])
             level = []
@@ -267,6 +269,16 @@ class Closer:
                 break
         self._completions[number] = None
         return None
+
+    def _best(self, number: int, after: I32) -> list[int]:
+        """The outcomes with the least costs, one for each lexer state that they lead to."""
+        table = self._grammar.table
+        order = np.argsort(after, kind="stable")[:_LOOKED_AT]
+        order = order[after[order] < costs.IMPOSSIBLE]
+        lexer_state = self._grammar.state(number)[0]
+        leads_to = table.pair_state[int(table.pair_start[lexer_state]) + order]
+        _, first = np.unique(leads_to, return_index=True)
+        return order[np.sort(first)][: 2 * _BEAM].tolist()  # type: ignore[no-any-return]
 
     def _keep(self, number: int, found: Completion) -> Completion:
         """Keeps a completion, and what is left of it for the states on its way."""

@@ -79,7 +79,14 @@ class CompiledGrammar:
         self._mask_words = (len(vocabulary) + 31) // 32
         self._eos = frozenset(vocabulary.eos)
         self._token_of_cell: dict[tuple[int, int], int] = {}
+        self._closing_tables = closing_tables
         self.closer = closing.Closer(self, closing_tables)
+
+    def fresh(self) -> CompiledGrammar:
+        """The same grammar without the states and masks that this one has gathered."""
+        return CompiledGrammar(
+            self.language, self.table, self._closing_tables, self.vocabulary, self.digest
+        )
 
     # --- matchers
     def matcher(self, prefix: str = "", completion: bool = False, fence: bool = False) -> Matcher:
@@ -264,24 +271,30 @@ class CompiledGrammar:
     def _byte(self, number: int, byte: int) -> int:
         key = (number, -1 - byte)
         found = self._steps.get(key)
-        if found is not None:
-            return found
-        found = -1
-        if not self._states[number][1 + kernel.DONE]:
-            lexer_state = self.load(number)
-            for sequence, after in self.language.machine.alternatives[
-                int(self.language.machine.entry[lexer_state, byte])
-            ]:
-                items = np.array(sequence, np.int32)
-                self._counter[0] = self._counter[1]
-                if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                    found = self._keep(after)
-                    break
-                self._failed()
-            else:
-                self._counter[0] = self._counter[1]
-        self._steps[key] = found
+        if found is None:
+            found = self._steps[key] = self.byte_step(number, byte)[0]
         return found
+
+    def byte_step(self, number: int, byte: int) -> tuple[int, tuple[int, ...]]:
+        """The state after a byte, -1 where it cannot follow, and the terminals that it completes
+        (ids; those from the number of terminals on mean blanks at a line's start)."""
+        if self._states[number][1 + kernel.DONE]:
+            return -1, ()
+        lexer_state = self.load(number)
+        for sequence, after in self.language.machine.alternatives[
+            int(self.language.machine.entry[lexer_state, byte])
+        ]:
+            items = np.array(sequence, np.int32)
+            self._counter[0] = self._counter[1]
+            if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
+                return self._keep(after), sequence
+            self._failed()
+        self._counter[0] = self._counter[1]
+        return -1, ()
+
+    def state(self, number: int) -> State:
+        """What a state's number stands for: lexer state, layout row, parser stacks."""
+        return self._states[number]
 
     def can_stop(self, number: int) -> bool:
         """The text so far is a complete sentence."""

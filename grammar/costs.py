@@ -24,6 +24,7 @@ from gars_vllm.grammar.kernel import (
     LAYOUT_AT,
     LAYOUT_WIDTH,
     LINE_FLAGS,
+    MAX_DEPTH,
     MAX_HYPOTHESES,
     MUST_BE_COMPREHENSION,
     NONTERMINALS,
@@ -44,8 +45,8 @@ from gars_vllm.grammar.kernel import (
 
 # Directory of the closing's tables.
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
- INDENT_TOKENS) = range(9)  # fmt: skip
-PARTS = 9
+ INDENT_TOKENS, BEGIN) = range(10)  # fmt: skip
+PARTS = 10  # the last is no offset but the number of the terminal that begins a line
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.
@@ -158,17 +159,23 @@ def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
 
 
 @njit
-def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: ignore[no-untyped-def]
-    """Tokens, at most, from configuration row `config` to a text that may end."""
-    row = LAYOUT_AT + config * LAYOUT_WIDTH
-    if scratch[row + DONE]:
-        return 0
+def _stacks_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
     best = IMPOSSIBLE
     for hypothesis in range(scratch[COUNT_AT + config]):
         cost = stack_cost(
             tables, closing, nodes, work, scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis]
         )
         best = min(best, cost)
+    return best
+
+
+@njit
+def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: ignore[no-untyped-def]
+    """Tokens, at most, from configuration row `config` to a text that may end."""
+    row = LAYOUT_AT + config * LAYOUT_WIDTH
+    if scratch[row + DONE]:
+        return 0
+    best = _stacks_cost(tables, closing, nodes, scratch, work, config)
     if best >= IMPOSSIBLE:
         return IMPOSSIBLE
     tokens = best >> LINES_BITS
@@ -179,8 +186,16 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
         if lines > 0:
             tokens -= 1 + each  # the last line may end with the text
             if at_line and scratch[row + BRACKET] == 0:
-                # What stands on this line already may be the wrong indentation: a new one.
+                # What stands on this line already may be the wrong indentation: then a new one.
                 tokens += each + (1 if scratch[row + COLUMN] > 0 else 0)
+                top = scratch[0]
+                if apply(tables, nodes, scratch, closing[BEGIN], config, MAX_DEPTH - 3):
+                    here = _stacks_cost(tables, closing, nodes, scratch, work, MAX_DEPTH - 3)
+                    if here < IMPOSSIBLE:
+                        lines = here & ((1 << LINES_BITS) - 1)
+                        here = (here >> LINES_BITS) + lines * (each - 1) - (1 + each)
+                        tokens = min(tokens, max(here, 1))
+                scratch[0] = top
         if scratch[row + LINE_FLAGS] & AFTER_ASYNC:
             tokens += _ASYNC_MARGIN
         bracket = scratch[row + BRACKET]
