@@ -62,7 +62,7 @@ def syntax(version: tuple[int, int]) -> Syntax:
 
 def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     """The lexical terminals of a version."""
-    fields = _fields()
+    fields = _fields(version)
     terminals = [
         LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
@@ -178,20 +178,31 @@ def _no_three(quote: int, other: str, binary: bool) -> str:
     return f"({run}{plain})*{other}{{0,2}}"
 
 
-def _fields() -> tuple[tuple[str, str], ...]:
-    """(mode that a field is opened from, mode of its format spec), two levels deep."""
-    found = []
-    for kind in range(8):
-        found.append((f"f{kind}", f"f{kind}spec"))
-        found.append((f"f{kind}spec", f"f{kind}deep"))
-    return tuple(found)
+def _levels(version: tuple[int, int]) -> int:
+    """How deep fields nest: one in the format spec of another, and from 3.12 on one more."""
+    return 2 if version < (3, 12) else 3
+
+
+def _mode(kind: int, level: int) -> str:
+    """The mode of the literal part of an f-string, and of the format specs inside it."""
+    return f"f{kind}" + "spec" * level
+
+
+def _fields(version: tuple[int, int]) -> tuple[tuple[str, str], ...]:
+    """(mode that a field is opened from, mode of its format spec)."""
+    return tuple(
+        (_mode(kind, level), _mode(kind, level + 1))
+        for kind in range(8)
+        for level in range(_levels(version))
+    )
 
 
 def field_context(version: tuple[int, int]) -> tuple[int, ...]:
     """Per entry of the lexer's `fields`: the bits that a field opened there forbids."""
     if version >= (3, 12):
-        return (0,) * 16
-    return tuple(FORBIDDEN_IN[(number // 2) % 4] for number in range(16))
+        return (0,) * len(_fields(version))
+    levels = _levels(version)
+    return tuple(FORBIDDEN_IN[n // levels % 4] for n in range(len(_fields(version))))
 
 
 def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) -> list[LexTerminal]:
@@ -216,8 +227,8 @@ def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) ->
                 forbid=contains,
             )
         )
-        for level, mode in enumerate((f"f{kind}", f"f{kind}spec", f"f{kind}deep")):
-            found += _literal_part(kind, quote, raw, level, mode, old)
+        for level in range(_levels(version) + 1):
+            found += _literal_part(kind, quote, raw, level, version)
     for number in range(len(fields)):
         found.append(LexTerminal(f"FRB{number}", "", "FRB", op=Op.FIELD_CLOSE, argument=number))
         found.append(
@@ -227,9 +238,10 @@ def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) ->
 
 
 def _literal_part(
-    kind: int, quote: int, raw: bool, level: int, mode: str, old: bool
+    kind: int, quote: int, raw: bool, level: int, version: tuple[int, int]
 ) -> list[LexTerminal]:
-    mark, name = QUOTES[quote], f"{kind}_{level}"
+    mark, name, mode = QUOTES[quote], f"{kind}_{level}", _mode(kind, level)
+    old, levels = version < (3, 12), _levels(version)
     other = '"' if mark[0] == "'" else "'"
     other_bit = DOUBLE if other == '"' else SINGLE
 
@@ -257,16 +269,16 @@ def _literal_part(
     if level == 0:
         found.append(text("BRACES", r"\{\{|\}\}"))
         found.append(LexTerminal(f"FEND{name}", mark, "FEND", mode=mode))
-    if level < 2:
-        number = kind * 2 + level
+    if level < levels:
+        number = kind * levels + level
         found.append(
             LexTerminal(
                 f"FLB{name}", r"\{", "FLB", mode=mode, op=Op.FIELD_OPEN, argument=number, backup=0
             )
         )
     if level > 0:
-        opener = kind * 2 + level - 1
-        back = f"f{kind}" if level == 1 else f"f{kind}spec"
+        opener = kind * levels + level - 1
+        back = _mode(kind, level - 1)
         found.append(
             LexTerminal(
                 f"FRB{name}",
