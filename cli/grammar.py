@@ -189,7 +189,9 @@ def _show_explanation(found: explanation.Explanation) -> None:
         rows.append(("refused", f"token {found.refused!r}: {found.reason}"))
     elif found.pending:
         rows.append(("in the middle of", f"{found.pending!r}"))
-    seen = "  ".join(f"{name} {piece!r}" if piece else name for name, piece in found.terminals[-16:])
+    seen = "  ".join(
+        f"{name} {piece!r}" if piece else name for name, piece in found.terminals[-16:]
+    )
     rows.append(("terminals seen", ("... " if len(found.terminals) > 16 else "") + seen))
     if found.blocks:
         rows.append(("blocks", "  ".join(f"column {c}: {kind}" for c, kind in found.blocks)))

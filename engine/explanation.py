@@ -100,9 +100,7 @@ def explain(
     )
 
 
-def _reason(
-    compiled: CompiledGrammar, start: int, data: bytes, read: int, refused: bytes
-) -> str:
+def _reason(compiled: CompiledGrammar, start: int, data: bytes, read: int, refused: bytes) -> str:
     """Which byte of a refused token cannot be, and what could have come in its place."""
     standing = trace(compiled, start, data[: read + len(refused)])
     fits = data[read : standing.read].decode("utf-8", "replace")

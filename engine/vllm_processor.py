@@ -58,8 +58,7 @@ class MaskTable:
         self._slots: dict[tuple[int, int], int] = {}
 
     def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
-        """The row of a matcher's mask (see Matcher.mask), sent to the device when first asked for.
-        """
+        """The row of a matcher's mask (see Matcher.mask), sent to the device when first asked for."""
         row = matcher.mask_id(remaining)
         key = (id(matcher.grammar), row)
         found = self._slots.get(key)

@@ -32,6 +32,8 @@ _LINE_END = {
     "NEWLINE": costs.ENDS_LINE, "LINE_COMMENT": costs.COMMENTS_LINE,
     "COMMENT": costs.COMMENTS, "CONTINUATION": costs.JOINS_LINES,
 }  # fmt: skip
+# Terminals that begin a line in a shortest completion.
+_BEGINNERS = ("NAME", "EXCEPT", "FINALLY", "CASE", "DEF", "CLASS")
 _PLACE = {
     "line": costs.LINE_START, "joined": costs.LINE_START, "fence": costs.LINE_START,
     "join": costs.AFTER_BACKSLASH,
@@ -60,8 +62,7 @@ class Spelling:
 
 
 def build(language: Language, vocabulary: Vocabulary) -> I32:
-    """The closing's tables for a vocabulary, packed (see costs.py). Cost: some tenths of a second.
-    """
+    """The closing's tables for a vocabulary, packed (see costs.py). Cost: some tenths of a second."""
     spelling = Spelling(vocabulary)
     parser, machine = language.parser, language.machine
     symbol_cost = _symbol_costs(language, spelling)
@@ -84,9 +85,15 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
             finish += [spelling.count(text) for text in option.endings]
     line_end = [_LINE_END.get(t.name, 0) for t in machine.spec.terminals]
     indents = [spelling.count(b" " * n) for n in range(costs.MAX_INDENT)]
+    tabs = [spelling.count(b"\t" * n) for n in range(costs.MAX_INDENT)]
+    column = {name: i for i, name in enumerate(parser.terminals)}
+    beginners = [
+        (column[n], symbol_cost[n]) for n in _BEGINNERS if n in symbol_cost and n in column
+    ]
+    begun = [len(beginners), *(number for pair in beginners for number in pair)]
     parts = [
         starts, left, length, cost, finish_start, finish,
-        [_PLACE.get(kind, costs.IN_LINE) for kind in machine.kinds], line_end, indents,
+        [_PLACE.get(kind, costs.IN_LINE) for kind in machine.kinds], line_end, indents, tabs, begun,
     ]  # fmt: skip
     arrays = [np.array(p or [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
@@ -109,7 +116,11 @@ def _symbol_costs(language: Language, spelling: Spelling) -> dict[str, int]:
         if terminal.symbol is None or not text:
             continue
         tokens = spelling.count(text)
-        if layout and terminal.mode == CONTENT and (text[:1].isalnum() or text[0] in b"_" or text[0] > 127):
+        if (
+            layout
+            and terminal.mode == CONTENT
+            and (text[:1].isalnum() or text[0] in b"_" or text[0] > 127)
+        ):
             tokens = max(tokens, spelling.count(b" " + text))
         found.setdefault(terminal.symbol, []).append((terminal.mode == CONTENT, tokens))
     # Of those that may stand anywhere one can choose; an f-string's quote is what it is.

@@ -32,6 +32,7 @@ from gars_vllm.grammar.kernel import (
     REACH_START,
     SPECIAL,
     STACKS_AT,
+    TAB_COLUMN,
     TERMINALS,
     TOPS_AT,
     VIABLE_ITEMS,
@@ -41,16 +42,18 @@ from gars_vllm.grammar.kernel import (
     VIABLE_START,
     apply,
     can_end,
+    shift,
 )
 
 # Directory of the closing's tables.
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
- INDENT_TOKENS, BEGIN) = range(10)  # fmt: skip
-PARTS = 10  # the last is no offset but the number of the terminal that begins a line
+ INDENT_TOKENS, TAB_TOKENS, BEGINNERS, BEGIN) = range(12)  # fmt: skip
+PARTS = 12  # the last is no offset but the number of the terminal that begins a line
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.
 IN_LINE, LINE_START, AFTER_BACKSLASH = 0, 1, 2  # AT_LINE, per lexer state
+COMMENTED = 2
 ENDS_LINE, COMMENTS, COMMENTS_LINE, JOINS_LINES = 1, 2, 3, 4
 # A cost is (tokens + lines) << LINES_BITS | lines, so that sums stay sums: how much a new line
 # costs depends on the indentation, which the stack does not know.
@@ -153,6 +156,8 @@ def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
         tokens = column
         if column == nodes[node, 1] and column < MAX_INDENT:
             tokens = closing[closing[INDENT_TOKENS] + column]
+        elif column == 8 * nodes[node, 1] and nodes[node, 1] < MAX_INDENT:
+            tokens = closing[closing[TAB_TOKENS] + nodes[node, 1]]
         most = max(most, tokens)
         node = nodes[node, 3]
     return most
@@ -170,8 +175,27 @@ def _stacks_cost(tables, closing, nodes, scratch, work, config):  # type: ignore
 
 
 @njit
+def _begun_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
+    """As _stacks_cost, where a line has begun: what comes first is one of the words that can begin
+    a line, not a dedent or an end."""
+    best = IMPOSSIBLE
+    at = closing[BEGINNERS]
+    for i in range(closing[at]):
+        cost = closing[at + 2 + 2 * i]
+        if cost < best and (
+            shift(tables, nodes, scratch, closing[at + 1 + 2 * i], config, MAX_DEPTH - 4) > 0
+        ):
+            cost += _stacks_cost(tables, closing, nodes, scratch, work, MAX_DEPTH - 4)
+            best = min(best, cost)
+    return best
+
+
+@njit
 def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: ignore[no-untyped-def]
-    """Tokens, at most, from configuration row `config` to a text that may end."""
+    """Tokens, at most, from configuration row `config` to a text that may end.
+
+    `at_line`: 0 inside a line, LINE_START at the start of one, COMMENTED after a comment there.
+    """
     row = LAYOUT_AT + config * LAYOUT_WIDTH
     if scratch[row + DONE]:
         return 0
@@ -187,15 +211,20 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
             tokens -= 1 + each  # the last line may end with the text
             if at_line and scratch[row + BRACKET] == 0:
                 # What stands on this line already may be the wrong indentation: then a new one.
-                tokens += each + (1 if scratch[row + COLUMN] > 0 else 0)
+                commented = at_line == COMMENTED
+                tokens += each + (1 if commented or scratch[row + COLUMN] > 0 else 0)
                 top = scratch[0]
-                if apply(tables, nodes, scratch, closing[BEGIN], config, MAX_DEPTH - 3):
-                    here = _stacks_cost(tables, closing, nodes, scratch, work, MAX_DEPTH - 3)
+                if not commented and apply(
+                    tables, nodes, scratch, closing[BEGIN], config, MAX_DEPTH - 3
+                ):
+                    here = _begun_cost(tables, closing, nodes, scratch, work, MAX_DEPTH - 3)
                     if here < IMPOSSIBLE:
                         lines = here & ((1 << LINES_BITS) - 1)
                         here = (here >> LINES_BITS) + lines * (each - 1) - (1 + each)
                         tokens = min(tokens, max(here, 1))
                 scratch[0] = top
+            elif at_line == COMMENTED and tokens > 0:
+                tokens += 1
         if scratch[row + LINE_FLAGS] & AFTER_ASYNC:
             tokens += _ASYNC_MARGIN
         bracket = scratch[row + BRACKET]
@@ -237,7 +266,11 @@ def closing_cost(  # type: ignore[no-untyped-def]
             reach = tables[tables[VIABLE_REACH] + v]
             if reach < 0:
                 place = closing[closing[AT_LINE] + state]
-                cost = rest_cost(tables, closing, nodes, scratch, work, row, place != IN_LINE)
+                at = LAYOUT_AT + row * LAYOUT_WIDTH
+                at_line = min(place, LINE_START)
+                if place == AFTER_BACKSLASH and scratch[at + COLUMN] != scratch[at + TAB_COLUMN]:
+                    at_line = COMMENTED  # a join forgets which of the blanks were tabs
+                cost = rest_cost(tables, closing, nodes, scratch, work, row, at_line)
                 best = min(best, max(cost, 1) + (1 if place == AFTER_BACKSLASH else 0))
             else:
                 begin = tables[tables[REACH_START] + reach]
@@ -254,11 +287,13 @@ def closing_cost(  # type: ignore[no-untyped-def]
                         before = scratch[0]
                         if apply(tables, nodes, scratch, terminal, row, row + 1):
                             end = closing[closing[LINE_END] + terminal]
-                            after = rest_cost(
-                                tables, closing, nodes, scratch, work, row + 1,
-                                end == ENDS_LINE or end == COMMENTS_LINE,
-                            )  # fmt: skip
-                            if end >= COMMENTS and (after > 0 or end == JOINS_LINES):
+                            place = IN_LINE
+                            if end == ENDS_LINE:
+                                place = LINE_START
+                            elif end == COMMENTS_LINE:
+                                place = COMMENTED
+                            after = rest_cost(tables, closing, nodes, scratch, work, row + 1, place)
+                            if end == JOINS_LINES or (end == COMMENTS and after > 0):
                                 after += 1
                         scratch[0] = before
                         if row == depth:
@@ -292,12 +327,8 @@ def walk_costs(  # type: ignore[no-untyped-def]
             if trie[i, 3] < trie[i, 4]:
                 known[depth * terminals : (depth + 1) * terminals] = 0
         for j in range(trie[i, 3], trie[i, 4]):
-            cost = closing_cost(
-                tables, closing, nodes, scratch, work, known, outs[j, 0], depth
-            )
+            cost = closing_cost(tables, closing, nodes, scratch, work, known, outs[j, 0], depth)
             if cost < costs[outs[j, 1]]:
                 costs[outs[j, 1]] = cost
         i += 1
     scratch[0] = scratch[TOPS_AT]
-
-

@@ -19,8 +19,7 @@ _OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN)
 
 @dataclass(frozen=True)
 class Seen:
-    """A terminal that the text has completed: its name, and where its text begins and ends (bytes).
-    """
+    """A terminal that the text has completed: its name, and where its text begins and ends (bytes)."""
 
     terminal: str
     begin: int

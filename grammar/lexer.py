@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 MAX_STATES = 20_000
 CONTENT = "content"
+_PLAIN = bytes(range(97, 123)) + bytes(range(48, 58)) + bytes(range(32, 127)) + b"\n\t"
+_PLAIN_FIRST = np.array(list(dict.fromkeys(b"x" + _PLAIN + bytes(range(256)))), np.int64)
 
 
 class Op(IntEnum):
@@ -151,9 +153,7 @@ class _Builder:
                     end = nfa.state()
                     ends[end] = index
                     try:
-                        begins[terminal.name] = nfa.add_regex(
-                            terminal.pattern, terminal.flags, end
-                        )
+                        begins[terminal.name] = nfa.add_regex(terminal.pattern, terminal.flags, end)
                     except RegexError as error:
                         raise GrammarFileError(f"terminal {terminal.name}: {error}") from error
                     group.append(begins[terminal.name])
@@ -171,11 +171,11 @@ class _Builder:
         self.final = (self.dfa.delta == automaton.DEAD).all(axis=1)
         self.endings: dict[int, dict[int, bytes]] = {}
         self.sources: list[list[tuple[int, int]]] = [[] for _ in self.label]
-        for source, row in enumerate(self.dfa.delta):
+        for source, row in enumerate(self.dfa.delta[:, _PLAIN_FIRST]):
             targets, first = np.unique(row, return_index=True)
-            for target, byte in zip(targets.tolist(), first.tolist(), strict=True):
-                if target != automaton.DEAD:  # one byte for each: which, is all the same
-                    self.sources[target].append((source, byte))
+            for target, place in zip(targets.tolist(), first.tolist(), strict=True):
+                if target != automaton.DEAD:  # one byte for each, what a person would write
+                    self.sources[target].append((source, int(_PLAIN_FIRST[place])))
         self.numbers: dict[_State, int] = {}
         self.order: list[_State] = []
 

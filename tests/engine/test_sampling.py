@@ -206,7 +206,7 @@ def test_invalid_samples_are_drawn_again(
 
 
 def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> None:
-    """"closed" is said of what is whole, where closing was asked for."""
+    """ "closed" is said of what is whole, where closing was asked for."""
 
     class Long(Fixed):
         def draw(self, requests: Requests) -> Iterator[Drawn]:

@@ -129,9 +129,7 @@ def test_the_table_grows(processor: GrammarProcessor, tiny_model: Path) -> None:
     check(processor, list(rows))
 
 
-def test_a_budget_brings_the_text_to_its_end(
-    processor: GrammarProcessor, tiny_model: Path
-) -> None:
+def test_a_budget_brings_the_text_to_its_end(processor: GrammarProcessor, tiny_model: Path) -> None:
     """The mask is the matcher's for the tokens that are left, counted by the output."""
     encode = Encoder.of(tiny_model).encode
     compiled = compile_grammar("python", Encoder.of(tiny_model).vocabulary)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts are brought to their end within a budget, no earlier than they must be."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
+from gars_vllm.grammar.closing import Spelling
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PREFIXES = [
+    "", "def f(a):\n", "x = f'", "class A:\n    async def g(self):\n", "try:\n    x\n",
+    "def f():\n\ttry:\n\t\twhile x:\n\t\t\ty\n", "x = [(y, {'a': (z, [", "@a\n", "match x:\n", "async ",
+    "if x:\n        y\n", "x = '''a\n", "from a import (b, ", "for x in [y async", "x = \\\n", "[x for a[(b := 1",
+]  # fmt: skip
+
+
+def compiles(text: bytes) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(text.decode(), "s", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return False
+    return True
+
+
+def names_aside(text: bytes) -> bool:
+    """Valid, or rejected by a rule about names alone: what a parser accepts."""
+    import ast
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ast.parse(text.decode())
+        except (SyntaxError, ValueError):
+            return False
+    return True
+
+
+def allowed(matcher: Matcher, remaining: int | None = None) -> list[int]:
+    bits = np.unpackbits(matcher.mask(remaining).view(np.uint8), bitorder="little")
+    return [int(i) for i in np.flatnonzero(bits)]
+
+
+def text_of(grammar: CompiledGrammar, tokens: tuple[int, ...] | list[int]) -> bytes:
+    return b"".join(grammar.vocabulary.tokens[t] or b"" for t in tokens)
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from([p for p in PREFIXES if "async" not in p[-6:]]),
+    st.randoms(use_true_random=False),
+)
+def test_from_every_step_there_is_an_end(
+    python: CompiledGrammar, prefix: str, draw: random.Random
+) -> None:
+    """Every reachable state can be completed, and its bound is one: never too small."""
+    matcher = python.matcher(prefix)
+    text = prefix.encode()
+    for _ in range(draw.randint(1, 25)):
+        end = matcher.shortest_completion()
+        bound = python.closer.bound(matcher.state)
+        assert bound >= len(end)
+        assert (bound == 0) == (len(end) == 0) == matcher.can_stop()
+        assert compiles(text + text_of(python, end)) or names_aside(text + text_of(python, end))
+        token = draw.choice([t for t in allowed(matcher) if not python.is_eos(t)])
+        matcher.advance(token)
+        text += python.vocabulary.tokens[token] or b""
+
+
+@pytest.mark.parametrize("prefix", [p for p in PREFIXES if not p.endswith("async")])
+def test_every_budget_from_the_bound_on(python: CompiledGrammar, prefix: str) -> None:
+    start = python.matcher(prefix)
+    least = start.remaining_lower_bound()
+    for budget in range(least, least + 14):
+        for seed in range(6):
+            draw = random.Random(seed)
+            matcher, tokens = start.fork(), list[int]()
+            for remaining in range(budget, 0, -1):
+                token = draw.choice(allowed(matcher, remaining))
+                if python.is_eos(token):
+                    break
+                matcher.advance(token)
+                tokens.append(token)
+            assert matcher.can_stop(), (budget, text_of(python, tokens))
+            text = prefix.encode() + text_of(python, tokens)
+            assert compiles(text) or names_aside(text), text
+
+
+def test_a_budget_that_is_too_small_changes_nothing(python: CompiledGrammar) -> None:
+    matcher = python.matcher("x = [(y, {'a': (z, [")
+    least = matcher.remaining_lower_bound()
+    assert least > 1
+    assert matcher.mask_id(least - 1) == matcher.mask_id()
+    assert matcher.mask_id(least) != matcher.mask_id()
+    assert matcher.mask_id(10_000) == matcher.mask_id()
+
+
+def test_a_completion_keeps_the_function_whole(python: CompiledGrammar) -> None:
+    """A closed body belongs to the prompt's function and ends before the next statement."""
+    prompt = "import os\n\ndef f(x):\n    '''doc'''\n"
+    draw = random.Random(3)
+    for _ in range(40):
+        matcher, tokens = python.matcher(prompt, completion=True), list[int]()
+        for remaining in range(20, 0, -1):
+            token = draw.choice(allowed(matcher, remaining))
+            if python.is_eos(token):
+                break
+            matcher.advance(token)
+            tokens.append(token)
+        assert matcher.can_stop()
+
+
+# --- against a search over all continuations, which a vocabulary of a few tokens affords
+BYTES = [bytes([i]) for i in range(32, 127)] + [b"\n", b"\t"]
+JSON_TOKENS = [b"{", b"}", b"[", b"]", b'"', b'":', b",", b":", b"1", b'"a"', b"]]", b"]}", b"[[", b"tr", b"ue", b"null", b" ", b"\\"]  # fmt: skip
+PYTHON_TOKENS = [
+    b"x", b"=", b" ", b"(", b")", b"[", b"]", b":", b"\n", b"    ", b"if", b"try", b"except", b"'", b"'''", b"+", b"))",
+    b"):", b"lambda", b",", b"def", b" x", b"1", b"f'", b"{", b"}", b"@", b"class", b"#", b"\\", b"finally:", b"()",
+]  # fmt: skip
+SMALL = {
+    k: list(dict.fromkeys(BYTES + v)) for k, v in (("json", JSON_TOKENS), ("python", PYTHON_TOKENS))
+}
+
+
+@functools.cache
+def small(language: str) -> CompiledGrammar:
+    tokens = SMALL[language]
+    return compile_grammar(language, Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+
+
+def distance(grammar: CompiledGrammar, matcher: Matcher, limit: int) -> int:
+    """The exact number of tokens to an end, by breadth-first search; limit + 1 where more."""
+    level = {matcher.state}
+    for depth in range(limit + 1):
+        if any(grammar.can_stop(state) for state in level):
+            return depth
+        if depth == limit:
+            break
+        tokens = range(len(grammar.vocabulary) - 1)
+        level = {grammar.step(state, token) for state in level for token in tokens} - {-1}
+    return limit + 1
+
+
+def reachable(grammar: CompiledGrammar, draw: random.Random, steps: int) -> Matcher:
+    matcher = grammar.matcher()
+    for _ in range(steps):
+        choices = [t for t in allowed(matcher) if not grammar.is_eos(t)]
+        if not choices:
+            break
+        matcher.advance(draw.choice(choices))
+    return matcher
+
+
+@pytest.mark.parametrize("language", ["json", "python"])
+def test_shortest_completions_are_shortest(language: str) -> None:
+    grammar, draw = small(language), random.Random(11)
+    for _ in range(60):
+        matcher = reachable(grammar, draw, draw.randint(1, 12))
+        found = matcher.remaining_lower_bound()
+        assert min(found, 3) == distance(grammar, matcher, 2)
+
+
+@pytest.mark.parametrize("language", ["json", "python"])
+def test_no_token_is_allowed_too_late_and_few_are_forbidden_too_early(language: str) -> None:
+    """Against the search: what is allowed with r tokens left can end within r - 1 more, always.
+
+    The bound of a token counts its missing terminals one by one, so that tokens that hold several
+    of them may make it too large; those are few.
+    """
+    grammar, draw = small(language), random.Random(5)
+    early = total = 0
+    for _ in range(40):
+        matcher = reachable(grammar, draw, draw.randint(1, 10))
+        least = matcher.remaining_lower_bound()
+        for remaining in range(max(least, 1), min(least + 2, 3)):
+            open_ = set(allowed(matcher, remaining))
+            for token in allowed(matcher):
+                if grammar.is_eos(token):
+                    assert token in open_
+                    continue
+                after = matcher.fork()
+                after.advance(token)
+                fits = distance(grammar, after, remaining - 1) <= remaining - 1
+                assert fits or token not in open_, (token, remaining)
+                total += fits
+                early += fits and token not in open_
+    assert total > 200
+    assert early / total < 0.08
+
+
+ENDS = [
+    b"", b"x", b" x", b"=x", b"(x)", b")", b"))", b"]", b"}", b":x", b": x", b"'", b"'''", b"\n", b"\n    x", b" in x:x",
+    b"\nx", b"\n    except:x", b"\nexcept:x", b"finally:x", b":\n    x", b" x:x", b"():x", b"x:x", b"\nclass x:x", b"x)", b"1", b"\n",
+    b"x}'", b"}'", b"x]", b",x", b"+x", b"    x", b"x\nexcept:x", b"y", b"ass x:x", b" else x", b"\n    x\nfinally:x",
+]  # fmt: skip
+
+
+def test_masks_agree_with_a_search_bit_by_bit() -> None:
+    """A token of a small vocabulary is allowed if and only if some continuation compiles."""
+    grammar, draw = small("python"), random.Random(2)
+    bits = 0
+    for _ in range(60):
+        matcher, text = grammar.matcher(), b""
+        for _ in range(draw.randint(0, 9)):
+            token = draw.choice([t for t in allowed(matcher) if not grammar.is_eos(t)])
+            matcher.advance(token)
+            text += SMALL["python"][token]
+        open_ = set(allowed(matcher))
+        assert (len(SMALL["python"]) in open_) == compiles(text)
+        for token, piece in enumerate(SMALL["python"]):
+            bits += 1
+            if token in open_:
+                after = matcher.fork()
+                after.advance(token)
+                end = text_of(grammar, after.shortest_completion())
+                assert compiles(text + piece + end), (text, piece, end)
+            else:
+                for end in itertools.chain(
+                    ENDS, map(b"".join, itertools.product(ENDS[1:22], repeat=2))
+                ):
+                    assert not compiles(text + piece + end), (text, piece, end)
+    assert bits == 60 * len(SMALL["python"])
+
+
+def test_spelling() -> None:
+    spelling = Spelling(Vocabulary.from_tokens([b"a", b"ab", b"bc", b"c", b"abcd"], eos=[5]))
+    assert [spelling.count(t) for t in (b"", b"a", b"abc", b"abcd", b"aab")] == [0, 1, 2, 1, 2]
+    assert spelling.count(b"abd") > 1_000_000
+
+
+def test_a_vocabulary_that_cannot_write_an_end() -> None:
+    grammar = compile_grammar("json", Vocabulary.from_tokens([b"[", b"1"], eos=[2]))
+    matcher = grammar.matcher("[1")
+    with pytest.raises(ValueError, match="no completion"):
+        matcher.remaining_lower_bound()
+
+
+def test_json_and_a_grammar_file(byte_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    matcher = compile_grammar("json", byte_vocabulary).matcher('{"a": [{"b": "x')
+    text = b'{"a": [{"b": "x' + bytes(matcher.shortest_completion())
+    assert json.loads(text) == {"a": [{"b": "x"}]}
+    file = tmp_path / "ab.lark"
+    file.write_text('start: "a" start "b" | "c"\n')
+    matcher = compile_grammar(file, byte_vocabulary).matcher("aaa")
+    assert bytes(matcher.shortest_completion()) == b"cbbb"
