@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every valid program is allowed token by token: HumanEval and the standard library.
 
-    python benchmarks/completeness.py [--stdlib N] TOKENIZER...
+    python benchmarks/completeness.py [--stdlib N] [--splits N] TOKENIZER...
 
 For each folder with a tokenizer.json: HumanEval's 164 prompts with their canonical solutions, as
 whole texts and as completions after their prompts, and N files of the running interpreter's
-standard library (0: none, -1: all), those that `compile()` accepts. Exits with 1 if any token was
-refused.
+standard library (0: none, -1: all), those that `compile()` accepts, each as the tokenizer writes it
+and, with --splits, N of them in random pieces: at each byte any token of the vocabulary that fits.
+Exits with 1 if any token was refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import sys
 import sysconfig
@@ -51,21 +53,44 @@ def stdlib(count: int) -> Iterator[Text]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 compile(data, "s", "exec", dont_inherit=True)
-            text = data.decode()
-            compile(text, "s", "exec", dont_inherit=True)
+                text = data.decode()
+                compile(text, "s", "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
             continue  # another encoding, a byte order mark, or not meant to compile
         yield str(file), "", text
 
 
+def random_split(text: str, encoder: Encoder, rng: random.Random) -> list[int]:
+    """Tokens that join to the text, each drawn among all that fit there."""
+    ids = _by_bytes(encoder)
+    longest = min(max(map(len, ids)), 16)
+    data, at, found = text.encode(), 0, []
+    while at < len(data):
+        sizes = [
+            n for n in range(1, longest + 1) if at + n <= len(data) and data[at : at + n] in ids
+        ]
+        size = rng.choice(sizes)
+        found.append(ids[data[at : at + size]])
+        at += size
+    return found
+
+
+@functools.cache
+def _by_bytes(encoder: Encoder) -> dict[bytes, int]:
+    return {t: i for i, t in enumerate(encoder.vocabulary.tokens) if t}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--stdlib", type=int, default=0, metavar="N")
+    parser.add_argument("--splits", type=int, default=0, metavar="N")
     parser.add_argument("tokenizers", nargs="+", type=Path)
     arguments = parser.parse_args()
     sets = {"HumanEval, whole": list(humaneval(True)), "HumanEval, prefix": list(humaneval(False))}
     if arguments.stdlib:
         sets["standard library"] = list(stdlib(arguments.stdlib))
+    if arguments.splits:
+        sets["standard library, random pieces"] = list(stdlib(arguments.splits))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("tokenizer", "vocabulary", "texts", "files", "tokens", "refused", "seconds"):
         table.add_column(heading, justify="left" if heading in ("tokenizer", "texts") else "right")
@@ -79,8 +104,15 @@ def main() -> None:
                 task = bar.add_task(f"{name}: {label}", total=len(texts))
                 tokens = refused = 0
                 started = time.perf_counter()
-                for which, prefix, text in texts:
-                    found = acceptance.check(compiled, encoder, text, prefix)
+                rng = random.Random(1)
+                for number, (which, prefix, text) in enumerate(texts):
+                    if number % 50 == 0:
+                        compiled = compiled.fresh()  # what it remembers of other files is no use
+                    if label.endswith("pieces"):
+                        pieces = random_split(text, encoder, rng)
+                        found = acceptance.check_tokens(compiled, pieces, text, prefix, False)
+                    else:
+                        found = acceptance.check(compiled, encoder, text, prefix)
                     tokens += found.tokens
                     if not found.accepted:
                         refused += 1

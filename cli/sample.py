@@ -57,7 +57,8 @@ from rich.progress import Progress, TaskID
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
-    max_tokens: int, closing: bool, on_invalid: str, seed: int, backend: str, batch: int, out: Path | None, as_json: bool,
+    max_tokens: int, closing: bool, on_invalid: str, seed: int, backend: str, batch: int,
+    out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw n samples of every task; the same command again continues an interrupted run."""
     spec = models.lookup(model)

@@ -44,11 +44,19 @@ def check(compiled: CompiledGrammar, encoder: Encoder, text: str, prefix: str = 
 
 
 def check_tokens(
-    compiled: CompiledGrammar, ids: Sequence[int], text: str, prefix: str = ""
+    compiled: CompiledGrammar,
+    ids: Sequence[int],
+    text: str,
+    prefix: str = "",
+    encoded: bool = True,
 ) -> Acceptance:
-    """As `check`, for any tokens that join to `text`."""
+    """As `check`, for any tokens that join to `text`. `encoded`: a tokenizer has written them, so
+    that the first may carry SentencePiece's blank."""
     matcher = compiled.matcher(prefix)
-    pieces = compiled.vocabulary.texts(ids)
+    if encoded:
+        pieces = compiled.vocabulary.texts(ids)
+    else:
+        pieces = [compiled.vocabulary.tokens[i] or b"" for i in ids]
     position = 0
     for token, piece in zip(ids, pieces, strict=True):
         try:

@@ -2,8 +2,8 @@
 """The mask as a logits processor of vLLM's V1 runner.
 
 A request asks for it with `extra_args={"grammar": ..., "grammar_prefix": ..., "grammar_mode":
-"completion" | "fence" | "text", "grammar_closing": True}`; requests without are left alone. State is derived from the
-request's output tokens, never from how often the processor was called: rows of a prefill that is
+"completion" | "fence" | "text", "grammar_closing": True | False}`; requests without are left
+alone. State is derived from the request's output tokens, never from how often the processor was called: rows of a prefill that is
 not finished are sampled and thrown away, and a request that was preempted comes back with the
 tokens that it has.
 """
@@ -58,7 +58,7 @@ class MaskTable:
         self._slots: dict[tuple[int, int], int] = {}
 
     def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
-        """The row of a matcher's mask (see Matcher.mask), sent to the device when first asked for."""
+        """The row of a matcher's mask (see Matcher.mask), sent to the device when first asked."""
         row = matcher.mask_id(remaining)
         key = (id(matcher.grammar), row)
         found = self._slots.get(key)

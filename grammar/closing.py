@@ -62,7 +62,7 @@ class Spelling:
 
 
 def build(language: Language, vocabulary: Vocabulary) -> I32:
-    """The closing's tables for a vocabulary, packed (see costs.py). Cost: some tenths of a second."""
+    """The closing's tables for a vocabulary, packed (see costs.py). Cost: tenths of a second."""
     spelling = Spelling(vocabulary)
     parser, machine = language.parser, language.machine
     symbol_cost = _symbol_costs(language, spelling)

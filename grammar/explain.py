@@ -19,7 +19,7 @@ _OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN)
 
 @dataclass(frozen=True)
 class Seen:
-    """A terminal that the text has completed: its name, and where its text begins and ends (bytes)."""
+    """A completed terminal: its name, and the bytes at which its text begins and ends."""
 
     terminal: str
     begin: int

@@ -20,6 +20,13 @@ from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
 _GENERIC_BACKUP = 3
+# Modules that what is compiled depends on.
+_COMPILE = frozenset(
+    (
+        "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing", "costs",
+        "token_table",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,7 @@ def digest(name: str | Path, start: str = "start") -> str:
     label, text, version = source_of(name)
     state = hashlib.sha256(repr((label if version[0] else "", version, start, text)).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
-        if module.stem in ("lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing", "costs",
-                           "token_table"):  # fmt: skip
+        if module.stem in _COMPILE:
             state.update(module.read_bytes())
     state.update(repr(sys.version_info[:2]).encode())  # Unicode tables differ by version
     return state.hexdigest()

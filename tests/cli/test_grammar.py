@@ -96,3 +96,55 @@ def test_a_missing_tokenizer(tmp_path: Path) -> None:
     result = check(tmp_path, str(tmp_path / "x.py"))
     assert result.exit_code == 2
     assert "tokenizer.json" in result.stderr
+
+
+def grammar(folder: Path, command: str, *arguments: str, text: str | None = None) -> Result:
+    every = ["grammar", command, "--tokenizer", str(folder), *arguments]
+    return CliRunner().invoke(main, every, input=text)
+
+
+def test_walk(folder: Path, tmp_path: Path) -> None:
+    result = grammar(folder, "walk", "--walks", "20", "--max-tokens", "30", "--weights", "trie")
+    assert result.exit_code == 0
+    assert result.stdout.split("\n")[1].split() == [
+        "walks", "tokens", "finished", "closed", "in", "time", "stuck", "valid",
+    ]  # fmt: skip
+    prefix = tmp_path / "p.py"
+    prefix.write_text("def f(x):\n    '''doc'''\n")
+    result = grammar(folder, "walk", "--walks", "5", "--prefix-file", str(prefix), "--json")
+    record = json.loads(result.stdout)
+    assert (record["walks"], record["finished"], record["stuck"]) == (5, 5, 0)
+    assert record["invalid"] == []
+    result = grammar(folder, "walk", "--walks", "5", "--max-tokens", "3", "--no-closing", "--json",
+                     "--language", "json")  # fmt: skip
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--walks", "0"], "walks and max-tokens must be at least 1"),
+        (["--language", "python3.9"], "this interpreter cannot judge python3.9"),
+        (["--prefix-file", "no.py"], "no.py cannot be read"),
+    ],
+)
+def test_walk_refuses(folder: Path, arguments: list[str], message: str) -> None:
+    result = grammar(folder, "walk", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_explain(folder: Path) -> None:
+    result = grammar(folder, "explain", "x = f() = 2")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "x = f() = 2"
+    shown = {line[:16].strip(): line[16:].strip() for line in lines[2:]}
+    assert shown["refused"].startswith("token ' ': ' ' cannot follow; there could come '=='")
+    assert shown["may end here"] == "no"
+    record = json.loads(
+        grammar(folder, "explain", "--json", "--language", "json", "-", text="[1,").stdout
+    )
+    assert json.loads("[1," + "".join(record["completion"]))[0] == 1
+    assert record["brackets"] == []
