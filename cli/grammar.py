@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from gars_vllm.cli.console import console, progress
@@ -19,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Callback = Callable[..., Any]
 
 
 @click.group()
@@ -27,7 +28,7 @@ def grammar() -> None:
     """Try a grammar on texts."""
 
 
-def _about(command: Command) -> Command:
+def _about(command: Callback) -> Callback:
     """The options that say which mask."""
     language = click.option(
         "--language", default="python", show_default=True, help="python, json or a FILE."
@@ -161,7 +162,7 @@ def explain(
     """
     encoder = tokenizers.Encoder.of(tokenizer)
     if text == "-":
-        text = click.get_text_stream("stdin").read()
+        text = sys.stdin.read()
     prefix = "" if prefix_file is None else _read(prefix_file)
     compiled = compile_grammar(language, encoder.vocabulary)
     walks.check_prefix(compiled, prefix)

@@ -43,8 +43,9 @@ class Summary:
     place of, since they had finished and were not valid; their tokens are counted in `tokens`.
     `valid_finished` counts the valid ones among the finished samples, `valid` among all.
     `unverified` are samples that could be verified and have no verdict yet, `untested` those whose
-    task has no test. `seconds`, `tokens_per_second` and `mask_share`, the part of the time in which the mask was worked out,
-    are of the sampling sessions that came to their end: what a killed session did is left out.
+    task has no test. `seconds`, `tokens_per_second` and `mask_share`, the part of
+    the time in which the mask was worked out, are of the sampling sessions that came to their end:
+    what a killed session did is left out.
     """
 
     name: str

@@ -3,9 +3,9 @@
 
 A request asks for it with `extra_args={"grammar": ..., "grammar_prefix": ..., "grammar_mode":
 "completion" | "fence" | "text", "grammar_closing": True | False}`; requests without are left
-alone. State is derived from the request's output tokens, never from how often the processor was called: rows of a prefill that is
-not finished are sampled and thrown away, and a request that was preempted comes back with the
-tokens that it has.
+alone. State is derived from the request's output tokens, never from how often the processor was
+called: rows of a prefill that is not finished are sampled and thrown away, and a request that was
+preempted comes back with the tokens that it has.
 """
 
 from __future__ import annotations

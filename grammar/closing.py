@@ -78,7 +78,8 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
                 length.append(at)
                 cost.append(missing)
         starts.append(len(cost))
-    finish_start, finish = [], []
+    finish_start: list[int] = []
+    finish: list[int] = []
     for options in machine.viable:
         for option in options:
             finish_start.append(len(finish))
@@ -300,4 +301,5 @@ class Closer:
             rest = Completion(tokens[at:], found.proven or len(tokens) - at <= 1)
             self._completions.setdefault(state, rest)
             state = self._grammar.step(state, token)
-        return self._completions.setdefault(number, found)
+        self._completions.setdefault(number, found)
+        return found
