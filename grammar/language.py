@@ -64,7 +64,8 @@ def source_of(name: str | Path) -> tuple[str, str, tuple[int, int]]:
     try:
         return str(path), path.read_text("utf-8"), version
     except (OSError, UnicodeDecodeError) as error:
-        raise GrammarFileError(f"{path}: cannot read the grammar: {error}") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise GrammarFileError(f"{path}: cannot read the grammar: {reason}") from error
 
 
 def digest(name: str | Path, start: str = "start") -> str:

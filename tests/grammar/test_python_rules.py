@@ -34,7 +34,6 @@ STATE = (
     "async def f(): lambda: await x", "[x for x in (lambda: (y := 1))()]",
     "x\nfrom __future__ import division",
     "def f(): (await x for x in y)",  # valid: an asynchronous generator, by its `await` alone
-    "del x.__debug__",  # valid, though `x.__debug__ = 1` is not
 )  # fmt: skip
 GAPS = frozenset(NAMES + STATE)
 

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same random walks through our mask and through SynCode's, judged by compile().
+
+    python benchmarks/walks.py [--walks N] [--max-tokens N] [--vocabulary N]
+
+SynCode's store for a real vocabulary takes minutes to hours and a step some 100 ms, so the walks use
+a byte-level BPE trained here on the standard library. Where SynCode's parser fails, or its mask is
+empty, it constrains nothing: then every token is allowed, as in its own processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sysconfig
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from gars_vllm.cli.console import console, progress
+from gars_vllm.engine import walks
+from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
+from gars_vllm.engine.tokenizers import Encoder
+from gars_vllm.grammar import compile_grammar
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+from transformers import PreTrainedTokenizerFast
+
+
+class SynCodeWalker:
+    """SynCode's mask as a walk sees it. It has no closing: a walk ends where it draws EOS, or where
+    EOS is allowed when its budget is spent."""
+
+    def __init__(self, mask: SynCodeMask, size: int, eos: int) -> None:
+        self._mask, self._size, self._eos = mask, size, eos
+        self._tokens: list[int] = []
+        self._bits: NDArray[np.bool_] | None = None
+        self.gave_up = 0
+
+    def begin(self, prefix: str) -> None:
+        self._tokens, self._bits = [], None
+
+    def _allowed(self) -> NDArray[np.bool_]:
+        if self._bits is None:
+            try:
+                self._bits = self._mask.allowed(self._tokens)
+            except SynCodeGaveUp:
+                self.gave_up += 1
+                self._bits = np.ones(self._size, bool)
+        return self._bits
+
+    def allowed(self, remaining: int) -> Callable[[], NDArray[np.int64]]:
+        bits = self._allowed()
+        return lambda: np.flatnonzero(bits)
+
+    def is_allowed(self, token: int, remaining: int) -> bool:
+        return bool(self._allowed()[token])
+
+    def advance(self, token: int) -> None:
+        self._tokens.append(token)
+        self._bits = None
+
+    def can_stop(self) -> bool:
+        return bool(self._allowed()[self._eos])
+
+
+def tokenizer(size: int, folder: Path) -> Encoder:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=["<|end|>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[:60]
+    made.train([str(f) for f in files], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>").save_pretrained(folder)
+    return Encoder.of(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--walks", type=int, default=30)
+    parser.add_argument("--max-tokens", type=int, default=40)
+    parser.add_argument("--vocabulary", type=int, default=1000)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        encoder = tokenizer(asked.vocabulary, folder)
+        vocabulary = encoder.vocabulary
+        loaded = PreTrainedTokenizerFast.from_pretrained(name)
+        compiled = compile_grammar("python", vocabulary)
+        walks.walk(  # compiles the kernels
+            walks.GrammarWalker(compiled.fresh), vocabulary, np.ones(len(vocabulary)), "python",
+            2, 20, 1,
+        )  # fmt: skip
+        started = time.perf_counter()
+        theirs = SynCodeMask("python", loaded, vocabulary, folder / "syncode")
+        store = time.perf_counter() - started
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("mask", "weights", "walks", "tokens", "finished", "stuck", "valid",
+                        "gave up", "ms/token"):  # fmt: skip
+            table.add_column(heading, justify="left" if heading in ("mask", "weights") else "right")
+        messages: Counter[str] = Counter()
+        with progress() as bar:
+            for kind in walks.Weights:
+                weights = walks.weights_of(kind, vocabulary, encoder)
+                for label in ("gars-vllm", "SynCode"):
+                    task = bar.add_task(f"{label}, {kind}", total=asked.walks)
+                    walker: walks.Walker = (
+                        walks.GrammarWalker(compiled.fresh)
+                        if label == "gars-vllm"
+                        else SynCodeWalker(theirs, len(vocabulary), vocabulary.eos[0])
+                    )
+                    started = time.perf_counter()
+                    found = walks.walk(
+                        walker, vocabulary, weights, "python", asked.walks, asked.max_tokens, 0,
+                        progress=lambda r, t=task: bar.update(t, completed=r.walks),
+                    )  # fmt: skip
+                    seconds = time.perf_counter() - started
+                    table.add_row(
+                        label, str(kind), f"{found.walks:,}", f"{found.tokens:,}",
+                        str(found.finished), str(found.stuck), str(found.valid),
+                        str(getattr(walker, "gave_up", 0)),
+                        f"{1e3 * seconds / max(found.tokens, 1):.2f}",
+                    )  # fmt: skip
+                    if label == "gars-vllm":
+                        messages.update(walks.kind_of(i.message) for i in found.invalid)
+    console().print(table)
+    print(f"vocabulary {len(vocabulary):,}; SynCode's store was made in {store:.1f} s")
+    for message, count in messages.items():
+        print(f"{count} of ours: {message}")
+
+
+if __name__ == "__main__":
+    main()
