@@ -27,6 +27,7 @@ from gars_vllm.grammar.kernel import (
     MAX_DEPTH,
     MAX_HYPOTHESES,
     MUST_BE_COMPREHENSION,
+    MUST_BE_GENERATOR,
     NONTERMINALS,
     REACH_ITEMS,
     REACH_START,
@@ -228,8 +229,8 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
         if scratch[row + LINE_FLAGS] & AFTER_ASYNC:
             tokens += _ASYNC_MARGIN
         bracket = scratch[row + BRACKET]
-        while nodes[bracket, 2] & (MUST_BE_COMPREHENSION | INSIDE_SUCH):
-            if nodes[bracket, 2] & MUST_BE_COMPREHENSION:
+        while nodes[bracket, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH):
+            if nodes[bracket, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
                 tokens += _COMPREHENSION_MARGIN
             bracket = nodes[bracket, 3]
     return max(tokens, 0)

@@ -37,6 +37,9 @@ NO_YIELD, NO_WALRUS, INSIDE = 64, 128, 256  # of the brackets around it; INSIDE 
 # Inside the target of a comprehension's `for`, where only a comprehension's element may hold `:=`;
 # and such a bracket: it must become a comprehension; and a bracket inside one of those.
 INSIDE_TARGET, MUST_BE_COMPREHENSION, INSIDE_SUCH = 512, 1024, 2048
+# `await` outside `async def`: it must come to stand in a generator expression, which is what this
+# bracket or one around it has to become; a round bracket; INSIDE a generator expression.
+MUST_BE_GENERATOR, ROUND, INSIDE_GENERATOR = 4096, 8192, 16384
 # Line flags
 STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
@@ -138,7 +141,7 @@ def pack(parts: Mapping[str, I32]) -> I32:
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
     `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
     the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
-    symbols NAME and FOR.
+    symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB and FEND.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -379,9 +382,15 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
 @njit
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
-    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH)
-    if flags & MUST_BE_COMPREHENSION:
+    inner = flags & (
+        NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH | INSIDE_GENERATOR
+    )
+    if flags & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
         inner |= INSIDE_SUCH
+    if (flags & (ROUND | COMPREHENSION)) == ROUND | COMPREHENSION and not (
+        flags & IN_FIRST and flags & IN_ITERABLE
+    ):
+        inner |= INSIDE_GENERATOR
     if flags & COMPREHENSION:
         inner = (inner | INSIDE) & ~INSIDE_TARGET
         if not flags & IN_FIRST:
@@ -405,6 +414,48 @@ def _takes_for(tables, nodes, scratch, source, with_name):  # type: ignore[no-un
     possible = shift(tables, nodes, scratch, tables[tables[SPECIAL] + 7], source, spare) > 0
     scratch[0] = seen
     return possible
+
+
+@njit
+def _generator_ahead(tables, nodes, scratch, source, bracket, with_name, closes):  # type: ignore[no-untyped-def]
+    """A round bracket, `bracket` or one around it, can become a generator expression: after a name,
+    or as the text stands, and after closing what is open inside it. `closes`: the first is closed
+    in any case.
+
+    Not looked for: closing a bracket that needs more than its own closing bracket.
+    """
+    spare = MAX_DEPTH - 2
+    special = tables[SPECIAL]
+    top = scratch[0]
+    row = source
+    if with_name:
+        if shift(tables, nodes, scratch, tables[special + 6], row, spare) == 0:
+            scratch[0] = top
+            return False
+        row = spare
+    found = False
+    while bracket != 0:
+        if bracket < scratch[1] and nodes[bracket, 4] < scratch[SEEN_AT + 2]:
+            scratch[SEEN_AT + 2] = nodes[bracket, 4]
+        kind, flags = nodes[bracket, 0], nodes[bracket, 2]
+        if kind == 0 and not flags & COMPREHENSION and not closes:
+            before = scratch[0]
+            found = shift(tables, nodes, scratch, tables[special + 7], row, MAX_DEPTH - 5) > 0
+            scratch[0] = before
+            if found:
+                break
+        closes = False
+        close = special + 8 + min(kind, 3)
+        if shift(tables, nodes, scratch, tables[close], row, spare) == 0:
+            break
+        row = spare
+        if kind >= FIELD_KIND and (
+            shift(tables, nodes, scratch, tables[special + 12], row, spare) == 0
+        ):
+            break
+        bracket = nodes[bracket, 3]
+    scratch[0] = top
+    return found
 
 
 @njit
@@ -445,6 +496,8 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
         if flags & HAS_YIELD:
             return False
         flags &= ~MUST_BE_COMPREHENSION
+        if flags & ROUND:
+            flags &= ~MUST_BE_GENERATOR
         if flags & HAS_WALRUS and _in_class(nodes, scratch, row):
             return False
         first = IN_FIRST if not flags & COMPREHENSION else 0
@@ -541,10 +594,13 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         and (bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal])
     ):
         return False
+    owes_generator = False
     if op > END:
-        if not _scope_allows(nodes, scratch, row, op):
-            return False
         looked_into = bracket != 0 and not scratch[row + LINE_FLAGS] & SAW_LAMBDA
+        if not _scope_allows(nodes, scratch, row, op):
+            if op != AWAIT or not looked_into:
+                return False
+            owes_generator = not _inherited(nodes[bracket, 2]) & INSIDE_GENERATOR
         if looked_into and not _comprehension(nodes, scratch, row, op):
             return False
         bracket = scratch[row + BRACKET]
@@ -562,6 +618,14 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         return False
     if op == WALRUS and bracket != 0 and nodes[bracket, 2] & MUST_BE_COMPREHENSION:  # noqa: SIM102
         if not _takes_for(tables, nodes, scratch, target, True):
+            return False
+    if owes_generator:
+        if not _generator_ahead(tables, nodes, scratch, target, bracket, True, False):
+            return False
+        _mark_bracket(nodes, scratch, row, nodes[bracket, 2] | MUST_BE_GENERATOR)
+        bracket = scratch[row + BRACKET]
+    if op == COMMA and bracket != 0 and nodes[bracket, 2] & MUST_BE_GENERATOR:  # noqa: SIM102
+        if not _generator_ahead(tables, nodes, scratch, target, bracket, True, True):
             return False
     line = scratch[row + LINE_FLAGS]
     kept = line & ~_JUST_BEFORE
@@ -586,7 +650,7 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         if nodes[bracket, 4] >= MAX_BRACKETS:
             return False
         kind = tables[tables[LEX_ARGUMENT] + terminal]
-        inner = _inherited(nodes[bracket, 2])
+        inner = _inherited(nodes[bracket, 2]) | (ROUND if kind == 0 else 0)
         scratch[row + BRACKET] = push(nodes, scratch, kind, nodes[bracket, 1], inner, bracket)
     elif op == FIELD_OPEN:
         if nodes[bracket, 4] >= MAX_BRACKETS:
@@ -597,13 +661,20 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         inner = _inherited(nodes[bracket, 2])
         scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, bracket)
     elif op == CLOSE or op == FIELD_CLOSE:
-        held = nodes[bracket, 2] & (HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION)
+        held = nodes[bracket, 2] & (
+            HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR
+        )
         scratch[row + BRACKET] = nodes[bracket, 3]
         if held & MUST_BE_COMPREHENSION and not (
-            nodes[nodes[bracket, 3], 2] & INSIDE_TARGET
+            nodes[_top_bracket(nodes, scratch, row), 2] & INSIDE_TARGET
             and _takes_for(tables, nodes, scratch, target, False)
         ):
             return False
+        if held & MUST_BE_GENERATOR and op == CLOSE:  # noqa: SIM102
+            if not _generator_ahead(
+                tables, nodes, scratch, target, nodes[bracket, 3], False, False
+            ):
+                return False
         if held and nodes[bracket, 3] != 0:
             outer = _top_bracket(nodes, scratch, row)
             _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)

@@ -215,7 +215,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
                 int(machine.spec.layout),
                 parser.start_state,
                 symbols.get("NAME", -1),
-                symbols.get("FOR", -1),
+                *(symbols.get(n, -1) for n in ("FOR", "RPAR", "RSQB", "RBRACE", "FRB", "FEND")),
             ]
         ),
         "entry": machine.entry,

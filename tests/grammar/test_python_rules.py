@@ -33,7 +33,6 @@ STATE = (
     "async def f():\n yield x\n return 1", "async def f():\n return 1\n yield x",
     "async def f(): lambda: await x", "[x for x in (lambda: (y := 1))()]",
     "x\nfrom __future__ import division",
-    "def f(): (await x for x in y)",  # valid: an asynchronous generator, by its `await` alone
 )  # fmt: skip
 GAPS = frozenset(NAMES + STATE)
 
