@@ -4,8 +4,8 @@
     python benchmarks/walks.py [--walks N] [--max-tokens N] [--vocabulary N]
 
 SynCode's store for a real vocabulary takes minutes and more, and a step some 100 ms, so the walks
-use a byte-level BPE trained here on the standard library. Where SynCode's parser fails, or its mask is
-empty, it constrains nothing: then every token is allowed, as in its own processor.
+use a byte-level BPE trained here on the standard library. Where SynCode's parser fails, or its mask
+is empty, it constrains nothing: then every token is allowed, as in its own processor.
 """
 
 from __future__ import annotations

@@ -382,9 +382,7 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
 @njit
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
-    inner = flags & (
-        NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH | INSIDE_GENERATOR
-    )
+    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH | INSIDE_GENERATOR)
     if flags & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
         inner |= INSIDE_SUCH
     if (flags & (ROUND | COMPREHENSION)) == ROUND | COMPREHENSION and not (
