@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.grammar import CompiledGrammar, GrammarError
+from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ def check_tokens(
     position = 0
     for token, piece in zip(ids, pieces, strict=True):
         try:
-            if piece == compiled.vocabulary.tokens[token]:
-                matcher.advance(token)
-            else:  # SentencePiece's blank before a text is no part of it
-                matcher.advance_text(piece)
+            advance(matcher, token, piece)
         except GrammarError as error:
             shown = piece.decode("utf-8", "replace")
             return _refusal(text, position, len(ids), shown, error.expected, f"{shown!r} refused")
@@ -72,6 +69,14 @@ def check_tokens(
         expected = compiled.expected(matcher.state)
         return _refusal(text, position, len(ids), None, expected, "the text is not complete")
     return Acceptance(True, len(ids))
+
+
+def advance(matcher: Matcher, token: int, piece: bytes) -> None:
+    """Reads a token that adds `piece` to the text. Raises GrammarError where it is refused."""
+    if piece == matcher.grammar.vocabulary.tokens[token]:
+        matcher.advance(token)
+    else:  # SentencePiece's blank before a text is no part of it
+        matcher.advance_text(piece)
 
 
 def _refusal(

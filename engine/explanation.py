@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from gars_vllm.engine.acceptance import advance
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.grammar import CompiledGrammar, GrammarError
 from gars_vllm.grammar.explain import trace
@@ -52,10 +53,7 @@ def explain(
     data, read, count = text.encode(), 0, 0
     for token, piece in zip(ids, pieces, strict=True):
         try:
-            if piece == compiled.vocabulary.tokens[token]:
-                matcher.advance(token)
-            else:  # SentencePiece's blank before a text is no part of it
-                matcher.advance_text(piece)
+            advance(matcher, token, piece)
         except GrammarError:
             break
         read += len(piece)

@@ -8,7 +8,6 @@ a shortest completion remain. So a sample that is cut off by its budget is whole
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -154,15 +153,6 @@ def _yields(
     return found
 
 
-@dataclass(frozen=True)
-class Completion:
-    """`tokens`: a shortest completion, as far as the search has seen. `proven`: a shorter one does
-    not exist."""
-
-    tokens: tuple[int, ...]
-    proven: bool
-
-
 class Closer:
     """The closing of one compiled grammar. What it finds is kept by state and shared."""
 
@@ -174,8 +164,7 @@ class Closer:
         self._known = np.zeros(kernel.MAX_DEPTH * terminals, np.int32)
         self._costs: dict[int, I32] = {}
         self._rows: dict[tuple[int, int], int] = {}
-        self._completions: dict[int, Completion | None] = {}
-        self.searches = 0
+        self._completions: dict[int, tuple[int, ...] | None] = {}
 
     def bound(self, number: int) -> int:
         """Tokens, at most, until a text in this state may end; 0 if and only if it may end now."""
@@ -238,11 +227,11 @@ class Closer:
         if allowed.any() or grammar.can_stop(number):
             return grammar.restricted_row(number, allowed)
         plan = self.completion(number)
-        if plan is None or len(plan.tokens) > remaining:
+        if plan is None or len(plan) > remaining:
             return grammar.row(number)
-        return grammar.single_row(plan.tokens[0])
+        return grammar.single_row(plan[0])
 
-    def completion(self, number: int) -> Completion | None:
+    def completion(self, number: int) -> tuple[int, ...] | None:
         """A shortest completion; None where the search finds none.
 
         Level by level, the states with the least bounds are followed. One or two tokens are
@@ -251,20 +240,19 @@ class Closer:
         if number in self._completions:
             return self._completions[number]
         grammar = self._grammar
-        self.searches += 1
         if grammar.can_stop(number):
-            return self._keep(number, Completion((), True))
+            return self._keep(number, ())
         level: list[tuple[int, tuple[int, ...]]] = [(number, ())]
         limit = min(2 * self.bound(number) + 8, 1024)
         seen = {number}
-        for depth in range(limit):
+        for _ in range(limit):
             candidates: list[tuple[int, int, tuple[int, ...], int]] = []
             for state, tokens in level:
                 after = self.costs(state)
                 ended = np.flatnonzero(after == 0)
                 if len(ended):
                     token = grammar.token_of(state, int(ended[0]))
-                    return self._keep(number, Completion((*tokens, token), depth <= 1))
+                    return self._keep(number, (*tokens, token))
                 for out in self._best(state, after):
                     candidates.append((int(after[out]), state, tokens, out))
             candidates.sort(key=lambda c: c[0])
@@ -292,14 +280,13 @@ class Closer:
         _, first = np.unique(leads_to, return_index=True)
         return order[np.sort(first)][: 2 * _BEAM].tolist()  # type: ignore[no-any-return]
 
-    def _keep(self, number: int, found: Completion) -> Completion:
+    def _keep(self, number: int, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Keeps a completion, and what is left of it for the states on its way."""
-        tokens, state = found.tokens, number
+        state = number
         if len(self._completions) >= 64 * _KEPT:
             self._completions.clear()
         for at, token in enumerate(tokens):
-            rest = Completion(tokens[at:], found.proven or len(tokens) - at <= 1)
-            self._completions.setdefault(state, rest)
+            self._completions.setdefault(state, tokens[at:])
             state = self._grammar.step(state, token)
-        self._completions.setdefault(number, found)
-        return found
+        self._completions.setdefault(number, tokens)
+        return tokens

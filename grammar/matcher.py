@@ -71,7 +71,7 @@ class Matcher:
         found = self.grammar.closer.completion(self._history[-1])
         if found is None:
             raise GrammarError("no completion of the text was found", self.length)
-        return found.tokens
+        return found
 
     def advance(self, token: int) -> None:
         """Reads a token. Raises GrammarError if it is not allowed; the matcher stays as it was."""
