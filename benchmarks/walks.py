@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same random walks through our mask and through SynCode's, judged by compile().
 
-    python benchmarks/walks.py [--walks N] [--max-tokens N] [--vocabulary N]
+    python benchmarks/walks.py [--walks N] [--max-tokens N] [--vocabulary N | --tokenizer DIR]
 
 SynCode's store for a real vocabulary takes minutes and more, and a step some 100 ms, so the walks
-use a byte-level BPE trained here on the standard library. Where SynCode's parser fails, or its mask
-is empty, it constrains nothing: then every token is allowed, as in its own processor.
+use a byte-level BPE trained here on the standard library unless `--tokenizer` gives one; its store
+is then kept in `~/.cache/gars-vllm`. Where SynCode's parser fails, or its mask is empty, it
+constrains nothing: then every token is allowed, as in its own processor.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gars_vllm.engine import walks
 from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.grammar import compile_grammar
+from gars_vllm.grammar.store import cache_folder
 from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
@@ -88,12 +90,18 @@ def main() -> None:
     parser.add_argument("--walks", type=int, default=30)
     parser.add_argument("--max-tokens", type=int, default=40)
     parser.add_argument("--vocabulary", type=int, default=1000)
+    parser.add_argument("--tokenizer", type=Path, help="a folder with tokenizer.json instead")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        encoder = tokenizer(asked.vocabulary, folder)
+        if asked.tokenizer:
+            encoder = Encoder.of(asked.tokenizer)
+            loaded = PreTrainedTokenizerFast.from_pretrained(asked.tokenizer)
+            folder = cache_folder()
+        else:
+            encoder = tokenizer(asked.vocabulary, folder)
+            loaded = PreTrainedTokenizerFast.from_pretrained(name)
         vocabulary = encoder.vocabulary
-        loaded = PreTrainedTokenizerFast.from_pretrained(name)
         compiled = compile_grammar("python", vocabulary)
         walks.walk(  # compiles the kernels
             walks.GrammarWalker(compiled.fresh), vocabulary, np.ones(len(vocabulary)), "python",

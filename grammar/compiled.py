@@ -110,6 +110,8 @@ class CompiledGrammar:
         root = self._intern((self.language.parser.start_state, 0, 0), 0)
         indent = self._intern((0, 0, 0), 0)
         options = kernel.HAS_FENCE if fence else 0
+        if not self.language.layout:
+            options |= kernel.FUTURE_OVER
         return self._number((self.language.machine.start, indent, 0, 0, 0, 0, 0, 0, options, root))
 
     def _with_floor(self, number: int) -> int:
@@ -386,12 +388,12 @@ class CompiledGrammar:
         for _ in range(indents):
             found += nodes[node, :3].tolist()
             node = int(nodes[node, 3])
-        found.append(-1 if node == 0 else int(nodes[node, 4] >= kernel.MAX_INDENTS - 1))
+        found.append(-1 if node == 0 else max(0, int(nodes[node, 4]) - kernel.MAX_INDENTS + 16))
         node = state[2]
         for _ in range(brackets):
             found += nodes[node, :3].tolist() if node else [-2]
             node = int(nodes[node, 3])
-        found.append(-1 if node == 0 else int(nodes[node, 4] >= kernel.MAX_BRACKETS - 16))
+        found.append(-1 if node == 0 else max(0, int(nodes[node, 4]) - kernel.MAX_BRACKETS + 64))
         return np.array(found, np.int32).tobytes()
 
     def _row(self, key: bytes, allowed: tuple[int, NDArray[np.uint8], bool] | None) -> int:

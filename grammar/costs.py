@@ -14,6 +14,8 @@ from __future__ import annotations
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
+    AFTER_FUTURE,
+    BEFORE_FEATURE,
     BRACKET,
     COLUMN,
     COUNT_AT,
@@ -67,6 +69,7 @@ MAX_LEVELS = 8192
 HEAD_AT = 0
 PAIR_AT = MAX_LEVELS
 WORK_SIZE = MAX_LEVELS + 5 * MAX_PAIRS
+_FEATURE_MARGIN = 12  # `import division` after `from __future__`: the parser takes any name
 _ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
 _COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target must stand
 
@@ -228,6 +231,8 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
                 tokens += 1
         if scratch[row + LINE_FLAGS] & AFTER_ASYNC:
             tokens += _ASYNC_MARGIN
+        if scratch[row + LINE_FLAGS] & (AFTER_FUTURE | BEFORE_FEATURE):
+            tokens += _FEATURE_MARGIN
         bracket = scratch[row + BRACKET]
         while nodes[bracket, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH):
             if nodes[bracket, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):

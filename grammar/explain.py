@@ -13,7 +13,7 @@ _BLOCKS = {
     kernel.IN_FUNCTION: "function", kernel.IN_ASYNC: "async", kernel.IN_LOOP: "loop",
     kernel.IN_CLASS: "class", kernel.IN_EXCEPT_STAR: "except*",
 }  # fmt: skip
-_BRACKETS = "([{"
+_BRACKETS = ("(", "[", "{", "lambda", "lambda:", "lambda", "lambda:")
 _OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.lalr import CONFLICT
-from gars_vllm.grammar.lexer import Op
+from gars_vllm.grammar.lexer import FEATURE, FUTURE_NAME, PLAIN_STRING, Op
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
@@ -31,6 +31,8 @@ IN_FUNCTION, IN_LOOP, IN_ASYNC, FLOOR, OPENED_BY_DEF = 1, 2, 4, 8, 16
 IN_SCOPE = 32  # of a function or class, not the module's
 IN_EXCEPT_STAR, NO_JUMP = 64, 128  # in a block of `except*`; and in no loop inside it
 IN_CLASS = 256  # directly in a class body
+NESTED = 2048  # the scope stands in another that is not the module's
+YIELDS, RETURNS = 512, 1024  # in `async def`: `yield` was seen, `return` with a value was seen
 # Bracket flags, in the third field of a bracket node: what stands in it, where a comprehension is
 HAS_YIELD, HAS_WALRUS, IN_TARGET, IN_ITERABLE, IN_FIRST, COMPREHENSION = 1, 2, 4, 8, 16, 32
 NO_YIELD, NO_WALRUS, INSIDE = 64, 128, 256  # of the brackets around it; INSIDE a comprehension
@@ -40,15 +42,28 @@ INSIDE_TARGET, MUST_BE_COMPREHENSION, INSIDE_SUCH = 512, 1024, 2048
 # `await` outside `async def`: it must come to stand in a generator expression, which is what this
 # bracket or one around it has to become; a round bracket; INSIDE a generator expression.
 MUST_BE_GENERATOR, ROUND, INSIDE_GENERATOR = 4096, 8192, 16384
+IN_LAMBDA = 32768  # in the body of a lambda, which is a function's scope
 # Line flags
-STARTED, SAW_LAMBDA, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
+STARTED, AFTER_RETURN, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
 AFTER_IMPORT, AFTER_EXCEPT, AFTER_YIELD = 64, 128, 256
-_JUST_BEFORE = AFTER_ASYNC | ASYNC_FIRST | AFTER_IMPORT | AFTER_EXCEPT | AFTER_YIELD
+LINE_YIELDS, LINE_RETURNS = 512, 1024  # YIELDS and RETURNS of a body on the line of its header
+# `from`; `from __future__`; a statement that imports from there, and where it must name a feature
+AFTER_FROM, AFTER_FUTURE, IMPORTS_FEATURES, BEFORE_FEATURE = 2048, 4096, 8192, 16384
+_JUST_BEFORE = (
+    AFTER_ASYNC | ASYNC_FIRST | AFTER_IMPORT | AFTER_EXCEPT | AFTER_YIELD | AFTER_RETURN
+    | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE
+)  # fmt: skip
+_WAITING = AFTER_RETURN | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE | IMPORTS_FEATURES
 # Kind of header of the logical line (HEADER), kept until the next line begins
 PLAIN_LINE, DEF_LINE, ASYNC_DEF_LINE, CLASS_LINE, LOOP_LINE, STAR_LINE = range(6)
-# Options of a matcher
-HAS_FENCE = 1
+# Options of a matcher, and what it knows of the text's beginning: `from __future__ import` may not
+# come any more; the docstring was seen; the statement is a string in brackets so far, and has one.
+HAS_FENCE, FUTURE_OVER, DOC_SEEN, IN_DOC, STRING_SEEN = 1, 2, 4, 8, 16
+# Bracket kinds: ( [ {; a lambda's parameters and body, in no bracket and in one; then fields. The
+# second field of a node: what may not stand in it (bits), from LAMBDAS on how many lambdas are open
+BARE_PARAMETERS, BARE_BODY, PARAMETERS, BODY = 3, 4, 5, 6
+LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
 MAX_INDENTS, MAX_BRACKETS = 100, 200
 MAX_HYPOTHESES = 64
@@ -61,7 +76,12 @@ OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
     int(Op(i)) for i in range(16, 27)
 )
-IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA = (int(Op(i)) for i in range(27, 35))
+IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
+    int(Op(i)) for i in range(27, 38)
+)
+# Ways to complete what stands in a bracket (`_generator_ahead`): symbols as places in `special`
+NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
+ELSE_AT, COLON_AT, COMMA_AT, IN_AT, EQUAL_AT = 13, 14, 15, 16, 17
 
 
 # Directory of the tables: offsets of the parts, then sizes.
@@ -141,7 +161,8 @@ def pack(parts: Mapping[str, I32]) -> I32:
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
     `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
     the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
-    symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB and FEND.
+    symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
+    COLON, COMMA, IN and EQUAL.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -275,6 +296,15 @@ def _top_bracket(nodes, scratch, row):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _mark_level(nodes, scratch, row, flags):  # type: ignore[no-untyped-def]
+    """Replaces the flags of the innermost block; returns its node."""
+    level = scratch[row + INDENT]
+    marked = push(nodes, scratch, nodes[level, 0], nodes[level, 1], flags, nodes[level, 3])
+    scratch[row + INDENT] = marked
+    return marked
+
+
+@njit
 def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     """The first byte of a line's content: compares its column with the open levels."""
     row = LAYOUT_AT + target * LAYOUT_WIDTH
@@ -298,14 +328,21 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
             block = (block | IN_LOOP) & ~NO_JUMP
         elif header == STAR_LINE:
             block = block | IN_EXCEPT_STAR | NO_JUMP
+        if header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE:
+            block |= NESTED if flags & IN_SCOPE else 0
         scratch[row + INDENT] = push(nodes, scratch, column, tab_column, block, level)
     else:
         while column < nodes[level, 0]:
             if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 2], target, target) == 0:
                 return False
+            left = nodes[level, 2]
             level = nodes[level, 3]
             scratch[row + INDENT] = level
             flags = _flags(nodes, scratch, row)
+            seen = left & (YIELDS | RETURNS)
+            if seen and not left & OPENED_BY_DEF and flags & seen != seen:
+                flags |= seen
+                level = _mark_level(nodes, scratch, row, flags)
         if column != nodes[level, 0] or tab_column != nodes[level, 1]:
             return False
         if flags & FLOOR:
@@ -337,16 +374,26 @@ def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _in_lambda(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    bracket = _top_bracket(nodes, scratch, row)
+    return bracket != 0 and (nodes[bracket, 2] & IN_LAMBDA) != 0
+
+
+@njit
+def _in_async(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    """The innermost function is an `async def`. Defaults and annotations belong to the one around.
+
+    Lambdas are not looked at.
+    """
+    if scratch[row + LINE_FLAGS] & IN_BODY:
+        return scratch[row + HEADER] == ASYNC_DEF_LINE
+    return (_flags(nodes, scratch, row) & IN_ASYNC) != 0
+
+
+@njit
 def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     """The rules of the code generator that need no names: where a keyword may stand."""
     header, line = scratch[row + HEADER], scratch[row + LINE_FLAGS]
-    flags = _flags(nodes, scratch, row)
-    # Defaults and annotations belong to the scope around; a line with a lambda is not looked into.
-    inside, in_async = (flags & IN_FUNCTION) != 0, (flags & IN_ASYNC) != 0
-    if line & IN_BODY:
-        inside = header == DEF_LINE or header == ASYNC_DEF_LINE
-        in_async = header == ASYNC_DEF_LINE
-    unclear = (line & SAW_LAMBDA) != 0
     if op == ASYNC or op == FOR or op == WITH:
         bracket = _top_bracket(nodes, scratch, row)
         if op == ASYNC:
@@ -356,7 +403,8 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
             return True
         if op != WITH and bracket != 0 and nodes[bracket, 0] == 0:
             return True  # an asynchronous generator expression may stand anywhere
-        return in_async or (unclear and header == ASYNC_DEF_LINE)
+        return _in_async(nodes, scratch, row) and not _in_lambda(nodes, scratch, row)
+    flags = _flags(nodes, scratch, row)
     if op == RETURN:
         if header == PLAIN_LINE or header == LOOP_LINE:
             return (flags & (IN_FUNCTION | IN_EXCEPT_STAR)) == IN_FUNCTION
@@ -371,18 +419,96 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
         in_scope = header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE
         return not in_scope and (flags & IN_SCOPE) == 0
     if op == YIELD:
-        return inside or unclear
+        if _in_lambda(nodes, scratch, row):
+            return True
+        if _in_async(nodes, scratch, row):
+            return _marks(nodes, scratch, row, YIELDS)
+        if line & IN_BODY:
+            return header == DEF_LINE
+        return (flags & IN_FUNCTION) != 0
     if op == AWAIT:
-        return in_async or (unclear and header == ASYNC_DEF_LINE)
-    if op == FROM:
-        return not line & AFTER_YIELD or not in_async or unclear
+        return _in_async(nodes, scratch, row) and not _in_lambda(nodes, scratch, row)
+    if op == NONLOCAL:  # without names: `__class__` is there for all that stands in a class
+        return (flags & (IN_SCOPE if line & IN_BODY else NESTED)) != 0
+    if op == FROM and line & AFTER_YIELD:
+        return _in_lambda(nodes, scratch, row) or not _in_async(nodes, scratch, row)
     return True
+
+
+@njit
+def _marks(nodes, scratch, row, what):  # type: ignore[no-untyped-def]
+    """Notes that the `async def` around yields, or returns a value; False if it does the other."""
+    other = YIELDS | RETURNS
+    if scratch[row + LINE_FLAGS] & IN_BODY:  # LINE_YIELDS and LINE_RETURNS are the same bits
+        scratch[row + LINE_FLAGS] |= what
+        return scratch[row + LINE_FLAGS] & other != other
+    flags = _flags(nodes, scratch, row)
+    if not flags & what:
+        _mark_level(nodes, scratch, row, flags | what)
+    return (flags | what) & other != other
+
+
+@njit
+def _statement(nodes, scratch, row, op, argument):  # type: ignore[no-untyped-def]
+    """What depends on the words before: a value after `return`, and `from __future__ import`.
+
+    That may follow only the docstring and its like (CPython's Python/future.c). Returns line
+    flags to set after the terminal, -1 where it may not stand.
+    """
+    line = scratch[row + LINE_FLAGS]
+    ends = op == NEWLINE or (op == ENDS and argument == 1)
+    if line & AFTER_RETURN and not ends and not _marks(nodes, scratch, row, RETURNS):
+        return -1
+    extra = 0
+    if line & BEFORE_FEATURE:
+        if op == OPEN:
+            extra |= BEFORE_FEATURE
+        elif op != CLOSE and (op != NORMAL or argument != FEATURE):
+            return -1
+    elif line & IMPORTS_FEATURES and op == COMMA:
+        extra |= BEFORE_FEATURE
+    options = scratch[row + OPTIONS]
+    over = (options & FUTURE_OVER) != 0
+    if op == FROM and not line & AFTER_YIELD:
+        extra |= AFTER_FROM
+    elif line & AFTER_FROM and op == NORMAL and argument == FUTURE_NAME:
+        extra |= AFTER_FUTURE
+    elif line & AFTER_FROM and op == DOT:
+        extra |= AFTER_FROM
+    elif line & AFTER_FUTURE and op == IMPORT:
+        if over:
+            return -1
+        extra |= IMPORTS_FEATURES | BEFORE_FEATURE
+    elif not over and not line & IMPORTS_FEATURES:
+        if options & IN_DOC:
+            if op == NORMAL and argument == PLAIN_STRING:
+                options |= STRING_SEEN
+            elif ends and options & STRING_SEEN:
+                options = (options & ~(IN_DOC | STRING_SEEN)) | DOC_SEEN
+            elif op != CLOSE and (op != OPEN or argument != 0 or options & STRING_SEEN):
+                over = True
+        elif not options & DOC_SEEN and op == NORMAL and argument == PLAIN_STRING:
+            options |= IN_DOC | STRING_SEEN
+        elif not options & DOC_SEEN and op == OPEN and argument == 0:
+            options |= IN_DOC
+        else:
+            over = True
+    elif not over and ends:
+        options |= DOC_SEEN
+    if ends:
+        scratch[row + LINE_FLAGS] &= ~IMPORTS_FEATURES
+    if over:
+        options = (options & HAS_FENCE) | FUTURE_OVER
+    scratch[row + OPTIONS] = options
+    return extra
 
 
 @njit
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
-    inner = flags & (NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH | INSIDE_GENERATOR)
+    inner = flags & (
+        NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH | INSIDE_GENERATOR | IN_LAMBDA
+    )
     if flags & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
         inner |= INSIDE_SUCH
     if (flags & (ROUND | COMPREHENSION)) == ROUND | COMPREHENSION and not (
@@ -415,42 +541,104 @@ def _takes_for(tables, nodes, scratch, source, with_name):  # type: ignore[no-un
 
 
 @njit
+def _try(tables, nodes, scratch, source, target, first, second, third):  # type: ignore[no-untyped-def]
+    """Shifts up to three symbols (places in `special`, 0 for none) on row `source`, into `target`.
+
+    False, and `target` spoilt, where one cannot follow.
+    """
+    scratch[COUNT_AT + target] = scratch[COUNT_AT + source]
+    for i in range(scratch[COUNT_AT + source]):
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[
+            STACKS_AT + source * MAX_HYPOTHESES + i
+        ]
+    for place in (first, second, third):
+        if place and (
+            shift(tables, nodes, scratch, tables[tables[SPECIAL] + place], target, target) == 0
+        ):
+            return False
+    return True
+
+
+@njit
+def _complete(tables, nodes, scratch, row, target, way):  # type: ignore[no-untyped-def]
+    """The given way to complete what stands in a bracket, with shortest texts; see `_try`."""
+    if way == 0:
+        return _try(tables, nodes, scratch, row, target, 0, 0, 0)
+    if way == 1:
+        return _try(tables, nodes, scratch, row, target, ELSE_AT, NAME_AT, 0)
+    if way == 2:
+        return _try(tables, nodes, scratch, row, target, COLON_AT, NAME_AT, 0)
+    if way == 3:
+        return _try(tables, nodes, scratch, row, target, COMMA_AT, 0, 0)
+    if way == 4:
+        return _try(tables, nodes, scratch, row, target, IN_AT, NAME_AT, 0)
+    if way == 5:
+        return _try(tables, nodes, scratch, row, target, EQUAL_AT, NAME_AT, 0)
+    return _try(tables, nodes, scratch, row, target, ELSE_AT, NAME_AT, COLON_AT) and _try(
+        tables, nodes, scratch, target, target, NAME_AT, 0, 0
+    )
+
+
+WAYS = 7
+
+
+@njit
 def _generator_ahead(tables, nodes, scratch, source, bracket, with_name, closes):  # type: ignore[no-untyped-def]
     """A round bracket, `bracket` or one around it, can become a generator expression: after a name,
-    or as the text stands, and after closing what is open inside it. `closes`: the first is closed
-    in any case.
-
-    Not looked for: closing a bracket that needs more than its own closing bracket.
+    or as the text stands, and after completing and closing what is open inside it. `closes`: the
+    first is closed in any case.
     """
-    spare = MAX_DEPTH - 2
+    # Rows that nothing else uses: what is open, a way to complete it, that closed, as it may go on
+    row, tried, closed, spare = MAX_DEPTH - 2, MAX_DEPTH - 5, MAX_DEPTH - 6, MAX_DEPTH - 7
     special = tables[SPECIAL]
     top = scratch[0]
-    row = source
-    if with_name:
-        if shift(tables, nodes, scratch, tables[special + 6], row, spare) == 0:
+    optional = closes  # after a comma the name may be left out
+    found = False
+    if not _try(tables, nodes, scratch, source, row, 0, 0, 0):
+        return False
+    if with_name and not _try(tables, nodes, scratch, source, row, NAME_AT, 0, 0):
+        if not optional:
             scratch[0] = top
             return False
-        row = spare
-    found = False
-    while bracket != 0:
+        with_name = False
+        _try(tables, nodes, scratch, source, row, 0, 0, 0)
+    while bracket != 0 and not found:
         if bracket < scratch[1] and nodes[bracket, 4] < scratch[SEEN_AT + 2]:
             scratch[SEEN_AT + 2] = nodes[bracket, 4]
         kind, flags = nodes[bracket, 0], nodes[bracket, 2]
+        if kind == BARE_BODY or kind == BODY:
+            break
         if kind == 0 and not flags & COMPREHENSION and not closes:
-            before = scratch[0]
-            found = shift(tables, nodes, scratch, tables[special + 7], row, MAX_DEPTH - 5) > 0
-            scratch[0] = before
-            if found:
-                break
+            for way in range(2):
+                if _complete(tables, nodes, scratch, row, tried, way) and (
+                    shift(tables, nodes, scratch, tables[special + FOR_AT], tried, tried) > 0
+                ):
+                    found = True
+                    break
         closes = False
-        close = special + 8 + min(kind, 3)
-        if shift(tables, nodes, scratch, tables[close], row, spare) == 0:
+        shut = False
+        for way in range(WAYS):
+            if found or shut or not _complete(tables, nodes, scratch, row, tried, way):
+                continue
+            if kind == BARE_PARAMETERS or kind == PARAMETERS:
+                shut = _try(tables, nodes, scratch, tried, closed, COLON_AT, NAME_AT, 0)
+            else:
+                close = CLOSERS_AT + min(kind, 3)
+                shut = _try(tables, nodes, scratch, tried, closed, close, 0, 0)
+                # A field's string ends too, unless it is a field in the format of another.
+                in_string = shut and kind >= FIELD_KIND
+                if in_string and _try(tables, nodes, scratch, closed, spare, FEND_AT, 0, 0):
+                    _try(tables, nodes, scratch, spare, closed, 0, 0, 0)
+        if not shut:
+            if optional and with_name and not found:
+                with_name = False
+                _try(tables, nodes, scratch, source, row, 0, 0, 0)
+                closes = True
+                optional = False
+                continue
             break
-        row = spare
-        if kind >= FIELD_KIND and (
-            shift(tables, nodes, scratch, tables[special + 12], row, spare) == 0
-        ):
-            break
+        optional = False
+        _try(tables, nodes, scratch, closed, row, 0, 0, 0)
         bracket = nodes[bracket, 3]
     scratch[0] = top
     return found
@@ -472,7 +660,10 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
 
     No `yield` in that scope, no `:=` in any iterable, and in a class body no `:=` at all.
     """
-    flags = nodes[_top_bracket(nodes, scratch, row), 2]
+    bracket = _top_bracket(nodes, scratch, row)
+    flags = nodes[bracket, 2]
+    if BARE_PARAMETERS <= nodes[bracket, 0] < FIELD_KIND:
+        return True
     if op == YIELD:
         around = _inherited(flags)
         if around & NO_YIELD:
@@ -510,6 +701,8 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
 
 @njit
 def _in_class(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    if _in_lambda(nodes, scratch, row):
+        return False
     header = scratch[row + HEADER]
     if scratch[row + LINE_FLAGS] & IN_BODY:
         return header == CLASS_LINE
@@ -548,8 +741,14 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
     if op == END:
         return _finish(tables, nodes, scratch, target)
     symbol = tables[tables[LEX_SYMBOL] + terminal]
+    extra = 0
     if op == NORMAL:
-        scratch[row + LINE_FLAGS] = (scratch[row + LINE_FLAGS] & ~_JUST_BEFORE) | STARTED
+        if scratch[row + LINE_FLAGS] & _WAITING or not scratch[row + OPTIONS] & FUTURE_OVER:
+            argument = tables[tables[LEX_ARGUMENT] + terminal]
+            extra = _statement(nodes, scratch, row, op, argument)
+            if extra < 0:
+                return False
+        scratch[row + LINE_FLAGS] = (scratch[row + LINE_FLAGS] & ~_JUST_BEFORE) | STARTED | extra
         return shift(tables, nodes, scratch, symbol, target, target) > 0
     if op == FENCE:
         if not scratch[row + OPTIONS] & HAS_FENCE or scratch[row + COLUMN] != 0:
@@ -558,7 +757,10 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
     bracket = _top_bracket(nodes, scratch, row)
     if op <= BEGIN:
         if bracket != 0:
-            return True
+            if nodes[bracket, 0] != BARE_BODY and nodes[bracket, 0] != BARE_PARAMETERS:
+                return True
+            if op == NEWLINE:
+                scratch[row + BRACKET] = 0
         if op == BEGIN:
             return _begin(tables, nodes, scratch, target)
         if op == JOIN:
@@ -579,22 +781,50 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         scratch[row + TAB_COLUMN] = 0
         scratch[row + LINE_FLAGS] &= ~SETTLED
         if op == NEWLINE:
+            if scratch[row + LINE_FLAGS] & _WAITING or not scratch[row + OPTIONS] & FUTURE_OVER:
+                _statement(nodes, scratch, row, op, 0)
             return shift(tables, nodes, scratch, tables[tables[SPECIAL] + 0], target, target) > 0
         return True
+    if (
+        op == COMMA
+        or op == CLOSE
+        or op == COLON
+        or op == ENDS
+        or op == FOR
+        or op == ASYNC
+        or (op == FROM or op == FIELD_CLOSE or op == FIELD_COLON)
+    ):
+        # What a lambda's body cannot go on with ends it; bodies around it end there too.
+        while bracket != 0 and (nodes[bracket, 0] == BARE_BODY or nodes[bracket, 0] == BODY):
+            scratch[row + BRACKET] = nodes[bracket, 3]
+            bracket = _top_bracket(nodes, scratch, row)
+    if (
+        scratch[row + LINE_FLAGS] & _WAITING
+        or not scratch[row + OPTIONS] & FUTURE_OVER
+        or (op == FROM)
+    ):
+        argument = tables[tables[LEX_ARGUMENT] + terminal]
+        extra = _statement(nodes, scratch, row, op, argument)
+        if extra < 0:
+            return False
     if op == FIELD_CLOSE or op == FIELD_COLON:
         if (
             bracket == 0
             or nodes[bracket, 0] != FIELD_KIND + tables[tables[LEX_ARGUMENT] + terminal]
         ):
             return False
-    elif ((op == COLON or op == WALRUS) and bracket != 0 and nodes[bracket, 0] >= FIELD_KIND) or (
+    elif (
+        (op == COLON or op == WALRUS or op == LAMBDA)
+        and bracket != 0
+        and nodes[bracket, 0] >= FIELD_KIND
+    ) or (
         op == CLOSE
         and (bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal])
     ):
         return False
     owes_generator = False
     if op > END:
-        looked_into = bracket != 0 and not scratch[row + LINE_FLAGS] & SAW_LAMBDA
+        looked_into = bracket != 0
         if not _scope_allows(nodes, scratch, row, op):
             if op != AWAIT or not looked_into:
                 return False
@@ -622,8 +852,8 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             return False
         _mark_bracket(nodes, scratch, row, nodes[bracket, 2] | MUST_BE_GENERATOR)
         bracket = scratch[row + BRACKET]
-    if op == COMMA and bracket != 0 and nodes[bracket, 2] & MUST_BE_GENERATOR:  # noqa: SIM102
-        if not _generator_ahead(tables, nodes, scratch, target, bracket, True, True):
+    if (op == COMMA or op == ENDS) and bracket != 0 and nodes[bracket, 2] & MUST_BE_GENERATOR:  # noqa: SIM102
+        if not _generator_ahead(tables, nodes, scratch, target, bracket, True, op == COMMA):
             return False
     line = scratch[row + LINE_FLAGS]
     kept = line & ~_JUST_BEFORE
@@ -633,7 +863,12 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         kept |= AFTER_EXCEPT
     elif op == YIELD:
         kept |= AFTER_YIELD
-    elif op == COLON and bracket == 0 and not line & SAW_LAMBDA:
+    elif op == RETURN:
+        if scratch[row + HEADER] == ASYNC_DEF_LINE or (
+            scratch[row + HEADER] != DEF_LINE and _in_async(nodes, scratch, row)
+        ):
+            kept |= AFTER_RETURN
+    elif op == COLON and bracket == 0:
         header = scratch[row + HEADER]
         if header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE:
             kept |= IN_BODY
@@ -641,23 +876,43 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         kept |= AFTER_ASYNC
         if not line & STARTED:
             kept |= ASYNC_FIRST
-    elif op == LAMBDA:
-        kept |= SAW_LAMBDA
-    scratch[row + LINE_FLAGS] = kept | STARTED
+    scratch[row + LINE_FLAGS] = kept | STARTED | extra
     if op == OPEN:
-        if nodes[bracket, 4] >= MAX_BRACKETS:
+        if nodes[bracket, 4] - nodes[bracket, 1] // LAMBDAS >= MAX_BRACKETS:
             return False
         kind = tables[tables[LEX_ARGUMENT] + terminal]
         inner = _inherited(nodes[bracket, 2]) | (ROUND if kind == 0 else 0)
         scratch[row + BRACKET] = push(nodes, scratch, kind, nodes[bracket, 1], inner, bracket)
     elif op == FIELD_OPEN:
-        if nodes[bracket, 4] >= MAX_BRACKETS:
+        if nodes[bracket, 4] - nodes[bracket, 1] // LAMBDAS >= MAX_BRACKETS:
             return False
         argument = tables[tables[LEX_ARGUMENT] + terminal]
         context = nodes[bracket, 1] | tables[tables[FIELD_CONTEXT] + argument]
         kind = FIELD_KIND + argument
         inner = _inherited(nodes[bracket, 2])
         scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, bracket)
+    elif op == LAMBDA:
+        bare = (
+            bracket == 0 or nodes[bracket, 0] == BARE_PARAMETERS or nodes[bracket, 0] == BARE_BODY
+        )
+        scratch[row + BRACKET] = push(
+            nodes, scratch, BARE_PARAMETERS if bare else PARAMETERS, nodes[bracket, 1] + LAMBDAS,
+            _inherited(nodes[bracket, 2]), bracket,
+        )  # fmt: skip
+    elif (
+        op == COLON
+        and bracket != 0
+        and (nodes[bracket, 0] == BARE_PARAMETERS or nodes[bracket, 0] == PARAMETERS)
+    ):
+        held = nodes[bracket, 2] & (HAS_YIELD | HAS_WALRUS | MUST_BE_GENERATOR)
+        kind, context = nodes[bracket, 0] + BARE_BODY - BARE_PARAMETERS, nodes[bracket, 1]
+        scratch[row + BRACKET] = nodes[bracket, 3]
+        outer = _top_bracket(nodes, scratch, row)
+        if held and outer != 0:
+            _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)
+        outer = scratch[row + BRACKET]
+        inner = (_inherited(nodes[outer, 2]) & (NO_WALRUS | INSIDE_SUCH)) | IN_LAMBDA
+        scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, outer)
     elif op == CLOSE or op == FIELD_CLOSE:
         held = nodes[bracket, 2] & (
             HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR

@@ -155,6 +155,12 @@ def _names(grammar: Syntax, spec: LexerSpec) -> tuple[str, ...]:
     )
 
 
+# Symbols that the kernel looks ahead with, in its order (`kernel.FOR_AT` and on).
+_COMPLETING = (
+    "FOR", "RPAR", "RSQB", "RBRACE", "FRB", "FEND", "ELSE", "COLON", "COMMA", "IN", "EQUAL",
+)  # fmt: skip
+
+
 def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
     terminals = machine.spec.terminals
@@ -215,7 +221,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
                 int(machine.spec.layout),
                 parser.start_state,
                 symbols.get("NAME", -1),
-                *(symbols.get(n, -1) for n in ("FOR", "RPAR", "RSQB", "RBRACE", "FRB", "FEND")),
+                *(symbols.get(name, -1) for name in _COMPLETING),
             ]
         ),
         "entry": machine.entry,

@@ -63,7 +63,14 @@ class Op(IntEnum):
     IN = 32
     IF = 33
     COMMA = 34
-    SPACES = 35  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    ENDS = 35  # `=`, `;`, `as`: what stands before them is whole; argument 1: so is the statement
+    DOT = 36  # dots, in a version that takes `from .__future__` for `from __future__`
+    NONLOCAL = 37
+    SPACES = 38  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+
+
+# Arguments of NORMAL terminals that the rules of `from __future__ import` tell from others.
+FUTURE_NAME, FEATURE, PLAIN_STRING = 1, 2, 3
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,19 @@ newlines) around it. Before 3.12 string literals therefore come in variants by w
 """
 
 from __future__ import annotations
+import __future__
 
 import re
 from importlib import resources
 
-from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Op
+from gars_vllm.grammar.lexer import (
+    FEATURE,
+    FUTURE_NAME,
+    PLAIN_STRING,
+    LexerSpec,
+    LexTerminal,
+    Op,
+)
 from gars_vllm.grammar.syntax import Syntax, parse
 
 # What a piece of text contains; a field's surroundings forbid some of it (before 3.12).
@@ -41,6 +49,8 @@ _OPS = {
     "from": Op.FROM, "except": Op.EXCEPT, "*": Op.STAR,
     "(": Op.OPEN, "[": Op.OPEN, "{": Op.OPEN, ")": Op.CLOSE, "]": Op.CLOSE, "}": Op.CLOSE,
     ":": Op.COLON, ":=": Op.WALRUS, "in": Op.IN, "if": Op.IF, ",": Op.COMMA,
+    "=": Op.ENDS, ";": Op.ENDS, "as": Op.ENDS,
+    "nonlocal": Op.NONLOCAL,
 }  # fmt: skip
 # Right after a number CPython lets only `and else for if in is not or` follow without a blank, and
 # `0or` begins an octal number.
@@ -65,6 +75,10 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     fields = _fields(version)
     terminals = [
         LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
+        LexTerminal("FUTURE", "__future__", "NAME", priority=1, argument=FUTURE_NAME),
+        LexTerminal(
+            "FEATURE", "|".join(__future__.all_feature_names), "NAME", priority=1, argument=FEATURE
+        ),
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
         LexTerminal("ZERO", "0", "NUMBER", priority=1, backup=1, next_mode=_AFTER_ZERO),
         LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
@@ -79,7 +93,9 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         if terminal.is_text:
             word = re.sub(r"\\(.)", r"\1", terminal.pattern)
             op = _OPS.get(word, Op.NORMAL)
-            argument = "([{)]}".find(word) % 3 if op in (Op.OPEN, Op.CLOSE) else 0
+            if word in (".", "..", "...") and version < (3, 13):
+                op = Op.DOT
+            argument = "([{)]}".find(word) % 3 if op in (Op.OPEN, Op.CLOSE) else int(word == ";")
             terminals.append(
                 LexTerminal(
                     terminal.name,
@@ -161,6 +177,7 @@ def _strings(version: tuple[int, int]) -> list[LexTerminal]:
                         f"{prefix}{mark}{body}{mark}",
                         symbol,
                         priority=order,
+                        argument=PLAIN_STRING if symbol == "STRING" else 0,
                         forbid=contains | _CONTAINS[quote] if version < (3, 12) else 0,
                     )
                 )
@@ -215,7 +232,7 @@ def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) ->
         empty = mark * 2 if quote < 2 else ""
         if empty:  # f'' is no f''' that has yet to go on
             found.append(
-                LexTerminal(f"FEMPTY{kind}", prefix + empty, "STRING", priority=5, forbid=contains)
+                LexTerminal(f"FEMPTY{kind}", prefix + empty, "FEMPTY", priority=5, forbid=contains)
             )
         found.append(
             LexTerminal(
