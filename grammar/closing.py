@@ -166,6 +166,12 @@ class Closer:
         self._rows: dict[tuple[int, int], int] = {}
         self._completions: dict[int, tuple[int, ...] | None] = {}
 
+    def forget(self) -> None:
+        """The states have been numbered anew."""
+        self._costs.clear()
+        self._rows.clear()
+        self._completions.clear()
+
     def bound(self, number: int) -> int:
         """Tokens, at most, until a text in this state may end; 0 if and only if it may end now."""
         grammar = self._grammar
@@ -187,12 +193,12 @@ class Closer:
             if len(self._costs) >= _KEPT:
                 self._costs.clear()
             grammar = self._grammar
-            state, table = grammar.load(number), grammar.table
-            found = np.full(int(table.bits[state]), costs.IMPOSSIBLE, np.int32)
+            state = grammar.load(number)
+            table = grammar.state_tables[state]
+            found = np.full(len(table.outs), costs.IMPOSSIBLE, np.int32)
             costs.walk_costs(
                 grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, table.trie, table.outs, table.trie_start[state],
-                table.trie_start[state + 1], found,
+                self._known, table.trie, table.outs, 0, len(table.trie), found,
             )  # fmt: skip
             self._costs[number] = found
         return found
@@ -272,11 +278,9 @@ class Closer:
 
     def _best(self, number: int, after: I32) -> list[int]:
         """The outcomes with the least costs, one for each lexer state that they lead to."""
-        table = self._grammar.table
         order = np.argsort(after, kind="stable")[:_LOOKED_AT]
         order = order[after[order] < costs.IMPOSSIBLE]
-        lexer_state = self._grammar.state(number)[0]
-        leads_to = table.pair_state[int(table.pair_start[lexer_state]) + order]
+        leads_to = self._grammar.state_tables[self._grammar.load(number)].outs[order, 0]
         _, first = np.unique(leads_to, return_index=True)
         return order[np.sort(first)][: 2 * _BEAM].tolist()  # type: ignore[no-any-return]
 

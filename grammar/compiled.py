@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from hashlib import blake2b
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
+from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar import closing, kernel, language, store, token_table
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
-from gars_vllm.grammar.token_table import TokenTable
+from gars_vllm.grammar.token_table import StateTables, TokenTable
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
 
-_MIN_FREE_NODES = 1 << 16
+_WALK_NODES = 1 << 16  # free nodes that a walk may use
+_STATES = 1 << 16  # states that are held before those that no text needs are swept out
+_MASKS = 1 << 16  # keys of masks that are held before all are forgotten
+_FORMS = 1 << 16  # distinct masks that are held in their small form
+_EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
+_PREFIXES = 4096
+_STEPS = 1 << 18
 State = tuple[int, ...]
 
 
@@ -32,9 +42,8 @@ def compile_grammar(
     found = store.load(key)
     if found is None:
         lang = language.load(grammar, rule)
-        table = token_table.build(
-            lang.tables, lang.machine.spaces, len(lang.machine.entry), vocabulary
-        )
+        states = len(lang.machine.entry)
+        table = token_table.build(lang.tables, lang.machine.spaces, states, vocabulary)
         found = (lang, table, closing.build(lang, vocabulary))
         store.save(key, *found)
     return CompiledGrammar(*found, vocabulary, key)
@@ -44,7 +53,9 @@ class CompiledGrammar:
     """Tables, the memo of masks and of steps. One per process and vocabulary; not thread-safe.
 
     A state of a matcher is a number. Equal texts lead to equal numbers, in any sample, so that a
-    step that one sample has taken costs the others one dictionary look-up.
+    step that one sample has taken costs the others one look-up. Numbers hold until `matcher` is
+    called: states that no matcher needs may then be swept out, and the others numbered anew.
+    Numbers of masks hold for good.
     """
 
     def __init__(
@@ -57,28 +68,34 @@ class CompiledGrammar:
     ) -> None:
         self.language = lang
         self.table = table
+        self.state_tables = StateTables(lang.tables, lang.machine.spaces, table)
         self.vocabulary = vocabulary
         self.digest = digest
         self.mask_seconds = 0.0  # time spent in misses: walks and expansions
         self.walks = 0
         self.tables = lang.tables
-        self.nodes = np.zeros((1 << 18, 5), np.int32)
         self.scratch = kernel.scratch_memory(len(lang.machine.spec.terminals))
         self._counter = self.scratch[:4]
-        self._seen = self.scratch[kernel.SEEN_AT : kernel.SEEN_AT + 3]
-        self._interned: dict[tuple[int, int, int, int], int] = {}
-        self._states: list[State] = []
-        self._state_numbers: dict[State, int] = {}
-        self._steps: dict[tuple[int, int], int] = {}
-        self._row_of_state: dict[int, int] = {}
-        self._memo: dict[int, dict[tuple[int, int, int], dict[bytes, int]]] = {}
-        self._rows: list[NDArray[np.int32]] = []
-        self._row_numbers: dict[bytes, int] = {}
-        self._prefixes: dict[tuple[str, bool, bool], int] = {}
+        self._make_bank(_STATES)
+        self._memo = banks.make_memo(len(lang.machine.entry), _MASKS)
+        self._key = np.zeros(4096, np.int32)
+        self._out = np.zeros(2, np.int32)
         self._classes = table.token_class.tolist()
+        self._class_count = len(table.first) + 1
+        # Python's own copies of what is asked most
+        self._steps: dict[int, int] = {}
+        self._row_of_state: dict[int, int] = {}
+        self._blocks: dict[int, int] = {}
+        self._matchers: WeakSet[Matcher] = WeakSet()
+        self._prefixes: OrderedDict[tuple[str, bool, bool], int] = OrderedDict()
         self._mask_words = (len(vocabulary) + 31) // 32
+        self._forms: OrderedDict[int, tuple[int, bytes, bool]] = OrderedDict()
+        self._expanded: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
+        self._row_numbers: dict[bytes, int] = {}
+        self._rows = 0
         self._eos = frozenset(vocabulary.eos)
-        self._token_of_cell: dict[tuple[int, int], int] = {}
+        self._eos_ids = np.array(sorted(vocabulary.eos), np.int64)
+        self._token_of_out: dict[tuple[int, int], int] = {}
         self._closing_tables = closing_tables
         self.closer = closing.Closer(self, closing_tables)
 
@@ -97,14 +114,25 @@ class CompiledGrammar:
         text may also end with a line that begins with three backticks. Raises GrammarError with
         the position in the prefix where no sentence can go on.
         """
+        if int(self._bank[banks.STATE_COUNT]) > self._sweep_at:
+            self._sweep()
         key = (prefix, completion, fence)
-        if key not in self._prefixes:
+        state = self._prefixes.get(key)
+        if state is None:
             state = self._initial(fence)
             state = self.feed(state, prefix.encode())
             if completion:
                 state = self._with_floor(state)
+            if len(self._prefixes) >= _PREFIXES:
+                self._prefixes.popitem(last=False)
             self._prefixes[key] = state
-        return Matcher(self, self._prefixes[key])
+        made = Matcher(self, state)
+        self._matchers.add(made)
+        return made
+
+    def watch(self, matcher: Matcher) -> None:
+        """Keeps the states of a matcher that was copied from another."""
+        self._matchers.add(matcher)
 
     def _initial(self, fence: bool) -> int:
         root = self._intern((self.language.parser.start_state, 0, 0), 0)
@@ -116,7 +144,7 @@ class CompiledGrammar:
 
     def _with_floor(self, number: int) -> int:
         """Marks the level at which the prefix's own function stands, if it ends in one."""
-        state = list(self._states[number])
+        state = list(self.state(number))
         chain: list[tuple[int, int, int]] = []
         node = state[1]
         while node:
@@ -142,75 +170,67 @@ class CompiledGrammar:
         return self._number(tuple(state))
 
     # --- states
+    def _make_bank(self, states: int) -> None:
+        """Room for so many states (a power of two), and for eight nodes for each."""
+        self.nodes = np.zeros((8 * states + _WALK_NODES, 5), np.int32)
+        self._bank = banks.make_bank(8 * states, states)
+        self._sweep_at = states // 2
+        self._counter[:2] = 1
+
+    def _grow(self) -> None:
+        """Twice the room; the numbers of the states stay."""
+        states = np.arange(int(self._bank[banks.STATE_COUNT]), dtype=np.int32)
+        self._move(states, 2 * int(self._bank[banks.STATE_LIMIT]))
+
+    def _sweep(self) -> None:
+        """Drops the states that no matcher and no prefix needs, and numbers the others anew."""
+        matchers = list(self._matchers)
+        needed = set(self._prefixes.values())
+        for matcher in matchers:
+            needed.update(matcher.states)
+        live = np.array(sorted(needed), np.int32)
+        room = _STATES
+        while room < 4 * len(live):
+            room *= 2
+        moved = self._move(live, room)
+        for key, number in self._prefixes.items():
+            self._prefixes[key] = int(moved[number])
+        for matcher in matchers:
+            matcher.renumber(moved)
+        for known in (self._steps, self._row_of_state, self._blocks):
+            known.clear()
+        self.closer.forget()
+
+    def _move(self, live: NDArray[np.int32], room: int) -> NDArray[np.int32]:
+        nodes, bank = self.nodes, self._bank
+        end = int(self._counter[1])
+        moved = np.full(int(bank[banks.STATE_COUNT]), -1, np.int32)
+        while True:
+            self._make_bank(room)
+            self._counter[:2] = end
+            if banks.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
+                return moved
+            room *= 2
+
     def _intern(self, content: tuple[int, int, int], parent: int) -> int:
-        key = (*content, parent)
-        found = self._interned.get(key)
-        if found is None:
-            self._reserve()
-            found = int(self._counter[0])
-            self.nodes[found, :3] = content
-            self.nodes[found, 3] = parent
-            self.nodes[found, 4] = self.nodes[parent, 4] + 1
-            self._counter[0] = found + 1
-            self._interned[key] = found
+        self._counter[0] = self._counter[1]
+        found = int(banks.intern(self.nodes, self.scratch, self._bank, *content, parent))
+        if not found:
+            raise MemoryError("a prefix is nested too deeply")
+        self._counter[1] = self._counter[0]
         return found
 
-    def _reserve(self) -> None:
-        if len(self.nodes) - int(self._counter[0]) < _MIN_FREE_NODES:
-            self.nodes = np.concatenate([self.nodes, np.zeros_like(self.nodes)])
-
     def _number(self, state: State) -> int:
-        found = self._state_numbers.get(state)
-        if found is None:
-            found = self._state_numbers[state] = len(self._states)
-            self._states.append(state)
+        record = np.array((*state[:9], len(state) - 9, *state[9:]), np.int32)
+        found = int(banks.add_state(self._bank, record, len(record)))
+        if found < 0:
+            self._grow()
+            found = int(banks.add_state(self._bank, record, len(record)))
         return found
 
     def load(self, number: int) -> int:
         """Puts a state into row 0 of the scratch memory; returns its lexer state."""
-        self._reserve()
-        state = self._states[number]
-        scratch = self.scratch
-        scratch[kernel.LAYOUT_AT : kernel.LAYOUT_AT + kernel.LAYOUT_WIDTH] = state[1:9]
-        stacks = state[9:]
-        scratch[kernel.STACKS_AT : kernel.STACKS_AT + len(stacks)] = stacks
-        scratch[kernel.COUNT_AT] = len(stacks)
-        self._counter[1] = self._counter[0]
-        self._counter[3] = 0
-        self._seen[:] = 1 << 30
-        return state[0]
-
-    def _keep(self, lexer_state: int) -> int:
-        """Interns row 1 of the scratch memory and drops what the walk has built."""
-        first = int(self._counter[1])
-        nodes = self.nodes
-        done: dict[int, int] = {}
-
-        def persistent(node: int) -> int:
-            chain = []
-            while node >= first and node not in done:
-                chain.append(node)
-                node = int(nodes[node, 3])
-            kept = done.get(node, node)
-            contents = [tuple(int(x) for x in nodes[n, :3]) for n in chain]
-            pending.append((chain, contents, kept))
-            return node
-
-        pending: list[tuple[list[int], list[tuple[int, ...]], int]] = []
-        at = kernel.LAYOUT_AT + kernel.LAYOUT_WIDTH
-        layout = self.scratch[at : at + kernel.LAYOUT_WIDTH].tolist()
-        at = kernel.STACKS_AT + kernel.MAX_HYPOTHESES
-        stacks = self.scratch[at : at + self.scratch[kernel.COUNT_AT + 1]].tolist()
-        for node in (layout[0], layout[1], *stacks):
-            persistent(node)
-        self._counter[0] = first  # contents are copied; the walk's nodes may be overwritten
-        kept_nodes = []
-        for _, contents, kept in pending:
-            for a, b, c in reversed(contents):
-                kept = self._intern((a, b, c), kept)
-            kept_nodes.append(kept)
-        layout[0], layout[1] = kept_nodes[:2]
-        return self._number((lexer_state, *layout, *sorted(kept_nodes[2:])))
+        return int(banks.load(self.scratch, self._bank, number))
 
     def _failed(self) -> None:
         code = int(self._counter[3])
@@ -224,63 +244,84 @@ class CompiledGrammar:
     # --- steps
     def step(self, number: int, token: int) -> int:
         """The state after a token; -1 if the token is not allowed. EOS ids: see can_stop."""
-        token_class = self._classes[token]
-        key = (number, token_class)
+        key = number * self._class_count + self._classes[token]
         found = self._steps.get(key)
         if found is None:
-            found = self._steps[key] = self._step(number, token_class)
+            if len(self._steps) >= _STEPS:
+                self._steps.clear()
+            found = self._steps[key] = self._step(number, self._classes[token])
         return found
 
     def _step(self, number: int, token_class: int) -> int:
-        if self._states[number][1 + kernel.DONE]:
-            return -1
-        lexer_state = self.load(number)
-        table = self.table
-        first = int(table.cell_start[lexer_state]) + int(table.cell[lexer_state, token_class])
-        offset = int(table.pair_start[lexer_state])
-        for b in range(int(table.cell_bits_start[first]), int(table.cell_bits_start[first + 1])):
-            pair = offset + int(table.cell_bits[b])
-            sequence, node = [], int(table.pair_sequence[pair])
-            while node:
-                sequence.append(int(table.sequence_terminal[node]))
-                node = int(table.sequence_parent[node])
-            items = np.array(sequence[::-1], np.int32)
-            after = int(table.pair_state[pair])
-            self._counter[0] = self._counter[1]
-            if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                return self._keep(after)
-            self._failed()
-        self._counter[0] = self._counter[1]
-        return -1
+        while True:
+            found = int(
+                banks.step(
+                    self.tables, self.nodes, self.scratch, self._bank, self.table.text,
+                    self.table.start, number, token_class,
+                )
+            )  # fmt: skip
+            if found >= banks.REFUSED:
+                return found
+            self._make_room(found)
+
+    def step_all(self, numbers: NDArray[np.int32], tokens: NDArray[np.int32]) -> NDArray[np.int32]:
+        """`step` for many: int32 [n] states and tokens, none of them EOS; int32 [n] states."""
+        out = np.empty(len(numbers), np.int32)
+        done = 0
+        while True:
+            done = int(
+                banks.step_all(
+                    self.tables, self.nodes, self.scratch, self._bank, self.table.text,
+                    self.table.start, self.table.token_class, numbers, tokens, out, done,
+                )
+            )  # fmt: skip
+            if done == len(numbers):
+                break
+            self._make_room(banks.FULL)
+        if (out < banks.REFUSED).any():
+            self._make_room(banks.AMBIGUOUS)
+        return out
+
+    def _make_room(self, code: int) -> None:
+        self._failed()
+        if code == banks.AMBIGUOUS:
+            raise MemoryError("too many parses at once; the grammar is too ambiguous")
+        self._grow()
 
     def feed(self, number: int, text: bytes) -> int:
         """The state after raw bytes. Raises GrammarError at the first byte that cannot follow."""
-        for position, byte in enumerate(text):
-            following = self._byte(number, byte)
-            if following < 0:
-                line = text.count(b"\n", 0, position) + 1
-                column = position - text.rfind(b"\n", 0, position)
-                shown = text[position : position + 12].decode("utf-8", "replace")
-                raise GrammarError(
-                    f"{self.language.name}: {shown!r} cannot stand at line {line}, column {column}"
-                    f" (byte {position})",
-                    position,
-                    self.expected(number),
-                )
-            number = following
-        return number
+        if not text:
+            return number
+        read, state = self._feed(number, text)
+        if read < len(text):
+            _, state = self._feed(number, text[:read]) if read else (0, number)
+            line = text.count(b"\n", 0, read) + 1
+            column = read - text.rfind(b"\n", 0, read)
+            shown = text[read : read + 12].decode("utf-8", "replace")
+            raise GrammarError(
+                f"{self.language.name}: {shown!r} cannot stand at line {line}, column {column}"
+                f" (byte {read})",
+                read,
+                self.expected(state),
+            )
+        return state
 
-    def _byte(self, number: int, byte: int) -> int:
-        key = (number, -1 - byte)
-        found = self._steps.get(key)
-        if found is None:
-            found = self._steps[key] = self.byte_step(number, byte)[0]
-        return found
+    def _feed(self, number: int, text: bytes) -> tuple[int, int]:
+        data = np.frombuffer(text, np.uint8).copy()  # writable, as the tokens' bytes are
+        while True:
+            code = int(
+                banks.feed(
+                    self.tables, self.nodes, self.scratch, self._bank, data, number, self._out
+                )
+            )
+            if code == 0:
+                return int(self._out[0]), int(self._out[1])
+            self._make_room(code)
 
     def byte_step(self, number: int, byte: int) -> tuple[int, tuple[int, ...]]:
         """The state after a byte, -1 where it cannot follow, and the terminals that it completes
         (ids; those from the number of terminals on mean blanks at a line's start)."""
-        if self._states[number][1 + kernel.DONE]:
+        if self.is_done(number):
             return -1, ()
         lexer_state = self.load(number)
         for sequence, after in self.language.machine.alternatives[
@@ -289,32 +330,41 @@ class CompiledGrammar:
             items = np.array(sequence, np.int32)
             self._counter[0] = self._counter[1]
             if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                return self._keep(after), sequence
+                found = int(banks.keep(self.nodes, self.scratch, self._bank, 1, after))
+                if found >= 0:
+                    return found, sequence
+                self._make_room(found)
+                return self.byte_step(number, byte)
             self._failed()
         self._counter[0] = self._counter[1]
         return -1, ()
 
     def state(self, number: int) -> State:
         """What a state's number stands for: lexer state, layout row, parser stacks."""
-        return self._states[number]
+        first = int(self._bank[banks.POOL])
+        begin, end = self._bank[int(self._bank[banks.STATES]) + number :][:2].tolist()
+        record: list[int] = self._bank[first + begin : first + end].tolist()
+        return (*record[:9], *record[10:])
 
     def can_stop(self, number: int) -> bool:
         """The text so far is a complete sentence."""
-        state = self._states[number]
-        if state[1 + kernel.DONE]:
+        state = self.load(number)
+        if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
             return True
-        return bool(kernel.can_end(self.tables, self.nodes, self.scratch, self.load(number), 0))
+        return bool(kernel.can_end(self.tables, self.nodes, self.scratch, state, 0))
 
     def is_done(self, number: int) -> bool:
         """The text has ended by its end marker: nothing but EOS may follow."""
-        return bool(self._states[number][1 + kernel.DONE])
+        bank = self._bank
+        first = bank[banks.POOL] + bank[bank[banks.STATES] + number]
+        return bool(bank[first + 1 + kernel.DONE])
 
     def expected(self, number: int) -> tuple[str, ...]:
         """The names of the terminals that may come next, sorted.
 
         In the middle of a terminal: those that it can still become.
         """
-        if self._states[number][1 + kernel.DONE]:
+        if self.is_done(number):
             return ("end of text",)
         state = self.load(number)
         names = set()
@@ -333,142 +383,166 @@ class CompiledGrammar:
 
     # --- masks
     def row(self, number: int) -> int:
-        """The number of a state's mask in the table of distinct masks."""
+        """The number of a state's mask; equal masks have equal numbers."""
         found = self._row_of_state.get(number)
         if found is None:
             started = time.perf_counter()
-            found = self._row_of_state[number] = self._find_row(number)
+            if len(self._row_of_state) >= _STEPS:
+                self._row_of_state.clear()
+            found = int(banks.find_row(self.nodes, self._bank, self._memo, self._key, number))
+            if found < 0:
+                found = self._find_row(number)
+            self._row_of_state[number] = found
             self.mask_seconds += time.perf_counter() - started
         return found
 
+    def rows(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        """`row` for many: int32 [n] states to int32 [n] rows."""
+        out = np.empty(len(numbers), np.int32)
+        if banks.find_rows(self.nodes, self._bank, self._memo, self._key, numbers, out):
+            for i in np.flatnonzero(out < 0).tolist():
+                out[i] = self.row(int(numbers[i]))
+        return out
+
     def _find_row(self, number: int) -> int:
-        state = self._states[number]
-        if state[1 + kernel.DONE]:
-            return self._row(b"done", None)
-        known = self._memo.setdefault(state[0], {})
-        for depths, rows in known.items():
-            found = rows.get(self._inspected(state, depths))
-            if found is not None:
-                return found
+        """Makes a mask by a walk and notes what the walk has looked at."""
         self.walks += 1
         lexer_state = self.load(number)
-        table = self.table
-        allowed = np.zeros(int(table.bits[lexer_state]) + 1, np.uint8)
-        kernel.walk(
-            self.tables, self.nodes, self.scratch, table.trie, table.outs,
-            table.trie_start[lexer_state], table.trie_start[lexer_state + 1], allowed,
-        )  # fmt: skip
-        self._failed()
-        stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
-        depths = self._depths(state)
-        bits = np.packbits(allowed).tobytes() + bytes([stop]) + lexer_state.to_bytes(4, "little")
-        row = self._row(bits, (lexer_state, allowed, stop))
-        known.setdefault(depths, {})[self._inspected(state, depths)] = row
+        if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
+            allowed, stop = np.zeros(1, np.uint8), True
+        else:
+            table = self.state_tables[lexer_state]
+            allowed = np.zeros(len(table.outs) + 1, np.uint8)
+            kernel.walk(
+                self.tables, self.nodes, self.scratch, table.trie, table.outs, 0,
+                len(table.trie), allowed,
+            )  # fmt: skip
+            self._failed()
+            stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
+        row = self._row(lexer_state, allowed, stop)
+        code = banks.remember(
+            self.nodes, self.scratch, self._bank, self._memo, self._key, number, row
+        )
+        if code == banks.FULL:
+            self._forget_masks()
+            self._bank[self._bank[banks.ROWS] + number] = row
         return row
 
-    def _depths(self, state: State) -> tuple[int, int, int]:
-        """How many levels the walk has looked at: stack (from the first one), indents, brackets."""
-        seen, nodes = self._seen, self.nodes
-        tops = (state[9], state[1], state[2])
-        return tuple(max(0, int(nodes[t, 4]) - int(s) + 1) for t, s in zip(tops, seen, strict=True))  # type: ignore[return-value]
+    def _forget_masks(self) -> None:
+        """Starts the memo anew; the masks' numbers stay theirs."""
+        self._memo = banks.make_memo(len(self.language.machine.entry), _MASKS)
 
-    def _inspected(self, state: State, depths: tuple[int, int, int]) -> bytes:
-        """What a walk that looks this deep depends on."""
-        nodes = self.nodes
-        stack_depth, indents, brackets = depths
-        floor = int(nodes[state[9], 4]) - stack_depth + 1
-        found: list[int] = list(state[3:9])
-        for top in state[9:]:
-            node, levels = top, int(nodes[top, 4]) - floor + 1
-            found.append(levels)
-            for _ in range(levels):
-                found.append(int(nodes[node, 0]))
-                node = int(nodes[node, 3])
-        node = state[1]
-        for _ in range(indents):
-            found += nodes[node, :3].tolist()
-            node = int(nodes[node, 3])
-        found.append(-1 if node == 0 else max(0, int(nodes[node, 4]) - kernel.MAX_INDENTS + 16))
-        node = state[2]
-        for _ in range(brackets):
-            found += nodes[node, :3].tolist() if node else [-2]
-            node = int(nodes[node, 3])
-        found.append(-1 if node == 0 else max(0, int(nodes[node, 4]) - kernel.MAX_BRACKETS + 64))
-        return np.array(found, np.int32).tobytes()
-
-    def _row(self, key: bytes, allowed: tuple[int, NDArray[np.uint8], bool] | None) -> int:
+    def _row(self, lexer_state: int, allowed: NDArray[np.uint8], stop: bool) -> int:
+        """The number of a mask: outcomes of a lexer state's tokens (uint8), and EOS."""
+        small = np.packbits(allowed).tobytes()
+        key = small + bytes([stop]) + lexer_state.to_bytes(4, "little")
         found = self._row_numbers.get(key)
-        if found is not None:
-            return found
-        bits = np.zeros(self._mask_words * 32, bool)
-        if allowed is None:
-            stop = True
-        else:
-            lexer_state, local, stop = allowed
-            table = self.table
-            first, last = table.cell_start[lexer_state : lexer_state + 2]
-            starts = table.cell_bits_start[first : last + 1]
-            inside = local[table.cell_bits[starts[0] : starts[-1]]]
-            sums = np.concatenate([[0], np.cumsum(inside)])
-            places = starts - starts[0]
-            cells = sums[places[1:]] > sums[places[:-1]]
-            bits[: len(self.vocabulary)] = cells[table.cell[lexer_state]][table.token_class]
-        if stop:
-            bits[list(self.vocabulary.eos)] = True
-        found = self._row_numbers[key] = self._packed_row(bits)
+        if found is None:
+            form = (lexer_state, small, stop)
+            found = self._row_numbers[key] = self._numbered(self._expand(form), form)
         return found
 
-    def _packed_row(self, bits: NDArray[np.bool_]) -> int:
-        packed = np.packbits(bits, bitorder="little").view("<i4").astype(np.int32)
-        whole = packed.tobytes()
-        found = self._row_numbers.get(whole)
+    def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
+        """int32 [words]; a form whose lexer state is -1 holds one token."""
+        lexer_state, small, stop = form
+        if lexer_state < 0:
+            packed = np.zeros(self._mask_words, np.int32)
+            banks.set_bits(packed, np.frombuffer(small, np.int64))
+            return packed
+        packed = np.zeros(self._mask_words, np.int32)
+        if any(small):
+            table = self.state_tables[lexer_state]
+            allowed = np.unpackbits(np.frombuffer(small, np.uint8))
+            banks.expand(
+                allowed, table.cell, table.cell_start, table.cell_outs, self.table.token_class,
+                packed,
+            )  # fmt: skip
+        if stop:
+            banks.set_bits(packed, self._eos_ids)
+        return packed
+
+    def _numbered(self, packed: NDArray[np.int32], form: tuple[int, bytes, bool]) -> int:
+        digest = blake2b(packed.tobytes(), digest_size=16).digest()
+        found = self._row_numbers.get(digest)
         if found is None:
-            found = self._row_numbers[whole] = len(self._rows)
-            packed.setflags(write=False)
-            self._rows.append(packed)
+            if len(self._forms) >= _FORMS:
+                self._drop_forms()
+            found = self._row_numbers[digest] = self._rows
+            self._rows += 1
+            self._forms[found] = form
+            self._hold(found, packed)
         return found
+
+    def _drop_forms(self) -> None:
+        """Drops the older half of the masks, and all that leads to them."""
+        for _ in range(len(self._forms) // 2):
+            self._forms.popitem(last=False)
+        rows = int(self._bank[banks.ROWS])
+        self._bank[rows : rows + int(self._bank[banks.STATE_LIMIT])] = -1
+        self._row_numbers.clear()
+        self._row_of_state.clear()
+        self._forget_masks()
+        self.closer.forget()
+
+    def _hold(self, row: int, packed: NDArray[np.int32]) -> None:
+        packed.setflags(write=False)
+        self._expanded[row] = packed
+        while len(self._expanded) > max(64, _EXPANDED // (4 * self._mask_words)):
+            self._expanded.popitem(last=False)
 
     def mask(self, row: int) -> NDArray[np.int32]:
-        """Row of the table of distinct masks: int32 [ceil(vocabulary / 32)], bit 1 = allowed."""
-        return self._rows[row]
+        """The mask of a number: int32 [ceil(vocabulary / 32)], bit 1 = allowed, read-only.
+
+        A mask that is not among those last used is made again from its small form.
+        """
+        found = self._expanded.get(row)
+        if found is None:
+            found = self._expand(self._forms[row])
+            self._hold(row, found)
+        else:
+            self._expanded.move_to_end(row)
+        return found
 
     def restricted_row(self, number: int, allowed: NDArray[np.bool_]) -> int:
         """The row of the mask that allows only these outcomes of the state's tokens."""
-        state, stop = self._states[number][0], self.can_stop(number)
-        local = np.append(allowed, False).astype(np.uint8)
-        bits = np.packbits(local).tobytes() + bytes([stop]) + state.to_bytes(4, "little")
-        return self._row(bits, (state, local, stop))
+        stop = self.can_stop(number)
+        return self._row(self.load(number), np.append(allowed, False).astype(np.uint8), stop)
 
     def single_row(self, token: int) -> int:
         """The row of the mask that allows one token."""
-        bits = np.zeros(self._mask_words * 32, bool)
-        bits[token] = True
-        return self._packed_row(bits)
+        form = (-1, np.array([token], np.int64).tobytes(), False)
+        return self._numbered(self._expand(form), form)
 
     def token_of(self, number: int, out: int) -> int:
-        """A token that has an outcome (an index into those of the state's tokens)."""
-        state = self._states[number][0]
-        found = self._token_of_cell.get((state, out))
+        """A token that has an outcome (a row of its lexer state's `outs`)."""
+        state = self.load(number)
+        found = self._token_of_out.get((state, out))
         if found is None:
-            table = self.table
-            first, last = table.cell_start[state : state + 2]
-            starts = table.cell_bits_start[first : last + 1]
-            at = np.flatnonzero(table.cell_bits[starts[0] : starts[-1]] == out)[0] + starts[0]
-            cell = int(np.searchsorted(starts, at, side="right")) - 1
-            token_class = np.flatnonzero(table.cell[state] == cell)[0]
-            found = int(np.flatnonzero(table.token_class == token_class)[0])
-            self._token_of_cell[state, out] = found
+            table = self.state_tables[state]
+            at = np.flatnonzero(table.cell_outs == out)[0]
+            cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
+            token_class = int(np.flatnonzero(table.cell == cell)[0]) - 1
+            found = self._token_of_out[state, out] = int(self.table.first[token_class])
         return found
 
     def open_blocks(self, number: int) -> int:
         """How many blocks and brackets are open, and how deep the text is indented by them."""
-        state = self._states[number]
-        return int(self.nodes[state[1], 4]) + int(self.nodes[state[2], 4])
+        found = self._blocks.get(number)
+        if found is None:
+            state = self.state(number)
+            found = int(self.nodes[state[1], 4]) + int(self.nodes[state[2], 4])
+            self._blocks[number] = found
+        return found
+
+    @property
+    def state_count(self) -> int:
+        """How many states are held."""
+        return int(self._bank[banks.STATE_COUNT])
 
     @property
     def row_count(self) -> int:
         """How many distinct masks there are so far."""
-        return len(self._rows)
+        return self._rows
 
     def is_eos(self, token: int) -> bool:
         return token in self._eos

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from gars_vllm.grammar.store import cache_folder
 from numba import njit as _njit
+from numba import types
 from numba.core import config
 
 
@@ -32,10 +33,26 @@ def folder() -> Path:
 
 
 def njit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of arrays and numbers when it is first called."""
+    """Compiles a function of arrays and numbers when it is first called.
+
+    Called from compiled code it takes every whole number as int64: numba would else compile it
+    anew for each mixture of widths and for each constant, which takes minutes for ours.
+    """
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder())  # read when the function's cache is made, just below
     try:
-        return cast("Callable[..., Any]", _njit(cache=True)(function))
+        made = _njit(cache=True)(function)
     finally:
         config.CACHE_DIR = before
+    template = made.get_call_template
+
+    def widened(args: Any, kws: Any) -> Any:
+        return template(tuple(_wide(a) for a in args), kws)
+
+    made.get_call_template = widened
+    return cast("Callable[..., Any]", made)
+
+
+def _wide(argument: Any) -> Any:
+    plain = types.unliteral(argument)
+    return types.int64 if isinstance(plain, types.Integer) else plain

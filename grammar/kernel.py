@@ -176,7 +176,7 @@ def pack(parts: Mapping[str, I32]) -> I32:
 def scratch_memory(terminals: int) -> I32:
     """Fresh working memory for a language with that many lexical terminals, about 700 kB."""
     memory = np.zeros(KNOWN_AT + MAX_DEPTH * terminals, np.int32)
-    memory[0] = 1  # node 0 is the empty list
+    memory[:2] = 1  # node 0 is the empty list
     return memory
 
 
@@ -546,11 +546,8 @@ def _try(tables, nodes, scratch, source, target, first, second, third):  # type:
 
     False, and `target` spoilt, where one cannot follow.
     """
-    scratch[COUNT_AT + target] = scratch[COUNT_AT + source]
-    for i in range(scratch[COUNT_AT + source]):
-        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[
-            STACKS_AT + source * MAX_HYPOTHESES + i
-        ]
+    if source != target:
+        copy_row(scratch, source, target)
     for place in (first, second, third):
         if place and (
             shift(tables, nodes, scratch, tables[tables[SPECIAL] + place], target, target) == 0
@@ -710,21 +707,47 @@ def _in_class(nodes, scratch, row):  # type: ignore[no-untyped-def]
 
 
 @njit
+def copy_row(scratch, source, target):  # type: ignore[no-untyped-def]
+    """Copies a configuration."""
+    for i in range(LAYOUT_WIDTH):
+        scratch[LAYOUT_AT + target * LAYOUT_WIDTH + i] = scratch[
+            LAYOUT_AT + source * LAYOUT_WIDTH + i
+        ]
+    scratch[COUNT_AT + target] = scratch[COUNT_AT + source]
+    for i in range(scratch[COUNT_AT + source]):
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[
+            STACKS_AT + source * MAX_HYPOTHESES + i
+        ]
+
+
+@njit
+def _may_shift(tables, nodes, scratch, terminal, source):  # type: ignore[no-untyped-def]
+    """False where the tops of all stacks refuse a terminal's symbol: most terminals end here."""
+    op = tables[tables[LEX_OP] + terminal]
+    if (op != NORMAL and op < OPEN) or op == FENCE or op == END:
+        return True
+    symbol = tables[tables[LEX_SYMBOL] + terminal]
+    for i in range(scratch[COUNT_AT + source]):
+        node = scratch[STACKS_AT + source * MAX_HYPOTHESES + i]
+        if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 0]:
+            scratch[SEEN_AT + 0] = nodes[node, 4]
+        if tables[tables[ACTION] + nodes[node, 0] * tables[SYMBOLS] + symbol] != 0:
+            return True
+    return False
+
+
+@njit
 def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     """Applies a lexical terminal to configuration row `source`, giving row `target`.
 
     Returns False where no text that goes on like this is a sentence.
     """
     row = LAYOUT_AT + target * LAYOUT_WIDTH
-    for i in range(LAYOUT_WIDTH):
-        scratch[row + i] = scratch[LAYOUT_AT + source * LAYOUT_WIDTH + i]
-    count = scratch[COUNT_AT + source]
-    scratch[COUNT_AT + target] = count
-    for i in range(count):
-        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[
-            STACKS_AT + source * MAX_HYPOTHESES + i
-        ]
     terminals = tables[TERMINALS]
+    if terminal < terminals and not _may_shift(tables, nodes, scratch, terminal, source):
+        return False
+    if source != target:
+        copy_row(scratch, source, target)
     if terminal >= terminals:
         if _top_bracket(nodes, scratch, row) == 0 and not scratch[row + LINE_FLAGS] & SETTLED:
             scratch[row + COLUMN] += terminal - terminals + 1
@@ -983,7 +1006,8 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
 
 
 @njit
-def _forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
+def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
+    """Row `depth` holds another configuration: what `viable` knew of the old one is void."""
     start = KNOWN_AT + depth * tables[TERMINALS]
     for i in range(start, start + tables[TERMINALS]):
         scratch[i] = 0
@@ -1015,7 +1039,7 @@ def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ign
     `outs`: int32 [outcomes, 2]: lexer state after the token, bit to set in `allowed`.
     """
     scratch[TOPS_AT + 0] = scratch[0]
-    _forget(tables, scratch, 0)
+    forget(tables, scratch, 0)
     i = first
     while i < last:
         depth = trie[i, 1]
@@ -1026,7 +1050,7 @@ def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ign
                 continue
             scratch[TOPS_AT + depth] = scratch[0]
             if trie[i, 3] < trie[i, 4]:
-                _forget(tables, scratch, depth)
+                forget(tables, scratch, depth)
         for j in range(trie[i, 3], trie[i, 4]):
             if viable(tables, nodes, scratch, outs[j, 0], depth):
                 allowed[outs[j, 1]] = 1
@@ -1043,12 +1067,6 @@ def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-u
             return False
         row = 1
     if row == 0:
-        for i in range(LAYOUT_WIDTH):
-            scratch[LAYOUT_AT + 1 * LAYOUT_WIDTH + i] = scratch[LAYOUT_AT + 0 * LAYOUT_WIDTH + i]
-        scratch[COUNT_AT + 1] = scratch[COUNT_AT + 0]
-        for i in range(scratch[COUNT_AT + 0]):
-            scratch[STACKS_AT + 1 * MAX_HYPOTHESES + i] = scratch[
-                STACKS_AT + 0 * MAX_HYPOTHESES + i
-            ]
-    _forget(tables, scratch, 1)
+        copy_row(scratch, 0, 1)
+    forget(tables, scratch, 1)
     return viable(tables, nodes, scratch, state, 1)

@@ -20,7 +20,7 @@ class Matcher:
     shortens it.
     """
 
-    __slots__ = ("_ended", "_history", "grammar")
+    __slots__ = ("__weakref__", "_ended", "_history", "grammar")
 
     def __init__(self, grammar: CompiledGrammar, state: int) -> None:
         self.grammar = grammar
@@ -31,6 +31,15 @@ class Matcher:
     def state(self) -> int:
         """The number of the state; equal numbers allow the same continuations."""
         return self._history[-1]
+
+    @property
+    def states(self) -> list[int]:
+        """The states after each token, the first one before any."""
+        return self._history
+
+    def renumber(self, numbers: NDArray[np.int32]) -> None:
+        """The grammar has numbered its states anew: int32 [old number] -> new number."""
+        self._history = numbers[self._history].tolist()
 
     @property
     def length(self) -> int:
@@ -120,6 +129,7 @@ class Matcher:
         twin = Matcher(self.grammar, self._history[-1])
         twin._history = self._history.copy()
         twin._ended = self._ended
+        self.grammar.watch(twin)
         return twin
 
     def rollback(self, tokens: int) -> None:

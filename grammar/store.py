@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Compiled = tuple[Language, TokenTable, NDArray[np.int32]]
 
-FORMAT = 2
+FORMAT = 3
 
 
 def cache_folder() -> Path:

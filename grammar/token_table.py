@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """For every lexer state and every token: the terminals its bytes complete and the state after it.
 
-Most tokens behave alike: tokens with the same outcome in every lexer state form a class. The table
-is kept by class, and for each lexer state the outcomes hang on a trie of terminal sequences, which
-the mask's walk follows (kernel.walk).
+Most tokens behave alike: tokens with the same outcome in every state form a class. Classes are
+found once for a vocabulary and kept on disk. What the classes do in one lexer state is made when
+that state is first reached, since a text visits few of the states: the outcomes hang on a trie of
+terminal sequences, which the mask's walk follows (kernel.walk).
 """
 
 from __future__ import annotations
@@ -36,27 +37,36 @@ FIELD_COLON, COLON, WALRUS = int(Op.FIELD_COLON), int(Op.COLON), int(Op.WALRUS)
 
 @dataclass(frozen=True)
 class TokenTable:
-    """`token_class`: int32 [tokens], 0 for tokens that never fit. `cell`: uint16 or int32
-    [lexer states, classes] -> cell of that state, 0 = dead; cell c of state s is allowed if any of
-    `cell_bits[cell_start[s] + c ...]` is. `trie`, `outs`: see kernel.walk; those of state s are
-    `trie[trie_start[s]:trie_start[s + 1]]`, its bits number `bits[s]`. `sequence_parent`,
-    `sequence_terminal`: the trie of all terminal sequences. `out_sequence`: per `outs` row.
+    """`token_class`: int32 [tokens], 0 for tokens that are no text, else 1 + the class. Class c has
+    the text `text[start[c]:start[c + 1]]` of one of its tokens, `first[c]`, and the first
+    `shared[c]` bytes of that are those of the class before.
     """
 
     token_class: I32
-    cell: NDArray[np.int32] | NDArray[np.uint16]
-    cell_start: I32
-    cell_bits_start: I32
-    cell_bits: I32
+    text: NDArray[np.uint8]
+    start: I32
+    shared: I32
+    first: I32
+
+
+@dataclass(frozen=True)
+class StateTable:
+    """What the tokens do in one lexer state. `trie`, `outs`: see kernel.walk; an outcome is a row
+    of `outs`. `cell`: int32 [classes + 1] -> cell, 0 = dead; a token of cell c is allowed if any of
+    the outcomes `cell_outs[cell_start[c]:cell_start[c + 1]]` is.
+    """
+
     trie: I32
-    trie_start: I32
     outs: I32
-    bits: I32
-    sequence_parent: I32
-    sequence_terminal: I32
-    pair_sequence: I32
-    pair_state: I32
-    pair_start: I32
+    cell: I32
+    cell_start: I32
+    cell_outs: I32
+
+    @property
+    def nbytes(self) -> int:
+        return sum(
+            a.nbytes for a in (self.trie, self.outs, self.cell, self.cell_start, self.cell_outs)
+        )
 
 
 @njit
@@ -160,58 +170,149 @@ def _run(  # type: ignore[no-untyped-def]
 
 
 @njit
-def _hash_tokens(  # type: ignore[no-untyped-def]
-    tables, spaces, first, last, text, starts, shared, hashes, alive, sequences, states, store
+def _compose(  # type: ignore[no-untyped-def]
+    tables, spaces, states, byte, level, arena, begin, offsets, store
 ):
-    """Folds the outcomes of every token in lexer states first..last into its two hashes."""
-    for state in range(first, last):
-        reached = 0  # levels of the arrays that hold this token's prefix
-        for token in range(starts.shape[0] - 1):
-            offset = starts[token]
-            length = starts[token + 1] - offset
-            common = min(shared[token], reached)
-            dead = False
-            if token > 0 and common > 0 and alive[common] == 0:
-                dead = True
-            if dead:
-                reached = common
-                count = 0
-            else:
-                count = _run(
-                    tables, spaces, state, text, offset, length, common,
-                    alive, sequences, states, store,
-                )  # fmt: skip
-                if count < 0:
-                    return count
-                reached = length
-            mixed = np.uint64(0x9E3779B97F4A7C15) * np.uint64(count + 1)
-            for i in range(count):
-                pair = (np.uint64(sequences[length, i]) << np.uint64(32)) | np.uint64(
-                    states[length, i]
+    """What every lexer state becomes with one more byte: level + 1 of the path from level."""
+    keys, values, parents, lexemes, counts = store
+    at = begin[level] + offsets[level, states]
+    begin[level + 1] = at
+    offsets[level + 1, 0] = 0
+    written = at
+    for state in range(states):
+        first = written
+        for i in range(
+            begin[level] + offsets[level, state], begin[level] + offsets[level, state + 1]
+        ):
+            before, now = arena[i] >> np.int64(32), arena[i] & np.int64(0xFFFFFFFF)
+            entry = tables[tables[ENTRY] + now * 256 + byte]
+            for a in range(
+                tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
+            ):
+                node = np.int32(before)
+                possible = True
+                for k in range(
+                    tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
+                ):
+                    terminal = tables[tables[EMITTED] + k]
+                    if not _fits(tables, parents, lexemes, node, terminal):
+                        possible = False
+                        break
+                    if terminal == spaces and lexemes[node] >= spaces:
+                        terminal = lexemes[node] + 1
+                        node = parents[node]
+                    node = _child(keys, values, parents, lexemes, counts, node, terminal)
+                    if node < 0:
+                        return -1
+                if not possible:
+                    continue
+                if written >= arena.shape[0]:
+                    return -3
+                if written - first >= MAX_OUTCOMES:
+                    return -2
+                arena[written] = (np.int64(node) << np.int64(32)) | np.int64(
+                    tables[tables[ALTERNATIVE_NEXT] + a]
                 )
-                mixed = (mixed ^ pair) * np.uint64(0xBF58476D1CE4E5B9)
-                mixed ^= mixed >> np.uint64(29)
-            for h in range(2):
-                value = (hashes[token, h] ^ (mixed + np.uint64(h * 7919 + 1))) * np.uint64(
-                    0x94D049BB133111EB if h == 0 else 0xD6E8FEB86659FD93
-                )
-                hashes[token, h] = value ^ (value >> np.uint64(32))
+                written += 1
+        offsets[level + 1, state + 1] = written - at
     return 0
 
 
 @njit
-def _outcomes(  # type: ignore[no-untyped-def]
-    tables, spaces, state, text, starts, alive, sequences, states, store, out, out_start
+def _function_hash(states, level, arena, begin, offsets, hashes):  # type: ignore[no-untyped-def]
+    """Two hashes of what a level of the path does to all states."""
+    first, second = np.uint64(1), np.uint64(2)
+    for state in range(states):
+        a, b = offsets[level, state], offsets[level, state + 1]
+        mixed = np.uint64(0x9E3779B97F4A7C15) * np.uint64(b - a + 1)
+        for i in range(begin[level] + a, begin[level] + b):
+            mixed = (mixed ^ np.uint64(arena[i])) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed ^= mixed >> np.uint64(29)
+        first = (first ^ mixed) * np.uint64(0x94D049BB133111EB)
+        first ^= first >> np.uint64(32)
+        second = (second ^ (mixed + np.uint64(7920))) * np.uint64(0xD6E8FEB86659FD93)
+        second ^= second >> np.uint64(32)
+    hashes[0], hashes[1] = first, second
+
+
+@njit
+def _classify(  # type: ignore[no-untyped-def]
+    tables, spaces, states, text, starts, shared, arena, begin, offsets, store, known, seen, classes
 ):
-    """Writes the (sequence, state) pairs of each representative token; returns how many."""
-    total = 0
+    """Per token (sorted) a number that is equal for tokens of equal outcomes in every state.
+
+    The tokens' bytes form a trie; a node of it is a function of lexer states. Few functions are
+    distinct, so what a function becomes with a byte is looked up where it was met before, and
+    composed over all states where not. `known`: (function, byte) -> function, open addressing,
+    int64 [size, 2]; `seen`: the functions' hashes, uint64 [size, 3], a third column for numbers.
+    """
+    function = np.zeros(begin.shape[0], np.int64)
+    for state in range(states):
+        arena[state] = np.int64(state)
+        offsets[0, state + 1] = state + 1
+    hashes = np.zeros(2, np.uint64)
+    ready, count, pairs = 0, 1, 0
     for token in range(starts.shape[0] - 1):
         length = starts[token + 1] - starts[token]
-        count = _run(
-            tables, spaces, state, text, starts[token], length, 0, alive, sequences, states, store
-        )
-        if count < 0:
-            return count
+        ready = min(ready, shared[token])
+        for level in range(shared[token], length):
+            key = (function[level] << np.int64(8)) | np.int64(text[starts[token] + level])
+            slot = (key * np.int64(-7046029254386353131)) >> np.int64(20)
+            slot &= np.int64(known.shape[0] - 1)
+            while known[slot, 1] != 0 and known[slot, 0] != key:
+                slot = (slot + 1) & (known.shape[0] - 1)
+            if known[slot, 1] != 0:
+                function[level + 1] = known[slot, 1]
+                continue
+            while ready <= level:
+                byte = text[starts[token] + ready]
+                code = _compose(tables, spaces, states, byte, ready, arena, begin, offsets, store)
+                if code < 0:
+                    return code
+                ready += 1
+            _function_hash(states, level + 1, arena, begin, offsets, hashes)
+            place = np.int64(hashes[0] >> np.uint64(8)) & np.int64(seen.shape[0] - 1)
+            while seen[place, 2] != 0 and (
+                seen[place, 0] != hashes[0] or seen[place, 1] != hashes[1]
+            ):
+                place = (place + 1) & (seen.shape[0] - 1)
+            if seen[place, 2] == 0:
+                if 2 * count >= seen.shape[0]:
+                    return -1
+                seen[place, 0], seen[place, 1] = hashes[0], hashes[1]
+                seen[place, 2] = np.uint64(count)
+                count += 1
+            pairs += 1
+            if 2 * pairs >= known.shape[0]:
+                return -1
+            known[slot, 0] = key
+            known[slot, 1] = np.int64(seen[place, 2])
+            function[level + 1] = known[slot, 1]
+        classes[token] = function[length]
+    return pairs
+
+
+@njit
+def _outcomes(  # type: ignore[no-untyped-def]
+    tables, spaces, state, text, starts, shared, alive, sequences, states, store, out, out_start
+):
+    """Writes the (sequence, state) pairs of each class in one lexer state; returns how many."""
+    total = 0
+    reached = 0  # levels of the arrays that hold this text's prefix
+    for number in range(starts.shape[0] - 1):
+        length = starts[number + 1] - starts[number]
+        common = min(shared[number], reached)
+        count = 0
+        if common > 0 and alive[common] == 0:
+            reached = common
+        else:
+            count = _run(
+                tables, spaces, state, text, starts[number], length, common,
+                alive, sequences, states, store,
+            )  # fmt: skip
+            if count < 0:
+                return count
+            reached = length
         if total + count > out.shape[0]:
             return -3
         for i in range(count):
@@ -219,30 +320,88 @@ def _outcomes(  # type: ignore[no-untyped-def]
                 states[length, i]
             )
             total += 1
-        out_start[token + 1] = total
+        out_start[number + 1] = total
     return total
 
 
 @njit
-def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs):  # type: ignore[no-untyped-def]
+def _cells(places, out_start, place_of_pair, cell, cell_start, cell_outs):  # type: ignore[no-untyped-def]
+    """Numbers the distinct lists of outcomes; returns how many cells there are.
+
+    `places`: per outcome of a class the number of its pair; `place_of_pair`: the pair's row in
+    `outs`.
+    """
+    single = np.zeros(place_of_pair.shape[0], np.int32)  # cell of a list of one
+    slots = np.zeros(1 << 14, np.int32)  # open addressing over the longer lists
+    cells, written = 1, 0
+    cell_start[0] = 0
+    cell_start[1] = 0
+    for number in range(out_start.shape[0] - 1):
+        first, last = out_start[number], out_start[number + 1]
+        count = last - first
+        if count == 0:
+            continue
+        found = np.int32(0)
+        slot = -1
+        if count == 1:
+            found = single[places[first]]
+        else:
+            mixed = np.int64(count)
+            for i in range(first, last):
+                mixed = (mixed ^ np.int64(places[i])) * np.int64(-7046029254386353131)
+                mixed ^= (mixed >> np.int64(29)) & np.int64(0x7FFFFFFFF)
+            slot = (mixed >> np.int64(7)) & np.int64(slots.shape[0] - 1)
+            while slots[slot] != 0:
+                other = slots[slot]
+                equal = cell_start[other + 1] - cell_start[other] == count
+                for i in range(count):
+                    if not equal:
+                        break
+                    equal = cell_outs[cell_start[other] + i] == place_of_pair[places[first + i]]
+                if equal:
+                    found = other
+                    break
+                slot = (slot + 1) & (slots.shape[0] - 1)
+        if found == 0:
+            found = np.int32(cells)
+            for i in range(first, last):
+                cell_outs[written] = place_of_pair[places[i]]
+                written += 1
+            cells += 1
+            cell_start[cells] = written
+            if count == 1:
+                single[places[first]] = found
+            else:
+                slots[slot] = found
+                if 2 * cells >= slots.shape[0]:
+                    return -1
+        cell[number + 1] = found
+    return cells
+
+
+@njit
+def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs, place):  # type: ignore[no-untyped-def]
     """Makes the preorder trie over the sequences of one lexer state; returns its length.
 
-    `pair_node` is sorted; `mark`: int32 [sequences], zero outside, scratch.
+    `pair_node` is sorted; `mark`: int32 [sequences], zero outside, scratch. `place`: row of `outs`
+    per pair. Returns -1 where the trie does not fit.
     """
-    nodes = [np.int32(0) for _ in range(0)]
+    mark[0] = 1
+    size = 1
     for p in range(pair_node.shape[0]):
         node = pair_node[p]
         while mark[node] == 0:
             mark[node] = 1
-            nodes.append(node)
-            if node == 0:
-                break
+            size += 1
             node = parents[node]
-    if mark[0] == 0:
-        mark[0] = 1
-        nodes.append(np.int32(0))
-    ordered = np.sort(np.array(nodes))  # parents come before children: numbers only grow
-    size = ordered.shape[0]
+    ordered = np.empty(size, np.int32)  # parents come before children: numbers only grow
+    found = 0
+    for node in range(mark.shape[0]):
+        if mark[node]:
+            ordered[found] = node
+            found += 1
+    if size > trie.shape[0]:
+        return -1
     first_child = np.full(size, -1, np.int32)
     sibling = np.full(size, -1, np.int32)
     for i in range(size):
@@ -252,8 +411,13 @@ def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs):  # t
         parent = mark[parents[ordered[i]]] - 1
         sibling[i] = first_child[parent]
         first_child[parent] = i
-    out_begin = np.searchsorted(pair_node, ordered)
-    out_end = np.searchsorted(pair_node, ordered, side="right")
+    out_begin = np.empty(size + 1, np.int32)
+    p = 0
+    for i in range(size):
+        while p < pair_node.shape[0] and pair_node[p] < ordered[i]:
+            p += 1
+        out_begin[i] = p
+    out_begin[size] = pair_node.shape[0]
     stack = np.empty((size + 1, 3), np.int32)  # node, depth, row in trie (-1 before its visit)
     stack[0, :] = 0
     stack[0, 2] = -1
@@ -272,9 +436,10 @@ def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs):  # t
         trie[count, 0] = lexemes[ordered[node]]
         trie[count, 1] = depth
         trie[count, 3] = written
-        for p in range(out_begin[node], out_end[node]):
+        for p in range(out_begin[node], out_begin[node + 1]):
             outs[written, 0] = pair_state[p]
-            outs[written, 1] = p
+            outs[written, 1] = written
+            place[p] = written
             written += 1
         trie[count, 4] = written
         stack[top, 2] = count
@@ -291,40 +456,99 @@ def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs):  # t
 
 
 def build(tables: I32, spaces: int, states: int, vocabulary: Vocabulary) -> TokenTable:
-    """Builds the table. Cost: about (lexer states x bytes of the vocabulary) array reads."""
+    """Finds the classes. Cost: (distinct pairs of class and byte) x (lexer states) array reads."""
     index = sorted(
         (i for i, t in enumerate(vocabulary.tokens) if t), key=lambda i: vocabulary.tokens[i] or b""
     )
     texts = [vocabulary.tokens[i] or b"" for i in index]
     longest = max((len(t) for t in texts), default=0)
-    shared = np.zeros(len(texts), np.int32)
-    for i in range(1, len(texts)):
-        a, b = texts[i - 1], texts[i]
-        limit = min(len(a), len(b))
-        k = 0
-        while k < limit and a[k] == b[k]:
-            k += 1
-        shared[i] = k
     flat, starts = _flat(texts)
-    alive = np.zeros(longest + 2, np.int32)
-    sequences = np.zeros((longest + 2, MAX_OUTCOMES), np.int32)
-    after = np.zeros((longest + 2, MAX_OUTCOMES), np.int32)
-    capacity = 1 << 21
-    store = (
-        np.full(capacity, -1, np.int64),
-        np.zeros(capacity, np.int32),
-        np.zeros(capacity // 2, np.int32),
-        np.full(capacity // 2, -1, np.int32),
-        np.ones(1, np.int32),
-    )
-    hashes = np.zeros((len(texts), 2), np.uint64)
-    work = (alive, sequences, after, store)
-    _check(_hash_tokens(tables, spaces, 0, states, flat, starts, shared, hashes, *work))
-    _, representative, inverse = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
+    shared = _shared(texts)
+    store = _store(1 << 21)
+    classes = np.zeros(len(texts), np.int64)
+    _check(
+        _classify(
+            tables, spaces, states, flat, starts, shared,
+            np.zeros(1 << 25, np.int64), np.zeros(longest + 2, np.int64),
+            np.zeros((longest + 2, states + 1), np.int32), store,
+            np.zeros((1 << 20, 2), np.int64), np.zeros((1 << 17, 3), np.uint64), classes,
+        )
+    )  # fmt: skip
+    # In the order of their first token, which is the order of their texts.
+    _, first, inverse = np.unique(classes, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
     token_class = np.zeros(len(vocabulary), np.int32)
-    token_class[index] = inverse + 1
-    return _tables(tables, spaces, states, [texts[i] for i in representative], token_class, work)
+    token_class[index] = rank[inverse.reshape(-1)] + 1
+    chosen = [texts[i] for i in first[order]]
+    flat, starts = _flat(chosen)
+    return TokenTable(
+        token_class, flat, starts, _shared(chosen), np.array(index, np.int32)[first[order]]
+    )
+
+
+class StateTables:
+    """The tables of the lexer states that were reached, made one by one.
+
+    The least recently made are dropped when they take more than `limit` bytes.
+    """
+
+    def __init__(self, tables: I32, spaces: int, table: TokenTable, limit: int = 96 << 20) -> None:
+        self._tables, self._spaces, self._table, self._limit = tables, spaces, table, limit
+        longest = int(np.diff(table.start).max(initial=0))
+        self._alive = np.zeros(longest + 2, np.int32)
+        self._sequences = np.zeros((longest + 2, MAX_OUTCOMES), np.int32)
+        self._after = np.zeros((longest + 2, MAX_OUTCOMES), np.int32)
+        self._capacity = 1 << 14
+        self._made: dict[int, StateTable] = {}
+        self.nbytes = 0
+
+    def __getitem__(self, state: int) -> StateTable:
+        found = self._made.get(state)
+        if found is None:
+            found = self._make(state)
+            while self._made and self.nbytes + found.nbytes > self._limit:
+                oldest = next(iter(self._made))
+                self.nbytes -= self._made.pop(oldest).nbytes
+            self._made[state] = found
+            self.nbytes += found.nbytes
+        return found
+
+    def _make(self, state: int) -> StateTable:
+        table = self._table
+        classes = len(table.first)
+        out_start = np.zeros(classes + 1, np.int32)
+        while True:
+            store = _store(self._capacity)
+            out = np.empty(4 * self._capacity, np.int64)
+            total = _outcomes(
+                self._tables, self._spaces, state, table.text, table.start, table.shared,
+                self._alive, self._sequences, self._after, store, out, out_start,
+            )  # fmt: skip
+            if total not in (-1, -3):
+                break
+            self._capacity *= 4
+        _check(total)
+        pairs, places = np.unique(out[:total], return_inverse=True)
+        node = (pairs >> 32).astype(np.int32)
+        after = (pairs & 0xFFFFFFFF).astype(np.int32)
+        used = int(store[4][0])
+        trie = np.zeros((used, 5), np.int32)
+        outs = np.zeros((len(pairs), 2), np.int32)
+        place = np.zeros(len(pairs), np.int32)
+        length = _build_trie(
+            node, after, store[2], store[3], np.zeros(used, np.int32), trie, outs, place
+        )
+        cell = np.zeros(classes + 1, np.int32)
+        cell_start = np.zeros(total + 2, np.int32)
+        cell_outs = np.zeros(total, np.int32)
+        cells = _cells(
+            places.reshape(-1).astype(np.int32), out_start, place, cell, cell_start, cell_outs
+        )
+        _check(cells)
+        ends = cell_start[: cells + 1].copy()
+        return StateTable(trie[:length].copy(), outs, cell, ends, cell_outs[: ends[-1]].copy())
 
 
 def _check(code: int) -> None:
@@ -334,92 +558,31 @@ def _check(code: int) -> None:
         raise MemoryError("a token has too many outcomes for this grammar")
 
 
+def _store(capacity: int) -> tuple[NDArray[np.int64], I32, I32, I32, I32]:
+    """An empty trie of terminal sequences (`_child`)."""
+    return (
+        np.full(capacity, -1, np.int64),
+        np.zeros(capacity, np.int32),
+        np.zeros(capacity // 2, np.int32),
+        np.full(capacity // 2, -1, np.int32),
+        np.ones(1, np.int32),
+    )
+
+
 def _flat(texts: list[bytes]) -> tuple[NDArray[np.uint8], I32]:
     starts = np.zeros(len(texts) + 1, np.int32)
     starts[1:] = np.cumsum([len(t) for t in texts])
     return np.frombuffer(b"".join(texts) or b"\0", np.uint8).copy(), starts
 
 
-def _tables(tables, spaces, states, texts, token_class, work) -> TokenTable:  # type: ignore[no-untyped-def]
-    flat, starts = _flat(texts)
-    parents, lexemes = work[3][2], work[3][3]
-    count = len(texts)
-    out = np.zeros(count * 40 + 4096, np.int64)
-    out_start = np.zeros(count + 1, np.int32)
-    mark = np.zeros(parents.shape[0], np.int32)
-    cell = np.zeros((states, count + 1), np.int32)
-    parts: dict[str, list[I32]] = {
-        k: [] for k in ("trie", "outs", "bits", "begin", "node", "state")
-    }
-    cell_start, trie_start, bits, pair_start = [0], [0], [], [0]
-    bit_base, out_base = 0, 0
-    for state in range(states):
-        total = _outcomes(tables, spaces, state, flat, starts, *work, out, out_start)
-        _check(total)
-        pairs, local = np.unique(out[:total], return_inverse=True)
-        node = (pairs >> 32).astype(np.int32)
-        after = (pairs & 0xFFFFFFFF).astype(np.int32)
-        trie = np.zeros((_trie_bound(node, parents), 5), np.int32)
-        outs = np.zeros((len(pairs), 2), np.int32)
-        length = _build_trie(node, after, parents, lexemes, mark, trie, outs)
-        trie = trie[:length]
-        trie[:, 2] += trie_start[-1]
-        trie[:, 3:] += out_base
-        counts = np.diff(out_start)
-        cells: dict[bytes, int] = {b"": 0}
-        row = cell[state]
-        single = np.flatnonzero(counts == 1)
-        lists: list[I32] = [np.zeros(0, np.int32)]
-        firsts = local[out_start[single]].astype(np.int32)
-        kinds, place = np.unique(firsts, return_inverse=True)
-        lists += [np.array([k], np.int32) for k in kinds]
-        row[single + 1] = place.reshape(-1) + 1
-        for token in np.flatnonzero(counts > 1):
-            members = local[out_start[token] : out_start[token + 1]].astype(np.int32)
-            key = members.tobytes()
-            if key not in cells:
-                cells[key] = len(lists)
-                lists.append(members)
-            row[token + 1] = cells[key]
-        parts["begin"].append(
-            np.cumsum([0] + [len(x) for x in lists[:-1]]).astype(np.int32) + bit_base
-        )
-        parts["bits"].append(np.concatenate(lists))
-        bit_base += sum(len(x) for x in lists)
-        cell_start.append(cell_start[-1] + len(lists))
-        parts["trie"].append(trie)
-        parts["outs"].append(outs)
-        parts["node"].append(node)
-        parts["state"].append(after)
-        out_base += len(outs)
-        trie_start.append(trie_start[-1] + length)
-        pair_start.append(pair_start[-1] + len(pairs))
-        bits.append(len(pairs))
-    used = int(work[3][4][0])
-    biggest = int(cell.max(initial=0))
-    return TokenTable(
-        token_class=token_class,
-        cell=cell.astype(np.uint16) if biggest < 1 << 16 else cell,
-        cell_start=np.array(cell_start, np.int32),
-        cell_bits_start=np.append(np.concatenate(parts["begin"]), bit_base).astype(np.int32),
-        cell_bits=np.concatenate(parts["bits"]),
-        trie=np.concatenate(parts["trie"]),
-        trie_start=np.array(trie_start, np.int32),
-        outs=np.concatenate(parts["outs"]),
-        bits=np.array(bits, np.int32),
-        sequence_parent=parents[:used].copy(),
-        sequence_terminal=lexemes[:used].copy(),
-        pair_sequence=np.concatenate(parts["node"]),
-        pair_state=np.concatenate(parts["state"]),
-        pair_start=np.array(pair_start, np.int32),
-    )
-
-
-def _trie_bound(nodes: I32, parents: I32) -> int:
-    """At least as many trie nodes as the ancestors of `nodes` are."""
-    known: set[int] = {0}
-    for node in nodes.tolist():
-        while node not in known:
-            known.add(node)
-            node = int(parents[node])
-    return len(known)
+def _shared(texts: list[bytes]) -> I32:
+    """Per text how many bytes it begins with as the text before does."""
+    found = np.zeros(len(texts), np.int32)
+    for i in range(1, len(texts)):
+        a, b = texts[i - 1], texts[i]
+        limit = min(len(a), len(b))
+        k = 0
+        while k < limit and a[k] == b[k]:
+            k += 1
+        found[i] = k
+    return found

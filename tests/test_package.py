@@ -28,7 +28,11 @@ def test_wheel(tmp_path: Path) -> None:
         for n in names
         if n.endswith(".py") and not n.endswith("__init__.py")
     )
-    sources = [p for part in ("engine", "grammar", "cli", "benchmarks") for p in (ROOT / part).rglob("*.py")]
+    sources = [
+        p
+        for part in ("engine", "grammar", "cli", "benchmarks")
+        for p in (ROOT / part).rglob("*.py")
+    ]
     assert len(modules) == len([p for p in sources if p.name != "__init__.py"])
     assert "gars_vllm/grammar/languages/python.lark" in names
     code = (

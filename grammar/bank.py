@@ -1,0 +1,607 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The states that texts have been in, and what is known of them, as compiled code sees them.
+
+A state is a number. Its record holds the lexer state, the layout row and the parser stacks; equal
+records get equal numbers, as equal stacks get equal nodes, so that texts that stand alike share
+what is known: the state after a token (`step`), and the row of the mask (`find_row`). A mask is
+looked up by what the walk that made it looked at, which many states have in common.
+
+`bank`: one int32 array with a directory in front (the constants). `memo`: another, for masks. Both
+are of fixed capacity: a call that finds one full returns FULL, and its owner makes a larger one or
+sweeps out what no text needs any more (compiled.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.kernel import (
+    ALTERNATIVE_NEXT,
+    ALTERNATIVE_START,
+    BRACKET,
+    COUNT_AT,
+    DONE,
+    EMITTED,
+    ENTRY,
+    ENTRY_START,
+    INDENT,
+    LAYOUT_AT,
+    LAYOUT_WIDTH,
+    MAX_BRACKETS,
+    MAX_DEPTH,
+    MAX_HYPOTHESES,
+    MAX_INDENTS,
+    SEEN_AT,
+    STACKS_AT,
+    apply,
+    copy_row,
+    forget,
+    viable,
+)
+from numpy.typing import NDArray
+
+I32 = NDArray[np.int32]
+
+REFUSED, FULL, AMBIGUOUS = -1, -2, -3
+
+# Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
+(
+    NODE_SLOTS, NODE_MASK, STATES, STATE_LIMIT, STATE_COUNT, POOL, POOL_LIMIT, POOL_USED,
+    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS,
+) = range(14)  # fmt: skip
+BANK_HEADER = 16
+RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the stacks
+# Directory of the memo
+(
+    SHAPES, SHAPE_COUNT, KEYS, KEYS_LIMIT, KEYS_USED, ENTRIES, ENTRY_LIMIT, ENTRY_COUNT, SLOTS,
+    SLOT_MASK,
+) = range(10)  # fmt: skip
+MEMO_HEADER = 16
+MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
+NEAR_THE_LIMIT = 64  # so many levels before a limit, how many are open counts
+_CHAIN = 1 << 12  # nodes that one token can add
+
+
+def make_bank(nodes: int, states: int) -> I32:
+    """An empty bank for so many nodes and states (powers of two). State 0 is no state."""
+    parts = {
+        NODE_SLOTS: 2 * nodes, STATES: states + 1, POOL: 16 * states, STATE_SLOTS: 2 * states,
+        STEPS: 3 * 4 * states, ROWS: states,
+    }  # fmt: skip
+    bank = np.zeros(BANK_HEADER + sum(parts.values()), np.int32)
+    at = BANK_HEADER
+    for part, size in parts.items():
+        bank[part] = at
+        at += size
+    bank[NODE_MASK], bank[STATE_MASK], bank[STEP_MASK] = (
+        2 * nodes - 1,
+        2 * states - 1,
+        4 * states - 1,
+    )
+    bank[STATE_LIMIT], bank[POOL_LIMIT] = states, 16 * states
+    bank[bank[ROWS] : bank[ROWS] + states] = -1
+    return bank
+
+
+def make_memo(lexer_states: int, entries: int) -> I32:
+    """An empty memo for so many masks (a power of two)."""
+    parts = {
+        SHAPES: lexer_states * MAX_SHAPES, SHAPE_COUNT: lexer_states, KEYS: 32 * entries,
+        ENTRIES: 4 * entries, SLOTS: 2 * entries,
+    }  # fmt: skip
+    memo = np.zeros(MEMO_HEADER + sum(parts.values()), np.int32)
+    at = MEMO_HEADER
+    for part, size in parts.items():
+        memo[part] = at
+        at += size
+    memo[KEYS_LIMIT], memo[ENTRY_LIMIT], memo[SLOT_MASK] = 32 * entries, entries, 2 * entries - 1
+    return memo
+
+
+@njit
+def _mix(value, more):  # type: ignore[no-untyped-def]
+    value = (value ^ np.int64(more)) * np.int64(-7046029254386353131)
+    return value ^ ((value >> np.int64(32)) & np.int64(0xFFFFFFFF))
+
+
+@njit
+def intern(nodes, scratch, bank, a, b, c, parent):  # type: ignore[no-untyped-def]
+    """The node of this content, made when there is none; 0 when there is no room.
+
+    A new node goes to `scratch[0]`, where nothing of a walk may lie.
+    """
+    value = _mix(_mix(_mix(_mix(np.int64(17), a), b), c), parent)
+    slot = value & np.int64(bank[NODE_MASK])
+    at = bank[NODE_SLOTS]
+    while bank[at + slot] != 0:
+        node = bank[at + slot]
+        if (
+            nodes[node, 0] == a
+            and nodes[node, 1] == b
+            and nodes[node, 2] == c
+            and nodes[node, 3] == parent
+        ):
+            return node
+        slot = (slot + 1) & np.int64(bank[NODE_MASK])
+    node = scratch[0]
+    if 2 * node > bank[NODE_MASK] or node >= nodes.shape[0]:
+        return np.int32(0)
+    nodes[node, 0] = a
+    nodes[node, 1] = b
+    nodes[node, 2] = c
+    nodes[node, 3] = parent
+    nodes[node, 4] = nodes[parent, 4] + 1
+    bank[at + slot] = node
+    scratch[0] = node + 1
+    return node
+
+
+@njit
+def add_state(bank, record, size):  # type: ignore[no-untyped-def]
+    """The number of the state with this record; FULL when there is no room."""
+    value = np.int64(size)
+    for i in range(size):
+        value = _mix(value, record[i])
+    slot = value & np.int64(bank[STATE_MASK])
+    slots, starts, pool = bank[STATE_SLOTS], bank[STATES], bank[POOL]
+    while bank[slots + slot] != 0:
+        number = bank[slots + slot] - 1
+        first = bank[starts + number]
+        equal = bank[starts + number + 1] - first == size
+        if equal:
+            for i in range(size):
+                if bank[pool + first + i] != record[i]:
+                    equal = False
+                    break
+        if equal:
+            return number
+        slot = (slot + 1) & np.int64(bank[STATE_MASK])
+    number, used = bank[STATE_COUNT], bank[POOL_USED]
+    if number >= bank[STATE_LIMIT] or used + size > bank[POOL_LIMIT]:
+        return np.int32(FULL)
+    for i in range(size):
+        bank[pool + used + i] = record[i]
+    bank[POOL_USED] = used + size
+    bank[starts + number + 1] = used + size
+    bank[slots + slot] = number + 1
+    bank[STATE_COUNT] = number + 1
+    return number
+
+
+@njit
+def load(scratch, bank, number):  # type: ignore[no-untyped-def]
+    """Puts a state into row 0 of the working memory; returns its lexer state."""
+    first = bank[POOL] + bank[bank[STATES] + number]
+    for i in range(LAYOUT_WIDTH):
+        scratch[LAYOUT_AT + i] = bank[first + 1 + i]
+    count = bank[first + 1 + LAYOUT_WIDTH]
+    scratch[COUNT_AT] = count
+    for i in range(count):
+        scratch[STACKS_AT + i] = bank[first + RECORD + i]
+    scratch[0] = scratch[1]
+    scratch[3] = 0
+    for i in range(3):
+        scratch[SEEN_AT + i] = 1 << 30
+    return bank[first]
+
+
+@njit
+def _stack(nodes, scratch, bank, top, contents):  # type: ignore[no-untyped-def]
+    """The permanent twin of a list whose newest nodes are a walk's; `contents` holds those."""
+    node = top
+    for i in range(contents.shape[0]):
+        node = intern(nodes, scratch, bank, contents[i, 0], contents[i, 1], contents[i, 2], node)
+        if node == 0:
+            return np.int32(0)
+    return node
+
+
+@njit
+def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def]
+    """Makes the configuration in `row` a state and drops the walk's nodes; FULL without room."""
+    first = scratch[1]
+    count = scratch[COUNT_AT + row]
+    lists = 2 + count
+    tops = np.empty(lists, np.int32)  # the first permanent node of each list
+    size = np.zeros(lists + 1, np.int32)
+    contents = np.empty((_CHAIN, 3), np.int32)  # newest first
+    written = 0
+    for i in range(lists):
+        if i < 2:
+            node = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + (INDENT if i == 0 else BRACKET)]
+        else:
+            node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i - 2]
+        while node >= first:
+            if written >= _CHAIN:
+                scratch[0] = first
+                return np.int32(AMBIGUOUS)
+            contents[written, 0] = nodes[node, 0]
+            contents[written, 1] = nodes[node, 1]
+            contents[written, 2] = nodes[node, 2]
+            written += 1
+            node = nodes[node, 3]
+        tops[i] = node
+        size[i + 1] = written
+    scratch[0] = first  # the contents are copied: their nodes may be overwritten
+    for i in range(lists):
+        part = contents[size[i] : size[i + 1]][::-1]
+        if part.shape[0] > 0:
+            tops[i] = _stack(nodes, scratch, bank, tops[i], part)
+            if tops[i] == 0:
+                return np.int32(FULL)
+    scratch[1] = scratch[0]
+    record = np.empty(RECORD + count, np.int32)
+    record[0] = lexer_state
+    for i in range(LAYOUT_WIDTH):
+        record[1 + i] = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + i]
+    record[1 + INDENT], record[1 + BRACKET] = tops[0], tops[1]
+    record[1 + LAYOUT_WIDTH] = count
+    for i in range(count):  # sorted: in what order the stacks came about says nothing
+        at = RECORD + i
+        while at > RECORD and record[at - 1] > tops[2 + i]:
+            record[at] = record[at - 1]
+            at -= 1
+        record[at] = tops[2 + i]
+    return add_state(bank, record, record.shape[0])
+
+
+@njit
+def read(tables, nodes, scratch, text, first, last, state, at):  # type: ignore[no-untyped-def]
+    """Reads the bytes `text[first:last]` from configuration row 0 and lexer state `state`.
+
+    A byte can have several outcomes; the first way through all bytes after which the text can go
+    on is taken. Returns the lexer state, REFUSED when there is none; `at[0]`: the row that holds
+    the configuration.
+    """
+    length = last - first
+    states = np.empty(length + 1, np.int32)  # before each byte
+    rows = np.empty(length + 1, np.int32)
+    tops = np.empty(length + 1, np.int32)  # of the nodes
+    tried = np.empty(length + 1, np.int32)  # the next outcome of each byte
+    choices = np.empty(length + 1, np.int32)  # bytes before with outcomes that may yet be tried
+    states[0], rows[0], tops[0], choices[0] = state, 0, scratch[0], 0
+    level, fresh = 0, True
+    while level >= 0:
+        if level == length:
+            forget(tables, scratch, rows[level])
+            if viable(tables, nodes, scratch, states[level], rows[level]):
+                at[0] = rows[level]
+                return states[level]
+            level -= 1
+            fresh = False
+            continue
+        entry = tables[tables[ENTRY] + states[level] * 256 + text[first + level]]
+        end = tables[tables[ENTRY_START] + entry + 1]
+        if fresh:
+            tried[level] = tables[tables[ENTRY_START] + entry]
+        fresh = False
+        while tried[level] < end and not fresh:
+            a = tried[level]
+            tried[level] += 1
+            scratch[0] = tops[level]
+            more = choices[level] + (1 if tried[level] < end else 0)
+            row = rows[level]
+            fresh = True
+            for k in range(
+                tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
+            ):
+                # In place where nothing before can be tried again: long tokens need few rows.
+                target = row + 1 if more > 0 and row == rows[level] else row
+                if target >= MAX_DEPTH - 16:
+                    scratch[3] = 2
+                    return np.int32(REFUSED)
+                if not apply(tables, nodes, scratch, tables[tables[EMITTED] + k], row, target):
+                    fresh = False
+                    break
+                row = target
+            if fresh:
+                states[level + 1] = tables[tables[ALTERNATIVE_NEXT] + a]
+                rows[level + 1], tops[level + 1] = row, scratch[0]
+                choices[level + 1] = more
+        level += 1 if fresh else -1
+    return np.int32(REFUSED)
+
+
+@njit
+def step(tables, nodes, scratch, bank, text, start, number, token_class):  # type: ignore[no-untyped-def]
+    """The state after a token of a class (see TokenTable), REFUSED, FULL or AMBIGUOUS."""
+    if token_class == 0:
+        return np.int32(REFUSED)
+    slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
+    steps = bank[STEPS]
+    while bank[steps + 3 * slot] != 0:
+        if bank[steps + 3 * slot] == number + 1 and bank[steps + 3 * slot + 1] == token_class:
+            return bank[steps + 3 * slot + 2]
+        slot = (slot + 1) & np.int64(bank[STEP_MASK])
+    found = np.int32(REFUSED)
+    lexer_state = load(scratch, bank, number)
+    if not scratch[LAYOUT_AT + DONE]:
+        at = np.zeros(1, np.int32)
+        after = read(
+            tables,
+            nodes,
+            scratch,
+            text,
+            start[token_class - 1],
+            start[token_class],
+            lexer_state,
+            at,
+        )
+        if scratch[3] != 0:
+            scratch[0] = scratch[1]
+            return np.int32(AMBIGUOUS)
+        if after >= 0:
+            found = keep(nodes, scratch, bank, at[0], after)
+            if found < REFUSED:
+                return found
+        scratch[0] = scratch[1]
+    if 4 * bank[STEP_COUNT] >= 3 * bank[STEP_MASK]:
+        for i in range(3 * (bank[STEP_MASK] + 1)):
+            bank[steps + i] = 0
+        bank[STEP_COUNT] = 0
+        slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
+    bank[steps + 3 * slot] = number + 1
+    bank[steps + 3 * slot + 1] = token_class
+    bank[steps + 3 * slot + 2] = found
+    bank[STEP_COUNT] += 1
+    return found
+
+
+@njit
+def step_all(  # type: ignore[no-untyped-def]
+    tables, nodes, scratch, bank, text, start, token_class, states, tokens, out, begin
+):
+    """`step` for many states and tokens, from `begin` on; the index of the first without room."""
+    for i in range(begin, states.shape[0]):
+        found = step(tables, nodes, scratch, bank, text, start, states[i], token_class[tokens[i]])
+        if found == FULL:
+            return i
+        out[i] = found
+    return states.shape[0]
+
+
+@njit
+def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-untyped-def]
+    """Reads raw bytes. `out`: how many were read (fewer where one cannot follow), the state after
+    them, or after the last ones that were kept. Returns 0 or an error code.
+    """
+    at = np.zeros(1, np.int32)
+    state = load(scratch, bank, number)
+    out[0], out[1] = 0, number
+    for i in range(text.shape[0]):
+        if scratch[LAYOUT_AT + DONE]:
+            return 0
+        after = read(tables, nodes, scratch, text, i, i + 1, state, at)
+        if scratch[3] != 0:
+            scratch[0] = scratch[1]
+            return AMBIGUOUS
+        if after < 0:
+            scratch[0] = scratch[1]
+            return 0
+        state = after
+        if at[0] != 0:
+            copy_row(scratch, at[0], 0)
+        out[0] = i + 1
+        if i % 64 == 63 or i + 1 == text.shape[0]:
+            found = keep(nodes, scratch, bank, 0, state)
+            if found < 0:
+                scratch[0] = scratch[1]
+                return found
+            out[1] = found
+            load(scratch, bank, found)
+    return 0
+
+
+@njit
+def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ignore[no-untyped-def]
+    """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
+    first = bank[POOL] + bank[bank[STATES] + number]
+    count = bank[first + 1 + LAYOUT_WIDTH]
+    if 16 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
+        return -1
+    at = 0
+    for i in range(2, LAYOUT_WIDTH):
+        key[at] = bank[first + 1 + i]
+        at += 1
+    floor = nodes[bank[first + RECORD], 4] - stack_depth + 1
+    for i in range(count):
+        node = bank[first + RECORD + i]
+        levels = nodes[node, 4] - floor + 1
+        if at + levels + 8 + 3 * (indents + brackets) > key.shape[0]:
+            return -1
+        key[at] = levels
+        at += 1
+        for _ in range(levels):
+            key[at] = nodes[node, 0]
+            at += 1
+            node = nodes[node, 3]
+    node = bank[first + 1 + INDENT]
+    for _ in range(indents):
+        for i in range(3):
+            key[at] = nodes[node, i]
+            at += 1
+        node = nodes[node, 3]
+    key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_INDENTS + NEAR_THE_LIMIT)
+    at += 1
+    node = bank[first + 1 + BRACKET]
+    for _ in range(brackets):
+        if node == 0:
+            key[at] = -2
+            at += 1
+        else:
+            for i in range(3):
+                key[at] = nodes[node, i]
+                at += 1
+        node = nodes[node, 3]
+    key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_BRACKETS + NEAR_THE_LIMIT)
+    return at + 1
+
+
+@njit
+def _slot(memo, lexer_state, shape, key, length):  # type: ignore[no-untyped-def]
+    """The slot of a key, free or its own."""
+    value = _mix(_mix(np.int64(length), lexer_state), shape)
+    for i in range(length):
+        value = _mix(value, key[i])
+    slot = value & np.int64(memo[SLOT_MASK])
+    while memo[memo[SLOTS] + slot] != 0:
+        entry = memo[ENTRIES] + 4 * (memo[memo[SLOTS] + slot] - 1)
+        if memo[entry] == length and memo[entry + 1] == lexer_state:
+            keys = memo[KEYS] + memo[entry + 2]
+            equal = memo[keys] == shape
+            for i in range(length):
+                if not equal:
+                    break
+                equal = memo[keys + 1 + i] == key[i]
+            if equal:
+                return slot
+        slot = (slot + 1) & np.int64(memo[SLOT_MASK])
+    return slot
+
+
+@njit
+def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
+    """The row of a state's mask, -1 where none is known. `key`: int32 working memory."""
+    known = bank[bank[ROWS] + number]
+    if known >= 0:
+        return known
+    lexer_state = bank[bank[POOL] + bank[bank[STATES] + number]]
+    shapes = memo[SHAPES] + lexer_state * MAX_SHAPES
+    for i in range(memo[memo[SHAPE_COUNT] + lexer_state]):
+        shape = memo[shapes + i]
+        length = _key(nodes, bank, number, shape >> 20, (shape >> 10) & 1023, shape & 1023, key)
+        if length < 0:
+            continue
+        slot = _slot(memo, lexer_state, shape, key, length)
+        if memo[memo[SLOTS] + slot] != 0:
+            row = memo[memo[ENTRIES] + 4 * (memo[memo[SLOTS] + slot] - 1) + 3]
+            bank[bank[ROWS] + number] = row
+            return row
+    return np.int32(-1)
+
+
+@njit
+def find_rows(nodes, bank, memo, key, states, out):  # type: ignore[no-untyped-def]
+    """`find_row` for many states; returns how many are not known."""
+    missing = 0
+    for i in range(states.shape[0]):
+        out[i] = find_row(nodes, bank, memo, key, states[i])
+        missing += out[i] < 0
+    return missing
+
+
+@njit
+def remember(nodes, scratch, bank, memo, key, number, row):  # type: ignore[no-untyped-def]
+    """Notes the row of a state whose walk has just been made; FULL when the memo has no room."""
+    bank[bank[ROWS] + number] = row
+    first = bank[POOL] + bank[bank[STATES] + number]
+    tops = (bank[first + RECORD], bank[first + 1 + INDENT], bank[first + 1 + BRACKET])
+    shape = 0
+    for i in range(3):
+        depth = max(0, nodes[tops[i], 4] - scratch[SEEN_AT + i] + 1)
+        if depth > 1023:
+            return 0
+        shape = (shape << 10) | depth
+    lexer_state = bank[first]
+    shapes, count = memo[SHAPES] + lexer_state * MAX_SHAPES, memo[SHAPE_COUNT] + lexer_state
+    known = False
+    for i in range(memo[count]):
+        known = known or memo[shapes + i] == shape
+    if not known:
+        if memo[count] == MAX_SHAPES:
+            return 0
+        memo[shapes + memo[count]] = shape
+        memo[count] += 1
+    length = _key(nodes, bank, number, shape >> 20, (shape >> 10) & 1023, shape & 1023, key)
+    if length < 0:
+        return 0
+    if memo[ENTRY_COUNT] >= memo[ENTRY_LIMIT] or memo[KEYS_USED] + length + 1 > memo[KEYS_LIMIT]:
+        return FULL
+    slot = _slot(memo, lexer_state, shape, key, length)
+    entry = memo[ENTRIES] + 4 * memo[ENTRY_COUNT]
+    memo[entry], memo[entry + 1] = length, lexer_state
+    memo[entry + 2], memo[entry + 3] = memo[KEYS_USED], row
+    keys = memo[KEYS] + memo[KEYS_USED]
+    memo[keys] = shape
+    for i in range(length):
+        memo[keys + 1 + i] = key[i]
+    memo[KEYS_USED] += length + 1
+    memo[ENTRY_COUNT] += 1
+    memo[memo[SLOTS] + slot] = memo[ENTRY_COUNT]
+    return 0
+
+
+@njit
+def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ignore[no-untyped-def]
+    """Copies the states `live` (sorted) and their nodes to new arrays; `mapping[old]` = new.
+
+    Returns False where they do not fit. Steps are not copied.
+    """
+    used = scratch[1]
+    marked = np.zeros(used, np.uint8)
+    for number in live:
+        first = bank[POOL] + bank[bank[STATES] + number]
+        for i in range(bank[first + 1 + LAYOUT_WIDTH] + 2):
+            at = (
+                first + 1 + INDENT
+                if i == 0
+                else first + 1 + BRACKET
+                if i == 1
+                else (first + RECORD + i - 2)
+            )
+            node = bank[at]
+            while node != 0 and marked[node] == 0:
+                marked[node] = 1
+                node = nodes[node, 3]
+    moved = np.zeros(used, np.int32)
+    scratch[0] = 1
+    for node in range(1, used):  # parents come before their children
+        if marked[node]:
+            moved[node] = intern(
+                new_nodes, scratch, new_bank, nodes[node, 0], nodes[node, 1], nodes[node, 2],
+                moved[nodes[node, 3]],
+            )  # fmt: skip
+            if moved[node] == 0:
+                return False
+    scratch[1] = scratch[0]
+    for number in live:
+        first = bank[POOL] + bank[bank[STATES] + number]
+        size = bank[bank[STATES] + number + 1] - bank[bank[STATES] + number]
+        record = bank[first : first + size].copy()
+        record[1 + INDENT] = moved[record[1 + INDENT]]
+        record[1 + BRACKET] = moved[record[1 + BRACKET]]
+        for i in range(RECORD, size):
+            record[i] = moved[record[i]]
+        new = add_state(new_bank, record, size)
+        if new < 0:
+            return False
+        mapping[number] = new
+        new_bank[new_bank[ROWS] + new] = bank[bank[ROWS] + number]
+    return True
+
+
+@njit
+def expand(allowed, cell, cell_start, cell_outs, token_class, packed):  # type: ignore[no-untyped-def]
+    """Sets the bits of the tokens that have an allowed outcome (StateTable) in `packed`, int32."""
+    open_cells = np.zeros(cell_start.shape[0], np.uint8)
+    for c in range(1, cell_start.shape[0] - 1):
+        for i in range(cell_start[c], cell_start[c + 1]):
+            if allowed[cell_outs[i]]:
+                open_cells[c] = 1
+                break
+    open_classes = np.zeros(cell.shape[0], np.uint8)
+    for i in range(1, cell.shape[0]):
+        open_classes[i] = open_cells[cell[i]]
+    for word in range(packed.shape[0]):
+        first = 32 * word
+        bits = np.uint32(0)
+        for i in range(min(32, token_class.shape[0] - first)):
+            bits |= np.uint32(open_classes[token_class[first + i]]) << np.uint32(i)
+        packed[word] = np.int32(bits)
+
+
+@njit
+def set_bits(packed, tokens):  # type: ignore[no-untyped-def]
+    """Sets the bits of these tokens."""
+    for token in tokens:
+        packed[token >> 5] = np.int32(np.uint32(packed[token >> 5]) | np.uint32(1 << (token & 31)))

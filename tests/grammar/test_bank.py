@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory is bounded: what no text needs is dropped, and nothing that one needs changes by that."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar, compiled
+
+PREFIXES = ("", "def f(x):\n    ", "class A:\n    def g(self):\n        return [", "x = f'{")
+
+
+@pytest.fixture
+def grammar(monkeypatch: pytest.MonkeyPatch, byte_vocabulary: Vocabulary) -> CompiledGrammar:
+    """With room for hardly anything."""
+    monkeypatch.setattr(compiled, "_STATES", 64)
+    monkeypatch.setattr(compiled, "_MASKS", 32)
+    monkeypatch.setattr(compiled, "_FORMS", 8)
+    monkeypatch.setattr(compiled, "_EXPANDED", 0)
+    monkeypatch.setattr(compiled, "_STEPS", 16)
+    return compile_grammar("python", byte_vocabulary).fresh()
+
+
+def draw(matcher: Matcher, chance: random.Random) -> int:
+    bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
+    allowed = np.flatnonzero(bits[:256])
+    return int(chance.choice(allowed.tolist()))
+
+
+def test_sweeping_and_growing_change_no_mask(
+    grammar: CompiledGrammar, python_bytes: CompiledGrammar
+) -> None:
+    chance = random.Random(7)
+    pairs = []
+    for round_number in range(40):
+        prefix = PREFIXES[round_number % len(PREFIXES)]
+        pairs.append((grammar.matcher(prefix), python_bytes.matcher(prefix)))
+        if len(pairs) > 6:
+            pairs.pop(chance.randrange(len(pairs)))
+        for small, large in pairs:
+            for _ in range(12):
+                if large.is_done():
+                    break
+                token = draw(large, chance)
+                small.advance(token)
+                large.advance(token)
+                assert (small.mask() == large.mask()).all()
+                assert small.can_stop() == large.can_stop()
+    small, large = pairs[0]
+    back = min(5, small.length)
+    small.rollback(back)
+    large.rollback(back)
+    assert (small.mask() == large.mask()).all()
+    assert (small.fork().mask() == large.mask()).all()
+    assert (small.mask(9) == large.mask(9)).all()
+
+
+def test_states_that_no_text_needs_are_dropped(grammar: CompiledGrammar) -> None:
+    held = []
+    for n in range(60):
+        matcher = grammar.matcher(f"x{n} = ")
+        matcher.advance_text("[" * (n + 1) + "y" * n)
+        held.append(grammar.state_count)
+    assert max(held[20:]) < 20 * 64  # what 60 prefixes need, not what 60 texts have been through
+
+
+def test_a_dropped_mask_is_made_again(grammar: CompiledGrammar) -> None:
+    matcher = grammar.matcher("x = ")
+    row = matcher.mask_id()
+    before = grammar.mask(row).copy()
+    other = grammar.matcher()
+    for byte in b"def f(a, b):\n    return [a, {b: 1}, 'c'] if a else lambda: b\n" * 3:
+        other.advance(byte)
+        other.mask()
+    assert (matcher.mask() == before).all()
+
+
+def test_many_at_once_equal_one_by_one(python_bytes: CompiledGrammar) -> None:
+    texts = [b"x = 1\n", b"for i in", b"def f(", b"'a' in", b")", b"(((", b"\xff", b"if x:\n  y"]
+    matchers = [python_bytes.matcher() for _ in texts]
+    for position in range(6):
+        states = np.array([m.state for m in matchers], np.int32)
+        tokens = np.array([t[position % len(t)] for t in texts], np.int32)
+        found = python_bytes.step_all(states, tokens)
+        rows = python_bytes.rows(states)
+        for i, matcher in enumerate(matchers):
+            assert found[i] == python_bytes.step(matcher.state, int(tokens[i]))
+            assert rows[i] == matcher.mask_id()
+            if found[i] >= 0:
+                matcher.advance(int(tokens[i]))
