@@ -38,12 +38,12 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	@mkdir -p .typecheck/gars_vllm && for p in grammar engine cli; do ln -sfn ../../$$p .typecheck/gars_vllm/$$p; done
+	@mkdir -p .typecheck/gars_vllm && for p in grammar engine cli benchmarks; do ln -sfn ../../$$p .typecheck/gars_vllm/$$p; done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/mypy -p gars_vllm.grammar -p gars_vllm.engine -p gars_vllm.cli
+	$(BIN)/mypy -p gars_vllm.grammar -p gars_vllm.engine -p gars_vllm.cli -p gars_vllm.benchmarks
 
 bench: setup
-	$(BIN)/python benchmarks/mask_latency.py
+	$(BIN)/gars-vllm bench
 
 # Needs uv. torch and what breaks beside its CPU build stay out.
 lock:

@@ -87,9 +87,11 @@ def python_cold_and_warm(cutter: Cutter) -> Result:
     warm_up(cutter, "python", documents[0])
     mask = Ours(cutter, "python")
     grammar = mask.grammar
-    passes = (("cold", mask, documents), ("warm", mask, documents))
     half = Ours(cutter, "python")
-    passes += (("(first half)", half, documents[::2]), ("unseen", half, documents[1::2]))
+    passes = (
+        ("cold", mask, documents), ("warm", mask, documents),
+        ("(first half)", half, documents[::2]), ("unseen", half, documents[1::2]),
+    )  # fmt: skip
     for label, which, some in passes:
         say(f"{cutter.name}: Python, {label}")
         (times,) = microseconds([which], some)

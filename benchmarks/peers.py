@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 class Position(Protocol):
     """Where a text stands in someone's grammar."""
 
-    def mask(self) -> None:
+    def mask(self) -> object:
         """Makes the mask of the next token."""
 
     def advance(self, token: int) -> None:
@@ -26,9 +26,11 @@ class Position(Protocol):
 
 
 class Mask(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
-    def begin(self) -> Position: ...
+    def begin(self) -> Position:
+        """A text of which nothing was read."""
 
 
 class Ours:

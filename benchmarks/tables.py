@@ -30,7 +30,8 @@ class Result:
             console().print(f"{self.title}: nothing was measured")
             return
         for name, value in self.rows[0].items():
-            table.add_column(name, justify="left" if isinstance(value, str) else "right")
+            left = isinstance(value, str)
+            table.add_column(name, justify="left" if left else "right", no_wrap=True)
         for row in self.rows:
             table.add_row(*(shown(v) for v in row.values()))
         console().print(table)

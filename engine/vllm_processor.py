@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import xgrammar
 from gars_vllm.engine import programs
+from gars_vllm.engine.mask_table import MaskTable
 from gars_vllm.engine.programs import Mode
 from gars_vllm.engine.vllm_backend import STATISTICS
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
@@ -44,37 +45,6 @@ class _Row:
     @property
     def remaining(self) -> int | None:
         return None if self.budget is None else self.budget - len(self.output)
-
-
-class MaskTable:
-    """The distinct masks of all grammars, packed, on the device: int32 [capacity, words].
-
-    A step sends row numbers, not masks. Row 0 allows everything: for requests without a grammar.
-    """
-
-    def __init__(self, words: int, device: torch.device) -> None:
-        self._rows = torch.full((64, words), -1, dtype=torch.int32, device=device)
-        self._count = 1
-        self._slots: dict[tuple[int, int], int] = {}
-
-    def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
-        """The row of a matcher's mask (see Matcher.mask), sent to the device when first asked."""
-        row = matcher.mask_id(remaining)
-        key = (id(matcher.grammar), row)
-        found = self._slots.get(key)
-        if found is None:
-            if self._count == len(self._rows):
-                self._rows = torch.cat([self._rows, torch.zeros_like(self._rows)])
-            found = self._slots[key] = self._count
-            # .copy(): a mask is read-only memory, which torch warns of
-            self._rows[found] = torch.from_numpy(matcher.grammar.mask(row).copy())
-            self._count += 1
-        return found
-
-    def gather(self, slots: list[int]) -> torch.Tensor:
-        """int32 [len(slots), words]."""
-        index = torch.tensor(slots, dtype=torch.int64, device=self._rows.device)
-        return self._rows.index_select(0, index)
 
 
 class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
@@ -140,6 +110,7 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
         if not self._rows:
             return logits
         started = time.perf_counter()
+        self._table.begin()
         slots = [0] * logits.shape[0]
         for index, row in self._rows.items():
             if row.matcher is not None:

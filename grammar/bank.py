@@ -581,27 +581,31 @@ def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ig
 
 
 @njit
-def expand(allowed, cell, cell_start, cell_outs, token_class, packed):  # type: ignore[no-untyped-def]
-    """Sets the bits of the tokens that have an allowed outcome (StateTable) in `packed`, int32."""
+def expand(  # type: ignore[no-untyped-def]
+    allowed, cell, cell_start, cell_outs, large, large_bits, rest, rest_class, packed
+):
+    """Sets the bits of the tokens that have an allowed outcome (StateTable) in `packed`, int32.
+
+    A few classes hold nearly all tokens: `large`, whose tokens' bits are rows of `large_bits`.
+    `rest` are the other tokens, `rest_class` (1 + the class) says of which classes.
+    """
     open_cells = np.zeros(cell_start.shape[0], np.uint8)
     for c in range(1, cell_start.shape[0] - 1):
         for i in range(cell_start[c], cell_start[c + 1]):
             if allowed[cell_outs[i]]:
                 open_cells[c] = 1
                 break
-    open_classes = np.zeros(cell.shape[0], np.uint8)
-    for i in range(1, cell.shape[0]):
-        open_classes[i] = open_cells[cell[i]]
-    for word in range(packed.shape[0]):
-        first = 32 * word
-        bits = np.uint32(0)
-        for i in range(min(32, token_class.shape[0] - first)):
-            bits |= np.uint32(open_classes[token_class[first + i]]) << np.uint32(i)
-        packed[word] = np.int32(bits)
+    for k in range(large.shape[0]):
+        if open_cells[cell[large[k]]]:
+            for word in range(packed.shape[0]):
+                packed[word] |= large_bits[k, word]
+    for i in range(rest.shape[0]):
+        if open_cells[cell[rest_class[i]]]:
+            packed[rest[i] >> 5] |= np.int32(1) << (rest[i] & 31)
 
 
 @njit
 def set_bits(packed, tokens):  # type: ignore[no-untyped-def]
     """Sets the bits of these tokens."""
     for token in tokens:
-        packed[token >> 5] = np.int32(np.uint32(packed[token >> 5]) | np.uint32(1 << (token & 31)))
+        packed[token >> 5] |= np.int32(1) << (token & 31)

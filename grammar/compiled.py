@@ -24,6 +24,7 @@ _STATES = 1 << 16  # states that are held before those that no text needs are sw
 _MASKS = 1 << 16  # keys of masks that are held before all are forgotten
 _FORMS = 1 << 16  # distinct masks that are held in their small form
 _EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
+_LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 18
 State = tuple[int, ...]
@@ -93,6 +94,7 @@ class CompiledGrammar:
         self._expanded: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
         self._row_numbers: dict[bytes, int] = {}
         self._rows = 0
+        self._large = _large_classes(table, self._mask_words)
         self._eos = frozenset(vocabulary.eos)
         self._eos_ids = np.array(sorted(vocabulary.eos), np.int64)
         self._token_of_out: dict[tuple[int, int], int] = {}
@@ -454,8 +456,7 @@ class CompiledGrammar:
             table = self.state_tables[lexer_state]
             allowed = np.unpackbits(np.frombuffer(small, np.uint8))
             banks.expand(
-                allowed, table.cell, table.cell_start, table.cell_outs, self.table.token_class,
-                packed,
+                allowed, table.cell, table.cell_start, table.cell_outs, *self._large, packed
             )  # fmt: skip
         if stop:
             banks.set_bits(packed, self._eos_ids)
@@ -546,6 +547,21 @@ class CompiledGrammar:
 
     def is_eos(self, token: int) -> bool:
         return token in self._eos
+
+
+def _large_classes(table: TokenTable, words: int) -> tuple[NDArray[np.int32], ...]:
+    """The classes with the most tokens and their bits; the other tokens. See bank.expand."""
+    counts = np.bincount(table.token_class, minlength=len(table.first) + 1)
+    counts[0] = 0
+    large = np.sort(np.argsort(-counts, kind="stable")[:_LARGE])
+    bits = np.zeros((len(large), words), np.int32)
+    for row, token_class in zip(bits, large.tolist(), strict=True):
+        banks.set_bits(row, np.flatnonzero(table.token_class == token_class))
+    small = ~np.isin(table.token_class, large) & (table.token_class > 0)
+    rest = np.flatnonzero(small).astype(np.int32)
+    # by class: neighbours in the vocabulary would wait for each other's word
+    rest = rest[np.argsort(table.token_class[rest], kind="stable")]
+    return large.astype(np.int32), bits, rest, table.token_class[rest]
 
 
 _SILENT = frozenset(

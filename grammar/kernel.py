@@ -151,7 +151,15 @@ LAYOUT_AT = TOPS_AT + MAX_DEPTH
 STACKS_AT = LAYOUT_AT + MAX_DEPTH * LAYOUT_WIDTH
 WORK_SIZE = 4 * MAX_HYPOTHESES
 WORK_AT = STACKS_AT + MAX_DEPTH * MAX_HYPOTHESES
-KNOWN_AT = WORK_AT + 2 * WORK_SIZE  # [MAX_DEPTH, terminals]: 0 not asked, 1 possible, 2 not
+# Chains of unit reductions that were followed, [CHAINS, 3]: state below, symbol and rule as one
+# number, state on top, state on top at the end. The next that falls on a place overwrites it.
+CHAIN_AT = WORK_AT + 2 * WORK_SIZE
+CHAINS = 1 << 14
+# What `viable` has found, [MAX_DEPTH, terminals]: 2 * stamp + 1 where a terminal is possible,
+# 2 * stamp where not, anything else where it was not asked; the stamps, one for each depth
+KNOWN_AT = CHAIN_AT + 3 * CHAINS + MAX_DEPTH
+STAMPS_AT = KNOWN_AT - MAX_DEPTH
+LAST_STAMP = 7
 
 
 def pack(parts: Mapping[str, I32]) -> I32:
@@ -208,6 +216,33 @@ def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _chain(tables, scratch, below, top, symbol, rule):  # type: ignore[no-untyped-def]
+    """The state on top after reducing by `rule`, of length 1, and as long as such rules follow.
+
+    An expression of one name is reduced through every level of precedence: most of the steps.
+    """
+    key = below * tables[SYMBOLS] + symbol + 1
+    at = CHAIN_AT + 3 * ((key * 31 + top * 7919) & (CHAINS - 1))
+    # A conflict's other reduction of the same top would be another chain: the rule is in the key
+    key = key * 2048 + rule
+    if key >= 1 << 31:  # a grammar so large is not remembered
+        key = 0
+    if key and scratch[at] == key and scratch[at + 1] == top:
+        return scratch[at + 2]
+    state = tables[tables[GOTO] + below * tables[NONTERMINALS] + tables[tables[RULE_LEFT] + rule]]
+    while True:
+        act = tables[tables[ACTION] + state * tables[SYMBOLS] + symbol]
+        if act >= 0 or tables[tables[RULE_LENGTH] - act - 1] != 1:
+            break
+        state = tables[
+            tables[GOTO] + below * tables[NONTERMINALS] + tables[tables[RULE_LEFT] - act - 1]
+        ]
+    if key:
+        scratch[at], scratch[at + 1], scratch[at + 2] = key, top, state
+    return state
+
+
+@njit
 def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
     """Shifts a terminal on every hypothesis of row `source` into row `target` (may be the same).
 
@@ -227,10 +262,11 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
             node = scratch[WORK_AT + 2 * waiting + 0]
             act = scratch[WORK_AT + 2 * waiting + 1]
             while True:
+                state = nodes[node, 0]
                 if act == 0:
                     if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
                         scratch[SEEN_AT + 0] = nodes[node, 4]
-                    act = tables[tables[ACTION] + nodes[node, 0] * tables[SYMBOLS] + symbol]
+                    act = tables[tables[ACTION] + state * tables[SYMBOLS] + symbol]
                 if act == 0:
                     break
                 if act >= CONFLICT:
@@ -260,6 +296,14 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
                         found += 1
                     break
                 rule = -act - 1
+                if tables[tables[RULE_LENGTH] + rule] == 1:
+                    node = nodes[node, 3]
+                    if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
+                        scratch[SEEN_AT + 0] = nodes[node, 4]
+                    ends = _chain(tables, scratch, nodes[node, 0], state, symbol, rule)
+                    node = push(nodes, scratch, ends, 0, 0, node)
+                    act = 0
+                    continue
                 for _ in range(tables[tables[RULE_LENGTH] + rule]):
                     node = nodes[node, 3]
                 if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
@@ -985,20 +1029,16 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
                 tables[tables[REACH_START] + reach], tables[tables[REACH_START] + reach + 1]
             ):
                 terminal = tables[tables[REACH_ITEMS] + i]
-                known = (
-                    scratch[KNOWN_AT + depth * tables[TERMINALS] + terminal]
-                    if row == depth
-                    else np.int32(0)
-                )
-                if known == 0:
-                    known = np.int32(2)
+                known = KNOWN_AT + depth * tables[TERMINALS] + terminal
+                if row == depth and scratch[known] >> 1 == scratch[STAMPS_AT + depth]:
+                    possible = scratch[known] & 1
+                else:
                     before = scratch[0]
-                    if apply(tables, nodes, scratch, terminal, row, row + 1):
-                        known = np.int32(1)
+                    possible = 1 if apply(tables, nodes, scratch, terminal, row, row + 1) else 0
                     scratch[0] = before
                     if row == depth:
-                        scratch[KNOWN_AT + depth * tables[TERMINALS] + terminal] = known
-                if known == 1:
+                        scratch[known] = 2 * scratch[STAMPS_AT + depth] + possible
+                if possible:
                     scratch[0] = top
                     return True
         scratch[0] = top
@@ -1008,9 +1048,11 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
 @njit
 def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
     """Row `depth` holds another configuration: what `viable` knew of the old one is void."""
-    start = KNOWN_AT + depth * tables[TERMINALS]
-    for i in range(start, start + tables[TERMINALS]):
-        scratch[i] = 0
+    if scratch[LAST_STAMP] == 1 << 30:
+        scratch[STAMPS_AT:] = 0
+        scratch[LAST_STAMP] = 0
+    scratch[LAST_STAMP] += 1
+    scratch[STAMPS_AT + depth] = scratch[LAST_STAMP]
 
 
 @njit

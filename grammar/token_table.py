@@ -342,7 +342,7 @@ def _cells(places, out_start, place_of_pair, cell, cell_start, cell_outs):  # ty
         if count == 0:
             continue
         found = np.int32(0)
-        slot = -1
+        slot = np.int64(-1)
         if count == 1:
             found = single[places[first]]
         else:

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Distinct masks on the device: what a step sends there is numbers of rows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar import Matcher
+
+_BYTES = 64 << 20  # of masks, at most, unless a single step needs more
+
+
+class MaskTable:
+    """The masks of all grammars that were used last, packed: int32 [capacity, words].
+
+    Row 0 allows everything: for requests without a grammar. When the table is full, the rows that
+    were not used for longest give their places to new ones.
+    """
+
+    def __init__(self, words: int, device: torch.device, limit: int = _BYTES) -> None:
+        self._words = words
+        self._most = max(64, limit // (4 * words))
+        self._rows = torch.full((min(64, self._most), words), -1, dtype=torch.int32, device=device)
+        self._count = 1
+        self._slots: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._pinned: set[int] = set()  # of the step that is being made
+
+    def begin(self) -> None:
+        """A new step: the rows of the last one may be overwritten."""
+        self._pinned.clear()
+
+    def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
+        """The row of a matcher's mask (see Matcher.mask), sent to the device when it is not there.
+
+        It holds until `begin` is called.
+        """
+        row = matcher.mask_id(remaining)
+        key = (id(matcher.grammar), row)
+        found = self._slots.get(key)
+        if found is None:
+            found = self._slots[key] = self._place()
+            # .copy(): a mask is read-only memory, which torch warns of
+            self._rows[found] = torch.from_numpy(matcher.grammar.mask(row).copy())
+        else:
+            self._slots.move_to_end(key)
+        self._pinned.add(found)
+        return found
+
+    def _place(self) -> int:
+        if self._count >= self._most:
+            oldest = next(iter(self._slots))
+            if self._slots[oldest] not in self._pinned:
+                return self._slots.pop(oldest)
+        if self._count == len(self._rows):
+            self._rows = torch.cat([self._rows, torch.zeros_like(self._rows)])
+        self._count += 1
+        return self._count - 1
+
+    def gather(self, slots: list[int], out: torch.Tensor | None = None) -> torch.Tensor:
+        """int32 [len(slots), words], into `out` where that is given."""
+        index = torch.tensor(slots, dtype=torch.int64, device=self._rows.device)
+        if out is None:
+            return self._rows.index_select(0, index)
+        return torch.index_select(self._rows, 0, index, out=out)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._rows.nbytes)
