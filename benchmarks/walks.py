@@ -110,7 +110,7 @@ def main() -> None:
         vocabulary = encoder.vocabulary
         compiled = compile_grammar("python", vocabulary)
         walks.walk(  # compiles the kernels
-            walks.GrammarWalker(compiled.fresh), vocabulary, np.ones(len(vocabulary)), "python",
+            walks.GrammarWalker(compiled), vocabulary, np.ones(len(vocabulary)), "python",
             2, 20, 1,
         )  # fmt: skip
         started = time.perf_counter()
@@ -127,7 +127,7 @@ def main() -> None:
                 for label in ("gars-vllm", "SynCode"):
                     task = bar.add_task(f"{label}, {kind}", total=asked.walks)
                     walker: walks.Walker = (
-                        walks.GrammarWalker(compiled.fresh)
+                        walks.GrammarWalker(compiled)
                         if label == "gars-vllm"
                         else SynCodeWalker(theirs, len(vocabulary), vocabulary.eos[0])
                     )

@@ -113,7 +113,7 @@ def walk(
         walks.check_prefix(compiled, prefix)
         bar.update(task, description="walks", total=count, completed=0)
         found = walks.walk(
-            walks.GrammarWalker(compiled.fresh, closing),
+            walks.GrammarWalker(compiled, closing),
             encoder.vocabulary,
             walks.weights_of(walks.Weights(weights), encoder.vocabulary, encoder),
             language, count, max_tokens, seed, (prefix,),

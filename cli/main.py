@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "Show the numbers of one or more runs.",
     "models": "List the models that are known by a short name.",
     "grammar": "Try a grammar on texts.",
+    "bench": "Measure the mask beside xgrammar, llguidance and SynCode.",
     "doctor": "Say what is installed and which settings to change.",
 }
 RESUMABLE = frozenset({"sample", "verify"})

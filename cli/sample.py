@@ -49,6 +49,13 @@ from rich.progress import Progress, TaskID
     show_default=True,
     help="A finished sample that breaks a rule no mask decides: draw another, or keep it.",
 )
+@click.option(
+    "--mask",
+    type=click.Choice([m.value for m in sampling.Mask]),
+    default=sampling.Mask.GARS.value,
+    show_default=True,
+    help="Whose mask: ours, or SynCode's, to compare with (vLLM only).",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
 @click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
@@ -57,7 +64,7 @@ from rich.progress import Progress, TaskID
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
-    max_tokens: int, closing: bool, on_invalid: str, seed: int, backend: str, batch: int,
+    max_tokens: int, closing: bool, on_invalid: str, mask: str, seed: int, backend: str, batch: int,
     out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw n samples of every task; the same command again continues an interrupted run."""
@@ -65,8 +72,15 @@ def sample(
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
         n, grammar, kind, temperature, top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid),
+        sampling.OnInvalid(on_invalid), sampling.Mask(mask),
     )  # fmt: skip
+    if settings.mask is sampling.Mask.SYNCODE:
+        from gars_vllm.engine import syncode_mask  # brings torch
+
+        if backend != "vllm":
+            raise UserError("--mask syncode needs --backend vllm")
+        if not syncode_mask.is_installed():
+            raise UserError(syncode_mask.MISSING)
     if batch < 1:
         raise UserError(f"batch is {batch}; it must be at least 1")
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()

@@ -41,6 +41,13 @@ class OnInvalid(StrEnum):
     KEEP = "keep"
 
 
+class Mask(StrEnum):
+    """Whose mask keeps samples to the grammar: ours, or SynCode's, to compare with."""
+
+    GARS = "gars"
+    SYNCODE = "syncode"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
@@ -55,8 +62,11 @@ class Settings:
     seed: int = 0
     closing: bool = True
     on_invalid: OnInvalid = OnInvalid.RESAMPLE
+    mask: Mask = Mask.GARS
 
     def __post_init__(self) -> None:
+        if self.mask is Mask.SYNCODE and self.grammar not in ("python", "json"):
+            raise UserError(f"--mask syncode knows python and json, not {self.grammar}")
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")
         if not 0 <= self.temperature < 100:
@@ -161,12 +171,13 @@ def run(
     watcher = watcher or Watcher()
     watcher.stage("reading the tokenizer")
     tokenizer = tokenizers.load(files.folder)
-    asked = [prompts.build(t, settings.prompt_kind, settings.grammar, tokenizer) for t in tasks]
+    ours = settings.grammar if settings.mask is Mask.GARS else "none"
+    asked = [prompts.build(t, settings.prompt_kind, ours, tokenizer) for t in tasks]
     context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
-    if settings.grammar != "none":
+    if ours != "none":
         width = len(tokenizer.vocabulary)
         watcher.stage(f"tables of {settings.grammar} for {width:,} tokens (kept for later)")
-    grammar = _compiled(settings.grammar, tokenizer, asked)
+    grammar = _compiled(ours, tokenizer, asked)
     config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
     with folder:
         folder.create_or_resume(config | {"tasks": task_source})
@@ -236,6 +247,7 @@ def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
     return (
         settings.on_invalid is OnInvalid.RESAMPLE
         and settings.grammar != "none"
+        and settings.mask is Mask.GARS
         and record["finish_reason"] in FINISHED
         and not record["valid"]
         and record["given_up"] < MAX_GIVEN_UP

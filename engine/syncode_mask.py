@@ -24,6 +24,8 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.grammar import Vocabulary
 from numpy.typing import NDArray
 
+MISSING = "syncode is not installed: pip install --no-deps -r requirements-syncode.txt"
+
 
 class SynCodeGaveUp(Exception):
     """SynCode constrains nothing here: its parser failed, or its mask was empty."""
@@ -79,9 +81,7 @@ class SynCodeMask:
 def _modules() -> tuple[Any, Any, Any, Any]:
     spec = importlib.util.find_spec("syncode")
     if spec is None:
-        raise UserError(
-            "syncode is not installed: pip install --no-deps -r requirements-syncode.txt"
-        )
+        raise UserError(MISSING)
     if "syncode" not in sys.modules:
         package = types.ModuleType("syncode")
         package.__path__ = list(spec.submodule_search_locations or [])

@@ -136,6 +136,7 @@ class VllmBackend:
                 "grammar_prefix": prompt.prefix,
                 "grammar_mode": str(prompt.mode),
                 "grammar_closing": settings.closing,
+                "grammar_mask": str(settings.mask),
             }
         return SamplingParams(
             temperature=settings.temperature,

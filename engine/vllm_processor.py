@@ -3,9 +3,11 @@
 
 A request asks for it with `extra_args={"grammar": ..., "grammar_prefix": ..., "grammar_mode":
 "completion" | "fence" | "text", "grammar_closing": True | False}`; requests without are left
-alone. State is derived from the request's output tokens, never from how often the processor was
-called: rows of a prefill that is not finished are sampled and thrown away, and a request that was
-preempted comes back with the tokens that it has.
+alone. `"grammar_mask": "syncode"` takes SynCode's mask instead, to compare with.
+
+State is derived from the request's output tokens, never from how often the processor was called:
+rows of a prefill that is not finished are sampled and thrown away, and a request that was preempted
+comes back with the tokens that it has.
 """
 
 from __future__ import annotations
@@ -20,11 +22,20 @@ from typing import Any
 
 import torch
 import xgrammar
-from gars_vllm.engine import programs
+from gars_vllm.engine import programs, tokenizers
 from gars_vllm.engine.mask_table import MaskTable
 from gars_vllm.engine.programs import Mode
+from gars_vllm.engine.sampling import Mask
+from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
 from gars_vllm.engine.vllm_backend import STATISTICS
-from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
+from gars_vllm.grammar import (
+    CompiledGrammar,
+    GrammarError,
+    Matcher,
+    Vocabulary,
+    compile_grammar,
+    store,
+)
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 logger = logging.getLogger(__name__)
@@ -47,6 +58,15 @@ class _Row:
         return None if self.budget is None else self.budget - len(self.output)
 
 
+@dataclass
+class _SynCodeRow:
+    """A request under SynCode's mask, which reads prompt and output anew at every step."""
+
+    grammar: str
+    prompt: list[int]
+    output: list[int]
+
+
 class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
     """See the module. Loaded by vLLM as "gars_vllm.engine.vllm_processor:GrammarProcessor"."""
 
@@ -56,7 +76,9 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
         self._tokenizer = model.tokenizer
         self._vocabulary: Vocabulary | None = None
         self._grammars: dict[str, CompiledGrammar] = {}
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, _Row | _SynCodeRow] = {}
+        self._syncode: dict[str, SynCodeMask] = {}
+        self._gave_up = 0  # steps at which SynCode constrained nothing
         self._table = MaskTable((self._size + 31) // 32, device)
         self._seconds, self._written = 0.0, 0.0
 
@@ -76,10 +98,12 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
         started = time.perf_counter()
         for index in batch_update.removed:
             self._rows.pop(index, None)
-        for index, params, _, output in batch_update.added:
+        for index, params, prompt, output in batch_update.added:
             self._rows.pop(index, None)
             asked = params.extra_args or {}
-            if asked.get("grammar"):
+            if asked.get("grammar") and asked.get("grammar_mask") == Mask.SYNCODE:
+                self._rows[index] = _SynCodeRow(asked["grammar"], list(prompt or ()), output)
+            elif asked.get("grammar"):
                 budget = params.max_tokens if asked.get("grammar_closing", True) else None
                 self._rows[index] = _Row(self._matcher(asked), output, budget)
         for first, second, direction in batch_update.moved:
@@ -113,6 +137,10 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
         self._table.begin()
         slots = [0] * logits.shape[0]
         for index, row in self._rows.items():
+            if isinstance(row, _SynCodeRow):
+                if index < len(slots):
+                    self._apply_syncode(row, logits[index])
+                continue
             if row.matcher is not None:
                 self._advance(row)
             if row.matcher is not None and index < len(slots):
@@ -125,6 +153,20 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
             self._write()
             self._written = now
         return logits
+
+    def _apply_syncode(self, row: _SynCodeRow, logits: torch.Tensor) -> None:
+        if row.grammar not in self._syncode:
+            folder = Path(self._tokenizer)
+            self._syncode[row.grammar] = SynCodeMask(
+                row.grammar, tokenizers.load(folder).loaded,
+                Vocabulary.from_tokenizer(folder, self._size), store.cache_folder() / "syncode",
+            )  # fmt: skip
+        try:
+            allowed = self._syncode[row.grammar].allowed([*row.prompt, *row.output])
+        except SynCodeGaveUp:
+            self._gave_up += 1
+            return
+        logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
 
     def _advance(self, row: _Row) -> None:
         assert row.matcher is not None
@@ -147,4 +189,5 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
         path = os.environ.get(STATISTICS)
         if path:
             rows = {n: g.row_count for n, g in self._grammars.items()}
-            Path(path).write_text(json.dumps({"mask_seconds": self._seconds, "masks": rows}))
+            found = {"mask_seconds": self._seconds, "masks": rows, "gave_up": self._gave_up}
+            Path(path).write_text(json.dumps(found))

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 _TRIES = 24  # draws from all tokens before the allowed ones are listed
 _CORPUS_BYTES = 4_000_000
-_REFRESH = 200  # walks after which a grammar forgets its states: no two walks are alike
 
 
 class Weights(StrEnum):
@@ -92,17 +91,12 @@ class Report:
 class GrammarWalker:
     """Our mask, with or without the closing."""
 
-    def __init__(self, make: Callable[[], CompiledGrammar], closing: bool = True) -> None:
-        self._make = make
+    def __init__(self, grammar: CompiledGrammar, closing: bool = True) -> None:
+        self._grammar = grammar
         self._closing = closing
-        self._walks = 0
-        self._grammar = make()
-        self._matcher = self._grammar.matcher()
+        self._matcher = grammar.matcher()
 
     def begin(self, prefix: str) -> None:
-        if self._walks and self._walks % _REFRESH == 0:
-            self._grammar = self._make()
-        self._walks += 1
         self._matcher = self._grammar.matcher(prefix)
 
     def allowed(self, remaining: int) -> Callable[[], NDArray[np.int64]]:

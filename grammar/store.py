@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Compiled = tuple[Language, TokenTable, NDArray[np.int32]]
 
 FORMAT = 3
+_KEPT = 24  # files; more are deleted, the longest unused first
 
 
 def cache_folder() -> Path:
@@ -40,10 +42,13 @@ def key(language_digest: str, vocabulary_digest: str) -> str:
 
 def load(name: str) -> Compiled | None:
     """Reads a compiled grammar; None when it is missing, damaged or of another format."""
+    file = folder() / f"{name}.gars"
     try:
-        data = (folder() / f"{name}.gars").read_bytes()
+        data = file.read_bytes()
     except OSError:
         return None
+    with contextlib.suppress(OSError):
+        os.utime(file)
     digest, body = data[:32], data[32:]
     if hashlib.sha256(body).digest() != digest:
         return None
@@ -69,5 +74,13 @@ def save(name: str, language: Language, table: TokenTable, closing: NDArray[np.i
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(body).digest() + body)
         os.replace(temporary, folder() / f"{name}.gars")
+        _prune()
     except OSError:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _prune() -> None:
+    """Deletes what no version of ours and no vocabulary in use will ask for again."""
+    files = sorted(folder().glob("*.gars"), key=lambda f: f.stat().st_mtime, reverse=True)
+    for file in files[_KEPT:]:
+        file.unlink(missing_ok=True)

@@ -31,17 +31,17 @@ def walk(
 @pytest.mark.parametrize("language", ["python", "json"])
 def test_our_walks_finish_and_are_valid(encoder: Encoder, kind: Weights, language: str) -> None:
     compiled = compile_grammar(language, encoder.vocabulary)
-    report = walk(encoder, GrammarWalker(compiled.fresh), kind, language)
+    report = walk(encoder, GrammarWalker(compiled), kind, language)
     assert (report.walks, report.finished, report.stuck) == (60, 60, 0)
     assert report.valid >= 59  # a rule about names may break one
     assert len(report.invalid) == 60 - report.valid
-    again = walk(encoder, GrammarWalker(compiled.fresh), kind, language)
+    again = walk(encoder, GrammarWalker(compiled), kind, language)
     assert again == report
 
 
 def test_without_the_closing_few_finish(encoder: Encoder) -> None:
     compiled = compile_grammar("json", encoder.vocabulary)
-    report = walk(encoder, GrammarWalker(compiled.fresh, closing=False), Weights.UNIFORM, "json")
+    report = walk(encoder, GrammarWalker(compiled, closing=False), Weights.UNIFORM, "json")
     assert report.finished < 60
     assert report.valid == report.finished
 

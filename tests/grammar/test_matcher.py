@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,19 @@ def test_import_is_light() -> None:
     code = "import sys, gars_vllm.grammar; print([m for m in ('torch', 'vllm', 'numba') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_the_cache_keeps_the_files_used_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, byte_vocabulary: Vocabulary
+) -> None:
+    monkeypatch.setenv("GARS_CACHE", str(tmp_path))
+    monkeypatch.setattr(store, "_KEPT", 2)
+    for number, name in enumerate(("old", "used")):
+        file = store.folder() / f"{name}.gars"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+        os.utime(file, (number + 1, number + 1))
+    compile_grammar("json", byte_vocabulary)
+    left = {f.stem for f in store.folder().glob("*.gars")}
+    assert len(left) == 2
+    assert "used" in left

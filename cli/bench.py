@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gars-vllm bench`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+
+import click
+from gars_vllm.engine.errors import UserError
+
+WHAT = {
+    "mask": "mask_latency",
+    "step": "batch_step",
+    "compile": "compile",
+    "throughput": "throughput",
+}
+
+
+@click.command()
+@click.argument("what", nargs=-1, type=click.Choice(list(WHAT)))
+@click.option(
+    "--tokenizer",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with tokenizer.json; again for more. Else those of the models here.",
+)
+@click.option("--model", default="smollm2-135m", show_default=True, help="Of throughput.")
+@click.option("--syncode", is_flag=True, help="Beside SynCode: its store takes minutes to make.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a table.")
+def bench(
+    what: tuple[str, ...], folders: tuple[Path, ...], model: str, syncode: bool, as_json: bool
+) -> None:
+    """Measure the mask beside xgrammar, llguidance and SynCode.
+
+    WHAT: mask (time per token), step (a step of many samples), compile (start), throughput
+    (samples end to end); all of them unless given. Nothing else should run meanwhile.
+    """
+    if importlib.util.find_spec("gars_vllm.benchmarks") is None:
+        raise UserError("the benchmarks are not installed: install gars-vllm from its repository")
+    for name in what or tuple(WHAT):
+        module = importlib.import_module(f"gars_vllm.benchmarks.{WHAT[name]}")
+        if name == "throughput":
+            results = module.run(model, syncode=syncode)
+        elif name == "step":
+            results = module.run(folders)
+        else:
+            results = module.run(folders, syncode)
+        for result in results:
+            if as_json:
+                click.echo(json.dumps({"title": result.title, "rows": result.rows}))
+            else:
+                result.show()
