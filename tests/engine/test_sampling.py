@@ -221,3 +221,8 @@ def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> N
         sampling.run(run, SPEC, files, TASKS[:1], Settings(n=2, closing=closing), Long)
         assert [r["finish_reason"] for r in run.samples.read()] == reasons
         assert summarise(run).closed == reasons.count("closed")
+
+
+def test_syncode_knows_two_grammars() -> None:
+    with pytest.raises(UserError, match="knows python and json, not none"):
+        Settings(n=1, grammar="none", mask=sampling.Mask.SYNCODE)

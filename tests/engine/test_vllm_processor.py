@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gars_vllm.engine import programs
+from gars_vllm.engine import programs, tokenizers
+from gars_vllm.engine.syncode_mask import SynCodeMask, is_installed
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.engine.vllm_processor import GrammarProcessor
-from gars_vllm.grammar import compile_grammar
+from gars_vllm.grammar import Vocabulary, compile_grammar
 from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 
 UNIDIRECTIONAL, SWAP = MoveDirectionality.UNIDIRECTIONAL, MoveDirectionality.SWAP
@@ -144,3 +145,20 @@ def test_a_budget_brings_the_text_to_its_end(processor: GrammarProcessor, tiny_m
     rows = [torch.from_numpy(b.astype(bool)) for b in bits]
     assert rows[0].sum() < rows[1].sum()
     check(processor, list(rows))
+
+
+def test_syncode_takes_our_place(
+    processor: GrammarProcessor, tiny_model: Path, tmp_path: Path
+) -> None:
+    if not is_installed():
+        pytest.skip("syncode is not installed")
+    encoder = Encoder.of(tiny_model)
+    prompt, output = encoder.encode('{"a": '), encoder.encode("[1")
+    asked = params("json")
+    asked.extra_args["grammar_mask"] = "syncode"
+    update(processor, 2, added=[(0, asked, prompt, output), (1, params(None), None, [])])
+    loaded = tokenizers.load(tiny_model).loaded
+    vocabulary = Vocabulary.from_tokenizer(tiny_model, WIDTH)
+    allowed = SynCodeMask("json", loaded, vocabulary, tmp_path).allowed([*prompt, *output])
+    assert 0 < allowed.sum() < WIDTH
+    check(processor, [torch.from_numpy(allowed), None])

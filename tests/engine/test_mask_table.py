@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of masks on the device: few, and right while a step needs them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+from gars_vllm.engine.mask_table import MaskTable
+from gars_vllm.engine.tokenizers import Encoder
+from gars_vllm.grammar import GrammarError, Matcher, compile_grammar
+
+WORDS = 16
+
+
+def masks(tiny_model: Path, count: int) -> list[Matcher]:
+    """Matchers whose masks are all different."""
+    grammar = compile_grammar("python", Encoder.of(tiny_model).vocabulary)
+    found: dict[int, Matcher] = {}
+    texts = [
+        "",
+        "x",
+        "x = ",
+        "def ",
+        "[",
+        "{",
+        "'",
+        "class A",
+        "f'{",
+        "x = 1",
+        "if x: ",
+        "x.",
+        "lambda",
+    ]
+    for first in texts:
+        for last in ("", "a", "a, ", "a\n", "#", "[", "(1, "):
+            try:
+                matcher = grammar.matcher(first + last)
+            except GrammarError:
+                continue
+            found.setdefault(matcher.mask_id(), matcher)
+    assert len(found) >= count
+    return list(found.values())[:count]
+
+
+def test_rows_are_replaced_but_not_those_of_the_step(tiny_model: Path) -> None:
+    every = masks(tiny_model, 28)
+    table = MaskTable(WORDS, torch.device("cpu"), limit=0)  # the least that is allowed: 64 rows
+    table._most = 12
+    chance = random.Random(3)
+    for _ in range(60):
+        table.begin()
+        some = chance.sample(every, 8)
+        slots = [table.slot(m) for m in some] + [0]
+        rows = table.gather(slots)
+        for matcher, row in zip(some, rows, strict=False):
+            assert (row.numpy() == matcher.mask()).all()
+        assert (rows[-1] == -1).all()
+    assert table._count <= 12
+
+
+def test_a_step_that_needs_more_gets_more(tiny_model: Path) -> None:
+    every = masks(tiny_model, 28)
+    table = MaskTable(WORDS, torch.device("cpu"), limit=0)
+    table._most = 12
+    table.begin()
+    slots = [table.slot(m) for m in every]
+    assert len(set(slots)) == 28
+    out = torch.empty((28, WORDS), dtype=torch.int32)
+    table.gather(slots, out)
+    for matcher, row in zip(every, out, strict=True):
+        assert (row.numpy() == matcher.mask()).all()
