@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
 
 PROCESSOR = "gars_vllm.engine.vllm_processor:GrammarProcessor"
+CPU_SAMPLER = "gars_vllm.engine.vllm_cpu_sampler:CpuSampler"
 # Read by the processor in the worker's process, which inherits the environment.
 STATISTICS = "GARS_STATISTICS"
 # Warnings of vLLM's own that no user of ours can act on.
@@ -42,6 +43,15 @@ def cpu_environment() -> dict[str, str]:
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
+
+
+def cpu_dtype() -> str:
+    """bfloat16 where the processor multiplies it, else float32: without it is 20 times slower."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "float32"
+    return "bfloat16" if "amx_bf16" in flags or "avx512_bf16" in flags else "float32"
 
 
 def _keep_llvmlite_from_vllm() -> None:
@@ -75,15 +85,23 @@ class VllmBackend:
         import torch
 
         extra: dict[str, object] = {}
+        processors = [PROCESSOR]
+        self._on_cpu = not torch.cuda.is_available()
         if torch.cuda.is_available():
             # The processor speaks the V1 runner's interface; a GPU gets the other by default.
             os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
         else:
             for key, value in cpu_environment().items():
                 os.environ.setdefault(key, value)
-            # bfloat16 is 20 to 30 times slower without its instructions, compilation takes longer
-            # than a small run, and a block of 128 tokens shares next to nothing of a short prompt.
-            extra = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
+            # Compilation takes longer than a small run, and a block of 128 tokens shares next to
+            # nothing of a short prompt.
+            extra = {
+                "dtype": cpu_dtype(),
+                "enforce_eager": True,
+                "block_size": 32,
+                "compilation_config": {"custom_ops": ["all"]},  # its own kernels, not torch's
+            }
+            processors.append(CPU_SAMPLER)  # after the mask
         _keep_llvmlite_from_vllm()
         # vLLM is imported only here: it reads its environment then.
         from vllm import LLM
@@ -96,7 +114,7 @@ class VllmBackend:
                 seed=job.seed,
                 max_model_len=job.context,
                 max_num_seqs=job.batch,
-                logits_processors=[PROCESSOR],
+                logits_processors=processors,
                 enable_prefix_caching=True,
                 use_tqdm_on_load=False,
                 **extra,
@@ -129,7 +147,7 @@ class VllmBackend:
         from vllm import SamplingParams
 
         settings = self._job.settings
-        args = None
+        args: dict[str, object] | None = None
         if settings.grammar != "none":
             args = {
                 "grammar": settings.grammar,
@@ -138,9 +156,13 @@ class VllmBackend:
                 "grammar_closing": settings.closing,
                 "grammar_mask": str(settings.mask),
             }
+        temperature, top_p = settings.temperature, settings.top_p
+        if self._on_cpu and temperature > 0:  # drawn by CpuSampler, which vLLM finds the greatest
+            args = (args or {}) | {"draw": [temperature, top_p]}
+            temperature, top_p = 0.0, 1.0
         return SamplingParams(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
+            temperature=temperature,
+            top_p=top_p,
             max_tokens=settings.max_tokens,
             stop=list(prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),

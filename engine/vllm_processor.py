@@ -28,6 +28,7 @@ from gars_vllm.engine.programs import Mode
 from gars_vllm.engine.sampling import Mask
 from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
 from gars_vllm.engine.vllm_backend import STATISTICS
+from gars_vllm.engine.vllm_rows import follow
 from gars_vllm.grammar import (
     CompiledGrammar,
     GrammarError,
@@ -36,7 +37,7 @@ from gars_vllm.grammar import (
     compile_grammar,
     store,
 )
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
 logger = logging.getLogger(__name__)
 _WRITE_EVERY = 0.5  # seconds
@@ -93,26 +94,18 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
             raise ValueError(f"grammar_mode is {mode!r}: use {', '.join(Mode)}")
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        if batch_update is None:
-            return
         started = time.perf_counter()
-        for index in batch_update.removed:
-            self._rows.pop(index, None)
-        for index, params, prompt, output in batch_update.added:
-            self._rows.pop(index, None)
-            asked = params.extra_args or {}
-            if asked.get("grammar") and asked.get("grammar_mask") == Mask.SYNCODE:
-                self._rows[index] = _SynCodeRow(asked["grammar"], list(prompt or ()), output)
-            elif asked.get("grammar"):
-                budget = params.max_tokens if asked.get("grammar_closing", True) else None
-                self._rows[index] = _Row(self._matcher(asked), output, budget)
-        for first, second, direction in batch_update.moved:
-            a, b = self._rows.pop(first, None), self._rows.pop(second, None)
-            if a is not None:
-                self._rows[second] = a
-            if b is not None and direction == MoveDirectionality.SWAP:
-                self._rows[first] = b
+        follow(self._rows, batch_update, self._row)
         self._seconds += time.perf_counter() - started
+
+    def _row(self, params: Any, prompt: Any, output: list[int]) -> _Row | _SynCodeRow | None:
+        asked = params.extra_args or {}
+        if not asked.get("grammar"):
+            return None
+        if asked.get("grammar_mask") == Mask.SYNCODE:
+            return _SynCodeRow(asked["grammar"], list(prompt or ()), output)
+        budget = params.max_tokens if asked.get("grammar_closing", True) else None
+        return _Row(self._matcher(asked), output, budget)
 
     def _matcher(self, asked: dict[str, Any]) -> Matcher | None:
         name = asked["grammar"]

@@ -162,15 +162,20 @@ class Closer:
         self._work = np.zeros(costs.WORK_SIZE, np.int32)
         terminals = len(grammar.language.machine.spec.terminals)
         self._known = np.zeros(kernel.MAX_DEPTH * terminals, np.int32)
-        self._costs: dict[int, I32] = {}
+        self._costs: dict[int, tuple[int, I32]] = {}
         self._rows: dict[tuple[int, int], int] = {}
         self._completions: dict[int, tuple[int, ...] | None] = {}
 
     def forget(self) -> None:
         """The states have been numbered anew."""
+        self.forget_nodes()
         self._costs.clear()
         self._rows.clear()
         self._completions.clear()
+
+    def forget_nodes(self) -> None:
+        """The nodes have been numbered anew."""
+        self._work[: costs.CALLS] = 0
 
     def bound(self, number: int) -> int:
         """Tokens, at most, until a text in this state may end; 0 if and only if it may end now."""
@@ -182,14 +187,15 @@ class Closer:
         return int(
             costs.closing_cost(
                 grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, state, 0,
+                self._known, state, 0, 0,
             )
         )  # fmt: skip
 
-    def costs(self, number: int) -> I32:
-        """Per outcome of the state's tokens (token_table), the bound after it."""
-        found = self._costs.get(number)
-        if found is None:
+    def costs(self, number: int, enough: int = 0) -> I32:
+        """Per outcome of the state's tokens (token_table), the bound after it; those below
+        `enough` need not be the least."""
+        known, found = self._costs.get(number, (0, None))
+        if found is None or (enough < known and ((found >= enough) & (found < known)).any()):
             if len(self._costs) >= _KEPT:
                 self._costs.clear()
             grammar = self._grammar
@@ -198,9 +204,9 @@ class Closer:
             found = np.full(len(table.outs), costs.IMPOSSIBLE, np.int32)
             costs.walk_costs(
                 grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, table.trie, table.outs, 0, len(table.trie), found,
+                self._known, table.trie, table.outs, enough, found,
             )  # fmt: skip
-            self._costs[number] = found
+            self._costs[number] = (enough, found)
         return found
 
     def is_far(self, number: int, remaining: int) -> bool:
@@ -225,7 +231,7 @@ class Closer:
 
     def _row(self, number: int, remaining: int) -> int:
         grammar = self._grammar
-        after = self.costs(number)
+        after = self.costs(number, remaining)
         possible = after < costs.IMPOSSIBLE
         allowed = after < remaining
         if (allowed == possible).all():

@@ -183,6 +183,7 @@ class CompiledGrammar:
         """Twice the room; the numbers of the states stay."""
         states = np.arange(int(self._bank[banks.STATE_COUNT]), dtype=np.int32)
         self._move(states, 2 * int(self._bank[banks.STATE_LIMIT]))
+        self.closer.forget_nodes()
 
     def _sweep(self) -> None:
         """Drops the states that no matcher and no prefix needs, and numbers the others anew."""

@@ -3,7 +3,7 @@
 
 What a parser stack still needs is a shortest path: its top state's items say which symbols are
 missing; reading those reduces the stack, and the state that is entered then has items of its own.
-Costs are nonnegative and stacks only get shorter, so one pass down the stack finds the minimum
+Costs are nonnegative and stacks only get shorter, so one way down the stack finds the minimum
 (the minimal-cost completion of a viable prefix; Aho and Ullman 1972, section 7.2, for the
 items). A terminal costs the tokens of its shortest text, as if each stood in tokens of its own;
 tokens that hold several make the true number smaller, never larger.
@@ -11,6 +11,7 @@ tokens that hold several make the true number smaller, never larger.
 
 from __future__ import annotations
 
+import numpy as np
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
@@ -63,90 +64,85 @@ ENDS_LINE, COMMENTS, COMMENTS_LINE, JOINS_LINES = 1, 2, 3, 4
 LINES_BITS = 8
 IMPOSSIBLE = 1 << 28
 MAX_INDENT = 256
-MAX_PAIRS = 4096
-MAX_LEVELS = 8192
-# Working memory
-HEAD_AT = 0
-PAIR_AT = MAX_LEVELS
-WORK_SIZE = MAX_LEVELS + 5 * MAX_PAIRS
+MAX_SAME = 128  # states that can follow each other on one list
+# Working memory: costs that are kept, [KEPT, 3]: 1 + list, state on it, cost. The next that falls
+# on a place overwrites it. Lists are nodes' numbers: when those change, it must be cleared.
+KEPT_AT = 0
+KEPT = 1 << 15
+CALLS = 3 * KEPT  # calls under way, which have their places from CALLS_AT on
+CALLS_AT = CALLS + 1
+MAX_CALLS = 4096
+WORK_SIZE = CALLS_AT + 3 * MAX_SAME * MAX_CALLS
 _FEATURE_MARGIN = 12  # `import division` after `from __future__`: the parser takes any name
 _ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
 _COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target must stand
 
 
 @njit
-def stack_cost(tables, closing, nodes, work, top):  # type: ignore[no-untyped-def]
-    """The least that completes the parser stack `top`, as a cost (see LINES_BITS).
+def _pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no-untyped-def]
+    """The least that completes a parser stack that has `state` on the list `base`, as a cost (see
+    LINES_BITS). Of permanent lists it is kept, so that only what a walk has added is followed.
 
-    Pairs (node, state pushed on it) are relaxed level by level from the top down.
+    An item that begins on `base` leads to another state on it, and so on: those are relaxed among
+    each other. One that begins deeper leaves a shorter list, whose cost is another call's.
     """
-    count = 0
-    best = IMPOSSIBLE
-    first = nodes[top, 3]
-    highest = nodes[first, 4]
-    if highest >= MAX_LEVELS:
-        return IMPOSSIBLE
-    # pair: node, state, cost, next pair of its level, 1 when it must be (re)read
-    work[PAIR_AT] = first
-    work[PAIR_AT + 1] = nodes[top, 0]
-    work[PAIR_AT + 2] = 0
-    work[PAIR_AT + 3] = -1
-    work[PAIR_AT + 4] = 1
-    work[HEAD_AT + highest] = 1
+    slot = KEPT_AT + 3 * ((base * 31 + state * 7919) & (KEPT - 1))
+    if work[slot] == base + 1 and work[slot + 1] == state and base < scratch[1]:
+        return np.int64(work[slot + 2])
+    states = work[CALLS] * 3 * MAX_SAME + CALLS_AT  # this call's: states, costs, 1 = to be read
+    if states + 3 * MAX_SAME > WORK_SIZE:
+        return np.int64(IMPOSSIBLE)
+    cost_of, waiting = states + MAX_SAME, states + 2 * MAX_SAME
+    work[CALLS] += 1
+    work[states], work[cost_of], work[waiting] = state, 0, 1
     count = 1
-    for level in range(highest, -1, -1):
-        changed = work[HEAD_AT + level] != 0
-        while changed:
-            changed = False
-            pair = work[HEAD_AT + level] - 1
-            while pair >= 0:
-                at = PAIR_AT + 5 * pair
-                if work[at + 4] and work[at + 2] < best:
-                    work[at + 4] = 0
-                    state = work[at + 1]
-                    for item in range(
-                        closing[closing[ITEM_START] + state],
-                        closing[closing[ITEM_START] + state + 1],
-                    ):
-                        cost = work[at + 2] + closing[closing[ITEM_COST] + item]
-                        if cost >= best:
-                            continue
-                        left = closing[closing[ITEM_LEFT] + item]
-                        if left < 0:
-                            best = cost
-                            continue
-                        base = work[at]
-                        for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
-                            base = nodes[base, 3]
-                        following = tables[
-                            tables[GOTO] + nodes[base, 0] * tables[NONTERMINALS] + left
-                        ]
-                        below = nodes[base, 4]
-                        known = work[HEAD_AT + below] - 1
-                        while known >= 0 and work[PAIR_AT + 5 * known + 1] != following:
-                            known = work[PAIR_AT + 5 * known + 3]
-                        if known < 0:
-                            if count >= MAX_PAIRS:
-                                for i in range(highest + 1):
-                                    work[HEAD_AT + i] = 0
-                                return IMPOSSIBLE
-                            new = PAIR_AT + 5 * count
-                            work[new] = base
-                            work[new + 1] = following
-                            work[new + 2] = cost
-                            work[new + 3] = work[HEAD_AT + below] - 1
-                            work[new + 4] = 1
-                            count += 1
-                            work[HEAD_AT + below] = count
-                        elif cost < work[PAIR_AT + 5 * known + 2]:
-                            work[PAIR_AT + 5 * known + 2] = cost
-                            work[PAIR_AT + 5 * known + 4] = 1
-                        else:
-                            continue
-                        if below == level:
-                            changed = True
-                pair = work[at + 3]
-        work[HEAD_AT + level] = 0
+    best = np.int64(IMPOSSIBLE)
+    changed = True
+    while changed:
+        changed = False
+        k = 0
+        while k < count:
+            if work[waiting + k] and work[cost_of + k] < best:
+                work[waiting + k] = 0
+                for item in range(
+                    closing[closing[ITEM_START] + work[states + k]],
+                    closing[closing[ITEM_START] + work[states + k] + 1],
+                ):
+                    cost = work[cost_of + k] + closing[closing[ITEM_COST] + item]
+                    if cost >= best:
+                        continue
+                    left = closing[closing[ITEM_LEFT] + item]
+                    if left < 0:
+                        best = cost
+                        continue
+                    lower = np.int64(base)
+                    for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
+                        lower = np.int64(nodes[lower, 3])
+                    following = np.int64(
+                        tables[tables[GOTO] + nodes[lower, 0] * tables[NONTERMINALS] + left]
+                    )
+                    if lower != base:
+                        cost += _pair_cost(tables, closing, nodes, scratch, work, lower, following)
+                        best = min(best, cost)
+                        continue
+                    known = 0
+                    while known < count and work[states + known] != following:
+                        known += 1
+                    if known == count:
+                        if count == MAX_SAME:
+                            work[CALLS] -= 1
+                            return np.int64(IMPOSSIBLE)
+                        work[states + count], work[cost_of + count] = following, cost
+                        work[waiting + count] = 1
+                        count += 1
+                        changed = True
+                    elif cost < work[cost_of + known]:
+                        work[cost_of + known], work[waiting + known] = cost, 1
+                        changed = True
+            k += 1
+    work[CALLS] -= 1
+    if base < scratch[1]:
+        work[slot], work[slot + 1], work[slot + 2] = base + 1, state, best
     return best
 
 
@@ -171,8 +167,9 @@ def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
 def _stacks_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
     best = IMPOSSIBLE
     for hypothesis in range(scratch[COUNT_AT + config]):
-        cost = stack_cost(
-            tables, closing, nodes, work, scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis]
+        top = scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis]
+        cost = _pair_cost(
+            tables, closing, nodes, scratch, work, np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
         )
         best = min(best, cost)
     return best
@@ -243,20 +240,23 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
 
 @njit
 def closing_cost(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, state, depth
+    tables, closing, nodes, scratch, work, known, state, depth, enough
 ):
     """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
 
     0 exactly where it may end now. IMPOSSIBLE where nothing that goes on like this is a sentence,
-    or the vocabulary cannot write what is missing. `known`: int32 [MAX_DEPTH * terminals], 0 where
+    or the vocabulary cannot write what is missing. Below `enough` it need not be the least that was
+    found, which saves most of the work. `known`: int32 [MAX_DEPTH * terminals], 0 where
     not asked yet, else 1 + the cost after that terminal.
     """
     if scratch[LAYOUT_AT + depth * LAYOUT_WIDTH + DONE]:
         return 0
-    if can_end(tables, nodes, scratch, state, depth):
+    if enough <= 1 and can_end(tables, nodes, scratch, state, depth):
         return 0
     best = IMPOSSIBLE
     for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
+        if best < enough:
+            return best
         row = depth
         alive = True
         top = scratch[0]
@@ -306,23 +306,27 @@ def closing_cost(  # type: ignore[no-untyped-def]
                             known[slot] = after + 1
                     # that it may not end now has been seen: something is missing all the same
                     best = min(best, max(cost + after, 1))
+                    if best < enough:
+                        break
         scratch[0] = top
+    if 1 < enough <= best and can_end(tables, nodes, scratch, state, depth):
+        return 0  # closing every block is looked at last
     return best
 
 
 @njit
 def walk_costs(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, trie, outs, first, last, costs
+    tables, closing, nodes, scratch, work, known, trie, outs, enough, costs
 ):
     """The cost after each outcome of the tokens of one lexer state; configuration in row 0.
 
-    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before.
+    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before; `enough`: see closing_cost.
     """
     scratch[TOPS_AT] = scratch[0]
     terminals = tables[TERMINALS]
     known[:terminals] = 0
-    i = first
-    while i < last:
+    i = 0
+    while i < trie.shape[0]:
         depth = trie[i, 1]
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
@@ -333,7 +337,9 @@ def walk_costs(  # type: ignore[no-untyped-def]
             if trie[i, 3] < trie[i, 4]:
                 known[depth * terminals : (depth + 1) * terminals] = 0
         for j in range(trie[i, 3], trie[i, 4]):
-            cost = closing_cost(tables, closing, nodes, scratch, work, known, outs[j, 0], depth)
+            cost = closing_cost(
+                tables, closing, nodes, scratch, work, known, outs[j, 0], depth, enough
+            )
             if cost < costs[outs[j, 1]]:
                 costs[outs[j, 1]] = cost
         i += 1

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens are drawn as vLLM would draw them: from the softmax, cut at top_p."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+import torch
+from gars_vllm.engine import vllm_cpu_sampler
+from gars_vllm.engine.vllm_cpu_sampler import CpuSampler, draw
+from vllm.v1.sample.logits_processor import BatchUpdate
+from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
+
+
+def expected(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """Probabilities by vLLM's own code."""
+    scaled = (logits / temperature).clone().unsqueeze(0)
+    p = torch.tensor([top_p]) if top_p < 1 else None
+    return apply_top_k_top_p_pytorch(scaled, None, p).softmax(-1)[0]
+
+
+@pytest.mark.parametrize("stages", [(2, 5), (256, 4096)])
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("top_p", [0.3, 0.95, 1.0])
+def test_frequencies(
+    monkeypatch: pytest.MonkeyPatch, stages: tuple[int, ...], temperature: float, top_p: float
+) -> None:
+    """Each token as often as its probability says, within five standard deviations."""
+    monkeypatch.setattr(vllm_cpu_sampler, "_STAGES", stages)
+    logits = torch.randn(40, generator=torch.Generator().manual_seed(1)) * 2
+    logits[::5] = -torch.inf  # what a mask forbids
+    share = expected(logits, temperature, top_p).double()
+    count = 40_000
+    tokens = draw(
+        logits.expand(count, -1), torch.full((count,), temperature, dtype=torch.float64),
+        torch.full((count,), top_p, dtype=torch.float64), torch.Generator().manual_seed(2),
+    )  # fmt: skip
+    found = torch.bincount(tokens, minlength=40).double()
+    assert (found[share == 0] == 0).all()
+    spread = (count * share * (1 - share)).sqrt()
+    assert ((found - count * share).abs() <= 5 * spread + 1).all()
+
+
+def test_one_allowed_token_is_drawn_whatever_its_logit() -> None:
+    logits = torch.full((3, 1000), -torch.inf)
+    logits[torch.arange(3), torch.tensor([5, 999, 0])] = torch.tensor([-80.0, 3.0, 0.0])
+    one = torch.ones(3, dtype=torch.float64)
+    assert draw(logits, one, one, torch.Generator()).tolist() == [5, 999, 0]
+    assert draw(logits, one, one * 0.9, torch.Generator()).tolist() == [5, 999, 0]
+
+
+def test_rows_of_others_are_left_alone() -> None:
+    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=3))
+    sampler = CpuSampler(config, torch.device("cpu"), False)
+
+    def params(asked: Any) -> Any:
+        return types.SimpleNamespace(extra_args=asked)
+
+    added = [(0, params(None), None, []), (2, params({"draw": [0.7, 0.9]}), None, [])]
+    sampler.update_state(BatchUpdate(3, [], added, []))
+    logits = torch.randn(3, 50)
+    before = logits.clone()
+    after = sampler.apply(logits)
+    assert torch.equal(after[:2], before[:2])
+    token = int(after[2].argmax())
+    assert after[2, token] == torch.finfo(torch.float32).max
+    assert expected(before[2], 0.7, 0.9)[token] > 0
+    sampler.update_state(BatchUpdate(2, [2], [], []))
+    assert torch.equal(sampler.apply(before.clone()), before)
+
+
+def test_a_row_that_is_not_there_yet_is_skipped() -> None:
+    """Of a prefill that has not ended, vLLM passes fewer rows than there are requests."""
+    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=None))
+    sampler = CpuSampler(config, torch.device("cpu"), False)
+    asked = types.SimpleNamespace(extra_args={"draw": [1.0, 1.0]})
+    sampler.update_state(BatchUpdate(2, [], [(1, asked, None, [])], []))
+    logits = torch.randn(1, 8)
+    assert torch.equal(sampler.apply(logits.clone()), logits)
