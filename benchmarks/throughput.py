@@ -3,11 +3,13 @@
 
     python -m gars_vllm.benchmarks.throughput [--model NAME] [--n N]... [--rounds N] [--syncode]
 
-Each run is a process of its own, `gars-vllm sample` without the start of its engine. "none": no
-grammar, the usual stop strings. The tokens per second with a mask, divided by those without, are
-given per round, since a machine's speed drifts; the median and its range are shown. "valid" are
-samples that compile. "solved": problems with a sample that passes HumanEval's tests, per minute of
-sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM.
+The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
+that only the mask differs (no closing). Its ratios are of the rounds, which alternate, since a
+machine's speed drifts. The second is of real runs, `gars-vllm sample` without the start of its
+engine: "none" has no grammar and the usual stop strings, so that its samples are longer. "valid"
+are samples that compile; "solved" are problems with a sample that passes HumanEval's tests, per
+minute of sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM; "JSON" is the
+same model under our JSON grammar and under vLLM's structured outputs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,61 @@ import tempfile
 from pathlib import Path
 
 from gars_vllm.benchmarks.tables import Result, Value, say
+
+_EQUAL = """
+import json, sys, time, warnings
+warnings.simplefilter("ignore")
+from dataclasses import replace
+from gars_vllm.engine import models, prompts, sampling, tasks, tokenizers
+from gars_vllm.engine.programs import Mode
+from gars_vllm.engine.prompts import PromptKind
+from gars_vllm.engine.vllm_backend import VllmBackend
+
+class Endless(VllmBackend):
+    def _params(self, prompt):
+        params = super()._params(prompt)
+        params.min_tokens = params.max_tokens
+        if structured and params.extra_args:
+            from vllm.sampling_params import StructuredOutputsParams
+            params.extra_args.pop("grammar", None)
+            params.structured_outputs = StructuredOutputsParams(json_object=True)
+        return params
+
+if __name__ == "__main__":
+    model, n, limit, length, rounds = sys.argv[1], *map(int, sys.argv[2:6])
+    kinds = sys.argv[6:]
+    spec = models.lookup(model)
+    files = models.resolve(spec)
+    tokenizer = tokenizers.load(files.folder)
+    backend, found = None, []
+    for number in range(rounds + 1):  # the first loads compiled code and is not counted
+        for kind in kinds:
+            structured = kind == "structured"
+            grammar = {"none": "none", "python": "python"}.get(kind, "json")
+            settings = sampling.Settings(n=n, grammar=grammar, max_tokens=length, closing=False)
+            asked = [
+                replace(prompts.build(t, PromptKind.COMPLETION, "none", tokenizer), stop=(),
+                        mode=Mode.TEXT, prefix=t.prompt if grammar == "python" else "")
+                for t in tasks.load_humaneval()[:limit]
+            ]
+            context = prompts.context_length(asked, length, None)
+            job = sampling.Job(files.folder, tokenizer, settings, context, number,
+                               min(128, n * limit))
+            if backend is None:
+                backend = Endless(job)
+            backend._job = job
+            before = backend.mask_seconds()
+            started = time.perf_counter()
+            requests = sampling.Requests(
+                sampling.Request(p, i) for p in asked for i in range(n)
+            )
+            tokens = sum(len(d.ids) for d in backend.draw(requests))
+            seconds = time.perf_counter() - started
+            if number:
+                found.append([kind, tokens, seconds, backend.mask_seconds() - before])
+    print("FOUND" + json.dumps(found))
+    backend.close()
+"""
 
 MASKS = {"none": ("--grammar", "none"), "gars-vllm": ()}
 SYNCODE = {"SynCode": ("--mask", "syncode")}
@@ -40,7 +97,7 @@ def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: t
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr)
-        session = json.loads((folder / "run.json").read_text())["sessions"][-1]
+        session = json.loads((folder / "run.json").read_text())["info"]["sessions"][-1]
         samples = [json.loads(line) for line in (folder / "samples.jsonl").open()]
         verify = [sys.executable, "-m", "gars_vllm.cli.main", "verify", str(folder)]
         subprocess.run(verify, capture_output=True, text=True, check=True)
@@ -51,6 +108,47 @@ def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: t
             "valid": sum(s["valid"] for s in samples),
             "solved": len({r["task_id"] for r in results if r["outcome"] == "passed"}),
         }  # fmt: skip
+
+
+def equal_work(model: str, sizes: tuple[int, ...], rounds: int, limit: int, tokens: int) -> Result:
+    """Tokens per second where every sample has the same number of tokens."""
+    result = Result(
+        f"Equal work: vLLM, {model}, {limit} prompts, {tokens} tokens a sample, temperature 0.8"
+    )
+    kinds = ("none", "python", "json", "structured")
+    names = {"none": "none", "python": "gars-vllm, Python", "json": "gars-vllm, JSON",
+             "structured": "vLLM's structured outputs, JSON"}  # fmt: skip
+    for n in sizes:
+        say(f"equal work, n = {n}")
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+            script.write(_EQUAL)
+            script.flush()
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", script.name, model,
+                 *map(str, (n, limit, tokens, rounds)), *kinds],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND")]
+        if done.returncode or not lines:
+            raise RuntimeError(done.stderr)
+        found = json.loads(lines[-1].removeprefix("FOUND"))
+        plain = [t / s for kind, t, s, _ in found if kind == "none"]
+        for kind in kinds:
+            runs = [(t, s, m) for k, t, s, m in found if k == kind]
+            ratios = [t / s / p for (t, s, _), p in zip(runs, plain, strict=True)]
+            result.rows.append(
+                {
+                    "n": n, "mask": names[kind], "tokens": sum(t for t, _, _ in runs),
+                    "tokens/s": statistics.median(t / s for t, s, _ in runs),
+                    "of none": _range(ratios),
+                    "mask %": 100 * statistics.median(m / s for _, s, m in runs),
+                }
+            )  # fmt: skip
+    return result
+
+
+def _range(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def run(
@@ -70,24 +168,20 @@ def run(
                     continue  # slow, and far from a tie
                 say(f"n = {n}, {name}, round {number + 1} of {rounds}")
                 found[name].append(one(model, n, limit, tokens, temperature, options, number))
-        plain = [f["tokens"] / f["seconds"] for f in found["none"]]
         for name, runs in found.items():
             speed = [f["tokens"] / f["seconds"] for f in runs]
-            ratios = [a / b for a, b in zip(speed, plain, strict=False)]
             seconds = sum(f["seconds"] for f in runs)
             row: dict[str, Value] = {
                 "n": n, "mask": name, "runs": len(runs),
                 "tokens": int(sum(f["tokens"] for f in runs)),
                 "tokens/s": statistics.median(speed),
-                "of none": f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to "
-                           f"{max(ratios):.2f})",
                 "mask %": 100 * statistics.median(f["mask"] for f in runs),
                 "valid %": 100 * sum(f["valid"] for f in runs) / sum(f["samples"] for f in runs),
                 "valid/s": sum(f["valid"] for f in runs) / seconds,
                 "solved/min": 60 * sum(f["solved"] for f in runs) / seconds,
             }  # fmt: skip
             result.rows.append(row)
-    return [result]
+    return [equal_work(model, sizes, rounds, 1, tokens // 2), result]
 
 
 def main() -> None:

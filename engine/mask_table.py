@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+import xgrammar
+from gars_vllm.grammar.jit import njit
 
 if TYPE_CHECKING:
     from gars_vllm.grammar import Matcher
@@ -60,6 +63,15 @@ class MaskTable:
         self._count += 1
         return self._count - 1
 
+    def apply(self, logits: torch.Tensor, slots: list[int]) -> None:
+        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
+        on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
+        if on_cpu and logits.is_contiguous():
+            # xgrammar's kernel for a CPU takes ten times as long (docs/algorithm.md)
+            _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
+        else:
+            xgrammar.apply_token_bitmask_inplace(logits, self.gather(slots))
+
     def gather(self, slots: list[int], out: torch.Tensor | None = None) -> torch.Tensor:
         """int32 [len(slots), words], into `out` where that is given."""
         index = torch.tensor(slots, dtype=torch.int64, device=self._rows.device)
@@ -70,3 +82,26 @@ class MaskTable:
     @property
     def nbytes(self) -> int:
         return int(self._rows.nbytes)
+
+
+@njit
+def _forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
+    """MaskTable.apply, word by word: most words forbid all of their tokens or none."""
+    nothing = np.float32(-np.inf)
+    size = logits.shape[1]
+    for row in range(slots.shape[0]):
+        slot = slots[row]
+        if slot == 0:
+            continue
+        for word in range(rows.shape[1]):
+            bits = rows[slot, word]
+            first = 32 * word
+            if bits == -1:
+                continue
+            if bits == 0 and first + 32 <= size:
+                for i in range(32):
+                    logits[row, first + i] = nothing
+                continue
+            for i in range(min(32, size - first)):
+                if not (bits >> i) & 1:
+                    logits[row, first + i] = nothing

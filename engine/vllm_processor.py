@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xgrammar
 from gars_vllm.engine import programs, tokenizers
 from gars_vllm.engine.mask_table import MaskTable
 from gars_vllm.engine.programs import Mode
@@ -139,7 +138,7 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
             if row.matcher is not None and index < len(slots):
                 slots[index] = self._table.slot(row.matcher, row.remaining)
         if any(slots):
-            xgrammar.apply_token_bitmask_inplace(logits, self._table.gather(slots))
+            self._table.apply(logits, slots)
         now = time.perf_counter()
         self._seconds += now - started
         if now - self._written > _WRITE_EVERY:

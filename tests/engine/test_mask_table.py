@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import torch
 from gars_vllm.engine.mask_table import MaskTable
 from gars_vllm.engine.tokenizers import Encoder
@@ -71,3 +72,23 @@ def test_a_step_that_needs_more_gets_more(tiny_model: Path) -> None:
     table.gather(slots, out)
     for matcher, row in zip(every, out, strict=True):
         assert (row.numpy() == matcher.mask()).all()
+
+
+def test_apply_is_exact_at_the_vocabulary_s_end(tiny_model: Path) -> None:
+    """Words that forbid all, nothing or some; a vocabulary that ends within a word."""
+    table = MaskTable(WORDS, torch.device("cpu"))
+    some = masks(tiny_model, 20)
+    slots = [0, *(table.slot(m) for m in some)]
+    for size in (WORDS * 32, WORDS * 32 - 5):
+        logits = torch.randn(len(slots), size)
+        before = logits.clone()
+        table.apply(logits, slots)
+        assert torch.equal(logits[0], before[0])
+        for row, matcher in zip(range(1, len(slots)), some, strict=True):
+            bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")[:size]
+            allowed = torch.from_numpy(bits.astype(bool))
+            assert torch.equal(logits[row][allowed], before[row][allowed])
+            assert torch.isinf(logits[row][~allowed]).all()
+        half = before.to(torch.bfloat16)
+        table.apply(half, slots)
+        assert torch.equal(torch.isinf(half), torch.isinf(logits))
