@@ -79,7 +79,7 @@ DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
 IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
     int(Op(i)) for i in range(27, 38)
 )
-# Ways to complete what stands in a bracket (`_generator_ahead`): symbols as places in `special`
+# Ways to complete what stands in a bracket (`_ahead`): symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
 ELSE_AT, COLON_AT, COMMA_AT, IN_AT, EQUAL_AT = 13, 14, 15, 16, 17
 
@@ -571,20 +571,6 @@ def _inherited(flags):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _takes_for(tables, nodes, scratch, source, with_name):  # type: ignore[no-untyped-def]
-    """`for` can follow here, or after a name, so that the bracket is a comprehension."""
-    spare = MAX_DEPTH - 2
-    seen = scratch[0]
-    if with_name:
-        if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 6], source, spare) == 0:
-            return False
-        source = spare
-    possible = shift(tables, nodes, scratch, tables[tables[SPECIAL] + 7], source, spare) > 0
-    scratch[0] = seen
-    return possible
-
-
-@njit
 def _try(tables, nodes, scratch, source, target, first, second, third):  # type: ignore[no-untyped-def]
     """Shifts up to three symbols (places in `special`, 0 for none) on row `source`, into `target`.
 
@@ -624,10 +610,12 @@ WAYS = 7
 
 
 @njit
-def _generator_ahead(tables, nodes, scratch, source, bracket, with_name, closes):  # type: ignore[no-untyped-def]
-    """A round bracket, `bracket` or one around it, can become a generator expression: after a name,
-    or as the text stands, and after completing and closing what is open inside it. `closes`: the
-    first is closed in any case.
+def _ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  # type: ignore[no-untyped-def]
+    """`bracket` or one around it can become what it owes: after a name, or as the text stands, and
+    after completing and closing what is open inside it. `closes`: the first is closed in any case.
+
+    `owed`: MUST_BE_GENERATOR (a round bracket) or MUST_BE_COMPREHENSION (any, but within the
+    target that it stands in).
     """
     # Rows that nothing else uses: what is open, a way to complete it, that closed, as it may go on
     row, tried, closed, spare = MAX_DEPTH - 2, MAX_DEPTH - 5, MAX_DEPTH - 6, MAX_DEPTH - 7
@@ -649,8 +637,11 @@ def _generator_ahead(tables, nodes, scratch, source, bracket, with_name, closes)
         kind, flags = nodes[bracket, 0], nodes[bracket, 2]
         if kind == BARE_BODY or kind == BODY:
             break
-        if kind == 0 and not flags & COMPREHENSION and not closes:
-            for way in range(2):
+        if owed == MUST_BE_COMPREHENSION and flags & IN_TARGET:
+            break
+        may = kind == 0 or (owed == MUST_BE_COMPREHENSION and kind < 3)
+        if may and not flags & COMPREHENSION and not closes:
+            for way in range(3):  # as it is, after `else x`, after `: x` of a dict
                 if _complete(tables, nodes, scratch, row, tried, way) and (
                     shift(tables, nodes, scratch, tables[special + FOR_AT], tried, tried) > 0
                 ):
@@ -719,9 +710,6 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
         flags |= HAS_WALRUS
         if around & INSIDE_TARGET:
             flags |= MUST_BE_COMPREHENSION
-    elif op == COMMA:
-        if flags & MUST_BE_COMPREHENSION:
-            return False
     elif op == FOR:
         if flags & HAS_YIELD:
             return False
@@ -911,17 +899,16 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             scratch[row + HEADER] = LOOP_LINE
     if shift(tables, nodes, scratch, symbol, target, target) == 0:
         return False
-    if op == WALRUS and bracket != 0 and nodes[bracket, 2] & MUST_BE_COMPREHENSION:  # noqa: SIM102
-        if not _takes_for(tables, nodes, scratch, target, True):
-            return False
     if owes_generator:
-        if not _generator_ahead(tables, nodes, scratch, target, bracket, True, False):
-            return False
         _mark_bracket(nodes, scratch, row, nodes[bracket, 2] | MUST_BE_GENERATOR)
         bracket = scratch[row + BRACKET]
-    if (op == COMMA or op == ENDS) and bracket != 0 and nodes[bracket, 2] & MUST_BE_GENERATOR:  # noqa: SIM102
-        if not _generator_ahead(tables, nodes, scratch, target, bracket, True, op == COMMA):
-            return False
+    if bracket != 0 and (op == WALRUS or op == AWAIT or op == COMMA or op == ENDS):
+        # What the bracket owes must still be possible after what has just been read.
+        for owed in (MUST_BE_GENERATOR, MUST_BE_COMPREHENSION):
+            if nodes[bracket, 2] & owed and not _ahead(
+                tables, nodes, scratch, target, bracket, True, op == COMMA, owed
+            ):
+                return False
     line = scratch[row + LINE_FLAGS]
     kept = line & ~_JUST_BEFORE
     if op == IMPORT:
@@ -971,7 +958,9 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         and bracket != 0
         and (nodes[bracket, 0] == BARE_PARAMETERS or nodes[bracket, 0] == PARAMETERS)
     ):
-        held = nodes[bracket, 2] & (HAS_YIELD | HAS_WALRUS | MUST_BE_GENERATOR)
+        held = nodes[bracket, 2] & (
+            HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR
+        )
         kind, context = nodes[bracket, 0] + BARE_BODY - BARE_PARAMETERS, nodes[bracket, 1]
         scratch[row + BRACKET] = nodes[bracket, 3]
         outer = _top_bracket(nodes, scratch, row)
@@ -985,16 +974,12 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR
         )
         scratch[row + BRACKET] = nodes[bracket, 3]
-        if held & MUST_BE_COMPREHENSION and not (
-            nodes[_top_bracket(nodes, scratch, row), 2] & INSIDE_TARGET
-            and _takes_for(tables, nodes, scratch, target, False)
-        ):
-            return False
-        if held & MUST_BE_GENERATOR and op == CLOSE:  # noqa: SIM102
-            if not _generator_ahead(
-                tables, nodes, scratch, target, nodes[bracket, 3], False, False
-            ):
-                return False
+        for owed in (MUST_BE_GENERATOR, MUST_BE_COMPREHENSION):
+            if held & owed and op == CLOSE:  # noqa: SIM102
+                if not _ahead(
+                    tables, nodes, scratch, target, nodes[bracket, 3], False, False, owed
+                ):
+                    return False
         if held and nodes[bracket, 3] != 0:
             outer = _top_bracket(nodes, scratch, row)
             _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)
