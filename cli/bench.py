@@ -30,10 +30,12 @@ WHAT = {
 )
 @click.option("--model", default="smollm2-135m", show_default=True, help="Of throughput.")
 @click.option("--syncode", is_flag=True, help="Beside SynCode: its store takes minutes to make.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Of step: SVG, PNG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a table.")
 def bench(
-    what: tuple[str, ...], folders: tuple[Path, ...], model: str, syncode: bool, as_json: bool
-) -> None:
+    what: tuple[str, ...], folders: tuple[Path, ...], model: str, syncode: bool,
+    plot: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """Measure the mask beside xgrammar, llguidance and SynCode.
 
     WHAT: mask (time per token), step (a step of many samples), compile (start), throughput
@@ -49,6 +51,10 @@ def bench(
             results = module.run(folders)
         else:
             results = module.run(folders, syncode)
+        if name == "step" and plot is not None:
+            importlib.import_module("gars_vllm.benchmarks.plot").cost_per_token(
+                results[0].rows, plot
+            )
         for result in results:
             if as_json:
                 click.echo(json.dumps({"title": result.title, "rows": result.rows}))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model of a few thousand random weights, and tokenizers trained here: no network, no downloads."""
+"""Models that differ from the tiny one of all tests."""
 
 from __future__ import annotations
 
@@ -9,54 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.tasks import load_humaneval
 
-CHAT = (
-    "{% for m in messages %}<|user|>{{ m['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|bot|>{% endif %}"
-)
 MakeModel = Callable[..., Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    import os
-
-    os.environ["GARS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as vLLM and transformers load it: Llama of one layer, byte-level BPE of 500."""
-    import torch
-    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-    from tokenizers import models as token_models
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    made = Tokenizer(token_models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.train_from_iterator(
-        [t.prompt for t in load_humaneval()],
-        trainers.BpeTrainer(
-            vocab_size=500,
-            special_tokens=["<|end|>", "<|user|>", "<|bot|>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    torch.manual_seed(0)  # the same weights in every run
-    config = LlamaConfig(
-        vocab_size=512, hidden_size=64, intermediate_size=64, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=2048,
-        eos_token_id=0, bos_token_id=0,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>")
-    tokenizer.chat_template = CHAT
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cost per token against batch size, drawn from the rows of batch_step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gars_vllm.benchmarks.tables import Value
+from gars_vllm.engine.errors import UserError
+
+
+def cost_per_token(rows: list[dict[str, Value]], file: Path) -> None:
+    """Writes a picture; its kind is the file's (svg, png). Raises UserError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib: pip install matplotlib") from error
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        warmth = f", {row['']}" if row["language"] == "python" else ""
+        label = f"{row['mask']}, {str(row['language']).title()}{warmth}".replace("Json", "JSON")
+        lines.setdefault(label, []).append((float(row["B"]), float(row["us/token"])))
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for label, points in lines.items():
+        style = "-" if label.startswith("gars") else "--"
+        axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    batches = sorted({x for points in lines.values() for x, _ in points})
+    axes.set_xticks(batches, [f"{b:,.0f}" for b in batches])
+    axes.set_xlabel("samples in a step")
+    axes.set_ylabel("host time per token, µs")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend(fontsize="small", frameon=False)
+    figure.savefig(file)

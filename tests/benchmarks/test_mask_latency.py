@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured is what is said: all engines read the same documents, token by token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gars_vllm.benchmarks import mask_latency, texts
+from gars_vllm.benchmarks.peers import Llguidance, Ours, XGrammar
+from gars_vllm.benchmarks.texts import Cutter
+from gars_vllm.engine.errors import UserError
+
+
+def test_all_engines_take_the_json_documents(tiny_model: Path) -> None:
+    cutter = Cutter(tiny_model)
+    documents = [cutter.cut(t) for t in texts.json_documents()[::40]]
+    masks = [Ours(cutter, "json"), XGrammar(cutter), Llguidance(cutter)]
+    times = mask_latency.microseconds(masks, documents)
+    assert [len(t) for t in times] == [sum(map(len, documents))] * 3
+    assert all((t > 0).all() for t in times)
+
+
+def test_only_walks_count_as_misses(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "python_texts", lambda: ["x = 1\n", "x = 1\n"])
+    (row,) = mask_latency.misses(Cutter(tiny_model)).rows
+    assert 1 <= int(row["misses"]) <= 6
+
+
+def test_without_tokenizers_one_line_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give a folder"):
+        texts.cutters((tmp_path,))
