@@ -26,7 +26,7 @@ _BEAM = 6  # texts that are followed at a time in the search for a shortest comp
 _LOOKED_AT = 256  # of a state's outcomes, those with the least costs
 _ALWAYS = 48  # with fewer tokens left than this, and some for each open block, masks look ahead
 _PER_BLOCK = 4
-_KEPT = 1024  # arrays of costs that are kept
+_KEPT = 512  # arrays of costs that are kept
 _LINE_END = {
     "NEWLINE": costs.ENDS_LINE, "LINE_COMMENT": costs.COMMENTS_LINE,
     "COMMENT": costs.COMMENTS, "CONTINUATION": costs.JOINS_LINES,

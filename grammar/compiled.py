@@ -26,7 +26,7 @@ _FORMS = 1 << 16  # distinct masks that are held in their small form
 _EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
 _LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
-_STEPS = 1 << 18
+_STEPS = 1 << 17
 State = tuple[int, ...]
 
 

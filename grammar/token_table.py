@@ -494,7 +494,7 @@ class StateTables:
     The least recently made are dropped when they take more than `limit` bytes.
     """
 
-    def __init__(self, tables: I32, spaces: int, table: TokenTable, limit: int = 96 << 20) -> None:
+    def __init__(self, tables: I32, spaces: int, table: TokenTable, limit: int = 64 << 20) -> None:
         self._tables, self._spaces, self._table, self._limit = tables, spaces, table, limit
         longest = int(np.diff(table.start).max(initial=0))
         self._alive = np.zeros(longest + 2, np.int32)
