@@ -34,11 +34,9 @@ class Mask(Protocol):
 
 
 class Ours:
-    def __init__(self, cutter: Cutter, language: str, fresh: bool = True) -> None:
+    def __init__(self, cutter: Cutter, language: str) -> None:
         self.name = "gars-vllm"
-        self.grammar: CompiledGrammar = compile_grammar(language, cutter.vocabulary)
-        if fresh:
-            self.grammar = self.grammar.fresh()
+        self.grammar: CompiledGrammar = compile_grammar(language, cutter.vocabulary).fresh()
 
     def begin(self) -> Matcher:
         return self.grammar.matcher()

@@ -348,19 +348,6 @@ def step(tables, nodes, scratch, bank, text, start, number, token_class):  # typ
 
 
 @njit
-def step_all(  # type: ignore[no-untyped-def]
-    tables, nodes, scratch, bank, text, start, token_class, states, tokens, out, begin
-):
-    """`step` for many states and tokens, from `begin` on; the index of the first without room."""
-    for i in range(begin, states.shape[0]):
-        found = step(tables, nodes, scratch, bank, text, start, states[i], token_class[tokens[i]])
-        if found == FULL:
-            return i
-        out[i] = found
-    return states.shape[0]
-
-
-@njit
 def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-untyped-def]
     """Reads raw bytes. `out`: how many were read (fewer where one cannot follow), the state after
     them, or after the last ones that were kept. Returns 0 or an error code.
@@ -478,16 +465,6 @@ def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
             bank[bank[ROWS] + number] = row
             return row
     return np.int32(-1)
-
-
-@njit
-def find_rows(nodes, bank, memo, key, states, out):  # type: ignore[no-untyped-def]
-    """`find_row` for many states; returns how many are not known."""
-    missing = 0
-    for i in range(states.shape[0]):
-        out[i] = find_row(nodes, bank, memo, key, states[i])
-        missing += out[i] < 0
-    return missing
 
 
 @njit

@@ -267,24 +267,6 @@ class CompiledGrammar:
                 return found
             self._make_room(found)
 
-    def step_all(self, numbers: NDArray[np.int32], tokens: NDArray[np.int32]) -> NDArray[np.int32]:
-        """`step` for many: int32 [n] states and tokens, none of them EOS; int32 [n] states."""
-        out = np.empty(len(numbers), np.int32)
-        done = 0
-        while True:
-            done = int(
-                banks.step_all(
-                    self.tables, self.nodes, self.scratch, self._bank, self.table.text,
-                    self.table.start, self.table.token_class, numbers, tokens, out, done,
-                )
-            )  # fmt: skip
-            if done == len(numbers):
-                break
-            self._make_room(banks.FULL)
-        if (out < banks.REFUSED).any():
-            self._make_room(banks.AMBIGUOUS)
-        return out
-
     def _make_room(self, code: int) -> None:
         self._failed()
         if code == banks.AMBIGUOUS:
@@ -398,14 +380,6 @@ class CompiledGrammar:
             self._row_of_state[number] = found
             self.mask_seconds += time.perf_counter() - started
         return found
-
-    def rows(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-        """`row` for many: int32 [n] states to int32 [n] rows."""
-        out = np.empty(len(numbers), np.int32)
-        if banks.find_rows(self.nodes, self._bank, self._memo, self._key, numbers, out):
-            for i in np.flatnonzero(out < 0).tolist():
-                out[i] = self.row(int(numbers[i]))
-        return out
 
     def _find_row(self, number: int) -> int:
         """Makes a mask by a walk and notes what the walk has looked at."""

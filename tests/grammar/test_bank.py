@@ -75,18 +75,3 @@ def test_a_dropped_mask_is_made_again(grammar: CompiledGrammar) -> None:
         other.advance(byte)
         other.mask()
     assert (matcher.mask() == before).all()
-
-
-def test_many_at_once_equal_one_by_one(python_bytes: CompiledGrammar) -> None:
-    texts = [b"x = 1\n", b"for i in", b"def f(", b"'a' in", b")", b"(((", b"\xff", b"if x:\n  y"]
-    matchers = [python_bytes.matcher() for _ in texts]
-    for position in range(6):
-        states = np.array([m.state for m in matchers], np.int32)
-        tokens = np.array([t[position % len(t)] for t in texts], np.int32)
-        found = python_bytes.step_all(states, tokens)
-        rows = python_bytes.rows(states)
-        for i, matcher in enumerate(matchers):
-            assert found[i] == python_bytes.step(matcher.state, int(tokens[i]))
-            assert rows[i] == matcher.mask_id()
-            if found[i] >= 0:
-                matcher.advance(int(tokens[i]))
