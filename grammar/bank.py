@@ -13,6 +13,8 @@ sweeps out what no text needs any more (compiled.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
@@ -36,6 +38,7 @@ from gars_vllm.grammar.kernel import (
     apply,
     copy_row,
     forget,
+    push,
     viable,
 )
 from numpy.typing import NDArray
@@ -62,17 +65,23 @@ NEAR_THE_LIMIT = 64  # so many levels before a limit, how many are open counts
 _CHAIN = 1 << 12  # nodes that one token can add
 
 
+def _laid_out(header: int, parts: Mapping[int, int]) -> I32:
+    """Zeros, with room for parts of these sizes, and where each begins at its place in front."""
+    made = np.zeros(header + sum(parts.values()), np.int32)
+    at = header
+    for part, size in parts.items():
+        made[part] = at
+        at += size
+    return made
+
+
 def make_bank(nodes: int, states: int) -> I32:
-    """An empty bank for so many nodes and states (powers of two). State 0 is no state."""
+    """An empty bank for so many nodes and states (powers of two)."""
     parts = {
         NODE_SLOTS: 2 * nodes, STATES: states + 1, POOL: 16 * states, STATE_SLOTS: 2 * states,
         STEPS: 3 * 4 * states, ROWS: states,
     }  # fmt: skip
-    bank = np.zeros(BANK_HEADER + sum(parts.values()), np.int32)
-    at = BANK_HEADER
-    for part, size in parts.items():
-        bank[part] = at
-        at += size
+    bank = _laid_out(BANK_HEADER, parts)
     bank[NODE_MASK], bank[STATE_MASK], bank[STEP_MASK] = (
         2 * nodes - 1,
         2 * states - 1,
@@ -89,11 +98,7 @@ def make_memo(lexer_states: int, entries: int) -> I32:
         SHAPES: lexer_states * MAX_SHAPES, SHAPE_COUNT: lexer_states, KEYS: 32 * entries,
         ENTRIES: 4 * entries, SLOTS: 2 * entries,
     }  # fmt: skip
-    memo = np.zeros(MEMO_HEADER + sum(parts.values()), np.int32)
-    at = MEMO_HEADER
-    for part, size in parts.items():
-        memo[part] = at
-        at += size
+    memo = _laid_out(MEMO_HEADER, parts)
     memo[KEYS_LIMIT], memo[ENTRY_LIMIT], memo[SLOT_MASK] = 32 * entries, entries, 2 * entries - 1
     return memo
 
@@ -126,14 +131,8 @@ def intern(nodes, scratch, bank, a, b, c, parent):  # type: ignore[no-untyped-de
     node = scratch[0]
     if 2 * node > bank[NODE_MASK] or node >= nodes.shape[0]:
         return np.int32(0)
-    nodes[node, 0] = a
-    nodes[node, 1] = b
-    nodes[node, 2] = c
-    nodes[node, 3] = parent
-    nodes[node, 4] = nodes[parent, 4] + 1
     bank[at + slot] = node
-    scratch[0] = node + 1
-    return node
+    return push(nodes, scratch, a, b, c, parent)
 
 
 @njit

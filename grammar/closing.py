@@ -286,7 +286,7 @@ class Closer:
         """The outcomes with the least costs, one for each lexer state that they lead to."""
         order = np.argsort(after, kind="stable")[:_LOOKED_AT]
         order = order[after[order] < costs.IMPOSSIBLE]
-        leads_to = self._grammar.state_tables[self._grammar.load(number)].outs[order, 0]
+        leads_to = self._grammar.state_tables[self._grammar.load(number)].outs[order]
         _, first = np.unique(leads_to, return_index=True)
         return order[np.sort(first)][: 2 * _BEAM].tolist()  # type: ignore[no-any-return]
 

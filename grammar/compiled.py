@@ -386,14 +386,11 @@ class CompiledGrammar:
         self.walks += 1
         lexer_state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
-            allowed, stop = np.zeros(1, np.uint8), True
+            allowed, stop = np.zeros(0, np.uint8), True
         else:
             table = self.state_tables[lexer_state]
-            allowed = np.zeros(len(table.outs) + 1, np.uint8)
-            kernel.walk(
-                self.tables, self.nodes, self.scratch, table.trie, table.outs, 0,
-                len(table.trie), allowed,
-            )  # fmt: skip
+            allowed = np.zeros(len(table.outs), np.uint8)
+            kernel.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
             self._failed()
             stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         row = self._row(lexer_state, allowed, stop)
@@ -422,12 +419,10 @@ class CompiledGrammar:
     def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
         """int32 [words]; a form whose lexer state is -1 holds one token."""
         lexer_state, small, stop = form
-        if lexer_state < 0:
-            packed = np.zeros(self._mask_words, np.int32)
-            banks.set_bits(packed, np.frombuffer(small, np.int64))
-            return packed
         packed = np.zeros(self._mask_words, np.int32)
-        if any(small):
+        if lexer_state < 0:
+            banks.set_bits(packed, np.frombuffer(small, np.int64))
+        elif any(small):
             table = self.state_tables[lexer_state]
             allowed = np.unpackbits(np.frombuffer(small, np.uint8))
             banks.expand(
@@ -482,7 +477,7 @@ class CompiledGrammar:
     def restricted_row(self, number: int, allowed: NDArray[np.bool_]) -> int:
         """The row of the mask that allows only these outcomes of the state's tokens."""
         stop = self.can_stop(number)
-        return self._row(self.load(number), np.append(allowed, False).astype(np.uint8), stop)
+        return self._row(self.load(number), allowed.astype(np.uint8), stop)
 
     def single_row(self, token: int) -> int:
         """The row of the mask that allows one token."""
@@ -490,7 +485,7 @@ class CompiledGrammar:
         return self._numbered(self._expand(form), form)
 
     def token_of(self, number: int, out: int) -> int:
-        """A token that has an outcome (a row of its lexer state's `outs`)."""
+        """A token that has an outcome (an index into its lexer state's `outs`)."""
         state = self.load(number)
         found = self._token_of_out.get((state, out))
         if found is None:

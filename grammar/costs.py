@@ -338,9 +338,8 @@ def walk_costs(  # type: ignore[no-untyped-def]
                 known[depth * terminals : (depth + 1) * terminals] = 0
         for j in range(trie[i, 3], trie[i, 4]):
             cost = closing_cost(
-                tables, closing, nodes, scratch, work, known, outs[j, 0], depth, enough
+                tables, closing, nodes, scratch, work, known, outs[j], depth, enough
             )
-            if cost < costs[outs[j, 1]]:
-                costs[outs[j, 1]] = cost
+            costs[j] = cost
         i += 1
     scratch[0] = scratch[TOPS_AT]

@@ -79,9 +79,17 @@ DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
 IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
     int(Op(i)) for i in range(27, 38)
 )
-# Ways to complete what stands in a bracket (`_ahead`): symbols as places in `special`
+# Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
 ELSE_AT, COLON_AT, COMMA_AT, IN_AT, EQUAL_AT = 13, 14, 15, 16, 17
+# Ways to complete what stands in a bracket (`_ahead`): up to four symbols, 0 for none
+_WAYS = np.array(
+    [
+        (0, 0, 0, 0), (ELSE_AT, NAME_AT, 0, 0), (COLON_AT, NAME_AT, 0, 0), (COMMA_AT, 0, 0, 0),
+        (IN_AT, NAME_AT, 0, 0), (EQUAL_AT, NAME_AT, 0, 0),
+        (ELSE_AT, NAME_AT, COLON_AT, NAME_AT),
+    ]
+)  # fmt: skip
 
 
 # Directory of the tables: offsets of the parts, then sizes.
@@ -571,42 +579,37 @@ def _inherited(flags):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _try(tables, nodes, scratch, source, target, first, second, third):  # type: ignore[no-untyped-def]
-    """Shifts up to three symbols (places in `special`, 0 for none) on row `source`, into `target`.
+def _goes_on(tables, nodes, scratch, row, place):  # type: ignore[no-untyped-def]
+    """Shifts a symbol (a place in `special`) in a row; False, and the row spoilt, where it cannot
+    follow."""
+    return shift(tables, nodes, scratch, tables[tables[SPECIAL] + place], row, row) > 0
 
-    False, and `target` spoilt, where one cannot follow.
-    """
-    if source != target:
-        copy_row(scratch, source, target)
-    for place in (first, second, third):
-        if place and (
-            shift(tables, nodes, scratch, tables[tables[SPECIAL] + place], target, target) == 0
-        ):
+
+@njit
+def _completes(tables, nodes, scratch, source, target, way):  # type: ignore[no-untyped-def]
+    """Completes what stands in a bracket by one of _WAYS; False where that way does not fit."""
+    copy_row(scratch, source, target)
+    for place in _WAYS[way]:
+        if place and not _goes_on(tables, nodes, scratch, target, place):
             return False
     return True
 
 
 @njit
-def _complete(tables, nodes, scratch, row, target, way):  # type: ignore[no-untyped-def]
-    """The given way to complete what stands in a bracket, with shortest texts; see `_try`."""
-    if way == 0:
-        return _try(tables, nodes, scratch, row, target, 0, 0, 0)
-    if way == 1:
-        return _try(tables, nodes, scratch, row, target, ELSE_AT, NAME_AT, 0)
-    if way == 2:
-        return _try(tables, nodes, scratch, row, target, COLON_AT, NAME_AT, 0)
-    if way == 3:
-        return _try(tables, nodes, scratch, row, target, COMMA_AT, 0, 0)
-    if way == 4:
-        return _try(tables, nodes, scratch, row, target, IN_AT, NAME_AT, 0)
-    if way == 5:
-        return _try(tables, nodes, scratch, row, target, EQUAL_AT, NAME_AT, 0)
-    return _try(tables, nodes, scratch, row, target, ELSE_AT, NAME_AT, COLON_AT) and _try(
-        tables, nodes, scratch, target, target, NAME_AT, 0, 0
-    )
-
-
-WAYS = 7
+def _closes(tables, nodes, scratch, source, target, kind):  # type: ignore[no-untyped-def]
+    """Closes a bracket of this kind that is complete, and the string that a field stands in."""
+    copy_row(scratch, source, target)
+    if kind == BARE_PARAMETERS or kind == PARAMETERS:
+        return _goes_on(tables, nodes, scratch, target, COLON_AT) and _goes_on(
+            tables, nodes, scratch, target, NAME_AT
+        )
+    if not _goes_on(tables, nodes, scratch, target, CLOSERS_AT + min(kind, 3)):
+        return False
+    if kind >= FIELD_KIND:  # of a field in the format of another the string goes on
+        end = tables[tables[SPECIAL] + FEND_AT]
+        if shift(tables, nodes, scratch, end, target, MAX_DEPTH - 7) > 0:
+            shift(tables, nodes, scratch, end, target, target)
+    return True
 
 
 @njit
@@ -617,20 +620,18 @@ def _ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  #
     `owed`: MUST_BE_GENERATOR (a round bracket) or MUST_BE_COMPREHENSION (any, but within the
     target that it stands in).
     """
-    # Rows that nothing else uses: what is open, a way to complete it, that closed, as it may go on
-    row, tried, closed, spare = MAX_DEPTH - 2, MAX_DEPTH - 5, MAX_DEPTH - 6, MAX_DEPTH - 7
-    special = tables[SPECIAL]
+    # Rows that nothing else uses: what is open, that completed in some way, that closed
+    row, tried, closed = MAX_DEPTH - 2, MAX_DEPTH - 5, MAX_DEPTH - 6
     top = scratch[0]
     optional = closes  # after a comma the name may be left out
     found = False
-    if not _try(tables, nodes, scratch, source, row, 0, 0, 0):
-        return False
-    if with_name and not _try(tables, nodes, scratch, source, row, NAME_AT, 0, 0):
+    copy_row(scratch, source, row)
+    if with_name and not _goes_on(tables, nodes, scratch, row, NAME_AT):
         if not optional:
             scratch[0] = top
             return False
         with_name = False
-        _try(tables, nodes, scratch, source, row, 0, 0, 0)
+        copy_row(scratch, source, row)
     while bracket != 0 and not found:
         if bracket < scratch[1] and nodes[bracket, 4] < scratch[SEEN_AT + 2]:
             scratch[SEEN_AT + 2] = nodes[bracket, 4]
@@ -642,36 +643,31 @@ def _ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  #
         may = kind == 0 or (owed == MUST_BE_COMPREHENSION and kind < 3)
         if may and not flags & COMPREHENSION and not closes:
             for way in range(3):  # as it is, after `else x`, after `: x` of a dict
-                if _complete(tables, nodes, scratch, row, tried, way) and (
-                    shift(tables, nodes, scratch, tables[special + FOR_AT], tried, tried) > 0
+                if _completes(tables, nodes, scratch, row, tried, way) and _goes_on(
+                    tables, nodes, scratch, tried, FOR_AT
                 ):
                     found = True
                     break
+        if found:
+            break
         closes = False
         shut = False
-        for way in range(WAYS):
-            if found or shut or not _complete(tables, nodes, scratch, row, tried, way):
-                continue
-            if kind == BARE_PARAMETERS or kind == PARAMETERS:
-                shut = _try(tables, nodes, scratch, tried, closed, COLON_AT, NAME_AT, 0)
-            else:
-                close = CLOSERS_AT + min(kind, 3)
-                shut = _try(tables, nodes, scratch, tried, closed, close, 0, 0)
-                # A field's string ends too, unless it is a field in the format of another.
-                in_string = shut and kind >= FIELD_KIND
-                if in_string and _try(tables, nodes, scratch, closed, spare, FEND_AT, 0, 0):
-                    _try(tables, nodes, scratch, spare, closed, 0, 0, 0)
-        if not shut:
-            if optional and with_name and not found:
-                with_name = False
-                _try(tables, nodes, scratch, source, row, 0, 0, 0)
-                closes = True
-                optional = False
-                continue
+        for way in range(len(_WAYS)):
+            if _completes(tables, nodes, scratch, row, tried, way) and _closes(
+                tables, nodes, scratch, tried, closed, kind
+            ):
+                shut = True
+                break
+        if shut:
+            copy_row(scratch, closed, row)
+            bracket = nodes[bracket, 3]
+        elif optional and with_name:
+            with_name = False
+            copy_row(scratch, source, row)
+            closes = True
+        else:
             break
         optional = False
-        _try(tables, nodes, scratch, closed, row, 0, 0, 0)
-        bracket = nodes[bracket, 3]
     scratch[0] = top
     return found
 
@@ -1059,16 +1055,16 @@ def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-de
 
 
 @njit
-def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ignore[no-untyped-def]
+def walk(tables, nodes, scratch, trie, outs, allowed):  # type: ignore[no-untyped-def]
     """Decides every outcome of the tokens of one lexer state; configuration in row 0.
 
     `trie`: int32 [nodes, 5]: terminal, depth, index after the subtree, first and last of `outs`.
-    `outs`: int32 [outcomes, 2]: lexer state after the token, bit to set in `allowed`.
+    `outs`: int32 [outcomes]: lexer state after the token. `allowed`: uint8 [outcomes].
     """
     scratch[TOPS_AT + 0] = scratch[0]
     forget(tables, scratch, 0)
-    i = first
-    while i < last:
+    i = 0
+    while i < trie.shape[0]:
         depth = trie[i, 1]
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
@@ -1079,8 +1075,8 @@ def walk(tables, nodes, scratch, trie, outs, first, last, allowed):  # type: ign
             if trie[i, 3] < trie[i, 4]:
                 forget(tables, scratch, depth)
         for j in range(trie[i, 3], trie[i, 4]):
-            if viable(tables, nodes, scratch, outs[j, 0], depth):
-                allowed[outs[j, 1]] = 1
+            if viable(tables, nodes, scratch, outs[j], depth):
+                allowed[j] = 1
         i += 1
     scratch[0] = scratch[TOPS_AT + 0]
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 MAX_OUTCOMES = 4096
+NO_ROOM, CANNOT = -1, -4
 OPEN, CLOSE = int(Op.OPEN), int(Op.CLOSE)
 FIELD_OPEN, FIELD_CLOSE = int(Op.FIELD_OPEN), int(Op.FIELD_CLOSE)
 FIELD_COLON, COLON, WALRUS = int(Op.FIELD_COLON), int(Op.COLON), int(Op.WALRUS)
@@ -51,9 +52,9 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class StateTable:
-    """What the tokens do in one lexer state. `trie`, `outs`: see kernel.walk; an outcome is a row
-    of `outs`. `cell`: int32 [classes + 1] -> cell, 0 = dead; a token of cell c is allowed if any of
-    the outcomes `cell_outs[cell_start[c]:cell_start[c + 1]]` is.
+    """What the tokens do in one lexer state. `trie`, `outs`: see kernel.walk; an outcome is an
+    index into `outs`. `cell`: int32 [classes + 1] -> cell, 0 = dead; a token of cell c is allowed
+    if any of the outcomes `cell_outs[cell_start[c]:cell_start[c + 1]]` is.
     """
 
     trie: I32
@@ -126,11 +127,31 @@ def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-
 
 
 @njit
+def _after(tables, spaces, store, node, alternative):  # type: ignore[no-untyped-def]
+    """The sequence `node` with the terminals that one outcome of a byte completes; CANNOT where
+    they contradict it, NO_ROOM where `store` is full."""
+    keys, values, parents, lexemes, counts = store
+    for k in range(
+        tables[tables[ALTERNATIVE_START] + alternative],
+        tables[tables[ALTERNATIVE_START] + alternative + 1],
+    ):
+        terminal = tables[tables[EMITTED] + k]
+        if not _fits(tables, parents, lexemes, node, terminal):
+            return CANNOT
+        if terminal == spaces and lexemes[node] >= spaces:
+            terminal = lexemes[node] + 1
+            node = parents[node]
+        node = _child(keys, values, parents, lexemes, counts, node, terminal)
+        if node < 0:
+            return NO_ROOM
+    return node
+
+
+@njit
 def _run(  # type: ignore[no-untyped-def]
     tables, spaces, state, text, offset, length, common, alive, sequences, states, store
 ):
     """Reads one token's bytes from `state`; levels up to `common` are those of the last token."""
-    keys, values, parents, lexemes, counts = store
     if common == 0:
         alive[0] = 1
         sequences[0, 0] = 0
@@ -143,22 +164,10 @@ def _run(  # type: ignore[no-untyped-def]
             for a in range(
                 tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
             ):
-                node = sequences[level, i]
-                possible = True
-                for k in range(
-                    tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
-                ):
-                    terminal = tables[tables[EMITTED] + k]
-                    if not _fits(tables, parents, lexemes, node, terminal):
-                        possible = False
-                        break
-                    if terminal == spaces and lexemes[node] >= spaces:
-                        terminal = lexemes[node] + 1
-                        node = parents[node]
-                    node = _child(keys, values, parents, lexemes, counts, node, terminal)
-                    if node < 0:
-                        return -1
-                if not possible:
+                node = _after(tables, spaces, store, sequences[level, i], a)
+                if node == NO_ROOM:
+                    return NO_ROOM
+                if node < 0:
                     continue
                 if found >= MAX_OUTCOMES:
                     return -2
@@ -174,7 +183,6 @@ def _compose(  # type: ignore[no-untyped-def]
     tables, spaces, states, byte, level, arena, begin, offsets, store
 ):
     """What every lexer state becomes with one more byte: level + 1 of the path from level."""
-    keys, values, parents, lexemes, counts = store
     at = begin[level] + offsets[level, states]
     begin[level + 1] = at
     offsets[level + 1, 0] = 0
@@ -189,22 +197,10 @@ def _compose(  # type: ignore[no-untyped-def]
             for a in range(
                 tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
             ):
-                node = np.int32(before)
-                possible = True
-                for k in range(
-                    tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
-                ):
-                    terminal = tables[tables[EMITTED] + k]
-                    if not _fits(tables, parents, lexemes, node, terminal):
-                        possible = False
-                        break
-                    if terminal == spaces and lexemes[node] >= spaces:
-                        terminal = lexemes[node] + 1
-                        node = parents[node]
-                    node = _child(keys, values, parents, lexemes, counts, node, terminal)
-                    if node < 0:
-                        return -1
-                if not possible:
+                node = _after(tables, spaces, store, before, a)
+                if node == NO_ROOM:
+                    return NO_ROOM
+                if node < 0:
                     continue
                 if written >= arena.shape[0]:
                     return -3
@@ -383,8 +379,8 @@ def _cells(places, out_start, place_of_pair, cell, cell_start, cell_outs):  # ty
 def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs, place):  # type: ignore[no-untyped-def]
     """Makes the preorder trie over the sequences of one lexer state; returns its length.
 
-    `pair_node` is sorted; `mark`: int32 [sequences], zero outside, scratch. `place`: row of `outs`
-    per pair. Returns -1 where the trie does not fit.
+    `pair_node` is sorted; `mark`: int32 [sequences], zero outside, scratch. `place`: index
+    into `outs` per pair. Returns -1 where the trie does not fit.
     """
     mark[0] = 1
     size = 1
@@ -437,8 +433,7 @@ def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs, place
         trie[count, 1] = depth
         trie[count, 3] = written
         for p in range(out_begin[node], out_begin[node + 1]):
-            outs[written, 0] = pair_state[p]
-            outs[written, 1] = written
+            outs[written] = pair_state[p]
             place[p] = written
             written += 1
         trie[count, 4] = written
@@ -535,7 +530,7 @@ class StateTables:
         after = (pairs & 0xFFFFFFFF).astype(np.int32)
         used = int(store[4][0])
         trie = np.zeros((used, 5), np.int32)
-        outs = np.zeros((len(pairs), 2), np.int32)
+        outs = np.zeros(len(pairs), np.int32)
         place = np.zeros(len(pairs), np.int32)
         length = _build_trie(
             node, after, store[2], store[3], np.zeros(used, np.int32), trie, outs, place

@@ -59,15 +59,3 @@ def python_bytes(byte_vocabulary: Vocabulary) -> CompiledGrammar:
 @pytest.fixture(scope="session")
 def json_bytes(byte_vocabulary: Vocabulary) -> CompiledGrammar:
     return compile_grammar("json", byte_vocabulary)
-
-
-def accepts(grammar: CompiledGrammar, text: str | bytes) -> bool:
-    """The grammar allows the text byte by byte and lets it end there."""
-    from gars_vllm.grammar import GrammarError
-
-    matcher = grammar.matcher()
-    try:
-        matcher.advance_text(text)
-    except GrammarError:
-        return False
-    return matcher.can_stop()
