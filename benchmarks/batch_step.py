@@ -18,7 +18,7 @@ import gc
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,6 @@ from gars_vllm.engine.mask_table import MaskTable
 BATCHES = (1, 8, 32, 128, 256, 512, 1024)
 _BUDGET = 512  # tokens that a sample may have, so that the closing is asked as in a real run
 Stages = tuple[float, float, float]  # seconds: host, gather, apply
-Step = Callable[[list[int]], Stages]
 
 
 @dataclass(frozen=True)

@@ -38,15 +38,15 @@ def peak():  # ru_maxrss would begin with that of the process that started this 
 def tell(grammar, mask, before):
     found = {"grammar": grammar, "mask": mask, "peak": peak(), "added": peak() - before}
     print(json.dumps(found))
-folder, language, kernels = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+folder = Path(sys.argv[1])
 """
 
 _OURS = (
     _COMMON
     + """
 import gars_vllm.grammar.jit as jit
-if kernels:
-    jit.folder = lambda: Path(kernels)
+language, kernels = sys.argv[2], Path(sys.argv[3])
+jit.folder = lambda: kernels
 import numba, lark
 from gars_vllm.grammar import Vocabulary, compile_grammar
 import gars_vllm.grammar.compiled
@@ -75,7 +75,7 @@ cutter.vocabulary, cutter.loaded()
 import xgrammar, llguidance.hf
 before = resident()
 started = time.perf_counter()
-mask = getattr(peers, kernels)(cutter)
+mask = getattr(peers, sys.argv[2])(cutter)
 made = time.perf_counter()
 mask.begin().mask()
 tell(made - started, time.perf_counter() - made, before)
@@ -134,13 +134,13 @@ def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
             result.rows += ours(cutter, language)
         for peer in ("XGrammar", "Llguidance"):
             say(f"{cutter.name}: {peer}")
-            found = _child(_PEER, str(cutter.folder), "json", peer)
+            found = _child(_PEER, str(cutter.folder), peer)
             result.rows.append(_row(peer.lower(), "json", cutter, "", found, 0))
         if syncode and syncode_mask.is_installed():
             say(f"{cutter.name}: SynCode's store (minutes)")
             with tempfile.TemporaryDirectory() as name:
                 for label in ("nothing cached", "warm"):
-                    found = _child(_PEER, str(cutter.folder), "python", "SynCode", cache=Path(name))
+                    found = _child(_PEER, str(cutter.folder), "SynCode", cache=Path(name))
                     size = _size(Path(name))
                     result.rows.append(_row("syncode", "python", cutter, label, found, size))
     return [result]

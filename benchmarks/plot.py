@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from gars_vllm.benchmarks.tables import Value
 from gars_vllm.engine.errors import UserError
 
+_KINDS = (".svg", ".png", ".pdf")
+
+
+def check(file: Path) -> None:
+    """Raises UserError where `cost_per_token` could not draw to this file."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("--plot needs matplotlib: pip install matplotlib")
+    if file.suffix not in _KINDS:
+        raise UserError(f"--plot {file}: name a file that ends in {' or '.join(_KINDS)}")
+    if not file.parent.is_dir():
+        raise UserError(f"--plot {file}: there is no folder {file.parent}")
+
 
 def cost_per_token(rows: list[dict[str, Value]], file: Path) -> None:
-    """Writes a picture; its kind is the file's (svg, png). Raises UserError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("--plot needs matplotlib: pip install matplotlib") from error
+    """Writes a picture; its kind is the file's (see `check`)."""
+    from matplotlib.figure import Figure
+
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         warmth = f", {row['']}" if row["language"] == "python" else ""

@@ -51,8 +51,11 @@ class Cutter:
 
 def cutters(folders: tuple[Path, ...] = ()) -> list[Cutter]:
     """Those of the given folders, else of the models that are already on this machine."""
-    found = list(folders) or [models.folder_of(models.lookup(name)) for name in MODELS]
-    found = [f for f in found if (f / "tokenizer.json").is_file()]
+    for folder in folders:
+        if not (folder / "tokenizer.json").is_file():
+            raise UserError(f"{folder} holds no tokenizer.json: give a folder that does")
+    here = [models.folder_of(models.lookup(name)) for name in MODELS]
+    found = list(folders) or [f for f in here if (f / "tokenizer.json").is_file()]
     if not found:
         raise UserError(
             "no tokenizer is at hand: give a folder with tokenizer.json, or run `make demo` first"

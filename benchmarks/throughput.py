@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 from gars_vllm.benchmarks.tables import Result, Value, say
+from gars_vllm.engine import models
 
 _EQUAL = """
 import json, sys, time, warnings
@@ -155,6 +156,7 @@ def run(
     model: str = "smollm2-135m", sizes: tuple[int, ...] = (1, 16, 128), rounds: int = 3,
     limit: int = 4, tokens: int = 128, temperature: float = 0.8, syncode: bool = False,
 ) -> list[Result]:  # fmt: skip
+    models.lookup(model)  # refuses a name that nobody knows before an engine is started
     result = Result(
         f"Sampling with vLLM, {model}, HumanEval/0 to {limit - 1}, up to {tokens} tokens, "
         f"temperature {temperature:g}"

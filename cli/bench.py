@@ -43,6 +43,8 @@ def bench(
     """
     if importlib.util.find_spec("gars_vllm.benchmarks") is None:
         raise UserError("the benchmarks are not installed: install gars-vllm from its repository")
+    if plot is not None:
+        importlib.import_module("gars_vllm.benchmarks.plot").check(plot)
     for name in what or tuple(WHAT):
         module = importlib.import_module(f"gars_vllm.benchmarks.{WHAT[name]}")
         if name == "throughput":

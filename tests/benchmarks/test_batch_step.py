@@ -36,7 +36,12 @@ def test_every_text_is_read_from_its_beginning_to_its_end() -> None:
 def test_plot(tmp_path: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         with pytest.raises(UserError, match="pip install matplotlib"):
-            plot.cost_per_token(ROWS, tmp_path / "p.svg")
+            plot.check(tmp_path / "p.svg")
         return
+    plot.check(tmp_path / "p.svg")
     plot.cost_per_token(ROWS, tmp_path / "p.svg")
     assert "<svg" in (tmp_path / "p.svg").read_text()
+    with pytest.raises(UserError, match=r"ends in \.svg or \.png"):
+        plot.check(tmp_path / "p.doc")
+    with pytest.raises(UserError, match="there is no folder"):
+        plot.check(tmp_path / "none" / "p.svg")

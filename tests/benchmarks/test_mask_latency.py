@@ -27,6 +27,11 @@ def test_only_walks_count_as_misses(tiny_model: Path, monkeypatch: pytest.Monkey
     assert 1 <= int(row["misses"]) <= 6
 
 
-def test_without_tokenizers_one_line_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="give a folder"):
-        texts.cutters((tmp_path,))
+def test_without_tokenizers_one_line_says_what_to_do(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="give a folder that does"):
+        texts.cutters((tiny_model, tmp_path))
+    monkeypatch.setenv("GARS_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="or run `make demo` first"):
+        texts.cutters()
