@@ -51,6 +51,23 @@ def test_one_allowed_token_is_drawn_whatever_its_logit() -> None:
     assert draw(logits, one, one * 0.9, torch.Generator()).tolist() == [5, 999, 0]
 
 
+@pytest.mark.parametrize("top_p", [0.9, 1 - 1e-15, 1.0])
+@pytest.mark.parametrize("uniform", [1 - 2**-53, 1.0])  # the greatest there is, and rounded up
+def test_rounding_leads_to_no_forbidden_token(
+    monkeypatch: pytest.MonkeyPatch, uniform: float, top_p: float
+) -> None:
+    """Shares of float32 may sum to less than what is drawn, or to less than top_p."""
+    logits = torch.randn(200, 700, generator=torch.Generator().manual_seed(4))
+    logits[:, ::3] = -torch.inf
+    most = torch.full((200,), uniform, dtype=torch.float64)
+    monkeypatch.setattr(vllm_cpu_sampler.torch, "rand", lambda *_, **__: most)
+    one = torch.ones(200, dtype=torch.float64)
+    tokens = draw(logits, one, one * top_p, torch.Generator())
+    assert (tokens >= 0).all()
+    assert (tokens < 700).all()
+    assert torch.isfinite(logits.gather(1, tokens.unsqueeze(1))).all()
+
+
 def test_rows_of_others_are_left_alone() -> None:
     config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=3))
     sampler = CpuSampler(config, torch.device("cpu"), False)
