@@ -25,13 +25,18 @@ class Result:
     notes: list[str] = field(default_factory=list)
 
     def show(self) -> None:
-        table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+            padding=(0, 1, 0, 0), collapse_padding=True,
+        )  # fmt: skip
         if not self.rows:
             console().print(f"{self.title}: nothing was measured")
             return
         for name, value in self.rows[0].items():
+            # where the columns are many a heading wraps, and a name, but no number
             left = isinstance(value, str)
-            table.add_column(name, justify="left" if left else "right", no_wrap=True)
+            widest = 0 if left else max(len(shown(row[name])) for row in self.rows)
+            table.add_column(name, justify="left" if left else "right", min_width=widest)
         for row in self.rows:
             table.add_row(*(shown(v) for v in row.values()))
         console().print(table)

@@ -67,7 +67,7 @@ class MaskTable:
         """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
         on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
         if on_cpu and logits.is_contiguous():
-            # xgrammar's kernel for a CPU takes ten times as long (docs/algorithm.md)
+            # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
             _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
         else:
             xgrammar.apply_token_bitmask_inplace(logits, self.gather(slots))
