@@ -4,40 +4,50 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import xgrammar
 from gars_vllm.grammar.jit import njit
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gars_vllm.grammar import Matcher
 
+EVERYTHING, ENDS = 0, 1  # rows that are always there
 _BYTES = 64 << 20  # of masks, at most, unless a single step needs more
 
 
 class MaskTable:
     """The masks of all grammars that were used last, packed: int32 [capacity, words].
 
-    Row 0 allows everything: for requests without a grammar. When the table is full, the rows that
-    were not used for longest give their places to new ones.
+    Row EVERYTHING is for requests without a grammar, row ENDS for those that may only end. When the
+    table is full, the rows that were not used for longest give their places to new ones.
     """
 
     def __init__(self, words: int, device: torch.device, limit: int = _BYTES) -> None:
-        self._words = words
         self._most = max(64, limit // (4 * words))
         self._rows = torch.full((min(64, self._most), words), -1, dtype=torch.int32, device=device)
-        self._count = 1
+        self._count = 2
+        self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be sent with the next step
         self._slots: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._pinned: set[int] = set()  # of the step that is being made
+
+    def set_ends(self, tokens: Sequence[int]) -> None:
+        """The tokens that row ENDS allows."""
+        row = np.zeros(self._rows.shape[1], np.int32)
+        for token in tokens:
+            row[token // 32] |= np.array(1 << token % 32, np.uint32).view(np.int32)
+        self._new.append((ENDS, row))
 
     def begin(self) -> None:
         """A new step: the rows of the last one may be overwritten."""
         self._pinned.clear()
 
     def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
-        """The row of a matcher's mask (see Matcher.mask), sent to the device when it is not there.
+        """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
 
         It holds until `begin` is called.
         """
@@ -46,8 +56,7 @@ class MaskTable:
         found = self._slots.get(key)
         if found is None:
             found = self._slots[key] = self._place()
-            # .copy(): a mask is read-only memory, which torch warns of
-            self._rows[found] = torch.from_numpy(matcher.grammar.mask(row).copy())
+            self._new.append((found, matcher.grammar.mask(row)))
         else:
             self._slots.move_to_end(key)
         self._pinned.add(found)
@@ -63,18 +72,33 @@ class MaskTable:
         self._count += 1
         return self._count - 1
 
-    def apply(self, logits: torch.Tensor, slots: list[int]) -> None:
-        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
-        on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
-        if on_cpu and logits.is_contiguous():
+    def _flush(self) -> None:
+        """Sends the new rows, all at once."""
+        if self._new:
+            places = upload(np.array([place for place, _ in self._new], np.int64), self._rows.device)
+            rows = upload(np.stack([row for _, row in self._new]), self._rows.device)
+            self._rows.index_copy_(0, places, rows)
+            self._new.clear()
+
+    def apply(
+        self, logits: torch.Tensor, slots: Sequence[int], value: float = -torch.inf
+    ) -> None:
+        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary].
+
+        Another `value` only where the logits are plain (`is_plain`).
+        """
+        if is_plain(logits):
+            self._flush()
             # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
-            _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
+            nothing = np.float32(value)
+            _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64), nothing)
         else:
             xgrammar.apply_token_bitmask_inplace(logits, self.gather(slots))
 
-    def gather(self, slots: list[int], out: torch.Tensor | None = None) -> torch.Tensor:
+    def gather(self, slots: Sequence[int], out: torch.Tensor | None = None) -> torch.Tensor:
         """int32 [len(slots), words], into `out` where that is given."""
-        index = torch.tensor(slots, dtype=torch.int64, device=self._rows.device)
+        self._flush()
+        index = upload(np.array(slots, np.int64), self._rows.device)
         if out is None:
             return self._rows.index_select(0, index)
         return torch.index_select(self._rows, 0, index, out=out)
@@ -84,10 +108,25 @@ class MaskTable:
         return int(self._rows.nbytes)
 
 
+def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """An array on the device, without waiting for it: through pinned memory, which torch keeps and
+    hands out again."""
+    made = torch.from_numpy(array)
+    if device.type == "cpu":
+        return made
+    return made.pin_memory().to(device, non_blocking=True)
+
+
+def is_plain(logits: torch.Tensor) -> bool:
+    """The kernel below can read it."""
+    return (
+        logits.device.type == "cpu" and logits.dtype == torch.float32 and logits.is_contiguous()
+    )
+
+
 @njit
-def _forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
+def _forbid(logits, rows, slots, nothing):  # type: ignore[no-untyped-def]
     """MaskTable.apply, word by word: most words forbid all of their tokens or none."""
-    nothing = np.float32(-np.inf)
     size = logits.shape[1]
     for row in range(slots.shape[0]):
         slot = slots[row]

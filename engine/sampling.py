@@ -11,19 +11,21 @@ import os
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from gars_vllm.engine import programs, prompts, tokenizers
+from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec
 from gars_vllm.engine.prompts import Prompt, PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.tasks import HUMANEVAL, Task
 from gars_vllm.engine.tokenizers import Tokenizer
+from gars_vllm.engine.weights import Weight
 from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
 
 FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time
@@ -39,13 +41,6 @@ class OnInvalid(StrEnum):
 
     RESAMPLE = "resample"
     KEEP = "keep"
-
-
-class Mask(StrEnum):
-    """Whose mask keeps samples to the grammar: ours, or SynCode's, to compare with."""
-
-    GARS = "gars"
-    SYNCODE = "syncode"
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,8 @@ class Settings:
 @dataclass(frozen=True)
 class Job:
     """What a backend is started with. `context`: tokens of the longest prompt and sample; `seed`:
-    of this session; `batch`: samples that are in flight at a time."""
+    of this session; `batch`: samples that are in flight at a time; `engine`: the user's own
+    arguments to vLLM's engine, which win."""
 
     model: Path
     tokenizer: Tokenizer
@@ -90,6 +86,7 @@ class Job:
     context: int
     seed: int
     batch: int
+    engine: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,12 +119,14 @@ class Requests:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A sample as a backend gives it: `text` is `ids` decoded, without what ended it."""
+    """A sample as a backend gives it: `text` is `ids` decoded, without what ended it; `weight`:
+    what the grammar took from the model, where the backend knows."""
 
     request: Request
     ids: tuple[int, ...]
     text: str
     finish_reason: str
+    weight: Weight | None = None
 
 
 class Backend(Protocol):
@@ -315,6 +314,7 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "valid": programs.is_valid(program, settings.grammar, grammar),
         "given_up": drawn.request.draws,
         "given_up_tokens": drawn.request.spent,
+        **(drawn.weight.to_json() if drawn.weight else {}),
     }
 
 

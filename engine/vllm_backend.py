@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,15 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gars_vllm.engine.prompts import Prompt
+from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
+from gars_vllm.engine.vllm_names import (
+    CPU_SAMPLER,
+    FILES_ALLOWED,
+    PROCESSOR,
+    STATISTICS,
+    WEIGHTS,
+)
+from gars_vllm.engine.weights import Weights
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
 
-PROCESSOR = "gars_vllm.engine.vllm_processor:GrammarProcessor"
-CPU_SAMPLER = "gars_vllm.engine.vllm_cpu_sampler:CpuSampler"
-# Read by the processor in the worker's process, which inherits the environment.
-STATISTICS = "GARS_STATISTICS"
 # Warnings of vLLM's own that no user of ours can act on.
 _QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -75,22 +81,25 @@ class VllmBackend:
     name = "vllm"
 
     def __init__(self, job: Job) -> None:
-        handle, name = tempfile.mkstemp(prefix="gars-", suffix=".json")
-        os.close(handle)
-        self._statistics = Path(name)
+        self._folder = Path(tempfile.mkdtemp(prefix="gars-"))
+        self._statistics = self._folder / "statistics.json"
+        self._weights = Weights(self._folder / "weights")
         self._job = job
         for key, value in _QUIET.items():
             os.environ.setdefault(key, value)
-        os.environ[STATISTICS] = name
+        os.environ[STATISTICS] = str(self._statistics)
+        os.environ[WEIGHTS] = str(self._folder / "weights")
+        os.environ[FILES_ALLOWED] = "1"
         import torch
 
         extra: dict[str, object] = {}
         processors = [PROCESSOR]
-        self._on_cpu = not torch.cuda.is_available()
-        if torch.cuda.is_available():
-            # The processor speaks the V1 runner's interface; a GPU gets the other by default.
+        on_cpu = not torch.cuda.is_available()
+        # The V1 runner's, which is what a CPU gets.
+        self._draws = on_cpu and os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0") == "0"
+        if job.settings.mask is Mask.SYNCODE:  # which reads lists of tokens, as the V1 runner has
             os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
-        else:
+        if on_cpu:
             for key, value in cpu_environment().items():
                 os.environ.setdefault(key, value)
             # Compilation takes longer than a small run, and a block of 128 tokens shares next to
@@ -101,7 +110,11 @@ class VllmBackend:
                 "block_size": 32,
                 "compilation_config": {"custom_ops": ["all"]},  # its own kernels, not torch's
             }
+        if self._draws:
             processors.append(CPU_SAMPLER)  # after the mask
+        extra |= job.engine
+        # Drafted tokens are judged some at a time; what a step took from a sample is not known.
+        self._weighs = job.settings.grammar != "none" and "speculative_config" not in extra
         _keep_llvmlite_from_vllm()
         # vLLM is imported only here: it reads its environment then.
         from vllm import LLM
@@ -112,12 +125,14 @@ class VllmBackend:
                 model=str(job.model),
                 tokenizer=str(job.tokenizer.folder),
                 seed=job.seed,
-                max_model_len=job.context,
-                max_num_seqs=job.batch,
                 logits_processors=processors,
-                enable_prefix_caching=True,
                 use_tqdm_on_load=False,
-                **extra,
+                **{
+                    "max_model_len": job.context,
+                    "max_num_seqs": job.batch,
+                    "enable_prefix_caching": True,
+                    **extra,
+                },
             )
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
@@ -131,19 +146,23 @@ class VllmBackend:
             for request in requests:
                 waiting[str(number)] = request
                 prompt = TokensPrompt(prompt_token_ids=[*request.prompt.ids])
-                engine.add_request(str(number), prompt, self._params(request.prompt))
+                engine.add_request(str(number), prompt, self._params(request.prompt, number))
                 number += 1
             for output in engine.step():
                 if output.finished:
-                    one = output.outputs[0]
+                    one, name = output.outputs[0], output.request_id.split("-")[0]
+                    weight = None
+                    if self._weighs:
+                        weight = self._weights.read(int(name), len(one.token_ids))
                     yield Drawn(
-                        waiting.pop(output.request_id.split("-")[0]),
+                        waiting.pop(name),
                         tuple(one.token_ids),
                         one.text,
                         one.finish_reason or "error",
+                        weight,
                     )
 
-    def _params(self, prompt: Prompt) -> SamplingParams:
+    def _params(self, prompt: Prompt, number: int) -> SamplingParams:
         from vllm import SamplingParams
 
         settings = self._job.settings
@@ -156,8 +175,10 @@ class VllmBackend:
                 "grammar_closing": settings.closing,
                 "grammar_mask": str(settings.mask),
             }
+            if self._weighs:
+                args["grammar_key"] = number
         temperature, top_p = settings.temperature, settings.top_p
-        if self._on_cpu and temperature > 0:  # drawn by CpuSampler, which vLLM finds the greatest
+        if self._draws and temperature > 0:  # drawn by CpuSampler, which vLLM finds the greatest
             args = (args or {}) | {"draw": [temperature, top_p]}
             temperature, top_p = 0.0, 1.0
         return SamplingParams(
@@ -180,4 +201,4 @@ class VllmBackend:
         """Ends vLLM's processes."""
         with contextlib.suppress(Exception):  # a worker that an interruption has already ended
             self._llm.llm_engine.engine_core.shutdown()
-        self._statistics.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)

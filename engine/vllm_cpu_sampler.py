@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.vllm_rows import follow
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
@@ -30,18 +31,26 @@ def draw(
 ) -> torch.Tensor:
     """int64 [rows]: a token of each row. `logits`: float [rows, vocabulary]; `temperature` (above
     0) and `top_p` (above 0, at most 1): float64 [rows]."""
-    rows, size = logits.shape
-    tokens = torch.empty(rows, dtype=torch.int64)
-    uniform = torch.rand(rows, dtype=torch.float64, generator=chance)
     # torch's softmax takes -inf in its stride; its exp and logsumexp are ten times slower then.
     every = (logits / temperature.to(logits.dtype).unsqueeze(1)).softmax(1)
+    return draw_from(every, torch.ones(len(every), dtype=torch.float64), top_p, chance)
+
+
+def draw_from(
+    every: torch.Tensor, mass: torch.Tensor, top_p: torch.Tensor, chance: torch.Generator
+) -> torch.Tensor:
+    """`draw`, from shares that add up to `mass`: `every` float [rows, vocabulary], `mass` float64
+    [rows]."""
+    rows, size = every.shape
+    tokens = torch.empty(rows, dtype=torch.int64)
+    uniform = torch.rand(rows, dtype=torch.float64, generator=chance)
     left = torch.arange(rows)
     for count in (*_STAGES, size):
         if len(left) == 0:
             break
         some = every if len(left) == rows else every[left]
         best, order = some.topk(min(count, size), dim=1)
-        shares = best.to(torch.float64)
+        shares = best.to(torch.float64) / mass[left].unsqueeze(1)
         sums = shares.cumsum(1)
         p = top_p[left].unsqueeze(1)
         # The nucleus ends with the first token that brings the mass to top_p.
@@ -79,9 +88,18 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
         if not index:
             return logits
         asked = torch.tensor([self._rows[i] for i in index], dtype=torch.float64)
+        temperature, top_p = asked[:, 0], asked[:, 1]
         rows = torch.tensor(index)
-        some = logits if len(index) == logits.shape[0] else logits[rows]
-        tokens = draw(some, asked[:, 0], asked[:, 1], self._chance)
+        shares = None if Masker.latest is None else Masker.latest.shares(logits)
+        if (
+            shares is not None
+            and len(index) == logits.shape[0]
+            and torch.equal(shares.temperature, temperature.float())
+        ):
+            tokens = draw_from(shares.values, shares.mass, top_p, self._chance)
+        else:
+            some = logits if len(index) == logits.shape[0] else logits[rows]
+            tokens = draw(some, temperature, top_p, self._chance)
         logits[rows, tokens] = torch.finfo(logits.dtype).max
         return logits
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mask as a logits processor of vLLM's V1 runner.
+"""The mask as vLLM's logits processor, for both of its runners.
 
-A request asks for it with `extra_args={"grammar": ..., "grammar_prefix": ..., "grammar_mode":
-"completion" | "fence" | "text", "grammar_closing": True | False}`; requests without are left
-alone. `"grammar_mask": "syncode"` takes SynCode's mask instead, to compare with.
+Loaded by name, `--logits-processors gars_vllm.engine.vllm_processor:GrammarProcessor`, or found by
+vLLM as an installed plugin (`GrammarPlugin`). What a request asks for: see constraints.py.
 
-State is derived from the request's output tokens, never from how often the processor was called:
-rows of a prefill that is not finished are sampled and thrown away, and a request that was preempted
-comes back with the tokens that it has.
+Both classes are of both interfaces, since vLLM refuses a class that is not of the interface of the
+runner that it has chosen. The front end imports this module to check requests, so it is light; what
+masks is imported when an engine's first request asks for a grammar.
 """
 
 from __future__ import annotations
@@ -16,128 +15,86 @@ import json
 import logging
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from gars_vllm.engine import programs, tokenizers
-from gars_vllm.engine.mask_table import MaskTable
-from gars_vllm.engine.programs import Mode
-from gars_vllm.engine.sampling import Mask
-from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
-from gars_vllm.engine.vllm_backend import STATISTICS
-from gars_vllm.engine.vllm_rows import follow
-from gars_vllm.grammar import (
-    CompiledGrammar,
-    GrammarError,
-    Matcher,
-    Vocabulary,
-    compile_grammar,
-    store,
-)
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
+from gars_vllm.engine.vllm_names import PROCESSOR, STATISTICS, WEIGHTS
+from vllm.v1.sample.logits_processor import BatchUpdate
+from vllm.v1.sample.logits_processor import LogitsProcessor as V1Processor
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Processor
+
+if TYPE_CHECKING:
+    import torch
+    from gars_vllm.engine.constraints import Grammars
+    from gars_vllm.engine.masker import Masker
+    from gars_vllm.engine.vllm_v1 import V1Rows
+    from gars_vllm.engine.vllm_v2 import V2Slots
 
 logger = logging.getLogger(__name__)
 _WRITE_EVERY = 0.5  # seconds
 
 
-@dataclass
-class _Row:
-    """A request with a grammar: `output` is vLLM's own list, which grows; `read` of it are known
-    to the matcher. `matcher` is None once the request was freed of its grammar. `budget`: tokens
-    within which its text is brought to an end, None where that is not asked for."""
+class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM is not checked
+    """See the module. V1 constructs it with a device, V2 with the state of its requests."""
 
-    matcher: Matcher | None
-    output: list[int]
-    budget: int | None
-    read: int = 0
-
-    @property
-    def remaining(self) -> int | None:
-        return None if self.budget is None else self.budget - len(self.output)
-
-
-@dataclass
-class _SynCodeRow:
-    """A request under SynCode's mask, which reads prompt and output anew at every step."""
-
-    grammar: str
-    prompt: list[int]
-    output: list[int]
-
-
-class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
-    """See the module. Loaded by vLLM as "gars_vllm.engine.vllm_processor:GrammarProcessor"."""
-
-    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
-        model = vllm_config.model_config
-        self._size = model.get_vocab_size()
-        self._tokenizer = model.tokenizer
-        self._vocabulary: Vocabulary | None = None
-        self._grammars: dict[str, CompiledGrammar] = {}
-        self._rows: dict[int, _Row | _SynCodeRow] = {}
-        self._syncode: dict[str, SynCodeMask] = {}
-        self._table = MaskTable((self._size + 31) // 32, device)
+    def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
+        self._config, self._where = vllm_config, where
+        self._is_v2 = is_pin_memory is None
+        self._v1: V1Rows | None = None
+        self._v2: V2Slots | None = None
+        self._grammars: Grammars | None = None
         self._seconds, self._written = 0.0, 0.0
+
+    @classmethod
+    def validate_params(cls, sampling_params: Any) -> None:
+        """Refuses a request that cannot be served, in the front end. Raises ValueError."""
+        if sampling_params.extra_args:
+            from gars_vllm.engine import constraints
+
+            constraints.validate(sampling_params)
 
     def is_argmax_invariant(self) -> bool:
         return False
 
-    @classmethod
-    def validate_params(cls, params: Any) -> None:
-        """Refuses unknown modes where the request is made, not in the engine."""
-        mode = (params.extra_args or {}).get("grammar_mode", "text")
-        if mode not in list(Mode):
-            raise ValueError(f"grammar_mode is {mode!r}: use {', '.join(Mode)}")
+    # The V1 runner
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
+        if self._v1 is None:
+            if batch_update is None or not any(_asks(p) for _, p, _, _ in batch_update.added):
+                return
+            # Rows of the requests that are here already have no grammar, and none is followed.
+            self._start_v1()
+            assert self._v1 is not None
         started = time.perf_counter()
-        follow(self._rows, batch_update, self._row)
+        self._v1.update(batch_update)
         self._seconds += time.perf_counter() - started
 
-    def _row(self, params: Any, prompt: Any, output: list[int]) -> _Row | _SynCodeRow | None:
-        asked = params.extra_args or {}
-        if not asked.get("grammar"):
-            return None
-        if asked.get("grammar_mask") == Mask.SYNCODE:
-            return _SynCodeRow(asked["grammar"], list(prompt or ()), output)
-        budget = params.max_tokens if asked.get("grammar_closing", True) else None
-        return _Row(self._matcher(asked), output, budget)
+    # Model Runner V2
 
-    def _matcher(self, asked: dict[str, Any]) -> Matcher | None:
-        name = asked["grammar"]
-        if self._vocabulary is None:
-            self._vocabulary = Vocabulary.from_tokenizer(Path(self._tokenizer), self._size)
-        if name not in self._grammars:
-            self._grammars[name] = compile_grammar(name, self._vocabulary)
-        try:
-            return programs.matcher(
-                self._grammars[name],
-                asked.get("grammar_prefix", ""),
-                asked.get("grammar_mode", Mode.TEXT),
-            )
-        except GrammarError as error:
-            logger.warning("a request goes on without its grammar: %s", error)
-            return None
+    def add_request(self, req_idx: int, sampling_params: Any) -> bool:
+        if self._v2 is None:
+            if not _asks(sampling_params):
+                return False
+            self._start_v2()
+            assert self._v2 is not None
+        return self._v2.add(req_idx, sampling_params)
 
-    def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        if not self._rows:
+    def apply_staged_writes(self) -> None:
+        if self._v2 is not None:
+            started = time.perf_counter()
+            self._v2.stage()
+            self._seconds += time.perf_counter() - started
+
+    # Both
+
+    def apply(self, logits: torch.Tensor, ctx: Any = None) -> torch.Tensor:
+        if not self._v1 and self._v2 is None:
             return logits
         started = time.perf_counter()
-        self._table.begin()
-        slots = [0] * logits.shape[0]
-        for index, row in self._rows.items():
-            if isinstance(row, _SynCodeRow):
-                if index < len(slots):
-                    self._apply_syncode(row, logits[index])
-                continue
-            if row.matcher is not None:
-                self._advance(row)
-            if row.matcher is not None and index < len(slots):
-                slots[index] = self._table.slot(row.matcher, row.remaining)
-        if any(slots):
-            self._table.apply(logits, slots)
+        if self._v2 is not None:
+            self._v2.apply(logits, ctx)
+        elif self._v1 is not None:
+            self._v1.apply(logits)
         now = time.perf_counter()
         self._seconds += now - started
         if now - self._written > _WRITE_EVERY:
@@ -145,38 +102,70 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not ch
             self._written = now
         return logits
 
-    def _apply_syncode(self, row: _SynCodeRow, logits: torch.Tensor) -> None:
-        if row.grammar not in self._syncode:
-            folder = Path(self._tokenizer)
-            self._syncode[row.grammar] = SynCodeMask(
-                row.grammar, tokenizers.load(folder).loaded,
-                Vocabulary.from_tokenizer(folder, self._size), store.cache_folder() / "syncode",
-            )  # fmt: skip
-        try:
-            allowed = self._syncode[row.grammar].allowed([*row.prompt, *row.output])
-        except SynCodeGaveUp:
-            return  # it constrains nothing here
-        logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
+    def _start_v1(self) -> None:
+        from gars_vllm.engine.vllm_v1 import V1Rows
 
-    def _advance(self, row: _Row) -> None:
-        assert row.matcher is not None
-        while row.read < len(row.output):
-            token = row.output[row.read]
-            if token < 0:
-                raise RuntimeError(
-                    "a placeholder token reached the grammar: load the processor with "
-                    "logits_processors=[...], not as an entry point alone"
-                )
-            try:
-                row.matcher.advance(token)
-            except GrammarError as error:
-                logger.warning("a request is freed of its grammar: %s", error)
-                row.matcher = None
-                return
-            row.read += 1
+        grammars, masker = self._parts(self._where)
+        self._v1 = V1Rows(grammars, masker, self._config.model_config.max_model_len)
+
+    def _start_v2(self) -> None:
+        from gars_vllm.engine.vllm_v2 import V2Slots
+
+        grammars, masker = self._parts(self._where.device)
+        drafted = getattr(self._config.speculative_config, "num_speculative_tokens", 0) or 0
+        self._v2 = V2Slots(
+            grammars, masker, self._where, self._config.model_config.max_model_len, drafted
+        )
+
+    def _parts(self, device: torch.device) -> tuple[Grammars, Masker]:
+        from gars_vllm.engine.constraints import Grammars
+        from gars_vllm.engine.masker import Masker
+        from gars_vllm.engine.weights import Weights
+
+        model = self._config.model_config
+        size = model.get_vocab_size()
+        grammars = Grammars(str(model.tokenizer), size)
+        path = os.environ.get(WEIGHTS)
+        masker = Masker(size, device, Weights(Path(path)) if path else None)
+        masker.set_ends(grammars.ends(getattr(model, "hf_config", None)))
+        self._grammars = grammars
+        return grammars, masker
 
     def _write(self) -> None:
         path = os.environ.get(STATISTICS)
-        if path:
-            rows = {n: g.row_count for n, g in self._grammars.items()}
-            Path(path).write_text(json.dumps({"mask_seconds": self._seconds, "masks": rows}))
+        if path and self._grammars is not None:
+            record = {"mask_seconds": self._seconds, "masks": self._grammars.row_counts()}
+            Path(path).write_text(json.dumps(record))
+
+
+class GrammarPlugin(GrammarProcessor):
+    """What vLLM finds installed (entry point `vllm.logits_processors`).
+
+    Where vLLM was also told GrammarProcessor by name it does nothing, since that one masks. Until a
+    request asks for a grammar it imports nothing; where that import fails such requests are refused
+    one by one, and vLLM goes on.
+    """
+
+    def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
+        super().__init__(vllm_config, where, is_pin_memory)
+        named = vllm_config.model_config.logits_processors or ()
+        self._idle = any(p in (PROCESSOR, GrammarProcessor) for p in named)
+
+    @classmethod
+    def validate_params(cls, sampling_params: Any) -> None:
+        try:
+            super().validate_params(sampling_params)
+        except (ImportError, OSError) as error:
+            if _asks(sampling_params):
+                raise ValueError(f"gars-vllm cannot be used here: {error}") from error
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        if not self._idle:
+            super().update_state(batch_update)
+
+    def add_request(self, req_idx: int, sampling_params: Any) -> bool:
+        return not self._idle and super().add_request(req_idx, sampling_params)
+
+
+def _asks(params: Any) -> bool:
+    return bool((params.extra_args or {}).get("grammar"))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import torch
 from gars_vllm.engine import programs, tokenizers
 from gars_vllm.engine.syncode_mask import SynCodeMask, is_installed
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.engine.vllm_processor import GrammarProcessor
+from gars_vllm.engine.vllm_names import PROCESSOR
+from gars_vllm.engine.vllm_processor import GrammarPlugin, GrammarProcessor
 from gars_vllm.grammar import Vocabulary, compile_grammar
+from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 
 UNIDIRECTIONAL, SWAP = MoveDirectionality.UNIDIRECTIONAL, MoveDirectionality.SWAP
@@ -23,16 +27,26 @@ WIDTH = 512
 
 @pytest.fixture
 def processor(tiny_model: Path) -> GrammarProcessor:
-    model = types.SimpleNamespace(get_vocab_size=lambda: WIDTH, tokenizer=str(tiny_model))
-    config = types.SimpleNamespace(model_config=model)
-    return GrammarProcessor(config, torch.device("cpu"), False)
+    return GrammarProcessor(config_of(tiny_model), torch.device("cpu"), False)
+
+
+def config_of(model: Path, named: Any = None) -> Any:
+    """What the processor reads of vLLM's configuration."""
+    return types.SimpleNamespace(
+        model_config=types.SimpleNamespace(
+            get_vocab_size=lambda: WIDTH, tokenizer=str(model), max_model_len=1024,
+            logits_processors=named,
+        ),
+        speculative_config=None,
+    )  # fmt: skip
 
 
 def params(
-    grammar: str | None, prefix: str = "", mode: str = "text", max_tokens: int | None = None
-) -> Any:
+    grammar: str | None, prefix: str = "", mode: str = "text", max_tokens: int | None = None,
+    **more: Any,
+) -> SamplingParams:  # fmt: skip
     args = {"grammar": grammar, "grammar_prefix": prefix, "grammar_mode": mode}
-    return types.SimpleNamespace(extra_args=args if grammar else None, max_tokens=max_tokens)
+    return SamplingParams(extra_args=args if grammar else None, max_tokens=max_tokens, **more)
 
 
 def update(processor: GrammarProcessor, size: int, added=(), removed=(), moved=()) -> None:  # type: ignore[no-untyped-def]
@@ -90,7 +104,7 @@ def test_mixed_rows_move_and_go(processor: GrammarProcessor, tiny_model: Path) -
     check(processor, [None, python])
     update(processor, 1, removed=[1])
     check(processor, [None])
-    assert not processor._rows or all(r.matcher is None for r in processor._rows.values())
+    assert not processor._v1
 
 
 def test_a_preempted_request_comes_back_with_its_tokens(
@@ -106,17 +120,130 @@ def test_a_prefix_that_does_not_fit_is_left_free(processor: GrammarProcessor) ->
     check(processor, [None])
 
 
-def test_placeholders_fail_loudly(processor: GrammarProcessor) -> None:
-    update(processor, 1, added=[(0, params("python"), None, [-1])])
-    with pytest.raises(RuntimeError, match="placeholder token"):
-        processor.apply(torch.randn(1, WIDTH))
+def test_hidden_tokens_end_the_request(
+    processor: GrammarProcessor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a text that is not known nothing can be allowed but its end; other requests go on."""
+    update(
+        processor, 2,
+        added=[(0, params("python"), None, [-1]), (1, params("python"), None, [])],
+    )  # fmt: skip
+    only_end = torch.zeros(WIDTH, dtype=torch.bool)
+    only_end[0] = True
+    before = torch.randn(2, WIDTH)
+    after = processor.apply(before.clone())
+    assert torch.equal(torch.isfinite(after[0]), only_end)
+    assert torch.isfinite(after[1]).sum() > 50
+    assert [r.levelname for r in caplog.records] == ["ERROR"]
+    assert "--logits-processors gars_vllm.engine.vllm_processor:GrammarProcessor" in caplog.text
 
 
-def test_modes_are_checked_in_the_front_end() -> None:
+def test_a_forbidden_token_frees_its_request(
+    processor: GrammarProcessor, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outputs = [Encoder.of(tiny_model).encode("x = )"), Encoder.of(tiny_model).encode("x = (")]
+    added = [(i, params("python"), None, output) for i, output in enumerate(outputs)]
+    update(processor, 2, added=added)
+    check(processor, [None, expected(tiny_model, "python", "x = (", [])])
+    outputs[0].append(5)
+    check(processor, [None, expected(tiny_model, "python", "x = (", [])])
+    assert len(caplog.records) == 1
+    assert "a request is freed of its grammar: token" in caplog.text
+
+
+def test_where_two_rules_leave_nothing_the_grammar_decides(processor: GrammarProcessor) -> None:
+    """min_tokens has taken EOS away from a text that can only end."""
+    update(
+        processor, 2,
+        added=[(0, params("json", max_tokens=9, min_tokens=8), None, [1]),
+               (1, params("python", min_tokens=8), None, [])],
+    )  # fmt: skip
+    assert processor._v1 is not None
+    for row in processor._v1._rows.values():
+        row.constraint.read = 1
+    first = processor._v1._rows[0].constraint
+    assert first.matcher is not None
+    first.matcher.advance_text("1")
+    logits = torch.randn(2, WIDTH)
+    logits[0] = -torch.inf
+    logits[1, 0] = -torch.inf  # EOS
+    after = processor.apply(logits)
+    allowed = bits_of(first.matcher.mask(first.remaining))
+    assert torch.equal(after[0] == 0, allowed)
+    assert torch.isinf(after[0][~allowed]).all()
+    assert torch.isinf(after[1, 0])  # here the other tokens are enough
+
+
+def bits_of(mask: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+    bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[:WIDTH]
+    return torch.from_numpy(bits.astype(bool))
+
+
+def test_requests_are_checked_in_the_front_end() -> None:
     GrammarProcessor.validate_params(params(None))
-    GrammarProcessor.validate_params(params("python", mode="fence"))
-    with pytest.raises(ValueError, match="use completion, fence, text"):
-        GrammarProcessor.validate_params(params("python", mode="fences"))
+    GrammarProcessor.validate_params(params("python", "def f():\n", mode="completion"))
+    wrong = [
+        (params("python", mode="fences"), "grammar_mode is one of completion, fence, text"),
+        (params("pythn"), "unknown grammar 'pythn'; use python"),
+        (params("python", "x = )"), "grammar_prefix does not fit python"),
+        (SamplingParams(extra_args={"grammar_prefix": "x"}), "grammar_prefix without grammar"),
+        (SamplingParams(extra_args={"grammar": "json", "grammar_key": "k"}), "grammar_key a number"),
+        (SamplingParams(extra_args={"grammar": "json", "grammar_key": -1}), "from 0 to"),
+    ]
+    for asked, message in wrong:
+        with pytest.raises(ValueError, match=message) as error:
+            GrammarProcessor.validate_params(asked)
+        assert "\n" not in str(error.value)
+
+
+def test_a_server_opens_no_file_that_a_client_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret.lark"
+    file.write_text('start: "a"')
+    monkeypatch.delenv("GARS_GRAMMAR_FILES", raising=False)
+    with pytest.raises(ValueError, match="grammars from files are not served"):
+        GrammarProcessor.validate_params(params(str(file)))
+    monkeypatch.setenv("GARS_GRAMMAR_FILES", "1")
+    GrammarProcessor.validate_params(params(str(file)))
+
+
+def test_the_plugin_is_idle_where_the_processor_was_named(tiny_model: Path) -> None:
+    cpu = torch.device("cpu")
+    added = [(0, params("python"), None, [])]
+    for named, masks in (([PROCESSOR], False), ([GrammarProcessor], False), (["x:Y"], True)):
+        plugin = GrammarPlugin(config_of(tiny_model, named), cpu, False)
+        plugin.update_state(BatchUpdate(1, [], added, []))
+        logits = plugin.apply(torch.zeros(1, WIDTH))
+        assert bool(torch.isinf(logits).any()) is masks
+        assert plugin.add_request(0, params(None)) is False
+
+
+def test_the_plugin_imports_nothing_until_it_is_asked(tiny_model: Path) -> None:
+    """Nor does vLLM stop where what it needs cannot be imported: the request is refused."""
+    script = f"""
+import sys, types
+sys.modules["numba"] = None  # as if it were broken
+from importlib.metadata import entry_points
+[point] = entry_points(group="vllm.logits_processors", name="gars-vllm")
+plugin = point.load()
+assert not {{"gars_vllm.engine.masker", "gars_vllm.grammar.compiled", "xgrammar"}} & set(sys.modules)
+from vllm import SamplingParams
+from vllm.v1.sample.logits_processor import BatchUpdate
+plugin.validate_params(SamplingParams())
+try:
+    plugin.validate_params(SamplingParams(extra_args={{"grammar": "python"}}))
+except ValueError as error:
+    assert "gars-vllm cannot be used here" in str(error), error
+else:
+    raise AssertionError("not refused")
+made = plugin(types.SimpleNamespace(model_config=types.SimpleNamespace(logits_processors=None)), "cpu", False)
+made.update_state(BatchUpdate(1, [], [(0, SamplingParams(), None, [])], []))
+logits = object()
+assert made.apply(logits) is logits
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_table_grows(processor: GrammarProcessor, tiny_model: Path) -> None:
@@ -137,6 +264,7 @@ def test_a_budget_brings_the_text_to_its_end(processor: GrammarProcessor, tiny_m
     output = encode("x = ((1")
     asked = params("python", max_tokens=len(output) + 2)
     free = params("python", max_tokens=len(output) + 2)
+    assert free.extra_args is not None
     free.extra_args["grammar_closing"] = False
     update(processor, 2, added=[(0, asked, None, output), (1, free, None, list(output))])
     matcher = compiled.matcher("x = ((1")
@@ -155,6 +283,7 @@ def test_syncode_takes_our_place(
     encoder = Encoder.of(tiny_model)
     prompt, output = encoder.encode('{"a": '), encoder.encode("[1")
     asked = params("json")
+    assert asked.extra_args is not None
     asked.extra_args["grammar_mask"] = "syncode"
     update(processor, 2, added=[(0, asked, prompt, output), (1, params(None), None, [])])
     loaded = tokenizers.load(tiny_model).loaded

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request asks of the grammar, and where its text stands: the part that every engine shares.
+
+A request asks in `extra_args` (over HTTP `vllm_xargs`), all but the first optional:
+
+- `grammar`: "python", "python3.12", "json" ...; a .lark file only where GARS_GRAMMAR_FILES is set,
+  since a server would open what a client names.
+- `grammar_prefix`: text that the grammar has read before the first token that is drawn.
+- `grammar_mode`: "completion" | "fence" | "text" (programs.Mode); text by default.
+- `grammar_closing`: false leaves texts open that meet `max_tokens`.
+- `grammar_key`: a number under which the sample's weight is kept (weights.py).
+- `grammar_mask`: "syncode" takes SynCode's mask instead, to compare with.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gars_vllm.engine.programs import Mode, matcher
+from gars_vllm.engine.vllm_names import FILES_ALLOWED, PROCESSOR
+from gars_vllm.grammar import GrammarError, Vocabulary
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar import CompiledGrammar, Matcher
+
+logger = logging.getLogger(__name__)
+PREFIX = "grammar_"
+
+
+class Mask(StrEnum):
+    """Whose mask keeps samples to the grammar: ours, or SynCode's, to compare with."""
+
+    GARS = "gars"
+    SYNCODE = "syncode"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """See the module. `key` is None where no weight is asked for. `temperature` is the request's
+    own; `budget` its most tokens. `crossed`: another rule of the request's forbids tokens too
+    (min_tokens, bad_words, allowed_token_ids, logit_bias), so that the two may leave nothing."""
+
+    grammar: str
+    prefix: str = ""
+    mode: Mode = Mode.TEXT
+    closing: bool = True
+    mask: Mask = Mask.GARS
+    key: int | None = None
+    temperature: float = 1.0
+    budget: int | None = None
+    crossed: bool = False
+
+    @classmethod
+    def of(cls, params: Any, room: int | None = None) -> Asked | None:
+        """Reads vLLM's SamplingParams; None where no grammar is asked for.
+
+        `room`: tokens that the model's context leaves. Raises ValueError with one line.
+        """
+        args = params.extra_args or {}
+        name = args.get("grammar")
+        if not name or name == "none":
+            stray = sorted(a for a in args if isinstance(a, str) and a.startswith(PREFIX))
+            if stray:
+                raise ValueError(f"{stray[0]} without grammar: name one, say grammar=python")
+            return None
+        key = args.get("grammar_key")
+        try:
+            mode, mask = Mode(args.get("grammar_mode", "text")), Mask(args.get("grammar_mask", "gars"))
+            key = None if key is None else int(key)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"grammar_mode is one of {', '.join(Mode)}, grammar_mask of {', '.join(Mask)}, "
+                f"grammar_key a number: got {({k: v for k, v in args.items() if k != 'grammar_prefix'})}"
+            ) from None
+        if key is not None and not 0 <= key < 1 << 62:
+            raise ValueError(f"grammar_key is {key}; it must be from 0 to 2**62 - 1")
+        limits = [n for n in (params.max_tokens, room) if n is not None]
+        draw = args.get("draw")
+        heat = float(draw[0]) if draw else float(params.temperature)
+        return cls(
+            str(name),
+            str(args.get("grammar_prefix", "")),
+            mode,
+            args.get("grammar_closing", True) not in (False, 0, "0", "false", "no"),
+            mask,
+            key,
+            heat if heat > 0 else 1.0,
+            min(limits, default=None),
+            bool(
+                getattr(params, "min_tokens", 0)
+                or getattr(params, "bad_words", None)
+                or getattr(params, "allowed_token_ids", None)
+                or getattr(params, "logit_bias", None)
+            ),
+        )
+
+
+def validate(params: Any) -> None:
+    """Refuses what cannot be done where the request is made. Raises ValueError with one line."""
+    asked = Asked.of(params)
+    if asked is not None:
+        _check(asked.grammar, asked.prefix, asked.mode)
+
+
+@functools.lru_cache(1024)
+def _check(name: str, prefix: str, mode: Mode) -> None:
+    if name.endswith(".lark") and not os.environ.get(FILES_ALLOWED):
+        raise ValueError(f"{name}: grammars from files are not served (set {FILES_ALLOWED}=1)")
+    try:
+        matcher(_of_bytes(name), prefix, mode)
+    except GrammarError as error:
+        raise ValueError(f"grammar_prefix does not fit {name}: {error}") from None
+
+
+@functools.cache
+def _of_bytes(name: str) -> CompiledGrammar:
+    """The grammar for a vocabulary of all bytes: enough to read a text, and quickly compiled."""
+    from gars_vllm.grammar import compile_grammar
+
+    return compile_grammar(name, Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [None], [256]))
+
+
+class Constraint:
+    """A request with a grammar. `read`: how many of its tokens are known here.
+
+    `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
+    """
+
+    __slots__ = ("asked", "freed_at", "matcher", "read", "refused", "told")
+
+    def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
+        self.asked, self.matcher, self.refused = asked, matcher, refused
+        self.read = 0
+        self.freed_at = 0 if matcher is None and not refused else None
+        self.told = False  # that it was freed is written where its weight is
+
+    @property
+    def remaining(self) -> int | None:
+        """Tokens within which the text is brought to an end, if it is to be."""
+        if self.asked.budget is None or not self.asked.closing:
+            return None
+        return self.asked.budget - self.read
+
+    @property
+    def is_weighed(self) -> bool:
+        """Its steps count for the weight of a sample."""
+        return self.matcher is not None and self.asked.key is not None
+
+    def allows(self, token: int) -> bool:
+        """The token can follow; of a request without its grammar any can."""
+        if self.matcher is None:
+            return not self.refused and token >= 0
+        try:
+            self.matcher.fork().advance(token)
+        except GrammarError:
+            return False
+        return True
+
+    def fork(self) -> Constraint:
+        """An independent copy, to read what may yet be taken back."""
+        twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
+        twin.read, twin.freed_at = self.read, self.freed_at
+        return twin
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        """Reads the tokens that the request has more than before.
+
+        One that the mask had forbidden frees the request of its grammar, with one line in the log.
+        """
+        for token in tokens:
+            self.read += 1
+            if self.matcher is None or self.matcher.ended:
+                continue
+            if token < 0:
+                # vLLM puts -1 for tokens that it has not fetched yet and repairs them only for
+                # processors that were named to it: what the text is will never be known here.
+                logger.error(
+                    "a request is ended: its tokens are hidden from the grammar under asynchronous "
+                    "scheduling; start vLLM with --logits-processors %s", PROCESSOR,
+                )
+                self.matcher, self.refused = None, True
+                continue
+            try:
+                self.matcher.advance(token)
+            except GrammarError as error:
+                logger.warning("a request is freed of its grammar: %s", error)
+                self.matcher, self.freed_at = None, self.read - 1
+
+
+class Grammars:
+    """The compiled grammars of one model, made when first asked for."""
+
+    def __init__(self, tokenizer: str, size: int) -> None:
+        """`tokenizer`: a folder or a hub id; `size`: width of the logits."""
+        self._tokenizer, self._size = tokenizer, size
+        self._compiled: dict[str, CompiledGrammar] = {}
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Where the tokenizer's files are."""
+        folder = Path(self._tokenizer)
+        if folder.is_dir():
+            return folder
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(self._tokenizer, allow_patterns=["*token*", "*.json"]))
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.from_tokenizer(self.folder, self._size)
+
+    def ends(self, config: Any = None) -> tuple[int, ...]:
+        """Ids that end a text: the vocabulary's, or those of the model's own `config`."""
+        try:
+            return self.vocabulary.eos
+        except (ValueError, OSError):
+            named = getattr(config, "eos_token_id", None)
+            return (named,) if isinstance(named, int) else tuple(named or ())
+
+    def compiled(self, name: str) -> CompiledGrammar:
+        """Raises ValueError where the grammar or the tokenizer cannot be used."""
+        if name not in self._compiled:
+            from gars_vllm.grammar import compile_grammar
+
+            self._compiled[name] = compile_grammar(name, self.vocabulary)
+        return self._compiled[name]
+
+    def constraint(self, asked: Asked) -> Constraint:
+        """Where a request's text begins. What fails is logged and ends the request, not the engine."""
+        try:
+            grammar = self.compiled(asked.grammar)
+        except (ValueError, OSError) as error:
+            logger.error("a request is ended, its grammar cannot be made: %s", error)
+            return Constraint(asked, None, refused=True)
+        try:
+            return Constraint(asked, matcher(grammar, asked.prefix, asked.mode))
+        except GrammarError as error:
+            logger.warning("a request goes on without its grammar: %s", error)
+            return Constraint(asked, None)
+
+    def row_counts(self) -> dict[str, int]:
+        """Distinct masks so far, per grammar."""
+        return {name: grammar.row_count for name, grammar in self._compiled.items()}

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step: the masks of some rows of logits applied, and what they took written down."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from gars_vllm.engine.constraints import Constraint
+from gars_vllm.engine.mask_table import ENDS, EVERYTHING, MaskTable, is_plain, upload
+from gars_vllm.engine.weights import Weights
+from numpy.typing import NDArray
+
+# Of the probability: float32 has nothing below 1e-38, and loses digits before.
+_FEW = 1e-18
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a mask has left of softmax(logits / temperature): `values` float32 [rows, vocabulary],
+    0 where forbidden, each row adding up to `mass`, float64 [rows]; `temperature` float32 [rows].
+    """
+
+    logits: torch.Tensor
+    values: torch.Tensor
+    mass: torch.Tensor
+    temperature: torch.Tensor
+
+
+class Masker:
+    """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
+
+    latest: ClassVar[Masker | None] = None  # of this process, for a processor that draws
+
+    def __init__(self, size: int, device: torch.device, weights: Weights | None = None) -> None:
+        """`size`: width of the logits; `weights`: where samples' weights are written."""
+        self._table = MaskTable((size + 31) // 32, device)
+        self._weights = weights
+        self._later = _Later(weights) if weights and device.type == "cuda" else None
+        self._shares: Shares | None = None
+        Masker.latest = self
+
+    def set_ends(self, tokens: Sequence[int]) -> None:
+        """The tokens that a request may draw which may only end."""
+        self._table.set_ends(tokens)
+
+    def begin(self) -> None:
+        """A new step."""
+        self._table.begin()
+        self._shares = None
+
+    def shares(self, logits: torch.Tensor) -> Shares | None:
+        """Where `apply` has just worked them out for these very logits; given once."""
+        found, self._shares = self._shares, None
+        return found if found is not None and found.logits is logits else None
+
+    def apply(
+        self, logits: torch.Tensor, rows: Sequence[Constraint | None], weigh: bool = True
+    ) -> None:
+        """Sets what is forbidden to -inf, in place. `logits`: float [rows, vocabulary].
+
+        `weigh`: each row is a step of its sample's, at the position that its constraint has read
+        to; else no weights are written.
+        """
+        if weigh and self._weights is not None:
+            for c in rows:
+                if c is not None and c.freed_at is not None and not c.told:
+                    c.told = True
+                    if c.asked.key is not None:
+                        self._weights.free(c.asked.key, c.freed_at)
+        slots = [self._slot(c) for c in rows]
+        if not any(slots):
+            return
+        weighed = [i for i, c in enumerate(rows) if c is not None and c.is_weighed]
+        if weigh and weighed and self._weights is not None:
+            self._apply_and_weigh(logits, rows, slots, weighed)
+        else:
+            self._table.apply(logits, slots)
+        crossed = [i for i, c in enumerate(rows) if slots[i] and c is not None and c.asked.crossed]
+        if crossed:
+            self._revive(logits, [slots[i] for i in crossed], crossed)
+
+    def _slot(self, constraint: Constraint | None) -> int:
+        if constraint is None:
+            return EVERYTHING
+        if constraint.matcher is None:
+            return ENDS if constraint.refused else EVERYTHING
+        return self._table.slot(constraint.matcher, constraint.remaining)
+
+    def _apply_and_weigh(
+        self,
+        logits: torch.Tensor,
+        rows: Sequence[Constraint | None],
+        slots: Sequence[int],
+        weighed: list[int],
+    ) -> None:
+        assert self._weights is not None
+        heats = np.array([1.0 if c is None else c.asked.temperature for c in rows], np.float32)
+        some = [c for c in (rows[i] for i in weighed) if c is not None]
+        keys, positions = [c.asked.key or 0 for c in some], [c.read for c in some]
+        if is_plain(logits):
+            log_z, overruled = self._weigh_here(logits, heats, slots)
+            self._weights.add(keys, positions, log_z[weighed], overruled[weighed])
+            return
+        heat = upload(heats[:, None], logits.device)
+        before, best = (logits / heat).logsumexp(1), logits.argmax(1, keepdim=True)
+        self._table.apply(logits, slots)
+        log_z = (logits / heat).logsumexp(1) - before
+        lost = logits.gather(1, best).squeeze(1) == -torch.inf
+        found = torch.stack([log_z, lost.to(log_z.dtype)])
+        if self._later is not None:
+            self._later.put(keys, positions, weighed, found)
+        else:
+            _write(self._weights, keys, positions, weighed, found)
+
+    def _weigh_here(
+        self, logits: torch.Tensor, heats: NDArray[np.float32], slots: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
+        heat = torch.from_numpy(heats[:, None])
+        # A division by one number is the faster one.
+        shares = (logits / (heat[0, 0] if (heats == heats[0]).all() else heat)).softmax(1)
+        top = shares.amax(1)
+        self._table.apply(shares, slots, 0.0)
+        mass = shares.sum(1).double()
+        overruled = (top > shares.amax(1)).numpy()
+        few = torch.nonzero(mass < _FEW).squeeze(1)
+        if len(few):
+            before = (logits[few] / heat[few]).logsumexp(1)
+        self._table.apply(logits, slots)
+        with np.errstate(divide="ignore"):
+            log_z = np.log(np.minimum(mass.numpy(), 1.0))
+        if len(few):
+            some = logits[few] / heat[few]
+            log_z[few] = (some.logsumexp(1) - before).double().numpy()
+            shares[few], mass[few] = some.softmax(1), 1.0
+        self._shares = Shares(logits, shares, mass, heat[:, 0])
+        return log_z, overruled
+
+    def _revive(self, logits: torch.Tensor, slots: Sequence[int], crossed: Sequence[int]) -> None:
+        """Where another rule of the request's and the grammar leave nothing between them, say
+        min_tokens and a text that can only end, the grammar alone decides: of rows without a
+        possible token, those that it allows get equal logits."""
+        index = upload(np.array(crossed, np.int64), logits.device)
+        some = logits[index]
+        dead = some.amax(1, keepdim=True) == -torch.inf
+        some = some.masked_fill(dead, 0.0)
+        self._table.apply(some, slots)
+        logits[index] = some
+
+
+def _write(
+    weights: Weights,
+    keys: Sequence[int],
+    positions: Sequence[int],
+    rows: Sequence[int],
+    found: torch.Tensor,
+) -> None:
+    numbers = found.numpy()[:, list(rows)]
+    weights.add(keys, positions, numbers[0].astype(np.float64), numbers[1] > 0)
+
+
+class _Later:
+    """Brings a step's numbers from the device and writes them, in a thread of its own: the step
+    does not wait for them."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self._waiting: queue.SimpleQueue[
+            tuple[Sequence[int], Sequence[int], Sequence[int], torch.Tensor, torch.cuda.Event]
+        ] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
+
+    def put(
+        self,
+        keys: Sequence[int],
+        positions: Sequence[int],
+        rows: Sequence[int],
+        found: torch.Tensor,
+    ) -> None:
+        host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
+        host.copy_(found, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._waiting.put((keys, positions, rows, host, event))
+
+    def _run(self) -> None:
+        while True:
+            keys, positions, rows, host, event = self._waiting.get()
+            event.synchronize()
+            _write(self._weights, keys, positions, rows, host)

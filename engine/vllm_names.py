@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that a vLLM's processes share: of what it loads, and of variables in its environment."""
+
+PROCESSOR = "gars_vllm.engine.vllm_processor:GrammarProcessor"
+CPU_SAMPLER = "gars_vllm.engine.vllm_cpu_sampler:CpuSampler"
+# Files, written by the processor: the time in the mask, and the samples' weights.
+STATISTICS = "GARS_STATISTICS"
+WEIGHTS = "GARS_WEIGHTS"
+# Set where a request may name a grammar's file.
+FILES_ALLOWED = "GARS_GRAMMAR_FILES"
