@@ -153,6 +153,11 @@ class Constraint:
         """Its steps count for the weight of a sample."""
         return self.matcher is not None and self.asked.key is not None
 
+    @property
+    def has_ended(self) -> bool:
+        """Its program is over, and nothing but EOS may come."""
+        return self.matcher is not None and self.matcher.is_done()
+
     def allows(self, token: int) -> bool:
         """The token can follow; of a request without its grammar any can."""
         if self.matcher is None:

@@ -103,20 +103,24 @@ class Masker:
         heats = np.array([1.0 if c is None else c.asked.temperature for c in rows], np.float32)
         some = [c for c in (rows[i] for i in weighed) if c is not None]
         keys, positions = [c.asked.key or 0 for c in some], [c.read for c in some]
+        # Of a program that has ended EOS is no choice of the model's: nothing is taken from it.
+        ended = np.array([c.has_ended for c in some])
         if is_plain(logits):
             log_z, overruled = self._weigh_here(logits, heats, slots)
-            self._weights.add(keys, positions, log_z[weighed], overruled[weighed])
+            _add(self._weights, keys, positions, ended, log_z[weighed], overruled[weighed])
             return
         heat = upload(heats[:, None], logits.device)
         before, best = (logits / heat).logsumexp(1), logits.argmax(1, keepdim=True)
         self._table.apply(logits, slots)
         log_z = (logits / heat).logsumexp(1) - before
         lost = logits.gather(1, best).squeeze(1) == -torch.inf
-        found = torch.stack([log_z, lost.to(log_z.dtype)])
+        found = torch.stack([log_z.double(), lost.double()])
+        index = upload(np.array(weighed), logits.device)
         if self._later is not None:
-            self._later.put(keys, positions, weighed, found)
+            self._later.put(keys, positions, ended, found[:, index])
         else:
-            _write(self._weights, keys, positions, weighed, found)
+            numbers = found[:, index].numpy()
+            _add(self._weights, keys, positions, ended, numbers[0], numbers[1] > 0)
 
     def _weigh_here(
         self, logits: torch.Tensor, heats: NDArray[np.float32], slots: Sequence[int]
@@ -154,15 +158,15 @@ class Masker:
         logits[index] = some
 
 
-def _write(
+def _add(
     weights: Weights,
     keys: Sequence[int],
     positions: Sequence[int],
-    rows: Sequence[int],
-    found: torch.Tensor,
+    ended: NDArray[np.bool_],
+    log_z: NDArray[np.float64],
+    overruled: NDArray[np.bool_],
 ) -> None:
-    numbers = found.numpy()[:, list(rows)]
-    weights.add(keys, positions, numbers[0].astype(np.float64), numbers[1] > 0)
+    weights.add(keys, positions, np.where(ended, 0.0, log_z), overruled & ~ended)
 
 
 class _Later:
@@ -172,7 +176,7 @@ class _Later:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._waiting: queue.SimpleQueue[
-            tuple[Sequence[int], Sequence[int], Sequence[int], torch.Tensor, torch.cuda.Event]
+            tuple[Sequence[int], Sequence[int], NDArray[np.bool_], torch.Tensor, torch.cuda.Event]
         ] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
 
@@ -180,17 +184,19 @@ class _Later:
         self,
         keys: Sequence[int],
         positions: Sequence[int],
-        rows: Sequence[int],
+        ended: NDArray[np.bool_],
         found: torch.Tensor,
     ) -> None:
+        """`found`: float64 [2, samples], log Z and whether the best token was lost."""
         host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
         host.copy_(found, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._waiting.put((keys, positions, rows, host, event))
+        self._waiting.put((keys, positions, ended, host, event))
 
     def _run(self) -> None:
         while True:
-            keys, positions, rows, host, event = self._waiting.get()
+            keys, positions, ended, host, event = self._waiting.get()
             event.synchronize()
-            _write(self._weights, keys, positions, rows, host)
+            numbers = host.numpy()
+            _add(self._weights, keys, positions, ended, numbers[0], numbers[1] > 0)

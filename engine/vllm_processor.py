@@ -2,23 +2,22 @@
 """The mask as vLLM's logits processor, for both of its runners.
 
 Loaded by name, `--logits-processors gars_vllm.engine.vllm_processor:GrammarProcessor`, or found by
-vLLM as an installed plugin (`GrammarPlugin`). What a request asks for: see constraints.py.
+vLLM as an installed plugin (vllm_plugin.py). What a request asks for: see constraints.py.
 
-Both classes are of both interfaces, since vLLM refuses a class that is not of the interface of the
-runner that it has chosen. The front end imports this module to check requests, so it is light; what
+The class is of both interfaces, since vLLM refuses one that is not of the interface of the runner
+that it has chosen. The front end imports this module to check requests, so it is light; what
 masks is imported when an engine's first request asks for a grammar.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gars_vllm.engine.vllm_names import PROCESSOR, STATISTICS, WEIGHTS
+from gars_vllm.engine.vllm_names import STATISTICS, WEIGHTS
 from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.logits_processor import LogitsProcessor as V1Processor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Processor
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from gars_vllm.engine.vllm_v1 import V1Rows
     from gars_vllm.engine.vllm_v2 import V2Slots
 
-logger = logging.getLogger(__name__)
 _WRITE_EVERY = 0.5  # seconds
 
 
@@ -60,7 +58,7 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         if self._v1 is None:
-            if batch_update is None or not any(_asks(p) for _, p, _, _ in batch_update.added):
+            if batch_update is None or not any(asks(p) for _, p, _, _ in batch_update.added):
                 return
             # Rows of the requests that are here already have no grammar, and none is followed.
             self._start_v1()
@@ -73,7 +71,7 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:
         if self._v2 is None:
-            if not _asks(sampling_params):
+            if not asks(sampling_params):
                 return False
             self._start_v2()
             assert self._v2 is not None
@@ -138,34 +136,6 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
             Path(path).write_text(json.dumps(record))
 
 
-class GrammarPlugin(GrammarProcessor):
-    """What vLLM finds installed (entry point `vllm.logits_processors`).
-
-    Where vLLM was also told GrammarProcessor by name it does nothing, since that one masks. Until a
-    request asks for a grammar it imports nothing; where that import fails such requests are refused
-    one by one, and vLLM goes on.
-    """
-
-    def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
-        super().__init__(vllm_config, where, is_pin_memory)
-        named = vllm_config.model_config.logits_processors or ()
-        self._idle = any(p in (PROCESSOR, GrammarProcessor) for p in named)
-
-    @classmethod
-    def validate_params(cls, sampling_params: Any) -> None:
-        try:
-            super().validate_params(sampling_params)
-        except (ImportError, OSError) as error:
-            if _asks(sampling_params):
-                raise ValueError(f"gars-vllm cannot be used here: {error}") from error
-
-    def update_state(self, batch_update: BatchUpdate | None) -> None:
-        if not self._idle:
-            super().update_state(batch_update)
-
-    def add_request(self, req_idx: int, sampling_params: Any) -> bool:
-        return not self._idle and super().add_request(req_idx, sampling_params)
-
-
-def _asks(params: Any) -> bool:
+def asks(params: Any) -> bool:
+    """A request wants a grammar."""
     return bool((params.extra_args or {}).get("grammar"))

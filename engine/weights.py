@@ -7,6 +7,9 @@ under the model conditioned on the grammar (and on ending within the budget, whe
 closed) a sample's importance weight is the product of its Z: exp(log_z), log_z being the sum of
 log Z over its steps, up to a factor that is the same for all samples of a prompt.
 
+A step counts as long as the program goes on: where it was ended by what the prompt's mode takes for
+its end (programs.Mode), the EOS that must follow is no choice, and its Z is 1.
+
 Z is taken before top-p, top-k and min-p, which then act on what the mask has left: with any of them
 the weight is that of the untruncated distribution. At temperature 0, where nothing is drawn, Z is
 the model's own mass at temperature 1.
@@ -119,11 +122,11 @@ class Weights:
 
     def free(self, key: int, position: int) -> None:
         """The sample has lost its grammar: its token at `position` was forbidden."""
-        record = self._records[key % len(self._records)]
-        if record["key"] != key + 1:
-            record[()] = _UNWRITTEN
-            record["key"] = key + 1
-        record["freed_at"] = position
+        place = key % len(self._records)
+        if self._records["key"][place] != key + 1:
+            self._records[place] = _UNWRITTEN
+            self._records["key"][place] = key + 1
+        self._records["freed_at"][place] = position
 
     def read(self, key: int, tokens: int, timeout: float = 1.0) -> Weight | None:
         """The numbers of a sample of so many tokens, the one that ended it included.

@@ -1,16 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that differ from the tiny one of all tests."""
+"""Models that differ from the tiny one of all tests; what a processor sees of vLLM."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 MakeModel = Callable[..., Path]
+MakeConfig = Callable[..., Any]
+
+
+@pytest.fixture
+def vllm_config(tiny_model: Path) -> MakeConfig:
+    """What a processor reads of vLLM's configuration: of the processors named, of drafted tokens."""
+
+    def make(named: Any = None, drafted: int = 0) -> Any:
+        model = types.SimpleNamespace(
+            get_vocab_size=lambda: 512, tokenizer=str(tiny_model), max_model_len=1024,
+            logits_processors=named,
+        )  # fmt: skip
+        speculative = types.SimpleNamespace(num_speculative_tokens=drafted) if drafted else None
+        return types.SimpleNamespace(model_config=model, speculative_config=speculative)
+
+    return make
 
 
 @pytest.fixture

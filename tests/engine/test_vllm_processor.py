@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ import torch
 from gars_vllm.engine import programs, tokenizers
 from gars_vllm.engine.syncode_mask import SynCodeMask, is_installed
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.engine.vllm_names import PROCESSOR
-from gars_vllm.engine.vllm_processor import GrammarPlugin, GrammarProcessor
+from gars_vllm.engine.vllm_processor import GrammarProcessor
 from gars_vllm.grammar import Vocabulary, compile_grammar
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
@@ -26,19 +23,8 @@ WIDTH = 512
 
 
 @pytest.fixture
-def processor(tiny_model: Path) -> GrammarProcessor:
-    return GrammarProcessor(config_of(tiny_model), torch.device("cpu"), False)
-
-
-def config_of(model: Path, named: Any = None) -> Any:
-    """What the processor reads of vLLM's configuration."""
-    return types.SimpleNamespace(
-        model_config=types.SimpleNamespace(
-            get_vocab_size=lambda: WIDTH, tokenizer=str(model), max_model_len=1024,
-            logits_processors=named,
-        ),
-        speculative_config=None,
-    )  # fmt: skip
+def processor(vllm_config: Callable[..., Any]) -> GrammarProcessor:
+    return GrammarProcessor(vllm_config(), torch.device("cpu"), False)
 
 
 def params(
@@ -206,44 +192,6 @@ def test_a_server_opens_no_file_that_a_client_names(
         GrammarProcessor.validate_params(params(str(file)))
     monkeypatch.setenv("GARS_GRAMMAR_FILES", "1")
     GrammarProcessor.validate_params(params(str(file)))
-
-
-def test_the_plugin_is_idle_where_the_processor_was_named(tiny_model: Path) -> None:
-    cpu = torch.device("cpu")
-    added = [(0, params("python"), None, [])]
-    for named, masks in (([PROCESSOR], False), ([GrammarProcessor], False), (["x:Y"], True)):
-        plugin = GrammarPlugin(config_of(tiny_model, named), cpu, False)
-        plugin.update_state(BatchUpdate(1, [], added, []))
-        logits = plugin.apply(torch.zeros(1, WIDTH))
-        assert bool(torch.isinf(logits).any()) is masks
-        assert plugin.add_request(0, params(None)) is False
-
-
-def test_the_plugin_imports_nothing_until_it_is_asked(tiny_model: Path) -> None:
-    """Nor does vLLM stop where what it needs cannot be imported: the request is refused."""
-    script = f"""
-import sys, types
-sys.modules["numba"] = None  # as if it were broken
-from importlib.metadata import entry_points
-[point] = entry_points(group="vllm.logits_processors", name="gars-vllm")
-plugin = point.load()
-assert not {{"gars_vllm.engine.masker", "gars_vllm.grammar.compiled", "xgrammar"}} & set(sys.modules)
-from vllm import SamplingParams
-from vllm.v1.sample.logits_processor import BatchUpdate
-plugin.validate_params(SamplingParams())
-try:
-    plugin.validate_params(SamplingParams(extra_args={{"grammar": "python"}}))
-except ValueError as error:
-    assert "gars-vllm cannot be used here" in str(error), error
-else:
-    raise AssertionError("not refused")
-made = plugin(types.SimpleNamespace(model_config=types.SimpleNamespace(logits_processors=None)), "cpu", False)
-made.update_state(BatchUpdate(1, [], [(0, SamplingParams(), None, [])], []))
-logits = object()
-assert made.apply(logits) is logits
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_table_grows(processor: GrammarProcessor, tiny_model: Path) -> None:
