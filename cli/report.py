@@ -59,6 +59,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 def _sections(summaries: Sequence[Summary]) -> list[list[Row]]:
     seen = [o.value for o in Outcome if any(s.outcomes.get(o.value) for s in summaries)]
+    weighed = any(s.weighed or s.freed for s in summaries)
     sections: list[list[Row]] = [
         [
             ("model", lambda s: escape(s.model or "-")),
@@ -80,9 +81,26 @@ def _sections(summaries: Sequence[Summary]) -> list[list[Row]]:
             ("tokens/s", lambda s: _number(s.tokens_per_second, 1)),
             ("time in the mask", lambda s: "-" if s.mask_share is None else f"{s.mask_share:.1%}"),
         ],
+        _WEIGHTS if weighed else [],
         [_outcome(name) for name in seen],
     ]
     return [section for section in sections if section]
+
+
+# What the grammar did to the model's own distribution.
+_WEIGHTS: list[Row] = [
+    ("model overruled", lambda s: "-" if s.overruled is None else f"{s.overruled:.1%} of tokens"),
+    ("log Z, median", lambda s: _number(s.log_z, 2)),
+    ("effective samples", lambda s: _effective(s)),
+    ("freed of the grammar", lambda s: f"{s.freed:,}"),
+]
+
+
+def _effective(summary: Summary) -> str:
+    if summary.effective is None:
+        return "-"
+    rows = [row for row in summary.per_problem if row.weighed]
+    return f"{summary.effective:.1f} of {sum(r.weighed for r in rows) / len(rows):.1f}"
 
 
 def _pass_at(k: int) -> Row:

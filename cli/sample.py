@@ -12,6 +12,7 @@ from types import TracebackType
 import click
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import models, sampling, tasks
+from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
@@ -51,8 +52,8 @@ from rich.progress import Progress, TaskID
 )
 @click.option(
     "--mask",
-    type=click.Choice([m.value for m in sampling.Mask]),
-    default=sampling.Mask.GARS.value,
+    type=click.Choice([m.value for m in Mask]),
+    default=Mask.GARS.value,
     show_default=True,
     help="Whose mask: ours, or SynCode's, to compare with (vLLM only).",
 )
@@ -72,9 +73,9 @@ def sample(
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
         n, grammar, kind, temperature, top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid), sampling.Mask(mask),
+        sampling.OnInvalid(on_invalid), Mask(mask),
     )  # fmt: skip
-    if settings.mask is sampling.Mask.SYNCODE:
+    if settings.mask is Mask.SYNCODE:
         from gars_vllm.engine import syncode_mask  # brings torch
 
         if backend != "vllm":

@@ -45,7 +45,8 @@ class Mask(StrEnum):
 class Asked:
     """See the module. `key` is None where no weight is asked for. `temperature` is the request's
     own; `budget` its most tokens. `crossed`: another rule of the request's forbids tokens too
-    (min_tokens, bad_words, allowed_token_ids, logit_bias), so that the two may leave nothing."""
+    (min_tokens, bad_words, allowed_token_ids, logit_bias), so that the two may leave nothing.
+    `drawn`: by our own sampler, where that is loaded (vllm_cpu_sampler.py)."""
 
     grammar: str
     prefix: str = ""
@@ -56,6 +57,7 @@ class Asked:
     temperature: float = 1.0
     budget: int | None = None
     crossed: bool = False
+    drawn: bool = False
 
     @classmethod
     def of(cls, params: Any, room: int | None = None) -> Asked | None:
@@ -72,12 +74,16 @@ class Asked:
             return None
         key = args.get("grammar_key")
         try:
-            mode, mask = Mode(args.get("grammar_mode", "text")), Mask(args.get("grammar_mask", "gars"))
+            mode, mask = (
+                Mode(args.get("grammar_mode", "text")),
+                Mask(args.get("grammar_mask", "gars")),
+            )
             key = None if key is None else int(key)
         except (ValueError, TypeError):
+            shown = {name: value for name, value in args.items() if name != "grammar_prefix"}
             raise ValueError(
                 f"grammar_mode is one of {', '.join(Mode)}, grammar_mask of {', '.join(Mask)}, "
-                f"grammar_key a number: got {({k: v for k, v in args.items() if k != 'grammar_prefix'})}"
+                f"grammar_key a number: got {shown}"
             ) from None
         if key is not None and not 0 <= key < 1 << 62:
             raise ValueError(f"grammar_key is {key}; it must be from 0 to 2**62 - 1")
@@ -99,6 +105,7 @@ class Asked:
                 or getattr(params, "allowed_token_ids", None)
                 or getattr(params, "logit_bias", None)
             ),
+            bool(draw),
         )
 
 
@@ -124,7 +131,9 @@ def _of_bytes(name: str) -> CompiledGrammar:
     """The grammar for a vocabulary of all bytes: enough to read a text, and quickly compiled."""
     from gars_vllm.grammar import compile_grammar
 
-    return compile_grammar(name, Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [None], [256]))
+    return compile_grammar(
+        name, Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [None], [256])
+    )
 
 
 class Constraint:
@@ -188,7 +197,8 @@ class Constraint:
                 # processors that were named to it: what the text is will never be known here.
                 logger.error(
                     "a request is ended: its tokens are hidden from the grammar under asynchronous "
-                    "scheduling; start vLLM with --logits-processors %s", PROCESSOR,
+                    "scheduling; start vLLM with --logits-processors %s",
+                    PROCESSOR,
                 )
                 self.matcher, self.refused = None, True
                 continue
@@ -238,7 +248,7 @@ class Grammars:
         return self._compiled[name]
 
     def constraint(self, asked: Asked) -> Constraint:
-        """Where a request's text begins. What fails is logged and ends the request, not the engine."""
+        """Where a request's text begins. What fails is logged and ends it, not the engine."""
         try:
             grammar = self.compiled(asked.grammar)
         except (ValueError, OSError) as error:

@@ -75,17 +75,17 @@ class MaskTable:
     def _flush(self) -> None:
         """Sends the new rows, all at once."""
         if self._new:
-            places = upload(np.array([place for place, _ in self._new], np.int64), self._rows.device)
+            places = upload(
+                np.array([place for place, _ in self._new], np.int64), self._rows.device
+            )
             rows = upload(np.stack([row for _, row in self._new]), self._rows.device)
             self._rows.index_copy_(0, places, rows)
             self._new.clear()
 
-    def apply(
-        self, logits: torch.Tensor, slots: Sequence[int], value: float = -torch.inf
-    ) -> None:
+    def apply(self, logits: torch.Tensor, slots: Sequence[int], value: float = -torch.inf) -> None:
         """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary].
 
-        Another `value` only where the logits are plain (`is_plain`).
+        Another `value` only where they are plain (`is_plain`).
         """
         if is_plain(logits):
             self._flush()
@@ -119,9 +119,8 @@ def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
 
 def is_plain(logits: torch.Tensor) -> bool:
     """The kernel below can read it."""
-    return (
-        logits.device.type == "cpu" and logits.dtype == torch.float32 and logits.is_contiguous()
-    )
+    here = logits.device.type == "cpu" and logits.dtype == torch.float32
+    return bool(here and logits.is_contiguous())
 
 
 @njit

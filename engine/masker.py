@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,6 +37,7 @@ class Masker:
     """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
 
     latest: ClassVar[Masker | None] = None  # of this process, for a processor that draws
+    is_drawn_from: ClassVar[bool] = False  # there is such a processor
 
     def __init__(self, size: int, device: torch.device, weights: Weights | None = None) -> None:
         """`size`: width of the logits; `weights`: where samples' weights are written."""
@@ -43,6 +45,8 @@ class Masker:
         self._weights = weights
         self._later = _Later(weights) if weights and device.type == "cuda" else None
         self._shares: Shares | None = None
+        self._put_off: list[int] | None = None
+        self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
         Masker.latest = self
 
     def set_ends(self, tokens: Sequence[int]) -> None:
@@ -51,13 +55,28 @@ class Masker:
 
     def begin(self) -> None:
         """A new step."""
+        if self._put_off is not None:
+            raise RuntimeError("the sampler that is loaded has not drawn: it must follow the mask")
         self._table.begin()
         self._shares = None
 
-    def shares(self, logits: torch.Tensor) -> Shares | None:
-        """Where `apply` has just worked them out for these very logits; given once."""
+    def shares(
+        self, logits: torch.Tensor, rows: torch.Tensor, temperature: torch.Tensor
+    ) -> Shares | None:
+        """Where `apply` has just worked them out for these very logits, and these rows of them at
+        these temperatures; given once. Where it has not, the logits are masked after this call, if
+        they were not before."""
         found, self._shares = self._shares, None
-        return found if found is not None and found.logits is logits else None
+        put_off, self._put_off = self._put_off, None
+        if (
+            found is not None
+            and found.logits is logits
+            and torch.equal(found.temperature[rows], temperature.to(found.temperature.dtype))
+        ):
+            return found
+        if put_off is not None:
+            self._table.apply(logits, put_off)
+        return None
 
     def apply(
         self, logits: torch.Tensor, rows: Sequence[Constraint | None], weigh: bool = True
@@ -106,7 +125,7 @@ class Masker:
         # Of a program that has ended EOS is no choice of the model's: nothing is taken from it.
         ended = np.array([c.has_ended for c in some])
         if is_plain(logits):
-            log_z, overruled = self._weigh_here(logits, heats, slots)
+            log_z, overruled = self._weigh_here(logits, heats, slots, rows)
             _add(self._weights, keys, positions, ended, log_z[weighed], overruled[weighed])
             return
         heat = upload(heats[:, None], logits.device)
@@ -123,12 +142,19 @@ class Masker:
             _add(self._weights, keys, positions, ended, numbers[0], numbers[1] > 0)
 
     def _weigh_here(
-        self, logits: torch.Tensor, heats: NDArray[np.float32], slots: Sequence[int]
+        self,
+        logits: torch.Tensor,
+        heats: NDArray[np.float32],
+        slots: Sequence[int],
+        rows: Sequence[Constraint | None],
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
         heat = torch.from_numpy(heats[:, None])
+        started = time.perf_counter()
         # A division by one number is the faster one.
         shares = (logits / (heat[0, 0] if (heats == heats[0]).all() else heat)).softmax(1)
+        if Masker.is_drawn_from:
+            self.drawing_seconds += time.perf_counter() - started
         top = shares.amax(1)
         self._table.apply(shares, slots, 0.0)
         mass = shares.sum(1).double()
@@ -136,11 +162,16 @@ class Masker:
         few = torch.nonzero(mass < _FEW).squeeze(1)
         if len(few):
             before = (logits[few] / heat[few]).logsumexp(1)
-        self._table.apply(logits, slots)
+        # Where every row will be drawn from its shares, nothing reads these logits any more.
+        if Masker.is_drawn_from and all(c is not None and c.asked.drawn for c in rows):
+            self._put_off = list(slots)
+        else:
+            self._table.apply(logits, slots)
         with np.errstate(divide="ignore"):
             log_z = np.log(np.minimum(mass.numpy(), 1.0))
         if len(few):
             some = logits[few] / heat[few]
+            self._table.apply(some, [slots[i] for i in few])
             log_z[few] = (some.logsumexp(1) - before).double().numpy()
             shares[few], mass[few] = some.softmax(1), 1.0
         self._shares = Shares(logits, shares, mass, heat[:, 0])
@@ -150,10 +181,16 @@ class Masker:
         """Where another rule of the request's and the grammar leave nothing between them, say
         min_tokens and a text that can only end, the grammar alone decides: of rows without a
         possible token, those that it allows get equal logits."""
+        if logits.device.type == "cpu":
+            dead = logits.amax(1).numpy() == -np.inf
+            which = [i for i, row in enumerate(crossed) if dead[row]]
+            slots, crossed = [slots[i] for i in which], [crossed[i] for i in which]
+            if not crossed:
+                return
+        # On a device every such row is looked at: to know which are dead would be to wait.
         index = upload(np.array(crossed, np.int64), logits.device)
         some = logits[index]
-        dead = some.amax(1, keepdim=True) == -torch.inf
-        some = some.masked_fill(dead, 0.0)
+        some = some.masked_fill(some.amax(1, keepdim=True) == -torch.inf, 0.0)
         self._table.apply(some, slots)
         logits[index] = some
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +23,8 @@ KS = (1, 10, 100)
 
 @dataclass(frozen=True)
 class ProblemRow:
-    """The samples of one problem. `verified` and `passed` count verdicts."""
+    """The samples of one problem. `verified` and `passed` count verdicts. `effective`: the
+    effective size of its `weighed` samples (see effective_size)."""
 
     task_id: str
     samples: int
@@ -31,6 +34,8 @@ class ProblemRow:
     passed: int
     tokens: int
     pass_at_1: float | None
+    weighed: int
+    effective: float | None
     outcomes: dict[str, int]  # commonest first
 
 
@@ -46,6 +51,11 @@ class Summary:
     task has no test. `seconds`, `tokens_per_second` and `mask_share`, the part of
     the time in which the mask was worked out, are of the sampling sessions that came to their end:
     what a killed session did is left out.
+
+    What the grammar did to the model (weights.py), of the `weighed` samples, those that have
+    finished and whose log Z is known: `effective`, the mean over the problems of their effective
+    sizes; `log_z`, the median; `overruled`, the share of their tokens at which the model's most
+    likely token was forbidden. `freed` samples lost their grammar on the way.
     """
 
     name: str
@@ -71,6 +81,11 @@ class Summary:
     seconds: float | None
     tokens_per_second: float | None
     mask_share: float | None
+    weighed: int
+    effective: float | None
+    log_z: float | None
+    overruled: float | None
+    freed: int
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
     per_problem: tuple[ProblemRow, ...]
 
@@ -127,6 +142,20 @@ def pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> float | None:
     return float(estimates.mean())
 
 
+def effective_size(log_weights: Sequence[float]) -> float | None:
+    """How many independent draws from the model conditioned on the grammar the samples are worth.
+
+    (sum w)^2 / sum w^2 of the importance weights w = exp(log_weights) (Kong 1992, "A note on
+    importance sampling using standardized weights"): their number if all are equal, 1 if one
+    outweighs the rest. None of none.
+    """
+    if not log_weights:
+        return None
+    top = max(log_weights)
+    weights = [math.exp(weight - top) for weight in log_weights]
+    return sum(weights) ** 2 / sum(weight**2 for weight in weights)
+
+
 def share(part: float, whole: float) -> float | None:
     """part / whole, None of nothing."""
     return part / whole if whole else None
@@ -154,6 +183,8 @@ def summarise_records(
     task_ids = config.get("task_ids")
     problems = len(task_ids) if isinstance(task_ids, list) else None
     planned = problems * config["n"] if problems is not None and "n" in config else None
+    weighed = [sample for sample in listed if _is_weighed(sample)]
+    sizes = [row.effective for row in rows if row.effective is not None]
     sessions = info.get("sessions", [])
     seconds = sum(float(session.get("seconds", 0)) for session in sessions)
     spent = sum(float(session.get("mask_seconds", 0)) for session in sessions)
@@ -181,6 +212,13 @@ def summarise_records(
         seconds=seconds or None,
         tokens_per_second=share(sum(int(s.get("tokens", 0)) for s in sessions), seconds),
         mask_share=share(spent, seconds),
+        weighed=len(weighed),
+        effective=statistics.fmean(sizes) if sizes else None,
+        log_z=statistics.median(s["log_z"] for s in weighed) if weighed else None,
+        overruled=share(
+            sum(int(s["overruled"]) for s in weighed), sum(int(s["tokens"]) for s in weighed)
+        ),
+        freed=sum(1 for sample in listed if sample.get("freed_at") is not None),
         outcomes={o.value: outcomes[o.value] for o in Outcome if outcomes[o.value]},
         per_problem=rows,
     )
@@ -215,6 +253,7 @@ def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> P
     found = [verdicts[key] for key in map(key_of, samples) if key in verdicts]
     passed = sum(1 for verdict in found if verdict["passed"])
     outcomes = Counter(str(verdict["outcome"]) for verdict in found)
+    log_z = [float(sample["log_z"]) for sample in samples if _is_weighed(sample)]
     return ProblemRow(
         task_id=name,
         samples=len(samples),
@@ -227,8 +266,14 @@ def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> P
             for sample in samples
         ),
         pass_at_1=share(passed, len(found)),
+        weighed=len(log_z),
+        effective=effective_size(log_z),
         outcomes=dict(outcomes.most_common()),
     )
+
+
+def _is_weighed(sample: Record) -> bool:
+    return _finished(sample) and sample.get("log_z") is not None
 
 
 def _sort_key(name: str) -> tuple[str, int, str]:

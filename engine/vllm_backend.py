@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gars_vllm.engine.prompts import Prompt
 from gars_vllm.engine.constraints import Mask
+from gars_vllm.engine.prompts import Prompt
 from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
 from gars_vllm.engine.vllm_names import (
     CPU_SAMPLER,
@@ -114,7 +114,7 @@ class VllmBackend:
             processors.append(CPU_SAMPLER)  # after the mask
         extra |= job.engine
         # Drafted tokens are judged some at a time; what a step took from a sample is not known.
-        self._weighs = job.settings.grammar != "none" and "speculative_config" not in extra
+        self._drafts = "speculative_config" in extra
         _keep_llvmlite_from_vllm()
         # vLLM is imported only here: it reads its environment then.
         from vllm import LLM
@@ -152,7 +152,7 @@ class VllmBackend:
                 if output.finished:
                     one, name = output.outputs[0], output.request_id.split("-")[0]
                     weight = None
-                    if self._weighs:
+                    if self._weighs():
                         weight = self._weights.read(int(name), len(one.token_ids))
                     yield Drawn(
                         waiting.pop(name),
@@ -175,7 +175,7 @@ class VllmBackend:
                 "grammar_closing": settings.closing,
                 "grammar_mask": str(settings.mask),
             }
-            if self._weighs:
+            if self._weighs():
                 args["grammar_key"] = number
         temperature, top_p = settings.temperature, settings.top_p
         if self._draws and temperature > 0:  # drawn by CpuSampler, which vLLM finds the greatest
@@ -189,6 +189,10 @@ class VllmBackend:
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
             extra_args=args,
         )
+
+    def _weighs(self) -> bool:
+        settings = self._job.settings
+        return settings.grammar != "none" and settings.mask is Mask.GARS and not self._drafts
 
     def mask_seconds(self) -> float:
         """As the processor last wrote it, at most half a second ago."""

@@ -75,6 +75,7 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         self._rows: dict[int, tuple[float, float]] = {}
+        Masker.is_drawn_from = True
         self._chance = torch.Generator().manual_seed(vllm_config.model_config.seed or 0)
 
     def is_argmax_invariant(self) -> bool:
@@ -90,16 +91,15 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
         asked = torch.tensor([self._rows[i] for i in index], dtype=torch.float64)
         temperature, top_p = asked[:, 0], asked[:, 1]
         rows = torch.tensor(index)
-        shares = None if Masker.latest is None else Masker.latest.shares(logits)
-        if (
-            shares is not None
-            and len(index) == logits.shape[0]
-            and torch.equal(shares.temperature, temperature.float())
-        ):
-            tokens = draw_from(shares.values, shares.mass, top_p, self._chance)
+        shares = None
+        if Masker.latest is not None:
+            shares = Masker.latest.shares(logits, rows, temperature)
+        every = len(index) == logits.shape[0]
+        if shares is not None:
+            values = shares.values if every else shares.values[rows]
+            tokens = draw_from(values, shares.mass[rows], top_p, self._chance)
         else:
-            some = logits if len(index) == logits.shape[0] else logits[rows]
-            tokens = draw(some, temperature, top_p, self._chance)
+            tokens = draw(logits if every else logits[rows], temperature, top_p, self._chance)
         logits[rows, tokens] = torch.finfo(logits.dtype).max
         return logits
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What vLLM finds installed (entry point `vllm.logits_processors`), in every engine it starts.
 
-So it must do no harm there. A plugin that cannot be imported stops vLLM: this module can be imported
-whatever is broken. It imports nothing that masks until a request asks for a grammar; where that
-fails, such requests are refused one by one and the others go on.
+So it must do no harm there. A plugin that cannot be imported stops vLLM: this module can be
+imported whatever is broken. It imports nothing that masks until a request asks for a grammar;
+where that fails, such requests are refused one by one and the others go on.
 """
 
 from __future__ import annotations

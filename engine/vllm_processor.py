@@ -41,6 +41,7 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         self._v1: V1Rows | None = None
         self._v2: V2Slots | None = None
         self._grammars: Grammars | None = None
+        self._masker: Masker | None = None
         self._seconds, self._written = 0.0, 0.0
 
     @classmethod
@@ -126,13 +127,14 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         path = os.environ.get(WEIGHTS)
         masker = Masker(size, device, Weights(Path(path)) if path else None)
         masker.set_ends(grammars.ends(getattr(model, "hf_config", None)))
-        self._grammars = grammars
+        self._grammars, self._masker = grammars, masker
         return grammars, masker
 
     def _write(self) -> None:
         path = os.environ.get(STATISTICS)
         if path and self._grammars is not None:
-            record = {"mask_seconds": self._seconds, "masks": self._grammars.row_counts()}
+            seconds = self._seconds - (self._masker.drawing_seconds if self._masker else 0.0)
+            record = {"mask_seconds": seconds, "masks": self._grammars.row_counts()}
             Path(path).write_text(json.dumps(record))
 
 

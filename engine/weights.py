@@ -137,9 +137,7 @@ class Weights:
         until = time.monotonic() + timeout
         while True:
             record = self._records[key % len(self._records)].copy()
-            if record["key"] == key + 1 and (
-                record["steps"] >= tokens or record["freed_at"] >= 0
-            ):
+            if record["key"] == key + 1 and (record["steps"] >= tokens or record["freed_at"] >= 0):
                 return _weight(record, tokens)
             if time.monotonic() >= until or record["key"] > key + 1:
                 return None

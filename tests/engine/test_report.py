@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from typing import Any
 
 import pytest
-from gars_vllm.engine.report import pass_at_k, summarise_records
+from gars_vllm.engine.report import effective_size, pass_at_k, summarise_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +131,48 @@ def test_a_problem_with_too_few_verdicts_leaves_pass_at_k_unknown() -> None:
 def test_no_samples_at_all() -> None:
     found = summarise_records("r", CONFIG, {}, [], [])
     assert (found.valid_share, found.valid_finished_share, found.per_problem) == (None, None, ())
+
+
+def test_effective_size() -> None:
+    assert effective_size([]) is None
+    assert effective_size([-700.0] * 5) == pytest.approx(5)
+    assert effective_size([-1.0, -2000.0]) == pytest.approx(1)
+    assert effective_size([math.log(3), math.log(1)]) == pytest.approx(16 / 10)
+
+
+def test_what_the_grammar_did_to_the_model() -> None:
+    """Of finished samples whose weight is known; each problem by itself."""
+
+    def weighed(
+        task: str, index: int, log_z: float | None, overruled: int, **more: Any
+    ) -> dict[str, Any]:
+        return (
+            sample(task, index) | {"log_z": log_z, "overruled": overruled, "freed_at": None} | more
+        )
+
+    samples = [
+        weighed("t/2", 0, -1.0, 1),
+        weighed("t/2", 1, -1.0, 0),
+        weighed("t/10", 0, -4.0, 2),
+        weighed("t/10", 1, None, 0, freed_at=3),
+        weighed("t/10", 2, -9.0, 5, finish_reason="length"),
+        sample("t/3", 0),  # of a backend that knows no weights
+    ]
+    found = summarise_records("run", CONFIG, {}, samples, [])
+    assert found.weighed == 3
+    assert found.effective == pytest.approx((2 + 1) / 2)
+    assert found.log_z == -1.0
+    assert found.overruled == pytest.approx(3 / 15)
+    assert found.freed == 1
+    assert [row.effective for row in found.per_problem] == [
+        pytest.approx(2),
+        None,
+        pytest.approx(1),
+    ]
+    nothing = summarise_records("run", CONFIG, {}, [sample("t/2", 0)], [])
+    assert (nothing.weighed, nothing.effective, nothing.log_z, nothing.overruled) == (
+        0,
+        None,
+        None,
+        None,
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine import sampling, tokenizers
+from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec
 from gars_vllm.engine.prompts import PromptKind
@@ -225,4 +226,4 @@ def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> N
 
 def test_syncode_knows_two_grammars() -> None:
     with pytest.raises(UserError, match="knows python and json, not none"):
-        Settings(n=1, grammar="none", mask=sampling.Mask.SYNCODE)
+        Settings(n=1, grammar="none", mask=Mask.SYNCODE)

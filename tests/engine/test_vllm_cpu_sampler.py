@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from gars_vllm.engine import vllm_cpu_sampler
+from gars_vllm.engine.constraints import Asked, Constraint
+from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.vllm_cpu_sampler import CpuSampler, draw
+from gars_vllm.engine.weights import Weights
+from gars_vllm.grammar import Vocabulary, compile_grammar
 from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
 
@@ -96,3 +101,42 @@ def test_a_row_that_is_not_there_yet_is_skipped() -> None:
     sampler.update_state(BatchUpdate(2, [], [(1, asked, None, [])], []))
     logits = torch.randn(1, 8)
     assert torch.equal(sampler.apply(logits.clone()), logits)
+
+
+@pytest.mark.parametrize("other", ["nothing", "logits", "temperature", "order"])
+def test_drawn_from_what_the_mask_has_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: str
+) -> None:
+    """The mask leaves the logits alone where its sampler follows; whatever comes between, no
+    forbidden token is drawn, and the frequencies are those of the masked softmax."""
+    monkeypatch.setattr(Masker, "is_drawn_from", False)
+    monkeypatch.setattr(Masker, "latest", None)
+    file = tmp_path / "two.lark"
+    file.write_text('start: "a" | "b" | "ab"')
+    vocabulary = Vocabulary.from_tokens([b"a", b"b", b"c", b"ab", None], [4])
+    grammar = compile_grammar(file, vocabulary)
+    count, heat = 4000, 0.6
+    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=1))
+    sampler = CpuSampler(config, torch.device("cpu"), False)
+    masker = Masker(5, torch.device("cpu"), Weights(capacity=count))
+    said = 2 * heat if other == "temperature" else heat
+    asked = types.SimpleNamespace(extra_args={"draw": [said, 1.0]})
+    sampler.update_state(BatchUpdate(count, [], [(i, asked, None, []) for i in range(count)], []))
+    rows = [
+        Constraint(Asked("two", key=i, temperature=heat, drawn=True), grammar.matcher())
+        for i in range(count)
+    ]
+    one = torch.tensor([0.5, -0.5, 3.0, 1.0, 2.0])
+    logits = one.repeat(count, 1)
+    if other == "order":
+        sampler.apply(torch.zeros(count, 5))
+        masker.apply(logits, rows)
+        with pytest.raises(RuntimeError, match="it must follow the mask"):
+            masker.begin()
+        return
+    masker.apply(logits, rows)
+    drawn = sampler.apply(logits.clone() if other == "logits" else logits).argmax(1)
+    share = torch.where(torch.tensor([1, 1, 0, 1, 0]) == 1, one / said, -torch.inf).softmax(0)
+    found = torch.bincount(drawn, minlength=5) / count
+    assert ((found - share).abs() <= 5 * (share * (1 - share) / count).sqrt()).all()
+    masker.begin()  # nothing was left undone

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,7 @@ def prompts(model: Path, length: int) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
-def busy(request: pytest.FixtureRequest, model: Path) -> Iterator[Engine]:
+def busy(request: pytest.FixtureRequest, model: Path) -> Engine:
     """Requests of every kind at once; prefixes are cached."""
     v2 = request.param == "v2"
     engine = Engine(model, v2, {"max_num_seqs": 256, "enable_prefix_caching": True})
@@ -151,14 +150,16 @@ def busy(request: pytest.FixtureRequest, model: Path) -> Iterator[Engine]:
     engine.add(texts[4], "python", max_tokens=most, min_tokens=most - 2, **GREEDY)  # 10
     engine.add(texts[5], "json", max_tokens=most, min_tokens=most - 2, **GREEDY)  # 11
     engine.add(texts[6], "python", max_tokens=most, repetition_penalty=1.4, **GREEDY)  # 12
-    engine.add(texts[7], "python", max_tokens=most, logit_bias={"40": 9.0, "5": -9.0}, **GREEDY)  # 13
+    engine.add(
+        texts[7], "python", max_tokens=most, logit_bias={"40": 9.0, "5": -9.0}, **GREEDY
+    )  # 13
     engine.add(texts[8], "python", max_tokens=most, stop=["e"], **GREEDY)  # 14
     engine.add(texts[9], "json", n=6, max_tokens=most, **HOT)  # 15
     engine.add(texts[10], "python", max_tokens=most, **HOT)  # 16, aborted
     engine.add(texts[11], "json", max_tokens=most, logit_bias={"0": 100.0}, **GREEDY)  # 17
     engine.add(texts[12], "json", max_tokens=most, allowed_token_ids=[3, 4, 5], **GREEDY)  # 18
     engine.run(abort=[16])
-    yield engine
+    return engine
 
 
 def test_many_samples_of_one_prompt(busy: Engine) -> None:
@@ -230,7 +231,7 @@ def test_prefixes_were_shared(busy: Engine) -> None:
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
-def tight(request: pytest.FixtureRequest, model: Path) -> Iterator[Engine]:
+def tight(request: pytest.FixtureRequest, model: Path) -> Engine:
     """Prompts in chunks, and a cache of keys and values that holds a part of the batch."""
     v2 = request.param == "v2"
     settings = {
@@ -245,7 +246,7 @@ def tight(request: pytest.FixtureRequest, model: Path) -> Iterator[Engine]:
         engine.add(texts[i], ("python", "json", "python")[i % 3], max_tokens=most, **GREEDY)
     engine.add(texts[0], "python", max_tokens=most, **HOT)
     engine.run()
-    yield engine
+    return engine
 
 
 def test_chunked_prefill_and_preemption(tight: Engine) -> None:
@@ -262,7 +263,9 @@ def test_weights_survive_a_preemption(tight: Engine) -> None:
     for number in range(0, 6, 3):
         request = tight.requests[number]
         [output] = tight.outputs(number)
-        found = log_z(tight.model, request["prompt"], output["tokens"], request["params"]["max_tokens"])
+        found = log_z(
+            tight.model, request["prompt"], output["tokens"], request["params"]["max_tokens"]
+        )
         assert output["weight"]["log_z"] == pytest.approx(found, abs=1e-3)
 
 

@@ -29,18 +29,18 @@ def test_the_plugin_is_idle_where_the_processor_was_named(vllm_config: Callable[
 
 def test_the_plugin_imports_nothing_until_it_is_asked() -> None:
     """Nor does vLLM stop where what it needs cannot be imported: the request is refused."""
-    script = f"""
+    script = """
 import sys, types
 sys.modules["numba"] = None  # as if it were broken
 from importlib.metadata import entry_points
 [point] = entry_points(group="vllm.logits_processors", name="gars-vllm")
 plugin = point.load()
-assert not {{"gars_vllm.engine.masker", "gars_vllm.grammar.compiled", "xgrammar"}} & set(sys.modules)
+assert not {"gars_vllm.engine.masker", "gars_vllm.grammar.compiled", "xgrammar"} & set(sys.modules)
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate
 plugin.validate_params(SamplingParams())
 try:
-    plugin.validate_params(SamplingParams(extra_args={{"grammar": "python"}}))
+    plugin.validate_params(SamplingParams(extra_args={"grammar": "python"}))
 except ValueError as error:
     assert "gars-vllm cannot be used here" in str(error), error
 else:

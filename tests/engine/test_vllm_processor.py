@@ -173,7 +173,10 @@ def test_requests_are_checked_in_the_front_end() -> None:
         (params("pythn"), "unknown grammar 'pythn'; use python"),
         (params("python", "x = )"), "grammar_prefix does not fit python"),
         (SamplingParams(extra_args={"grammar_prefix": "x"}), "grammar_prefix without grammar"),
-        (SamplingParams(extra_args={"grammar": "json", "grammar_key": "k"}), "grammar_key a number"),
+        (
+            SamplingParams(extra_args={"grammar": "json", "grammar_key": "k"}),
+            "grammar_key a number",
+        ),
         (SamplingParams(extra_args={"grammar": "json", "grammar_key": -1}), "from 0 to"),
     ]
     for asked, message in wrong:

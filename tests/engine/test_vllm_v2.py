@@ -40,7 +40,9 @@ class Runner:
         )  # fmt: skip
         self.processor = GrammarProcessor(config, self.states)
 
-    def add(self, slot: int, grammar: str | None, output: Sequence[int] = (), **params: Any) -> bool:
+    def add(
+        self, slot: int, grammar: str | None, output: Sequence[int] = (), **params: Any
+    ) -> bool:
         """A request, new or (with `output`) back after a preemption."""
         tokens = [*PROMPT, *output]
         self.states.prompt_len.np[slot] = len(PROMPT)
@@ -55,16 +57,22 @@ class Runner:
     def draw(self, slot: int, tokens: Sequence[int]) -> None:
         """The tokens that a step has drawn for a slot."""
         at = int(self.states.total_len.gpu[slot])
-        self.states.all_token_ids.gpu[slot, at : at + len(tokens)] = torch.tensor(tokens, dtype=torch.int32)
+        self.states.all_token_ids.gpu[slot, at : at + len(tokens)] = torch.tensor(
+            tokens, dtype=torch.int32
+        )
         self.states.total_len.gpu[slot] += len(tokens)
 
-    def step(self, order: Sequence[int], chunks: int = 1, drafts: dict[int, list[int]] | None = None) -> list[torch.Tensor]:
+    def step(
+        self, order: Sequence[int], chunks: int = 1, drafts: dict[int, list[int]] | None = None
+    ) -> list[torch.Tensor]:
         """bool [WIDTH] for each row: what is allowed. Rows in the order of `order`; `drafts`: of
         some slots, the tokens drafted after the last."""
         self.processor.apply_staged_writes()
         found: list[torch.Tensor] = []
         for part in np.array_split(np.array(order), chunks):
-            rows = [(s, i, t) for s in part for i, t in enumerate([-9, *(drafts or {}).get(int(s), [])])]
+            rows = [
+                (s, i, t) for s in part for i, t in enumerate([-9, *(drafts or {}).get(int(s), [])])
+            ]
             context = types.SimpleNamespace(
                 idx_mapping_np=part, idx_mapping=torch.from_numpy(part),
                 expanded_idx_mapping=torch.tensor([s for s, _, _ in rows]),

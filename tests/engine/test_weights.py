@@ -23,7 +23,9 @@ def step(table: Weights, key: int, position: int, log_z: float, overruled: bool 
 
 def test_steps_add_up() -> None:
     table = Weights(capacity=8)
-    for position, (log_z, lost) in enumerate([(-1.0, False), (-3.0, True), (-0.5, True), (0.0, False)]):
+    for position, (log_z, lost) in enumerate(
+        [(-1.0, False), (-3.0, True), (-0.5, True), (0.0, False)]
+    ):
         step(table, 5, position, log_z, lost)
     found = table.read(5, 4, timeout=0)
     assert found is not None
@@ -223,8 +225,9 @@ def test_of_next_to_nothing_the_logarithm_is_exact(
         assert found.overruled == 1
     assert torch.isfinite(logits).sum(1).tolist() == [1, 1]
     if plain:
-        shares = made.shares(logits)
+        where = torch.tensor([0, 1]), torch.tensor([1.0, 2.0])
+        shares = made.shares(logits, *where)
         assert shares is not None
         share = shares.values / shares.mass.unsqueeze(1)
         assert torch.allclose(share, torch.tensor([[1.0, 0, 0, 0]] * 2, dtype=share.dtype))
-        assert made.shares(logits) is None  # given once
+        assert made.shares(logits, *where) is None  # given once

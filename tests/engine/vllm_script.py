@@ -51,7 +51,9 @@ def main() -> None:
         for output in engine.step():
             number = int(output.request_id.split("-")[0])
             if output.finished:
-                key = (spec["requests"][number]["params"].get("extra_args") or {}).get("grammar_key")
+                key = (spec["requests"][number]["params"].get("extra_args") or {}).get(
+                    "grammar_key"
+                )
                 results[number] = [
                     {
                         "tokens": list(one.token_ids),
