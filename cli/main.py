@@ -15,6 +15,7 @@ COMMANDS = {
     "sample": "Sample programs from a model under a grammar.",
     "verify": "Run the tests of a run's samples.",
     "report": "Show the numbers of one or more runs.",
+    "serve": "Start vLLM's OpenAI server with the grammar in it.",
     "models": "List the models that are known by a short name.",
     "grammar": "Try a grammar on texts.",
     "bench": "Measure the mask beside xgrammar, llguidance and SynCode.",

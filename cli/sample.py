@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -60,13 +60,33 @@ from rich.progress import Progress, TaskID
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
 @click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
+@click.option(
+    "--base-url",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Sample from a running server (gars-vllm serve); again for more.",
+)
+@click.option("--tensor-parallel-size", type=click.IntRange(1), help="GPUs that share each layer.")
+@click.option("--pipeline-parallel-size", type=click.IntRange(1), help="GPUs in a row.")
+@click.option("--data-parallel-size", type=click.IntRange(1), help="Engines side by side.")
+@click.option("--distributed-executor-backend", type=click.Choice(["mp", "ray"]))
+@click.option(
+    "--engine-arg",
+    "engine_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other argument of vLLM's engine, the value as JSON or text.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
     max_tokens: int, closing: bool, on_invalid: str, mask: str, seed: int, backend: str, batch: int,
-    out: Path | None, as_json: bool,
+    servers: tuple[str, ...], tensor_parallel_size: int | None, pipeline_parallel_size: int | None,
+    data_parallel_size: int | None, distributed_executor_backend: str | None,
+    engine_args: tuple[str, ...], out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw n samples of every task; the same command again continues an interrupted run."""
     spec = models.lookup(model)
@@ -84,6 +104,25 @@ def sample(
             raise UserError(syncode_mask.MISSING)
     if batch < 1:
         raise UserError(f"batch is {batch}; it must be at least 1")
+    engine = _engine(
+        engine_args,
+        {
+            "tensor_parallel_size": tensor_parallel_size,
+            "pipeline_parallel_size": pipeline_parallel_size,
+            "data_parallel_size": data_parallel_size,
+            "distributed_executor_backend": distributed_executor_backend,
+        },
+    )
+    if engine and (backend != "vllm" or servers):
+        raise UserError(
+            f"{next(iter(engine))} is an argument of vLLM's engine: give it to the server"
+            if servers
+            else f"{next(iter(engine))} needs --backend vllm"
+        )
+    if servers and backend != "vllm":
+        raise UserError("--base-url samples from vLLM's servers: leave --backend away")
+    if servers and settings.mask is Mask.SYNCODE:
+        raise UserError("--mask syncode samples in this process: leave --base-url away")
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
     chosen = tasks.select(every, limit, task_ids)
     name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature:g}-n{n}"
@@ -91,9 +130,9 @@ def sample(
     with Screen() as screen:
         files = models.resolve(spec, screen)
         sampling.run(
-            folder, spec, files, chosen, settings, _backend(backend),
+            folder, spec, files, chosen, settings, _backend(backend, servers, engine),
             task_source=str(prompts.resolve()) if prompts else task_set, batch=batch,
-            watcher=screen,
+            engine=engine, servers=servers, watcher=screen,
         )  # fmt: skip
     count = sum(1 for _ in folder.samples.read())
     if as_json:
@@ -102,8 +141,33 @@ def sample(
         console().print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
 
 
-def _backend(name: str) -> Callable[[sampling.Job], sampling.Backend]:
+def _engine(given: tuple[str, ...], named: dict[str, object]) -> dict[str, object]:
+    """The arguments of vLLM's engine that a user has given."""
+    found = {name: value for name, value in named.items() if value is not None}
+    for item in given:
+        key, equals, text = item.partition("=")
+        name = key.strip().lstrip("-").replace("-", "_")
+        if not equals or not name.isidentifier():
+            raise UserError(f"--engine-arg {item}: give KEY=VALUE, say max_num_batched_tokens=64")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def _backend(
+    name: str, servers: Sequence[str], engine: dict[str, object]
+) -> Callable[[sampling.Job], sampling.Backend]:
     """Imported when it is asked for: each brings its own gigabyte of libraries."""
+    if servers:
+        from gars_vllm.engine.remote_backend import RemoteBackend
+
+        return RemoteBackend
+    if engine.get("data_parallel_size", 1) != 1:
+        from gars_vllm.engine.served_backend import ServedBackend
+
+        return ServedBackend
     if name == "transformers":
         from gars_vllm.engine.transformers_backend import TransformersBackend
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -32,6 +33,7 @@ class RunFolder:
         self.samples = JsonLines(self.path / "samples.jsonl")
         self.results = JsonLines(self.path / "results.jsonl")
         self._lock = -1
+        self._is_new = False
 
     def load(self) -> dict[str, Any]:
         """run.json: `config`, which defines the run, and `info`, which describes it.
@@ -77,9 +79,21 @@ class RunFolder:
                 self._refuse_other_config(wanted)
             else:
                 self._write({"format": FORMAT, "config": wanted, "info": {"sessions": []}})
+                self._is_new = True
         except BaseException:
             self.close()
             raise
+
+    def forget(self) -> None:
+        """Takes a run off the disk that `create_or_resume` has just made and that holds nothing:
+        what was to draw its samples could not be started."""
+        file = self.samples.path
+        if not self._is_new or (file.exists() and file.stat().st_size):
+            return
+        for path in (file, self.path / "run.json", self.path / _LOCK):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is there
+            self.path.rmdir()
 
     def add_session(self, session: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         """Adds the figures of a sampling session to `info`, and sets what else `info` gives."""

@@ -78,7 +78,7 @@ class Settings:
 class Job:
     """What a backend is started with. `context`: tokens of the longest prompt and sample; `seed`:
     of this session; `batch`: samples that are in flight at a time; `engine`: the user's own
-    arguments to vLLM's engine, which win."""
+    arguments to vLLM's engine, which win; `servers`: addresses of servers that draw instead."""
 
     model: Path
     tokenizer: Tokenizer
@@ -87,6 +87,7 @@ class Job:
     seed: int
     batch: int
     engine: Mapping[str, Any] = field(default_factory=dict)
+    servers: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def run(
     *,
     task_source: str = HUMANEVAL,
     batch: int = 128,
+    engine: Mapping[str, Any] | None = None,
+    servers: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> None:
     """Draws the samples that `folder` lacks. Raises UserError before anything is written."""
@@ -192,8 +195,15 @@ def run(
         if missing:
             seed = session_seed(settings.seed, len(done))
             watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
-            job = Job(files.folder, tokenizer, settings, context, seed, batch)
-            _draw(folder, backend(job), job, missing, total, grammar, watcher)
+            job = Job(
+                files.folder, tokenizer, settings, context, seed, batch, engine or {}, servers
+            )
+            try:
+                source = backend(job)
+            except UserError:
+                folder.forget()
+                raise
+            _draw(folder, source, job, missing, total, grammar, watcher)
     watcher.stage("")
 
 
@@ -229,7 +239,7 @@ def _draw(
             "tokens": tokens,
             "samples": finished,
             "mask_seconds": source.mask_seconds(),
-            "seed": job.seed,
+            "seed": None if job.servers else job.seed,
             "batch": job.batch,
         }
         machine = {
@@ -309,7 +319,7 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "prompt_kind": str(settings.prompt_kind),
         "finish_reason": reason,
         "tokens": len(drawn.ids),
-        "seed": job.seed,
+        "seed": None if job.servers else job.seed,  # servers draw with their own
         "temperature": settings.temperature,
         "valid": programs.is_valid(program, settings.grammar, grammar),
         "given_up": drawn.request.draws,

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gars_vllm.engine.constraints import Mask
+from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import Prompt
 from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
 from gars_vllm.engine.vllm_names import (
@@ -29,26 +31,37 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
 
 # Warnings of vLLM's own that no user of ours can act on.
-_QUIET = {
+QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore::FutureWarning",
 }
 
 
-def cpu_environment() -> dict[str, str]:
+def cpu_environment(ranks: int = 1) -> dict[str, str]:
     """What vLLM's CPU backend must find in its environment not to crawl; the user's own wins.
+
+    `ranks`: processes that share the cores (see `ranks_of`).
 
     By default it keeps one core back, which leaves one of two, takes most of the memory for its
     key-value cache, and runs its engine in a process between ours and the worker's, which takes
     ten seconds to start and has nothing to do that ours has not.
     """
     cores = sorted(os.sched_getaffinity(0))
+    if ranks > len(cores):
+        raise UserError(f"{ranks} processes of vLLM want a core each, and there are {len(cores)}")
+    groups = [cores[i * len(cores) // ranks : (i + 1) * len(cores) // ranks] for i in range(ranks)]
     return {
-        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+        "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, group)) for group in groups),
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
+
+
+def ranks_of(engine: Mapping[str, Any]) -> int:
+    """How many processes run a model under these arguments of vLLM's engine."""
+    kinds = ("tensor", "pipeline", "data")
+    return math.prod(int(engine.get(f"{kind}_parallel_size", 1)) for kind in kinds)
 
 
 def cpu_dtype() -> str:
@@ -85,7 +98,7 @@ class VllmBackend:
         self._statistics = self._folder / "statistics.json"
         self._weights = Weights(self._folder / "weights")
         self._job = job
-        for key, value in _QUIET.items():
+        for key, value in QUIET.items():
             os.environ.setdefault(key, value)
         os.environ[STATISTICS] = str(self._statistics)
         os.environ[WEIGHTS] = str(self._folder / "weights")
@@ -100,7 +113,7 @@ class VllmBackend:
         if job.settings.mask is Mask.SYNCODE:  # which reads lists of tokens, as the V1 runner has
             os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
         if on_cpu:
-            for key, value in cpu_environment().items():
+            for key, value in cpu_environment(ranks_of(job.engine)).items():
                 os.environ.setdefault(key, value)
             # Compilation takes longer than a small run, and a block of 128 tokens shares next to
             # nothing of a short prompt.

@@ -75,6 +75,16 @@ class Weight:
             "freed_at": self.freed_at,
         }
 
+    @classmethod
+    def from_json(cls, record: dict[str, Any], steps: int) -> Weight:
+        """Back from `to_json`, of a sample of so many steps."""
+        log_z, smallest = (
+            math.nan if record[name] is None else float(record[name])
+            for name in ("log_z", "smallest_log_z")
+        )
+        at, overruled = int(record["smallest_log_z_at"]), int(record["overruled"])
+        return cls(steps, log_z, smallest, at, overruled, record["freed_at"])
+
 
 class Weights:
     """The shared table. One process writes a sample's numbers, any number read them."""

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples under a scheduler that never rests: prompts prefilled in chunks, requests preempted.
+
+    python -m gars_vllm.benchmarks.busy [--model NAME] [--limit N] [--n N] [--blocks N] [--chunk N]
+
+vLLM is given so few blocks for keys and values that it must throw requests out and begin them
+again, and so few tokens a step that a prompt takes several. Every finished sample must be valid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.benchmarks.tables import Result, say
+from gars_vllm.engine import models, sampling, tasks
+from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sampling import FINISHED, Job
+from gars_vllm.engine.vllm_backend import VllmBackend
+
+
+class Counted(VllmBackend):
+    """Remembers how often vLLM preempted a request."""
+
+    preemptions = 0.0
+
+    def close(self) -> None:
+        found = {m.name: m for m in self._llm.get_metrics()}
+        Counted.preemptions = found["vllm:num_preemptions"].value
+        super().close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--limit", type=int, default=10)
+    parser.add_argument("--n", type=int, default=50)
+    parser.add_argument("--max-tokens", type=int, default=200)
+    parser.add_argument("--temperature", type=float, default=0.8)
+    parser.add_argument("--blocks", type=int, default=36, help="of 32 tokens")
+    parser.add_argument("--chunk", type=int, default=64, help="tokens a step")
+    asked = parser.parse_args()
+    engine: dict[str, Any] = {
+        "num_gpu_blocks_override": asked.blocks, "max_num_batched_tokens": asked.chunk,
+        "enable_chunked_prefill": True, "disable_log_stats": False,
+    }  # fmt: skip
+    spec = models.lookup(asked.model)
+    files = models.resolve(spec)
+    settings = sampling.Settings(
+        n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature,
+        on_invalid=sampling.OnInvalid.KEEP,
+    )  # fmt: skip
+    chosen = tasks.load_humaneval()[: asked.limit]
+
+    def backend(job: Job) -> Counted:
+        return Counted(job)
+
+    with tempfile.TemporaryDirectory() as name:
+        run = RunFolder(Path(name) / "run")
+        batch = min(asked.chunk, 64)
+        sampling.run(run, spec, files, chosen, settings, backend, batch=batch, engine=engine)
+        records = list(run.samples.read())
+        session = run.load()["info"]["sessions"][-1]
+    reasons = Counter(r["finish_reason"] for r in records)
+    finished = [r for r in records if r["finish_reason"] in FINISHED]
+    result = Result(f"{asked.model}, HumanEval's first {asked.limit} problems, n = {asked.n}")
+    result.rows.append(
+        {
+            "blocks": asked.blocks, "tokens a step": asked.chunk, "samples": len(records),
+            "finished": len(finished), "closed": reasons["closed"],
+            "invalid": sum(not r["valid"] for r in finished),
+            "without weight": sum(r.get("log_z") is None for r in records),
+            "preemptions": int(Counted.preemptions), "tokens": session["tokens"],
+            "seconds": round(session["seconds"], 1),
+        }
+    )  # fmt: skip
+    say("")
+    result.show()
+
+
+if __name__ == "__main__":
+    main()

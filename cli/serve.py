@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gars-vllm serve`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+from gars_vllm.engine import models, tokenizers
+from gars_vllm.engine.vllm_server import command
+from gars_vllm.grammar import compile_grammar
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("model", default=models.DEFAULT)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option(
+    "--grammar", "grammars", multiple=True, default=("python", "json"), show_default=True,
+    help="Tables to make ready before the server starts.",
+)  # fmt: skip
+@click.argument("vllm_args", nargs=-1, type=click.UNPROCESSED)
+def serve(
+    model: str, host: str, port: int, grammars: tuple[str, ...], vllm_args: tuple[str, ...]
+) -> None:
+    """Start vLLM's OpenAI server for MODEL, with the grammar in it.
+
+    Further arguments are those of `vllm serve`, say --tensor-parallel-size 2. A client asks with
+    extra_body={"vllm_xargs": {"grammar": "python"}}; `gars-vllm sample --base-url` is one.
+    """
+    spec = models.lookup(model)
+    files = models.resolve(spec)
+    tokenizer = tokenizers.load(files.folder)
+    for grammar in grammars:
+        compile_grammar(grammar, tokenizer.vocabulary)
+    arguments, environment = command(
+        files.folder, tokenizer.folder, spec.name, tokenizer.vocabulary.digest,
+        Path(tempfile.mkdtemp(prefix="gars-serve-")),
+        ["--host", host, "--port", str(port), *vllm_args],
+    )  # fmt: skip
+    click.echo(
+        f"gars-vllm sample --model {model} --base-url http://{host}:{port}/v1   once it is up",
+        err=True,
+    )
+    os.execve(arguments[0], arguments, environment)

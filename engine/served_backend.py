@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server of our own, started for one run: for engines side by side (data parallel), which vLLM
+gives to its server and not to a program that calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from gars_vllm.engine import vllm_server
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.remote_backend import RemoteBackend
+from gars_vllm.engine.sampling import Drawn, Job, Requests
+from gars_vllm.engine.vllm_backend import ranks_of
+from gars_vllm.engine.vllm_names import FILES_ALLOWED
+
+_START = 1800.0  # seconds that a large model may take to load
+
+
+class ServedBackend:
+    """Starts the server when made, and ends it with `close`."""
+
+    name = "vllm"
+
+    def __init__(self, job: Job) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="gars-"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings = {"max_model_len": job.context, "max_num_seqs": job.batch, **job.engine}
+        more = ["--host", "127.0.0.1", "--port", str(port), "--seed", str(job.seed)]
+        for name, value in settings.items():
+            flag = f"--{name.replace('_', '-')}"
+            if value is True:
+                more.append(flag)
+            elif value is False:
+                more.append(f"--no-{flag[2:]}")
+            else:
+                more += [flag, value if isinstance(value, str) else str_of(value)]
+        vocabulary = job.tokenizer.vocabulary.digest
+        command, environment = vllm_server.command(
+            job.model,
+            job.tokenizer.folder,
+            "model",
+            vocabulary,
+            self._folder,
+            more,
+            ranks_of(job.engine),
+        )
+        environment[FILES_ALLOWED] = "1"
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            self._wait(port)
+            self._remote = RemoteBackend(replace(job, servers=[f"http://127.0.0.1:{port}/v1"]))
+        except BaseException:
+            self._end()
+            raise
+
+    def _wait(self, port: int) -> None:
+        until = time.monotonic() + _START
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                text = (self._folder / "log").read_text("utf-8", "replace")
+                said = text.strip().splitlines()
+                errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
+                raise UserError(f"vLLM's server did not start: {errors[-1].strip()[-300:]}")
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                return
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.3)
+        raise UserError(f"vLLM's server did not start within {_START:.0f} s")
+
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
+        """Yields samples as they finish."""
+        return self._remote.draw(requests)
+
+    def mask_seconds(self) -> float:
+        return self._remote.mask_seconds()
+
+    def close(self) -> None:
+        """Ends the server and its processes."""
+        self._remote.close()
+        self._end()
+
+    def _end(self) -> None:
+        for way in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, way)
+                self._process.wait(20)
+                break
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def str_of(value: object) -> str:
+    """As vLLM's command line reads it."""
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

