@@ -51,7 +51,6 @@ def main() -> None:
     files = models.resolve(spec)
     settings = sampling.Settings(
         n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature,
-        on_invalid=sampling.OnInvalid.KEEP,
     )  # fmt: skip
     chosen = tasks.load_humaneval()[: asked.limit]
 
@@ -72,8 +71,9 @@ def main() -> None:
             "blocks": asked.blocks, "tokens a step": asked.chunk, "samples": len(records),
             "finished": len(finished), "closed": reasons["closed"],
             "invalid": sum(not r["valid"] for r in finished),
+            "drawn again": sum(r["given_up"] for r in records),
             "without weight": sum(r.get("log_z") is None for r in records),
-            "preemptions": int(Counted.preemptions), "tokens": session["tokens"],
+            "preempted": int(Counted.preemptions), "tokens": session["tokens"],
             "seconds": round(session["seconds"], 1),
         }
     )  # fmt: skip

@@ -115,15 +115,15 @@ def _device() -> list[Finding]:
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
-        found = [Finding("GPU", name)]
-        chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0")
-        if chosen == "0":
-            return [*found, Finding("vLLM's runner", "V1 (VLLM_USE_V2_MODEL_RUNNER=0)")]
-        advice = "the mask is written for V1: unset VLLM_USE_V2_MODEL_RUNNER"
-        return [*found, Finding("vLLM's runner", "V2", State.BAD, advice)]
-    found = [Finding("GPU", "none"), Finding("vLLM's runner", "V1, on the CPU, float32, eager")]
-    from gars_vllm.engine.vllm_backend import cpu_environment
+        chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER")
+        runner = "vLLM's choice" if chosen is None else "V1" if chosen == "0" else "V2"
+        return [Finding("GPU", name), Finding("vLLM's runner", f"{runner} (either will do)")]
+    from gars_vllm.engine.vllm_backend import cpu_dtype, cpu_environment
 
+    found = [
+        Finding("GPU", "none"),
+        Finding("vLLM's runner", f"V1, on the CPU, {cpu_dtype()}, eager"),
+    ]
     for name, ours in cpu_environment().items():
         theirs = os.environ.get(name)
         if theirs is None:

@@ -101,8 +101,10 @@ class Masker:
         else:
             self._table.apply(logits, slots)
         crossed = [i for i, c in enumerate(rows) if slots[i] and c is not None and c.asked.crossed]
+        if logits.device.type == "cpu":  # a device is not asked: the step would wait for it
+            crossed = [i for i in crossed if self._is_dead(logits, i)]
         if crossed:
-            self._revive(logits, [slots[i] for i in crossed], crossed)
+            self._revive(logits, slots, crossed)
 
     def _slot(self, constraint: Constraint | None) -> int:
         if constraint is None:
@@ -172,26 +174,30 @@ class Masker:
         if len(few):
             some = logits[few] / heat[few]
             self._table.apply(some, [slots[i] for i in few])
-            log_z[few] = (some.logsumexp(1) - before).double().numpy()
+            after = some.logsumexp(1)
+            log_z[few] = (after - before).double().numpy()
             shares[few], mass[few] = some.softmax(1), 1.0
+            mass[few[after == -torch.inf]] = 0.0  # another rule has forbidden the rest
         self._shares = Shares(logits, shares, mass, heat[:, 0])
         return log_z, overruled
+
+    def _is_dead(self, logits: torch.Tensor, row: int) -> bool:
+        """The mask and another rule of the request's have left nothing."""
+        if self._shares is not None:
+            return bool(self._shares.mass[row] == 0)
+        return bool(logits[row].amax() == -torch.inf)
 
     def _revive(self, logits: torch.Tensor, slots: Sequence[int], crossed: Sequence[int]) -> None:
         """Where another rule of the request's and the grammar leave nothing between them, say
         min_tokens and a text that can only end, the grammar alone decides: of rows without a
         possible token, those that it allows get equal logits."""
-        if logits.device.type == "cpu":
-            dead = logits.amax(1).numpy() == -np.inf
-            which = [i for i, row in enumerate(crossed) if dead[row]]
-            slots, crossed = [slots[i] for i in which], [crossed[i] for i in which]
-            if not crossed:
-                return
-        # On a device every such row is looked at: to know which are dead would be to wait.
+        if self._put_off is not None:
+            self._table.apply(logits, self._put_off)
+        self._shares = self._put_off = None
         index = upload(np.array(crossed, np.int64), logits.device)
         some = logits[index]
         some = some.masked_fill(some.amax(1, keepdim=True) == -torch.inf, 0.0)
-        self._table.apply(some, slots)
+        self._table.apply(some, [slots[i] for i in crossed])
         logits[index] = some
 
 

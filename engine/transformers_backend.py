@@ -7,62 +7,63 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from gars_vllm.engine import programs
+from gars_vllm.engine.constraints import Asked, Constraint
+from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.prompts import Prompt
 from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
-from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
+from gars_vllm.engine.weights import Weight, Weights
+from gars_vllm.grammar import CompiledGrammar, compile_grammar
 from transformers import LogitsProcessor
 
 
 class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
     """The mask for `model.generate`: one matcher for each row, all after the same prompt.
 
-    A row that has read EOS is left alone: transformers goes on with padding there. `generate` runs
-    it before temperature and top-p.
+    `generate` runs it before temperature and top-p.
     """
 
     def __init__(
-        self, grammar: CompiledGrammar, prompt: Prompt, rows: int, budget: int | None = None
+        self,
+        grammar: CompiledGrammar,
+        prompt: Prompt,
+        rows: int,
+        budget: int | None = None,
+        temperature: float = 1.0,
     ) -> None:
-        """`budget`: tokens within which each text is brought to an end."""
+        """`budget`: tokens within which each text is brought to an end; `temperature`: of the
+        distribution that the weights are of."""
         first = programs.matcher(grammar, prompt.prefix, prompt.mode)
-        self._matchers: list[Matcher] = [first.fork() for _ in range(rows)]
+        self._rows = [
+            Constraint(Asked("", key=row, budget=budget, temperature=temperature), first.fork())
+            for row in range(rows)
+        ]
+        self._weights = Weights(capacity=rows)
+        self._masker: Masker | None = None
         self._length: int | None = None
-        self._budget = budget
-        self._width = len(grammar.vocabulary)
-        self._unpacked: dict[int, torch.Tensor] = {}
         self.seconds = 0.0
 
     def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
-        if self._length is None:
+        if self._length is None or self._masker is None:
             self._length = input_ids.shape[1]
-        drawn = input_ids.shape[1] - self._length
-        remaining = None if self._budget is None else self._budget - drawn
-        for row, tokens in enumerate(input_ids[:, self._length :].tolist()):
-            matcher = self._matchers[row]
-            for token in tokens[matcher.length :]:
-                if matcher.ended:
-                    break
-                matcher.advance(token)
-            if not matcher.ended:
-                scores[row] = scores[row].masked_fill(
-                    self._forbidden(matcher, remaining), -torch.inf
-                )
+            self._masker = Masker(scores.shape[1], scores.device, self._weights)
+        for row, tokens in zip(self._rows, input_ids[:, self._length :].tolist(), strict=True):
+            row.feed(tokens[row.read :])
+        # Rows that have read EOS are left alone: transformers goes on with padding there.
+        live = [None if c.matcher is None or c.matcher.ended else c for c in self._rows]
+        self._masker.begin()
+        self._masker.apply(scores, live)
         self.seconds += time.perf_counter() - started
         return scores
 
-    def _forbidden(self, matcher: Matcher, remaining: int | None) -> torch.Tensor:
-        row = matcher.mask_id(remaining)
-        found = self._unpacked.get(row)
-        if found is None:
-            packed = torch.from_numpy(matcher.grammar.mask(row).copy())
-            bits = (packed[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
-            found = self._unpacked[row] = bits.reshape(-1)[: self._width] == 0
-        return found
+    def weight(self, row: int, tokens: int) -> Weight | None:
+        """Of a row's sample, once it has so many tokens."""
+        return self._weights.read(row, tokens)
 
 
 class TransformersBackend:
@@ -101,7 +102,8 @@ class TransformersBackend:
         masks = []
         if self._grammar is not None:
             budget = settings.max_tokens if settings.closing else None
-            masks.append(GrammarLogits(self._grammar, prompt, rows, budget))
+            heat = settings.temperature or 1.0
+            masks.append(GrammarLogits(self._grammar, prompt, rows, budget, heat))
         hot = settings.temperature > 0
         eos = list(self._job.tokenizer.vocabulary.eos)
         with torch.inference_mode():
@@ -119,8 +121,14 @@ class TransformersBackend:
                 **self._stop(prompt),
             )
         self._seconds += sum(m.seconds for m in masks)
-        for request, row in zip(requests, out[:, ids.shape[1] :].tolist(), strict=True):
-            yield self._drawn(request, row, eos)
+        for number, (request, row) in enumerate(
+            zip(requests, out[:, ids.shape[1] :].tolist(), strict=True)
+        ):
+            drawn = self._drawn(request, row, eos)
+            if masks:
+                weight = masks[0].weight(number, len(drawn.ids))
+                drawn = replace(drawn, weight=weight)
+            yield drawn
 
     def _stop(self, prompt: Prompt) -> dict[str, Any]:
         if not prompt.stop:

@@ -35,6 +35,9 @@ def test_every_sample_is_valid(tiny_model: Path, tmp_path: Path, kind: PromptKin
         assert record["valid"], program
     assert {r["finish_reason"] for r in records} <= {"stop", "closed"}
     assert any(r["finish_reason"] == "closed" for r in records)
+    for record in records:
+        assert float(str(record["log_z"])) < 0
+        assert 0 <= int(str(record["smallest_log_z_at"])) < int(str(record["tokens"]))
 
 
 def test_without_the_closing(tiny_model: Path, tmp_path: Path) -> None:

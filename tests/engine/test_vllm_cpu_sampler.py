@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,19 @@ def test_drawn_from_what_the_mask_has_left(
     found = torch.bincount(drawn, minlength=5) / count
     assert ((found - share).abs() <= 5 * (share * (1 - share) / count).sqrt()).all()
     masker.begin()  # nothing was left undone
+
+
+def test_the_right_to_tiles_is_asked_for() -> None:
+    """vLLM's attention in bfloat16 uses AMX and does not ask; Linux then ends the process."""
+    if "amx_tile" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("a processor without AMX")
+    script = """
+import ctypes
+from gars_vllm.engine.vllm_cpu_sampler import _permit_amx
+_permit_amx()
+rights = ctypes.c_uint64()
+assert ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(rights)) == 0
+assert rights.value >> 18 & 1
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -84,13 +84,13 @@ class Engine:
         tokens = self.encoder.vocabulary.tokens
         return b"".join(tokens[i] or b"" for i in output["tokens"])
 
-    def check(self, number: int) -> None:
+    def check(self, number: int, weighed: bool = True) -> None:
         """All samples of a request are whole and valid, and their weights are known."""
         grammar = self.requests[number]["params"]["extra_args"]["grammar"]
         alone = len(self.outputs(number)) == 1
         for output in self.outputs(number):
             assert programs.is_valid(self.text(output).decode(), grammar)
-            if alone:
+            if alone and weighed:
                 assert output["weight"]["log_z"] <= 0
                 assert output["weight"]["freed_at"] is None
 
@@ -267,6 +267,22 @@ def test_weights_survive_a_preemption(tight: Engine) -> None:
             tight.model, request["prompt"], output["tokens"], request["params"]["max_tokens"]
         )
         assert output["weight"]["log_z"] == pytest.approx(found, abs=1e-3)
+
+
+def test_speculative_decoding(model: Path) -> None:
+    """A request has several rows; drafts come from a model without the grammar (here the same)."""
+    drafts = {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
+    engine = Engine(model, True, {"max_num_seqs": 8, "speculative_config": drafts})
+    texts = prompts(model, 40)
+    for i, grammar in enumerate(("python", "json", None)):
+        engine.add(texts[i], grammar, max_tokens=14, **GREEDY)
+    engine.add(texts[3], "python", max_tokens=14, **HOT)
+    engine.run()
+    assert engine.found["accepted"] > 0
+    for number in range(3):
+        engine.check_greedy(number)
+    for number in (0, 1, 3):
+        engine.check(number, weighed=False)
 
 
 def log_z(model: Path, prompt: list[int], tokens: list[int], most: int) -> float:

@@ -231,3 +231,31 @@ def test_of_next_to_nothing_the_logarithm_is_exact(
         share = shares.values / shares.mass.unsqueeze(1)
         assert torch.allclose(share, torch.tensor([[1.0, 0, 0, 0]] * 2, dtype=share.dtype))
         assert made.shares(logits, *where) is None  # given once
+
+
+@pytest.mark.parametrize("way", ["plain", "device", "drawn"])
+@pytest.mark.parametrize("weighed", [True, False])
+def test_a_row_that_two_rules_leave_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, weighed: bool
+) -> None:
+    """The grammar decides there, and there only."""
+    as_on_a_device(monkeypatch, way == "device")
+    monkeypatch.setattr(Masker, "is_drawn_from", way == "drawn")
+    file = tmp_path / "two.lark"
+    file.write_text('start: "a" | "b"')
+    vocabulary = Vocabulary.from_tokens([b"a", b"b", b"c", None], [3])
+    grammar = compile_grammar(file, vocabulary)
+    made = Masker(4, torch.device("cpu"), Weights(capacity=8))
+    rows = [
+        Constraint(
+            Asked("two", key=i if weighed else None, crossed=True, drawn=way == "drawn"),
+            grammar.matcher(),
+        )
+        for i in range(2)
+    ]
+    nothing = -torch.inf
+    logits = torch.tensor([[nothing, nothing, 3.0, 1.0], [-2.0, nothing, 1.0, 0.0]])
+    made.apply(logits, rows)
+    if way == "drawn":  # whatever was put off is done where the sampler asks for it
+        assert made.shares(logits, torch.tensor([0, 1]), torch.ones(2)) is None
+    assert logits.tolist() == [[0.0, 0.0, nothing, nothing], [-2.0, nothing, nothing, nothing]]

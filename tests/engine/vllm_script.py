@@ -73,7 +73,8 @@ def main() -> None:
     print("RESULT" + json.dumps({
         "outputs": [results.get(i) for i in range(len(spec["requests"]))],
         "preemptions": counts.get("vllm:num_preemptions"),
-        "hits": counts.get("vllm:prefix_cache_hits"),
+        "accepted": counts.get("vllm:spec_decode_num_accepted_tokens"),
+                "hits": counts.get("vllm:prefix_cache_hits"),
         "v2": bool(config.use_v2_model_runner),
         "steps": steps,
     }))  # fmt: skip
