@@ -40,7 +40,8 @@ class Endless(VllmBackend):
         params.min_tokens = params.max_tokens
         if structured and params.extra_args:
             from vllm.sampling_params import StructuredOutputsParams
-            params.extra_args.pop("grammar", None)
+            kept = {k: v for k, v in params.extra_args.items() if not k.startswith("grammar")}
+            params.extra_args = kept
             params.structured_outputs = StructuredOutputsParams(json_object=True)
         return params
 

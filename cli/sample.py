@@ -57,6 +57,12 @@ from rich.progress import Progress, TaskID
     show_default=True,
     help="Whose mask: ours, or SynCode's, to compare with (vLLM only).",
 )
+@click.option(
+    "--weights/--no-weights",
+    default=True,
+    show_default=True,
+    help="Write what the grammar took from the model with each sample.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
 @click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
@@ -83,17 +89,18 @@ from rich.progress import Progress, TaskID
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
-    max_tokens: int, closing: bool, on_invalid: str, mask: str, seed: int, backend: str, batch: int,
-    servers: tuple[str, ...], tensor_parallel_size: int | None, pipeline_parallel_size: int | None,
-    data_parallel_size: int | None, distributed_executor_backend: str | None,
-    engine_args: tuple[str, ...], out: Path | None, as_json: bool,
+    max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, seed: int,
+    backend: str, batch: int, servers: tuple[str, ...], tensor_parallel_size: int | None,
+    pipeline_parallel_size: int | None, data_parallel_size: int | None,
+    distributed_executor_backend: str | None, engine_args: tuple[str, ...], out: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Draw n samples of every task; the same command again continues an interrupted run."""
     spec = models.lookup(model)
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
         n, grammar, kind, temperature, top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid), Mask(mask),
+        sampling.OnInvalid(on_invalid), Mask(mask), weights,
     )  # fmt: skip
     if settings.mask is Mask.SYNCODE:
         from gars_vllm.engine import syncode_mask  # brings torch
@@ -141,6 +148,9 @@ def sample(
         console().print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
 
 
+_OURS = frozenset({"model", "tokenizer", "seed", "logits_processors", "use_tqdm_on_load"})
+
+
 def _engine(given: tuple[str, ...], named: dict[str, object]) -> dict[str, object]:
     """The arguments of vLLM's engine that a user has given."""
     found = {name: value for name, value in named.items() if value is not None}
@@ -149,6 +159,8 @@ def _engine(given: tuple[str, ...], named: dict[str, object]) -> dict[str, objec
         name = key.strip().lstrip("-").replace("-", "_")
         if not equals or not name.isidentifier():
             raise UserError(f"--engine-arg {item}: give KEY=VALUE, say max_num_batched_tokens=64")
+        if name in _OURS:
+            raise UserError(f"--engine-arg {name}: that is set by gars-vllm itself")
         try:
             found[name] = json.loads(text)
         except ValueError:

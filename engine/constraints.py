@@ -17,7 +17,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
 
 logger = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
 PREFIX = "grammar_"
 
 
@@ -88,8 +90,8 @@ class Asked:
         if key is not None and not 0 <= key < 1 << 62:
             raise ValueError(f"grammar_key is {key}; it must be from 0 to 2**62 - 1")
         limits = [n for n in (params.max_tokens, room) if n is not None]
-        draw = args.get("draw")
-        heat = float(draw[0]) if draw else float(params.temperature)
+        draw = drawing(args)
+        heat = draw[0] if draw else float(params.temperature)
         return cls(
             str(name),
             str(args.get("grammar_prefix", "")),
@@ -105,8 +107,25 @@ class Asked:
                 or getattr(params, "allowed_token_ids", None)
                 or getattr(params, "logit_bias", None)
             ),
-            bool(draw),
+            draw is not None,
         )
+
+
+def drawing(args: Mapping[str, Any]) -> tuple[float, float] | None:
+    """What a request asks of our own sampler (vllm_cpu_sampler.py): temperature and top_p.
+
+    Raises ValueError with one line.
+    """
+    asked = args.get("draw")
+    if asked is None:
+        return None
+    try:
+        temperature, top_p = (float(number) for number in asked)
+    except (ValueError, TypeError):
+        temperature = top_p = 0.0
+    if not 0 < temperature < 1000 or not 0 < top_p <= 1:
+        raise ValueError(f"draw is {asked!r}; it is [temperature above 0, top_p from 0 to 1]")
+    return temperature, top_p
 
 
 def validate(params: Any) -> None:
@@ -121,7 +140,8 @@ def _check(name: str, prefix: str, mode: Mode) -> None:
     if name.endswith(".lark") and not os.environ.get(FILES_ALLOWED):
         raise ValueError(f"{name}: grammars from files are not served (set {FILES_ALLOWED}=1)")
     try:
-        matcher(_of_bytes(name), prefix, mode)
+        with _one_at_a_time:  # a front end may check requests in several threads
+            matcher(_of_bytes(name), prefix, mode)
     except GrammarError as error:
         raise ValueError(f"grammar_prefix does not fit {name}: {error}") from None
 

@@ -40,6 +40,7 @@ class _Server:
     flying: int = 0
     dead: str | None = None
     client: AsyncOpenAI | None = field(default=None, repr=False)
+    http: httpx.AsyncClient | None = field(default=None, repr=False)
 
     @property
     def root(self) -> str:
@@ -173,7 +174,8 @@ class RemoteBackend:
             )
         settings, prompt = self._job.settings, request.prompt
         args: dict[str, Any] = {}
-        weighed = settings.grammar != "none" and bool(server.about.get("weights"))
+        weighed = settings.weights and bool(server.about.get("weights"))
+        weighed = weighed and settings.grammar != "none"
         if settings.grammar != "none":
             args |= {
                 "grammar": settings.grammar,
@@ -211,9 +213,12 @@ class RemoteBackend:
         return Drawn(request, ids, choice.text, choice.finish_reason, weight)
 
     async def _weight(self, server: _Server, key: int, tokens: int) -> Weight | None:
-        assert server.client is not None
+        if server.http is None:
+            import httpx
+
+            server.http = httpx.AsyncClient(timeout=_PATIENCE)
         for _ in range(_WEIGHT_TRIES):
-            found = await server.client._client.post(
+            found = await server.http.post(
                 f"{server.root}/gars/weights", json={"samples": [[key, tokens]]}
             )
             [record] = found.json()

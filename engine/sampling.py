@@ -46,7 +46,8 @@ class OnInvalid(StrEnum):
 @dataclass(frozen=True)
 class Settings:
     """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
-    `closing`: samples are brought to their end within `max_tokens`."""
+    `closing`: samples are brought to their end within `max_tokens`; `weights`: what the grammar
+    took from the model is written with each (weights.py)."""
 
     n: int
     grammar: str = "python"
@@ -58,6 +59,7 @@ class Settings:
     closing: bool = True
     on_invalid: OnInvalid = OnInvalid.RESAMPLE
     mask: Mask = Mask.GARS
+    weights: bool = True
 
     def __post_init__(self) -> None:
         if self.mask is Mask.SYNCODE and self.grammar not in ("python", "json"):

@@ -125,7 +125,7 @@ class TransformersBackend:
             zip(requests, out[:, ids.shape[1] :].tolist(), strict=True)
         ):
             drawn = self._drawn(request, row, eos)
-            if masks:
+            if masks and settings.weights:
                 weight = masks[0].weight(number, len(drawn.ids))
                 drawn = replace(drawn, weight=weight)
             yield drawn

@@ -134,19 +134,24 @@ class VllmBackend:
 
         with warnings.catch_warnings():  # the same search touches what torch has deprecated
             warnings.simplefilter("ignore", FutureWarning)
-            self._llm = LLM(
-                model=str(job.model),
-                tokenizer=str(job.tokenizer.folder),
-                seed=job.seed,
-                logits_processors=processors,
-                use_tqdm_on_load=False,
-                **{
-                    "max_model_len": job.context,
-                    "max_num_seqs": job.batch,
-                    "enable_prefix_caching": True,
-                    **extra,
-                },
-            )
+            try:
+                self._llm = LLM(
+                    model=str(job.model),
+                    tokenizer=str(job.tokenizer.folder),
+                    seed=job.seed,
+                    logits_processors=processors,
+                    use_tqdm_on_load=False,
+                    **{
+                        "max_model_len": job.context,
+                        "max_num_seqs": job.batch,
+                        "enable_prefix_caching": True,
+                        **extra,
+                    },
+                )
+            except (TypeError, ValueError) as error:  # arguments that it does not know or take
+                shutil.rmtree(self._folder, ignore_errors=True)
+                reason = " ".join(str(error).split())
+                raise UserError(f"vLLM does not start: {reason[-400:]}") from error
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields samples as they finish."""
@@ -205,7 +210,8 @@ class VllmBackend:
 
     def _weighs(self) -> bool:
         settings = self._job.settings
-        return settings.grammar != "none" and settings.mask is Mask.GARS and not self._drafts
+        masked = settings.grammar != "none" and settings.mask is Mask.GARS
+        return masked and settings.weights and not self._drafts
 
     def mask_seconds(self) -> float:
         """As the processor last wrote it, at most half a second ago."""

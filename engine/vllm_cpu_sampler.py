@@ -19,11 +19,11 @@ import sys
 from typing import Any
 
 import torch
+from gars_vllm.engine.constraints import drawing
 from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.vllm_rows import follow
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
-DRAW = "draw"
 # How many of the most likely tokens are looked at; the rows whose nucleus is larger, or whose draw
 # falls outside them, are looked at again with more.
 _STAGES = (256, 4096)
@@ -82,6 +82,12 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
         Masker.is_drawn_from = True
         self._chance = torch.Generator().manual_seed(vllm_config.model_config.seed or 0)
 
+    @classmethod
+    def validate_params(cls, params: Any) -> None:
+        """Refuses a request that cannot be drawn, in the front end. Raises ValueError."""
+        if drawing(params.extra_args or {}) is not None and params.temperature > 0:
+            raise ValueError("draw needs temperature 0: vLLM takes the token that was drawn")
+
     def is_argmax_invariant(self) -> bool:
         return False
 
@@ -109,8 +115,7 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
 
 
 def _asked(params: Any, prompt: Any, output: list[int]) -> tuple[float, float] | None:
-    asked = (params.extra_args or {}).get(DRAW)
-    return (float(asked[0]), float(asked[1])) if asked else None
+    return drawing(params.extra_args or {})
 
 
 def _permit_amx() -> None:

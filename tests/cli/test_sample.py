@@ -16,6 +16,20 @@ from gars_vllm.cli.main import main
         (["--temperature", "0"], "temperature 0 draws the same sample 16 times"),
         (["--task-ids", "999"], "unknown task id 'HumanEval/999': did you mean HumanEval/99"),
         (["--task-ids", "9-3"], "task ids 9-3: the range runs backwards, write 3-9"),
+        (["--engine-arg", "max_num_seqs"], "--engine-arg max_num_seqs: give KEY=VALUE"),
+        (["--engine-arg", "model=x"], "--engine-arg model: that is set by gars-vllm itself"),
+        (
+            ["--tensor-parallel-size", "2", "--backend", "transformers"],
+            "tensor_parallel_size needs --backend vllm",
+        ),
+        (
+            ["--engine-arg", "dtype=half", "--base-url", "http://127.0.0.1:9/v1"],
+            "dtype is an argument of vLLM's engine: give it to the server",
+        ),
+        (
+            ["--base-url", "http://127.0.0.1:9/v1", "--backend", "transformers"],
+            "--base-url samples from vLLM's servers: leave --backend away",
+        ),
         (["--prompts", "nowhere.jsonl"], "nowhere.jsonl cannot be read: No such file"),
     ],
 )

@@ -17,6 +17,7 @@ from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.vllm_cpu_sampler import CpuSampler, draw
 from gars_vllm.engine.weights import Weights
 from gars_vllm.grammar import Vocabulary, compile_grammar
+from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
 
@@ -142,6 +143,22 @@ def test_drawn_from_what_the_mask_has_left(
     found = torch.bincount(drawn, minlength=5) / count
     assert ((found - share).abs() <= 5 * (share * (1 - share) / count).sqrt()).all()
     masker.begin()  # nothing was left undone
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("hot", "draw is 'hot'"), ([0.8], r"draw is \[0.8\]"), ([0.0, 1.0], "draw is"),
+        ([0.8, 1.5], "draw is"), ([0.8, float("nan")], "draw is"), (3, "draw is 3"),
+        ([0.8, 0.9], "draw needs temperature 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused_in_the_front_end(asked: Any, message: str) -> None:
+    """A client names it; in the worker it would be the end of everyone's requests."""
+    with pytest.raises(ValueError, match=message):
+        CpuSampler.validate_params(SamplingParams(temperature=0.7, extra_args={"draw": asked}))
+    CpuSampler.validate_params(SamplingParams(temperature=0.0, extra_args={"draw": [0.8, 0.9]}))
+    CpuSampler.validate_params(SamplingParams(temperature=0.7))
 
 
 def test_the_right_to_tiles_is_asked_for() -> None:
