@@ -100,9 +100,12 @@ class VllmBackend:
         self._job = job
         for key, value in QUIET.items():
             os.environ.setdefault(key, value)
-        os.environ[STATISTICS] = str(self._statistics)
-        os.environ[WEIGHTS] = str(self._folder / "weights")
-        os.environ[FILES_ALLOWED] = "1"
+        self._told = {
+            STATISTICS: str(self._statistics),
+            WEIGHTS: str(self._folder / "weights"),
+            FILES_ALLOWED: "1",
+        }
+        os.environ.update(self._told)
         import torch
 
         extra: dict[str, object] = {}
@@ -149,7 +152,7 @@ class VllmBackend:
                     },
                 )
             except (TypeError, ValueError) as error:  # arguments that it does not know or take
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._forget()
                 reason = " ".join(str(error).split())
                 raise UserError(f"vLLM does not start: {reason[-400:]}") from error
 
@@ -224,4 +227,9 @@ class VllmBackend:
         """Ends vLLM's processes."""
         with contextlib.suppress(Exception):  # a worker that an interruption has already ended
             self._llm.llm_engine.engine_core.shutdown()
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in self._told:  # another engine of this process is told its own
+            os.environ.pop(name, None)
         shutil.rmtree(self._folder, ignore_errors=True)

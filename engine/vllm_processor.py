@@ -11,7 +11,9 @@ masks is imported when an engine's first request asks for a grammar.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from gars_vllm.engine.vllm_v1 import V1Rows
     from gars_vllm.engine.vllm_v2 import V2Slots
 
+logger = logging.getLogger(__name__)
 _WRITE_EVERY = 0.5  # seconds
 
 
@@ -125,7 +128,13 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         size = model.get_vocab_size()
         grammars = Grammars(str(model.tokenizer), size)
         path = os.environ.get(WEIGHTS)
-        masker = Masker(size, device, Weights(Path(path)) if path else None)
+        weights = None
+        if path:
+            try:
+                weights = Weights(Path(path))
+            except OSError as error:
+                logger.warning("samples get no weights: %s", error)
+        masker = Masker(size, device, weights)
         masker.set_ends(grammars.ends(getattr(model, "hf_config", None)))
         self._grammars, self._masker = grammars, masker
         return grammars, masker
@@ -135,7 +144,8 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         if path and self._grammars is not None:
             seconds = self._seconds - (self._masker.drawing_seconds if self._masker else 0.0)
             record = {"mask_seconds": seconds, "masks": self._grammars.row_counts()}
-            Path(path).write_text(json.dumps(record))
+            with contextlib.suppress(OSError):  # whoever wanted it has gone
+                Path(path).write_text(json.dumps(record))
 
 
 def asks(params: Any) -> bool:
