@@ -4,12 +4,14 @@ gives to its server and not to a program that calls it."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -35,45 +37,45 @@ class ServedBackend:
 
     def __init__(self, job: Job) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="gars-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            url = self._start(job)
+            self._remote = RemoteBackend(replace(job, servers=[url]))
+        except BaseException:
+            self._end()
+            raise
+
+    def _start(self, job: Job) -> str:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         settings = {"max_model_len": job.context, "max_num_seqs": job.batch, **job.engine}
         more = ["--host", "127.0.0.1", "--port", str(port), "--seed", str(job.seed)]
         for name, value in settings.items():
-            flag = f"--{name.replace('_', '-')}"
-            if value is True:
-                more.append(flag)
-            elif value is False:
-                more.append(f"--no-{flag[2:]}")
+            flag = name.replace("_", "-")
+            if isinstance(value, bool):
+                more.append(f"--{flag}" if value else f"--no-{flag}")
+            elif isinstance(value, dict | list):
+                more += [f"--{flag}", json.dumps(value)]
             else:
-                more += [flag, value if isinstance(value, str) else str_of(value)]
-        vocabulary = job.tokenizer.vocabulary.digest
+                more += [f"--{flag}", str(value)]
         command, environment = vllm_server.command(
-            job.model,
-            job.tokenizer.folder,
-            "model",
-            vocabulary,
-            self._folder,
-            more,
-            ranks_of(job.engine),
-        )
+            job.model, job.tokenizer.folder, "model", job.tokenizer.vocabulary.digest,
+            self._folder, more, ranks_of(job.engine),
+        )  # fmt: skip
         environment[FILES_ALLOWED] = "1"
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        try:
-            self._wait(port)
-            self._remote = RemoteBackend(replace(job, servers=[f"http://127.0.0.1:{port}/v1"]))
-        except BaseException:
-            self._end()
-            raise
+                command, env=environment, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )  # fmt: skip
+        self._wait(port, self._process)
+        return f"http://127.0.0.1:{port}/v1"
 
-    def _wait(self, port: int) -> None:
+    def _wait(self, port: int, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _START
         while time.monotonic() < until:
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 text = (self._folder / "log").read_text("utf-8", "replace")
                 said = text.strip().splitlines()
                 errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
@@ -99,6 +101,8 @@ class ServedBackend:
 
     def _end(self) -> None:
         for way in (signal.SIGTERM, signal.SIGKILL):
+            if self._process is None:
+                break
             try:
                 os.killpg(self._process.pid, way)
                 self._process.wait(20)
@@ -108,6 +112,8 @@ class ServedBackend:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def str_of(value: object) -> str:
-    """As vLLM's command line reads it."""
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+def _end_with_parent() -> None:
+    """In the child: Linux sends SIGTERM when this program ends, however it ends."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

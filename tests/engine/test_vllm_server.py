@@ -194,3 +194,46 @@ def test_two_servers_one_of_them_killed(
     assert all(r["valid"] and r["finish_reason"] in ("stop", "closed") for r in records)
     assert all(r["log_z"] is not None and r["log_z"] <= 0 for r in records)
     assert servers[1].process.poll() is not None
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two engines want two cores")
+def test_engines_side_by_side_end_with_the_command(tiny_model: Path, tmp_path: Path) -> None:
+    """`--data-parallel-size 2`: samples come from both, and kill -9 leaves no server behind."""
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "gars_vllm.cli.main", "sample", "--model", str(tiny_model),
+        "--data-parallel-size", "2", "--limit", "10", "--n", "60", "--max-tokens", "60",
+        "--temperature", "1.0", "--batch", "16", "--out", str(out),
+    ]  # fmt: skip
+    environment = dict(os.environ)
+    environment.pop("VLLM_CPU_OMP_THREADS_BIND", None)
+    process = subprocess.Popen(
+        command, env=environment, start_new_session=True, stderr=subprocess.PIPE
+    )
+    file = out / "samples.jsonl"
+    deadline = time.monotonic() + 300
+    while not file.exists() or file.read_bytes().count(b"\n") < 40:
+        assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert _servers(tiny_model)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 60
+    while _servers(tiny_model):
+        assert time.monotonic() < deadline, "the server outlives its command"
+        time.sleep(0.2)
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert all(r["valid"] and r["log_z"] is not None for r in records)
+
+
+def _servers(model: Path) -> list[str]:
+    """The processes that serve a model."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes()
+            if b"gars_vllm.engine.vllm_server" in line and str(model).encode() in line:
+                found.append(path.parent.name)
+    return found
