@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +33,7 @@ class Fake:
         self.answers = 0
         self.asked: list[dict[str, Any]] = []
         self.dies_after: int | None = None
+        self.takes = 0.0  # seconds for an answer
         self.refuses: str | None = None
         outer = self
 
@@ -79,6 +81,7 @@ class Fake:
                     self.connection.close()
                     return
                 outer.answers += 1
+                time.sleep(outer.takes)
                 outer.asked.append(body)
                 choice = {
                     "index": 0,
@@ -204,6 +207,20 @@ def test_when_no_server_is_left_the_run_stops_and_goes_on(
     keys = {(r["task_id"], r["sample_index"]) for r in records}
     assert len(records) == len(keys) == 40
     assert {r["seed"] for r in records} == {None}
+
+
+def test_what_is_still_on_its_way_from_a_dying_server_counts(
+    serve: MakeServer, job: Callable[..., Job]
+) -> None:
+    """Three answers are being made when the fourth request finds the server dead."""
+    fake = serve({"weights": False})
+    fake.dies_after, fake.takes = 3, 0.5
+    made = job(fake)
+    found = []
+    with pytest.raises(UserError, match="no server is left"):
+        for drawn in RemoteBackend(made).draw(asked(made, 4)):
+            found.append(drawn.request.index)
+    assert len(found) == 3
 
 
 def test_a_request_that_is_refused_is_the_users_to_mend(

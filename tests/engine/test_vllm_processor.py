@@ -226,6 +226,15 @@ def test_a_budget_brings_the_text_to_its_end(processor: GrammarProcessor, tiny_m
     check(processor, list(rows))
 
 
+def test_the_models_context_is_a_budget_too(processor: GrammarProcessor, tiny_model: Path) -> None:
+    """vLLM ends a request where its context is full, whatever max_tokens says (here 1,024)."""
+    output = Encoder.of(tiny_model).encode("x = ((1")
+    prompt = [5] * (1024 - len(output) - 2)
+    update(processor, 1, added=[(0, params("python", max_tokens=900), prompt, output)])
+    compiled = compile_grammar("python", Encoder.of(tiny_model).vocabulary)
+    check(processor, [bits_of(compiled.matcher("x = ((1").mask(2))])
+
+
 def test_syncode_takes_our_place(
     processor: GrammarProcessor, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -259,3 +259,31 @@ def test_a_row_that_two_rules_leave_empty(
     if way == "drawn":  # whatever was put off is done where the sampler asks for it
         assert made.shares(logits, torch.tensor([0, 1]), torch.ones(2)) is None
     assert logits.tolist() == [[0.0, 0.0, nothing, nothing], [-2.0, nothing, nothing, nothing]]
+
+
+@pytest.mark.parametrize("way", ["plain", "device"])
+def test_the_end_of_an_ended_program_is_no_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """In a completion the line after the function ends the program, and EOS must follow: however
+    unlikely the model finds it there, nothing was taken from it."""
+    as_on_a_device(monkeypatch, way == "device")
+    vocabulary = Vocabulary.from_tokens([b"pass", b"\n", b"x", b"    ", None], [4])
+    grammar = compile_grammar("python", vocabulary)
+    table = Weights(capacity=8)
+    made = Masker(5, torch.device("cpu"), table)
+    matcher = grammar.matcher("def f():\n    pass\n", completion=True)
+    row = Constraint(Asked("python", key=0), matcher)
+    first = torch.tensor([[0.0, 1.0, 2.0, 0.5, -1.0]])
+    before = first.double().log_softmax(1)[0]
+    made.apply(first, [row])
+    allowed = torch.isfinite(first[0])
+    assert allowed[2]
+    row.feed([2])
+    assert row.has_ended
+    made.begin()
+    made.apply(torch.tensor([[0.0, 1.0, 2.0, 0.5, -30.0]]), [row])
+    found = table.read(0, 2, timeout=0)
+    assert found is not None
+    assert found.log_z == pytest.approx(float(before[allowed].logsumexp(0)), abs=1e-5)
+    assert found.overruled == 0
