@@ -18,7 +18,7 @@ from gars_vllm.engine.models import ModelFiles, lookup
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.remote_backend import RemoteBackend
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import Job, Request, Requests, Settings
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, Settings
 from gars_vllm.engine.tasks import load_humaneval
 
 ENDS = [223, 0]  # a blank line's newline is enough of a body; then EOS
@@ -216,10 +216,10 @@ def test_what_is_still_on_its_way_from_a_dying_server_counts(
     fake = serve({"weights": False})
     fake.dies_after, fake.takes = 3, 0.5
     made = job(fake)
-    found = []
+    found: list[Drawn] = []
+    backend = RemoteBackend(made)
     with pytest.raises(UserError, match="no server is left"):
-        for drawn in RemoteBackend(made).draw(asked(made, 4)):
-            found.append(drawn.request.index)
+        found.extend(backend.draw(asked(made, 4)))
     assert len(found) == 3
 
 
