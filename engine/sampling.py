@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -292,9 +293,14 @@ def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> Compi
     if name == "none":
         return None
     grammar = compile_grammar(name, tokenizer.vocabulary)
-    for prompt in asked:
+    for number, prompt in enumerate(asked):
         try:
-            programs.matcher(grammar, prompt.prefix, prompt.mode)
+            matcher = programs.matcher(grammar, prompt.prefix, prompt.mode)
+            if number == 0:
+                # Compiles here, and for all processes, what the first steps would wait for.
+                matcher.mask()
+                with contextlib.suppress(GrammarError):  # one token will not always do
+                    matcher.mask(1)
         except GrammarError as error:
             raise UserError(
                 f"the prompt of {prompt.task.task_id} does not fit the grammar: {error}"
