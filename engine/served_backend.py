@@ -4,7 +4,7 @@ gives to its server and not to a program that calls it."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
 import shutil
@@ -28,6 +28,7 @@ from gars_vllm.engine.vllm_backend import ranks_of
 from gars_vllm.engine.vllm_names import FILES_ALLOWED
 
 _START = 1800.0  # seconds that a large model may take to load
+_STOP = 20.0  # and that its server may take to end
 
 
 class ServedBackend:
@@ -60,15 +61,15 @@ class ServedBackend:
             else:
                 more += [f"--{flag}", str(value)]
         command, environment = vllm_server.command(
-            job.model, job.tokenizer.folder, "model", job.tokenizer.vocabulary.digest,
+            job.model, job.tokenizer.folder, str(job.model), job.tokenizer.vocabulary.digest,
             self._folder, more, ranks_of(job.engine),
         )  # fmt: skip
         environment[FILES_ALLOWED] = "1"
+        guarded = [sys.executable, "-m", "gars_vllm.engine.guard", str(os.getpid()), *command]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )  # fmt: skip
+                guarded, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
         self._wait(port, self._process)
         return f"http://127.0.0.1:{port}/v1"
 
@@ -100,20 +101,15 @@ class ServedBackend:
         self._end()
 
     def _end(self) -> None:
-        for way in (signal.SIGTERM, signal.SIGKILL):
-            if self._process is None:
-                break
-            try:
-                os.killpg(self._process.pid, way)
-                self._process.wait(20)
-                break
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+        """Ends the whole group: the server's processes go on without the first of them."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):  # none is left
+                os.killpg(self._process.pid, signal.SIGTERM)
+                until = time.monotonic() + _STOP
+                while time.monotonic() < until:
+                    self._process.poll()
+                    os.killpg(self._process.pid, 0)
+                    time.sleep(0.1)
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _end_with_parent() -> None:
-    """In the child: Linux sends SIGTERM when this program ends, however it ends."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -229,11 +229,12 @@ def test_engines_side_by_side_end_with_the_command(tiny_model: Path, tmp_path: P
 
 
 def _servers(model: Path) -> list[str]:
-    """The processes that serve a model."""
+    """The processes of a server of that model; vLLM's change what they are called, not where they
+    come from."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            line = path.read_bytes()
-            if b"gars_vllm.engine.vllm_server" in line and str(model).encode() in line:
-                found.append(path.parent.name)
+            about = b"GARS_ABOUT" in (path / "environ").read_bytes()
+            if about and str(model).encode() in (path / "environ").read_bytes():
+                found.append(path.name)
     return found
