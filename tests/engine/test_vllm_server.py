@@ -201,6 +201,7 @@ def test_two_servers_one_of_them_killed(
 def test_engines_side_by_side_end_with_the_command(tiny_model: Path, tmp_path: Path) -> None:
     """`--data-parallel-size 2`: samples come from both, and kill -9 leaves no server behind."""
     out = tmp_path / "run"
+    before = _servers(tiny_model)  # those of the other tests
     command = [
         sys.executable, "-m", "gars_vllm.cli.main", "sample", "--model", str(tiny_model),
         "--data-parallel-size", "2", "--limit", "10", "--n", "60", "--max-tokens", "60",
@@ -217,24 +218,24 @@ def test_engines_side_by_side_end_with_the_command(tiny_model: Path, tmp_path: P
         assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert _servers(tiny_model)
+    assert _servers(tiny_model) - before
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 60
-    while _servers(tiny_model):
+    while _servers(tiny_model) - before:
         assert time.monotonic() < deadline, "the server outlives its command"
         time.sleep(0.2)
     records = [json.loads(line) for line in file.read_text().splitlines()]
     assert all(r["valid"] and r["log_z"] is not None for r in records)
 
 
-def _servers(model: Path) -> list[str]:
+def _servers(model: Path) -> set[str]:
     """The processes of a server of that model; vLLM's change what they are called, not where they
     come from."""
-    found = []
+    found = set()
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             about = b"GARS_ABOUT" in (path / "environ").read_bytes()
             if about and str(model).encode() in (path / "environ").read_bytes():
-                found.append(path.name)
+                found.add(path.name)
     return found
