@@ -15,10 +15,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.benchmarks.tables import Result, say
+from gars_vllm.benchmarks.tables import Result
 from gars_vllm.engine import models, sampling, tasks
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import FINISHED, Job
+from gars_vllm.engine.sampling import FINISHED
 from gars_vllm.engine.vllm_backend import VllmBackend
 
 
@@ -50,17 +50,14 @@ def main() -> None:
     spec = models.lookup(asked.model)
     files = models.resolve(spec)
     settings = sampling.Settings(
-        n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature,
-    )  # fmt: skip
+        n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature
+    )
     chosen = tasks.load_humaneval()[: asked.limit]
-
-    def backend(job: Job) -> Counted:
-        return Counted(job)
 
     with tempfile.TemporaryDirectory() as name:
         run = RunFolder(Path(name) / "run")
         batch = min(asked.chunk, 64)
-        sampling.run(run, spec, files, chosen, settings, backend, batch=batch, engine=engine)
+        sampling.run(run, spec, files, chosen, settings, Counted, batch=batch, engine=engine)
         records = list(run.samples.read())
         session = run.load()["info"]["sessions"][-1]
     reasons = Counter(r["finish_reason"] for r in records)
@@ -77,7 +74,6 @@ def main() -> None:
             "seconds": round(session["seconds"], 1),
         }
     )  # fmt: skip
-    say("")
     result.show()
 
 

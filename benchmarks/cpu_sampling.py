@@ -37,7 +37,7 @@ import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import os
 from gars_vllm.engine import models, vllm_backend
-for key, value in {**vllm_backend._QUIET, **vllm_backend.cpu_environment()}.items():
+for key, value in {**vllm_backend.QUIET, **vllm_backend.cpu_environment()}.items():
     os.environ.setdefault(key, value)
 vllm_backend._keep_llvmlite_from_vllm()
 

@@ -55,8 +55,9 @@ if __name__ == "__main__":
     for number in range(rounds + 1):  # the first loads compiled code and is not counted
         for kind in kinds:
             structured = kind == "structured"
-            grammar = {"none": "none", "python": "python"}.get(kind, "json")
-            settings = sampling.Settings(n=n, grammar=grammar, max_tokens=length, closing=False)
+            grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
+            settings = sampling.Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
+                                         weights=kind != "weightless")
             asked = [
                 replace(prompts.build(t, PromptKind.COMPLETION, "none", tokenizer), stop=(),
                         mode=Mode.TEXT, prefix=t.prompt if grammar == "python" else "")
@@ -117,8 +118,9 @@ def equal_work(model: str, sizes: tuple[int, ...], rounds: int, limit: int, toke
     result = Result(
         f"Equal work: vLLM, {model}, {limit} prompts, {tokens} tokens a sample, temperature 0.8"
     )
-    kinds = ("none", "python", "json", "structured")
-    names = {"none": "none", "python": "gars-vllm, Python", "json": "gars-vllm, JSON",
+    kinds = ("none", "python", "weightless", "json", "structured")
+    names = {"none": "none", "python": "gars-vllm, Python",
+             "weightless": "gars-vllm, Python, --no-weights", "json": "gars-vllm, JSON",
              "structured": "vLLM's structured outputs, JSON"}  # fmt: skip
     for n in sizes:
         say(f"equal work, n = {n}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, wishes_of
 from gars_vllm.engine.weights import Weight
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ class RemoteBackend:
         if listed.status_code != 200:
             raise UserError(f"{url}/models answers {listed.status_code}: is OPENAI_API_KEY right?")
         card = listed.json()["data"][0]
-        server = _Server(url, card["id"], about.json() if about.status_code == 200 else {}, 0)
+        said = about.json() if about.status_code == 200 else {}
+        limit = max(1, self._job.batch // len(self._job.servers))
+        server = _Server(url, card["id"], said, limit)
         context = card.get("max_model_len")
         if context is not None and context < self._job.context:
             raise UserError(
@@ -105,7 +107,6 @@ class RemoteBackend:
             )
         if self._job.settings.grammar != "none":
             self._probe(http, server)
-        server.limit = max(1, self._job.batch // len(self._job.servers))
         return server
 
     def _probe(self, http: httpx.Client, server: _Server) -> None:
@@ -173,28 +174,16 @@ class RemoteBackend:
                 base_url=server.url, api_key=self._api_key, max_retries=0, timeout=_PATIENCE
             )
         settings, prompt = self._job.settings, request.prompt
-        args: dict[str, Any] = {}
         weighed = settings.weights and bool(server.about.get("weights"))
         weighed = weighed and settings.grammar != "none"
-        if settings.grammar != "none":
-            args |= {
-                "grammar": settings.grammar,
-                "grammar_prefix": prompt.prefix,
-                "grammar_mode": str(prompt.mode),
-                "grammar_closing": int(settings.closing),
-            }
-            if weighed:
-                args["grammar_key"] = key
-        temperature, top_p = settings.temperature, settings.top_p
-        if temperature > 0 and server.about.get("draws"):  # see vllm_cpu_sampler.py
-            args["draw"] = [temperature, top_p]
-            temperature, top_p = 0.0, 1.0
+        draws = bool(server.about.get("draws"))
+        wishes = wishes_of(settings, prompt, key if weighed else None, draws)
         answer = await server.client.completions.create(
             model=server.model,
             prompt=list(prompt.ids),
             max_tokens=settings.max_tokens,
-            temperature=temperature,
-            top_p=top_p,
+            temperature=wishes.temperature,
+            top_p=wishes.top_p,
             stop=list(prompt.stop) or None,
             extra_body={
                 # Also what is as by default: a server takes what is not said from the model's own
@@ -202,7 +191,7 @@ class RemoteBackend:
                 "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0,
                 "stop_token_ids": list(self._job.tokenizer.vocabulary.eos),
                 "return_token_ids": True,
-                "vllm_xargs": args or None,
+                "vllm_xargs": wishes.args,
             },
         )  # fmt: skip
         choice: Any = answer.choices[0]

@@ -78,6 +78,35 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What a vLLM is asked for one sample: `args` as `extra_args`, over HTTP `vllm_xargs`."""
+
+    args: dict[str, Any] | None
+    temperature: float
+    top_p: float
+
+
+def wishes_of(settings: Settings, prompt: Prompt, key: int | None, draws: bool) -> Wishes:
+    """`key`: where the sample's weight is to be kept, if it is; `draws`: our own sampler is loaded
+    there, which draws the token and makes it the greatest (vllm_cpu_sampler.py)."""
+    args: dict[str, Any] = {}
+    if settings.grammar != "none":
+        args = {
+            "grammar": settings.grammar,
+            "grammar_prefix": prompt.prefix,
+            "grammar_mode": str(prompt.mode),
+            "grammar_closing": int(settings.closing),  # HTTP knows numbers and texts
+            "grammar_mask": str(settings.mask),
+        }
+        if key is not None:
+            args["grammar_key"] = key
+    if draws and settings.temperature > 0:
+        args["draw"] = [settings.temperature, settings.top_p]
+        return Wishes(args, 0.0, 1.0)
+    return Wishes(args or None, settings.temperature, settings.top_p)
+
+
+@dataclass(frozen=True)
 class Job:
     """What a backend is started with. `context`: tokens of the longest prompt and sample; `seed`:
     of this session; `batch`: samples that are in flight at a time; `engine`: the user's own

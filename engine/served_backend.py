@@ -5,7 +5,6 @@ gives to its server and not to a program that calls it."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -52,14 +51,7 @@ class ServedBackend:
             port = free.getsockname()[1]
         settings = {"max_model_len": job.context, "max_num_seqs": job.batch, **job.engine}
         more = ["--host", "127.0.0.1", "--port", str(port), "--seed", str(job.seed)]
-        for name, value in settings.items():
-            flag = name.replace("_", "-")
-            if isinstance(value, bool):
-                more.append(f"--{flag}" if value else f"--no-{flag}")
-            elif isinstance(value, dict | list):
-                more += [f"--{flag}", json.dumps(value)]
-            else:
-                more += [f"--{flag}", str(value)]
+        more += vllm_server.flags(settings)
         command, environment = vllm_server.command(
             job.model, job.tokenizer.folder, str(job.model), job.tokenizer.vocabulary.digest,
             self._folder, more, ranks_of(job.engine),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import Prompt
-from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, wishes_of
 from gars_vllm.engine.vllm_names import (
     CPU_SAMPLER,
     FILES_ALLOWED,
@@ -73,6 +73,20 @@ def cpu_dtype() -> str:
     return "bfloat16" if "amx_bf16" in flags or "avx512_bf16" in flags else "float32"
 
 
+def cpu_engine() -> dict[str, Any]:
+    """The arguments of vLLM's engine that suit a CPU.
+
+    Compilation takes longer than a small run, and a block of 128 tokens, which is its default,
+    shares next to nothing of a short prompt.
+    """
+    return {
+        "dtype": cpu_dtype(),
+        "enforce_eager": True,
+        "block_size": 32,
+        "compilation_config": {"custom_ops": ["all"]},  # its own kernels, not torch's
+    }
+
+
 def _keep_llvmlite_from_vllm() -> None:
     """Lets vLLM look through the modules of a process that has loaded numba.
 
@@ -118,14 +132,7 @@ class VllmBackend:
         if on_cpu:
             for key, value in cpu_environment(ranks_of(job.engine)).items():
                 os.environ.setdefault(key, value)
-            # Compilation takes longer than a small run, and a block of 128 tokens shares next to
-            # nothing of a short prompt.
-            extra = {
-                "dtype": cpu_dtype(),
-                "enforce_eager": True,
-                "block_size": 32,
-                "compilation_config": {"custom_ops": ["all"]},  # its own kernels, not torch's
-            }
+            extra = cpu_engine()
         if self._draws:
             processors.append(CPU_SAMPLER)  # after the mask
         extra |= job.engine
@@ -187,28 +194,14 @@ class VllmBackend:
         from vllm import SamplingParams
 
         settings = self._job.settings
-        args: dict[str, object] | None = None
-        if settings.grammar != "none":
-            args = {
-                "grammar": settings.grammar,
-                "grammar_prefix": prompt.prefix,
-                "grammar_mode": str(prompt.mode),
-                "grammar_closing": settings.closing,
-                "grammar_mask": str(settings.mask),
-            }
-            if self._weighs():
-                args["grammar_key"] = number
-        temperature, top_p = settings.temperature, settings.top_p
-        if self._draws and temperature > 0:  # drawn by CpuSampler, which vLLM finds the greatest
-            args = (args or {}) | {"draw": [temperature, top_p]}
-            temperature, top_p = 0.0, 1.0
+        wishes = wishes_of(settings, prompt, number if self._weighs() else None, self._draws)
         return SamplingParams(
-            temperature=temperature,
-            top_p=top_p,
+            temperature=wishes.temperature,
+            top_p=wishes.top_p,
             max_tokens=settings.max_tokens,
             stop=list(prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
-            extra_args=args,
+            extra_args=wishes.args,
         )
 
     def _weighs(self) -> bool:

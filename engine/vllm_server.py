@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,19 @@ async def _answer(send: Callable[[Message], Awaitable[None]], status: int, body:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """Arguments of vLLM's engine as `vllm serve` takes them."""
+    found = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+            found += [f"--{flag}", text]
+    return found
+
+
 def command(
     model: Path,
     tokenizer: Path,
@@ -100,7 +113,7 @@ def command(
     over ours; `ranks`: how many processes will share a CPU's cores.
     """
     import torch
-    from gars_vllm.engine.vllm_backend import QUIET, cpu_dtype, cpu_environment
+    from gars_vllm.engine.vllm_backend import QUIET, cpu_engine, cpu_environment
 
     Weights(folder / "weights")
     environment = dict(os.environ)
@@ -110,10 +123,7 @@ def command(
         wanted = QUIET | cpu_environment(ranks)
         del wanted["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the server cannot do without
         environment = wanted | environment
-        settings = [
-            "--dtype", cpu_dtype(), "--enforce-eager", "--block-size", "32",
-            "--compilation-config", '{"custom_ops": ["all"]}',
-        ]  # fmt: skip
+        settings = flags(cpu_engine())
         processors.append(CPU_SAMPLER)
     weighs = not any(a.startswith(("--speculative-config", "--speculative_config")) for a in more)
     about = {"model": name, "vocabulary": vocabulary, "draws": draws, "weights": weighs}

@@ -32,14 +32,8 @@ def folder() -> Path:
     return base / f"kernels-{state.hexdigest()[:16]}"
 
 
-# Sums and maxima in any order, which lets a loop be done many numbers at a time; no NaN.
-_LOOSE = {"reassoc", "nnan", "nsz"}
-
-
-def njit(function: Callable[..., Any], loose: bool = False) -> Callable[..., Any]:
+def njit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of arrays and numbers when it is first called.
-
-    `loose`: of floating-point numbers that are not NaN, sums may be taken in any order.
 
     Called from compiled code it takes every whole number as int64: numba would else compile it
     anew for each mixture of widths and for each constant, which takes minutes for ours.
@@ -47,7 +41,7 @@ def njit(function: Callable[..., Any], loose: bool = False) -> Callable[..., Any
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder())  # read when the function's cache is made, just below
     try:
-        made = _njit(cache=True, fastmath=_LOOSE if loose else False)(function)
+        made = _njit(cache=True)(function)
     finally:
         config.CACHE_DIR = before
     template = made.get_call_template

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,21 @@ def vllm_config(tiny_model: Path) -> MakeConfig:
         return types.SimpleNamespace(model_config=model, speculative_config=speculative)
 
     return make
+
+
+@pytest.fixture
+def until_samples() -> Callable[[subprocess.Popen[bytes], Path, int], None]:
+    """Waits until a command has written so many samples; fails if it ends before."""
+
+    def wait(process: subprocess.Popen[bytes], file: Path, count: int) -> None:
+        deadline = time.monotonic() + 300
+        while not file.exists() or file.read_bytes().count(b"\n") < count:
+            said = process.stderr.read() if process.poll() is not None and process.stderr else b""
+            assert process.poll() is None, said.decode()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,9 @@ def _is_prefix(tokenizer: tokenizers.Tokenizer, grammar: str, text: bytes) -> bo
     return True
 
 
-def test_kill_9_loses_only_what_was_in_flight(tiny_model: Path, tmp_path: Path) -> None:
+def test_kill_9_loses_only_what_was_in_flight(
+    tiny_model: Path, tmp_path: Path, until_samples: Callable[..., None]
+) -> None:
     """The command itself, killed with all its processes in the middle, and run again."""
     out = tmp_path / "run"
     command = [
@@ -80,11 +82,7 @@ def test_kill_9_loses_only_what_was_in_flight(tiny_model: Path, tmp_path: Path) 
     ]  # fmt: skip
     first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
     file = out / "samples.jsonl"
-    deadline = time.monotonic() + 240
-    while not file.exists() or file.read_bytes().count(b"\n") < 30:
-        assert first.poll() is None, (first.stderr.read() if first.stderr else b"").decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until_samples(first, file, 30)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     before = file.read_bytes()

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +198,9 @@ def test_two_servers_one_of_them_killed(
 
 @pytest.mark.vllm
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two engines want two cores")
-def test_engines_side_by_side_end_with_the_command(tiny_model: Path, tmp_path: Path) -> None:
+def test_engines_side_by_side_end_with_the_command(
+    tiny_model: Path, tmp_path: Path, until_samples: Callable[..., None]
+) -> None:
     """`--data-parallel-size 2`: samples come from both, and kill -9 leaves no server behind."""
     out = tmp_path / "run"
     before = _servers(tiny_model)  # those of the other tests
@@ -213,11 +215,7 @@ def test_engines_side_by_side_end_with_the_command(tiny_model: Path, tmp_path: P
         command, env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
     file = out / "samples.jsonl"
-    deadline = time.monotonic() + 300
-    while not file.exists() or file.read_bytes().count(b"\n") < 40:
-        assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_samples(process, file, 40)
     assert _servers(tiny_model) - before
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -235,7 +233,7 @@ def _servers(model: Path) -> set[str]:
     found = set()
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            about = b"GARS_ABOUT" in (path / "environ").read_bytes()
-            if about and str(model).encode() in (path / "environ").read_bytes():
+            environment = (path / "environ").read_bytes()
+            if b"GARS_ABOUT" in environment and str(model).encode() in environment:
                 found.add(path.name)
     return found
