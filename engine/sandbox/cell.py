@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inside: a process that locks itself up, then forks a child for each untrusted program.
+
+It is started by `cells.py` with a socket to the foreman (frames of FRAME bytes, JSON, with
+descriptors beside them) and imports the standard library only. The child closes that socket before
+it reads its program: from then on it has one descriptor, the channel to the judge, on which it can
+say nothing but values (wire.py). Whatever it does there, it cannot say that it has passed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import stat
+import sys
+import time
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from gars_vllm.engine.sandbox import confine, wire
+
+FRAME = 512
+NAME = "<program>"
+_FILE_BYTES = 16 << 20
+# What programs import most; a child has it without reading it.
+_WARM = (
+    "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
+    "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator",
+    "queue", "random", "re", "statistics", "string", "sys", "textwrap", "time", "typing",
+)  # fmt: skip
+
+
+def send_frame(end: socket.socket, message: dict[str, Any], *descriptors: int) -> None:
+    data = json.dumps(message).encode().ljust(FRAME)
+    assert len(data) == FRAME, message
+    socket.send_fds(end, [data], descriptors)
+
+
+def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Raises EOFError when the other end is gone."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(end, FRAME, 4)
+        while 0 < len(data) < FRAME:
+            more = end.recv(FRAME - len(data))
+            data = data + more if more else b""
+    except ConnectionError:
+        data, descriptors = b"", []
+    if not data:
+        raise EOFError
+    return json.loads(data), descriptors
+
+
+# ---- the process that stays ----
+
+
+def main(setting: dict[str, Any]) -> NoReturn:
+    """`setting`: how this process locks itself up; see `cells._setting`."""
+    try:
+        end = _connect(setting)
+        try:
+            _lock_up(setting)
+        except OSError as error:
+            send_frame(end, {"refused": str(error)[:300]})
+            os._exit(1)
+        for name in _WARM:
+            importlib.import_module(name)
+        os.chdir(setting["scratch"])
+        walls = confine.Filter() if setting["seccomp"] else None
+        gc.collect()
+        gc.freeze()
+        send_frame(end, {"ready": os.getpid()})
+        while True:
+            message, descriptors = receive_frame(end)
+            if descriptors:  # else an order to end a program that had just ended
+                _run(end, message, descriptors[0], setting, walls)
+    except EOFError:
+        os._exit(0)  # the foreman is gone
+    except BaseException as error:
+        if setting.get("debug"):
+            raise
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        os._exit(1)
+
+
+def _connect(setting: dict[str, Any]) -> socket.socket:
+    if "socket" in setting:  # in a container that has no descriptors of ours
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        end.connect(setting["socket"])
+        return end
+    return socket.socket(fileno=int(setting["descriptor"]))
+
+
+def _lock_up(setting: dict[str, Any]) -> None:
+    confine.die_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # of which process 1 takes none from inside
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    if setting["namespaces"]:
+        confine.unshare()
+        _become_process_1()
+        confine.build_root(
+            setting["readable"], setting["hidden"], setting["scratch"], setting["scratch_bytes"]
+        )
+    if setting["landlock"]:
+        confine.landlock(setting["readable"], [setting["scratch"], "/dev/null"])
+    confine.become_reaper()
+    confine.hide_memory()
+    if sys.platform == "linux":
+        confine.drop_capabilities()
+
+
+def _become_process_1() -> None:
+    """Goes on in a child, which is process 1 of the new namespace; waits for it outside."""
+    child = os.fork()
+    if child == 0:
+        confine.die_with_parent()
+        return
+    os.closerange(3, 256)
+    os.waitpid(child, 0)
+    os._exit(0)
+
+
+def _run(
+    end: socket.socket,
+    message: dict[str, Any],
+    channel: int,
+    setting: dict[str, Any],
+    walls: confine.Filter | None,
+) -> None:
+    """One program: forks, waits for the child's end or for the order to end it, and tidies up."""
+    child = os.fork()
+    if child == 0:
+        _child(end, channel, message, setting, walls)
+    os.close(channel)
+    handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else -1
+    send_frame(end, {"started": child}, *([handle] if handle >= 0 else []))
+    watched: list[Any] = [end] if handle < 0 else [end, handle]
+    try:
+        gone = False
+        while not _has_ended(child):
+            ready = select.select(watched, [], [], 0.02 if handle < 0 else None)[0]
+            if end in ready:
+                try:
+                    receive_frame(end)  # whatever it says, it says "end it"
+                except EOFError:
+                    gone = True
+                break
+        _end_all(child)
+        _, status, usage = os.wait4(child, 0)
+        _end_others()
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    if gone:
+        os._exit(0)
+    _empty(setting["scratch"])
+    send_frame(
+        end,
+        {
+            "ended": child,
+            "code": os.waitstatus_to_exitcode(status),
+            "cpu": usage.ru_utime + usage.ru_stime,
+        },
+    )
+
+
+def _has_ended(child: int) -> bool:
+    """It stays a zombie, so that its number stays its own."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end_all(child: int) -> None:
+    if os.getpid() == 1:
+        _kill(-1)  # everyone in this namespace but this process
+    else:
+        _kill(-child)
+        _kill(child)
+
+
+def _kill(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _end_others() -> None:
+    """Ends and buries what a program has left behind, which is by now a child of this process."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is not None:
+            os.waitpid(found.si_pid, 0)
+            continue
+        if os.getpid() == 1:
+            _kill(-1)
+        else:
+            for process in _children():
+                _kill(-process)
+                _kill(process)
+        time.sleep(0.001)
+
+
+def _children() -> Iterator[int]:
+    mine = os.getpid()
+    try:
+        with open(f"/proc/self/task/{mine}/children") as file:
+            yield from map(int, file.read().split())
+    except OSError:
+        return
+
+
+def _empty(folder: str) -> None:
+    for entry in os.scandir(folder):
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                for path, folders, _ in os.walk(entry.path):
+                    os.chmod(path, stat.S_IRWXU)
+                    for name in folders:
+                        os.chmod(os.path.join(path, name), stat.S_IRWXU, follow_symlinks=False)
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+        except (OSError, NotImplementedError):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+# ---- the child ----
+
+
+def _child(
+    end: socket.socket,
+    channel: int,
+    message: dict[str, Any],
+    setting: dict[str, Any],
+    walls: confine.Filter | None,
+) -> NoReturn:
+    try:
+        os.setsid()
+        confine.die_with_parent()
+        confine.limit(resource.RLIMIT_CORE, 0)
+        confine.limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
+        confine.limit(resource.RLIMIT_NOFILE, 64)
+        confine.limit(resource.RLIMIT_CPU, int(message["seconds"]) + 2, grace=1)
+        if sys.platform == "linux" and setting["processes"]:
+            confine.limit(resource.RLIMIT_NPROC, setting["processes"])
+        confine.limit(resource.RLIMIT_AS, int(message["memory"]))
+        os.dup2(0, 2)
+        listener = None if walls is None else walls.install()
+        if listener is not None:
+            send_frame(end, {"guarded": os.getpid()}, listener)
+            os.close(listener)
+        end.close()
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as it lives)
+        sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115
+        warnings.simplefilter("ignore")
+        serve(wire.Channel(socket.socket(fileno=channel)))
+    except BaseException:
+        os._exit(70)
+    finally:
+        os._exit(0)
+
+
+def serve(channel: wire.Channel) -> None:
+    """Loads the program that the judge sends, and does what the judge asks, until it is gone."""
+    inside = _Inside(channel)
+    while True:
+        try:
+            request = channel.receive()
+        except EOFError:
+            return
+        inside.answer(lambda request=request: inside.do(request))  # type: ignore[misc]
+
+
+class _Inside:
+    """The program, its objects that the judge has handles of, and the judge's functions."""
+
+    def __init__(self, channel: wire.Channel) -> None:
+        self._channel = channel
+        self._objects: list[Any] = []
+        self._module = types.ModuleType("program")
+        sys.modules["program"] = self._module
+
+    def answer(self, step: Callable[[], Any]) -> None:
+        """Does it, and sends the value or what was raised."""
+        try:
+            try:
+                reply = step()
+            except wire.TooLarge:
+                raise
+            except BaseException as error:
+                reply = self._raised(error)
+            self._channel.send(reply)
+        except wire.TooLarge as error:
+            self._channel.send({"large": str(error)})
+
+    def do(self, request: wire.Message) -> wire.Message:
+        what = request["do"]
+        if what == "load":
+            return self._load(request["program"])
+        if what == "name":
+            namespace = self._module.__dict__
+            try:
+                return self._value(eval(request["name"], namespace))
+            except NameError:
+                return {"missing": True}
+        target = self._objects[request["object"]]
+        if what == "call":
+            values = wire.decode_all(request["arguments"], self._function)
+            names = request["names"]
+            count = len(values) - len(names)
+            result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
+            reply = self._value(result)
+            # Values travel by copy. A function that returns None may be there for what it does to
+            # its arguments: then they travel back. (One that returns a value could else change
+            # what the test computes from them.)
+            if result is None and request["arguments"]["nodes"]:
+                reply["arguments"] = wire.encode_all(values, self._handle)
+            return reply
+        if what == "next":
+            try:
+                return self._value(next(target))
+            except StopIteration:
+                return {"stop": True}
+        steps: dict[str, Callable[[], Any]] = {
+            "iter": lambda: iter(target),
+            "len": lambda: len(target),
+            "attribute": lambda: getattr(target, request["name"]),
+            "item": lambda: target[wire.decode(request["key"], self._function)],
+        }
+        return self._value(steps[what]())
+
+    def _load(self, program: str) -> wire.Message:
+        try:
+            code = compile(program, NAME, "exec", dont_inherit=True)
+        except BaseException as error:  # also ValueError, RecursionError, MemoryError
+            line = error.lineno if isinstance(error, SyntaxError) else None
+            text = error.msg if isinstance(error, SyntaxError) else _describe(error)
+            return {"refused": f"{text} (line {line})" if line else text}
+        exec(code, self._module.__dict__)
+        return {"loaded": True}
+
+    def _value(self, value: Any) -> wire.Message:
+        return {"value": wire.encode(value, self._handle)}
+
+    def _handle(self, value: Any) -> list[Any]:
+        self._objects.append(value)
+        kind = type(value)
+        return ["object", len(self._objects) - 1, kind.__name__, hasattr(kind, "__next__")]
+
+    def _function(self, node: list[Any]) -> Any:
+        """A function of the judge's, which the program may call."""
+        _, number = node
+
+        def function(*values: Any) -> Any:
+            self._channel.send({"back": number, "arguments": wire.encode_all(values, self._handle)})
+            while True:
+                reply = self._channel.receive()
+                if "do" in reply:  # the judge calls in turn, before it has done
+                    self.answer(lambda request=reply: self.do(request))  # type: ignore[misc]
+                elif "error" in reply:
+                    raise RuntimeError(reply["error"])
+                else:
+                    return wire.decode(reply["value"], self._function)
+
+        return function
+
+    def _raised(self, error: BaseException) -> wire.Message:
+        kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
+        try:
+            arguments = wire.encode_all(error.args, self._handle)
+        except BaseException:
+            arguments = {"nodes": [], "items": []}
+        return {
+            "raised": type(error).__name__,
+            "kinds": kinds,
+            "arguments": arguments,
+            "text": _describe(error)[:1000],
+            "line": _line_of(error),
+            "denied": isinstance(error, OSError) and error.errno in (1, 13, 30),
+        }
+
+
+def _line_of(error: BaseException) -> int:
+    """The line of the program at which the error came by last; 0 when it never was there."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == NAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _describe(error: BaseException) -> str:
+    """Type and message; the message is the program's own and may itself fail to be made."""
+    try:
+        message = str(error)
+    except BaseException:
+        message = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker: has one cell, runs one program at a time in it, and says how it ended.
+
+It forks a judge for each program, and is the one who knows how the cell's process ended, what call
+it was stopped at, and what time it took. A verdict is "passed" only by the judge's word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.sandbox import cell as inside
+from gars_vllm.engine.sandbox import confine, tiers, wire
+from gars_vllm.engine.sandbox.judge import judge
+from gars_vllm.engine.sandbox.outcome import (
+    Limits,
+    Outcome,
+    Program,
+    Verdict,
+    one_line,
+    signal_name,
+)
+from gars_vllm.engine.sandbox.tiers import Tier
+
+_START_SECONDS = 60.0
+_LATE = 10  # times its time limit, on the clock, is the end even of a program that had no core
+_JUDGE_BYTES = 2 << 30
+_TICK = 0.05
+
+
+class CellFailed(Exception):
+    """A cell did not start, or was lost."""
+
+
+class ParentGone(Exception):
+    """Nobody wants the verdict any more."""
+
+
+class Foreman:
+    """One cell, and the programs that are run in it one after the other."""
+
+    def __init__(self, tier: Tier, image: str | None = None, parent: int = -1) -> None:
+        """`parent`: a pipe whose other end is that of whoever wants the verdicts."""
+        self.tier, self._image, self._parent = tier, image, parent
+        self._folder = Path(tempfile.mkdtemp(prefix="gars-cell-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def run(self, program: Program, limits: Limits) -> Verdict:
+        """Raises CellFailed when the cell cannot be started."""
+        if self._control is None:
+            self._start()
+        assert self._control is not None
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            run = _Run(self._control, program, limits, self._parent)
+            try:
+                verdict = run.judge(ours, theirs)
+            except EOFError:  # the process that forks is gone; nothing it has run has passed
+                self.close_cell()
+                return Verdict(Outcome.CRASHED, "it ended the process that ran it", run.seconds())
+            finally:
+                run.close()
+        if verdict is None:
+            self.close_cell()
+            verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
+        return verdict
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        listener = None
+        work = self._folder / "work"
+        work.mkdir(exist_ok=True)
+        if self.tier is Tier.DOCKER:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(work / "socket"))
+            listener.listen(1)
+        started = tiers.cell(self.tier, theirs.fileno(), work, self._image)
+        with theirs:
+            self._process = subprocess.Popen(
+                started.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env=_start_environment(started),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        if listener is not None:
+            ours.close()
+            listener.settimeout(_START_SECONDS)
+            try:
+                ours, _ = listener.accept()
+            except TimeoutError:
+                raise CellFailed(self._words("the container did not answer")) from None
+            finally:
+                listener.close()
+        ours.settimeout(_START_SECONDS)
+        try:
+            message, _ = inside.receive_frame(ours)
+        except (EOFError, TimeoutError):
+            ours.close()
+            raise CellFailed(self._words("its interpreter did not start")) from None
+        if "refused" in message:
+            ours.close()
+            self._words("")
+            raise CellFailed(str(message["refused"]))
+        ours.settimeout(None)
+        self._control = ours
+
+    def _words(self, otherwise: str) -> str:
+        """Ends a cell that did not start; what it said."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        _, said = self._process.communicate()
+        lines = said.decode(errors="replace").strip().splitlines()
+        return one_line(lines[-1]) if lines else otherwise
+
+    def close_cell(self) -> None:
+        """Ends the cell; the next program gets a new one."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=0.5)  # it ends when its socket does
+            except subprocess.TimeoutExpired:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+            self._process = None
+
+    def close(self) -> None:
+        self.close_cell()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _start_environment(started: tiers.Cell) -> dict[str, str]:
+    if started.tier is Tier.DOCKER:  # docker's own; the container's is in the command
+        return dict(os.environ)
+    kept = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
+    return tiers.environment(started.setting["scratch"]) | kept
+
+
+class _Run:
+    """One program: its judge, its process in the cell, its time."""
+
+    def __init__(
+        self, control: socket.socket, program: Program, limits: Limits, parent: int
+    ) -> None:
+        self._control, self._program, self._limits = control, program, limits
+        self._parent = parent
+        self._began = time.monotonic()
+        self._judge = -1
+        self._report, self._report_end = os.pipe()
+        self._said = b""
+        self._handles: list[int] = []
+        self._listener = -1
+        self._schedule: str | None = None
+        self._waited = 0.0
+        self._ended: dict[str, Any] | None = None
+        self._forbidden = ""
+
+    def judge(self, ours: socket.socket, theirs: socket.socket) -> Verdict | None:
+        order = {"seconds": self._limits.timeout * 2, "memory": self._limits.memory_mb << 20}
+        inside.send_frame(self._control, {"run": order} | order, theirs.fileno())
+        theirs.close()
+        self._fork_judge(ours)
+        ours.close()
+        outcome = self._watch()
+        seconds = self.seconds()
+        if not self._end():
+            return None
+        return self._verdict(outcome, seconds)
+
+    def _fork_judge(self, ours: socket.socket) -> None:
+        self._judge = os.fork()
+        if self._judge == 0:
+            try:
+                confine.die_with_parent()
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                os.close(self._report)
+                self._control.close()
+                confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
+                sys.set_int_max_str_digits(4300)
+                found = judge(self._program, wire.Channel(ours))
+                text = json.dumps(None if found is None else [str(found[0]), *found[1:]])
+                with open(self._report_end, "wb") as report:
+                    report.write(text.encode() + b"\n")
+            finally:
+                os._exit(0)
+        os.close(self._report_end)
+        self._report_end = -1
+
+    def _watch(self) -> Outcome | None:
+        """Until there is a verdict, or the program has ended, or its time has: TIMEOUT then, and
+        FORBIDDEN for a call that it was stopped at."""
+        judged = False
+        while True:
+            poll = select.poll()
+            if self._ended is None:
+                poll.register(self._control.fileno(), select.POLLIN)
+            if not judged:
+                poll.register(self._report, select.POLLIN)
+            if self._listener >= 0:
+                poll.register(self._listener, select.POLLIN)
+            if self._parent >= 0:
+                poll.register(self._parent, 0)  # only whether the other end is gone
+            ready = {descriptor for descriptor, _ in poll.poll(_TICK * 1000)}
+            if self._parent in ready:
+                raise ParentGone
+            if self._listener in ready:
+                try:
+                    name = confine.Forbidden.receive(self._listener).name
+                    self._forbidden = "fork" if name in ("clone", "vfork") else name
+                    return Outcome.FORBIDDEN
+                except OSError:  # it was killed meanwhile
+                    os.close(self._listener)
+                    self._listener = -1
+            if self._ended is None and self._control.fileno() in ready:
+                self._hear()
+            if self._report in ready:
+                data = os.read(self._report, 1 << 20)
+                self._said += data
+                if not data:
+                    judged = True
+                elif self._said.endswith(b"\n") and self._said != b"null\n":
+                    return None
+            if judged and self._ended is not None:
+                return None
+            if self.seconds() - self._waited > self._limits.timeout:
+                self._waited = max(self._waited, self._look_at_schedule())
+                seconds = self.seconds()
+                if (
+                    seconds - self._waited > self._limits.timeout
+                    or seconds > self._limits.timeout * _LATE
+                ):
+                    return Outcome.TIMEOUT
+
+    def _hear(self) -> None:
+        message, descriptors = inside.receive_frame(self._control)
+        if "started" in message:
+            self._handles += descriptors
+            self._schedule = _schedule_of(descriptors)
+            self._began = time.monotonic()
+        elif "guarded" in message:
+            (self._listener,) = descriptors
+        elif "ended" in message:
+            self._ended = message
+
+    def _look_at_schedule(self) -> float:
+        """Seconds that the program was ready to run and had no core (Linux's schedstat)."""
+        if self._schedule is None:
+            return 0.0
+        try:
+            return int(Path(self._schedule).read_text().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _end(self) -> bool:
+        """Ends what is left of it, and waits until the cell is tidy; False when that fails."""
+        self._waited = max(self._waited, self._look_at_schedule())
+        if self._judge > 0:
+            with suppress(ProcessLookupError):
+                os.kill(self._judge, signal.SIGKILL)
+            os.waitpid(self._judge, 0)
+            self._judge = -1
+        if self._ended is None:
+            inside.send_frame(self._control, {"end": True})
+        deadline = time.monotonic() + 10
+        while self._ended is None:
+            if not select.select([self._control], [], [], max(0, deadline - time.monotonic()))[0]:
+                return False
+            self._hear()
+        return True
+
+    def _verdict(self, outcome: Outcome | None, seconds: float) -> Verdict:
+        waited = self._waited
+        if outcome is Outcome.FORBIDDEN:
+            return Verdict(outcome, self._forbidden, seconds, waited)
+        if outcome is Outcome.TIMEOUT:
+            return Verdict(outcome, f"over {self._limits.timeout:g} s", seconds, waited)
+        found = json.loads(self._said) if self._said.endswith(b"\n") else None
+        if found is not None:
+            return Verdict(Outcome(found[0]), found[1], seconds, waited, tuple(found[2]))
+        assert self._ended is not None
+        code = int(self._ended["code"])
+        if not self._said:
+            return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
+        if code == -signal.SIGSYS:
+            return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
+        if code == -signal.SIGXCPU:
+            return Verdict(Outcome.TIMEOUT, f"over {self._limits.timeout:g} s", seconds, waited)
+        if code < 0:
+            return Verdict(Outcome.CRASHED, signal_name(-code), seconds, waited)
+        return Verdict(Outcome.EXITED_EARLY, f"exit code {code}", seconds, waited)
+
+    def close(self) -> None:
+        if self._judge > 0:
+            with suppress(ProcessLookupError):
+                os.kill(self._judge, signal.SIGKILL)
+            os.waitpid(self._judge, 0)
+        for descriptor in (self._report, self._report_end, self._listener, *self._handles):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _schedule_of(handles: list[int]) -> str | None:
+    """The file with the scheduler's figures of the process that a handle stands for."""
+    for handle in handles:
+        try:
+            text = Path(f"/proc/self/fdinfo/{handle}").read_text()
+            number = int(text.split("Pid:")[1].split()[0])
+        except (OSError, IndexError, ValueError):
+            return None
+        return f"/proc/{number}/schedstat" if number > 0 else None
+    return None
+
+
+def try_cell(tier: Tier, image: str | None = None) -> str | None:
+    """Runs a program in a cell: None when it passes, else what came of it."""
+    foreman = Foreman(tier, image)
+    try:
+        program = Program("def f():\n    return 1\n", "f", "def check(f):\n    assert f() == 1\n")
+        verdict = foreman.run(program, Limits(30, 1024))
+        return None if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
+    except (CellFailed, OSError) as error:
+        return str(error)
+    finally:
+        foreman.close()
+
+
+def main(tier: str, image: str) -> None:
+    """Reads programs from standard input, a line of JSON each, and writes their verdicts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
+    foreman = Foreman(Tier(tier), image or None, parent=0)
+    try:
+        for line in sys.stdin.buffer:
+            number, program, limits = json.loads(line)
+            try:
+                v = foreman.run(Program(**program), Limits(**limits))
+                answer = [number, str(v.outcome), v.detail, v.seconds, v.waited, v.outputs]
+            except CellFailed as error:
+                answer = [number, None, str(error), 0.0, 0.0, ()]
+            sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+            sys.stdout.buffer.flush()
+    except (ParentGone, BrokenPipeError):
+        pass
+    finally:
+        foreman.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an untrusted program ended, and what it may use."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from gars_vllm.engine.errors import UserError
+
+
+class Outcome(StrEnum):
+    """How a program ended. All but `PASSED` are failures."""
+
+    PASSED = "passed"
+    WRONG_ANSWER = "wrong answer"
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out of memory"
+    CRASHED = "crashed"
+    EXITED_EARLY = "exited early"
+    SYNTAX_ERROR = "syntax error"
+    FORBIDDEN = "forbidden action"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use: seconds of time, MiB of address space."""
+
+    timeout: float = 3.0
+    memory_mb: int = 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < 1e6:
+            raise UserError(f"timeout is {self.timeout}: it must be a number of seconds above 0")
+        if self.memory_mb < 64:
+            raise UserError(
+                f"memory is {self.memory_mb} MiB: an interpreter needs 64, so give that or more"
+            )
+
+
+@dataclass(frozen=True)
+class Program:
+    """An untrusted program and how it is judged.
+
+    `test` is trusted Python that defines `check(candidate)`; it is called with what the expression
+    `entry` is in the program. A name that the test uses and does not define is looked up in
+    `preamble`, trusted Python too (a prompt's own helpers), and then in the program. With `inputs`
+    (encoded lists of arguments) and without a test, `entry` is called with each, and what it gave
+    is the verdict's `outputs`.
+    """
+
+    text: str
+    entry: str
+    test: str = ""
+    preamble: str = ""
+    inputs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a program ended, one line about it, and the seconds that it ran.
+
+    `waited`: seconds of which it was ready to run and had no core; they do not count against its
+    time. `outputs`: what it gave for each of `Program.inputs`, in a canonical form.
+    """
+
+    outcome: Outcome
+    detail: str
+    seconds: float
+    waited: float = 0.0
+    outputs: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASSED
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

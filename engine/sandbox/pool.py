@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Foremen side by side: many programs in, their verdicts out as they are reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.sandbox import foreman
+from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
+from gars_vllm.engine.sandbox.tiers import Tier
+
+T = TypeVar("T")
+_AHEAD = 2  # programs that a foreman has at a time: one that runs, one that waits
+_TRIES = 2  # foremen that a program may take with it
+
+
+class SandboxError(RuntimeError):
+    """The sandbox has stopped working on the way."""
+
+
+@dataclass(frozen=True)
+class Job(Generic[T]):
+    """A program to run, within limits; `what` is the caller's."""
+
+    what: T
+    program: Program
+    limits: Limits
+
+
+class Pool:
+    """`workers` foremen, each with a cell of `tier` of its own; they start when they are needed.
+
+    Nobody outlives the process that made the pool, whatever ends it.
+    """
+
+    def __init__(self, tier: Tier, workers: int | None = None, image: str | None = None) -> None:
+        self.tier, self._image = tier, image
+        self.workers = default_workers() if workers is None else workers
+        if self.workers < 1:
+            raise UserError(f"workers is {workers}: it must be at least 1")
+        self._foremen: list[_Foreman] = []
+
+    def run(self, jobs: Iterable[Job[T]]) -> Generator[tuple[Job[T], Verdict], None, None]:
+        """Yields each job with its verdict. Ended early, it ends what still runs.
+
+        A timeout on a machine that was busy with other things (the program waited for a core, or
+        more is ready to run than there are cores) is tried a second time.
+        """
+        waiting: deque[_Order[T]] = deque()
+        source = iter(jobs)
+        finished = False
+        try:
+            with selectors.DefaultSelector() as selector:
+                while True:
+                    while not finished and len(waiting) < self.workers * _AHEAD:
+                        try:
+                            waiting.append(_Order(next(source)))
+                        except StopIteration:
+                            finished = True
+                    self._hand_out(waiting, selector)
+                    if finished and not waiting and not any(f.orders for f in self._foremen):
+                        return
+                    for key, _ in selector.select():
+                        yield from self._take(key.data, waiting, selector)
+        finally:
+            if any(one.orders for one in self._foremen):
+                self.close()
+
+    def _hand_out(self, waiting: deque[_Order[Any]], selector: selectors.BaseSelector) -> None:
+        while waiting:
+            if len(self._foremen) < self.workers and all(f.orders for f in self._foremen):
+                self._foremen.append(_Foreman(self.tier, self._image))
+            chosen = min(self._foremen, key=lambda f: len(f.orders))
+            if len(chosen.orders) >= _AHEAD:
+                break
+            chosen.give(waiting.popleft())
+        known = {key.fileobj for key in selector.get_map().values()}
+        for one in self._foremen:
+            if one.output not in known:
+                selector.register(one.output, selectors.EVENT_READ, one)
+
+    def _take(
+        self, one: _Foreman, waiting: deque[_Order[Any]], selector: selectors.BaseSelector
+    ) -> Generator[tuple[Job[Any], Verdict], None, None]:
+        answers = one.answers()
+        if answers is None:  # it is gone, and its cell with it
+            selector.unregister(one.output)
+            self._foremen.remove(one)
+            orders = one.end()
+            if orders:
+                orders[0].lost += 1
+            for order in reversed(orders):
+                if order.lost < _TRIES:
+                    waiting.appendleft(order)
+                else:
+                    yield order.job, Verdict(Outcome.CRASHED, "it ended what watched it", 0.0)
+            return
+        for order, verdict in answers:
+            if verdict.outcome is Outcome.TIMEOUT and not order.again and _was_busy(verdict):
+                order.again = True
+                waiting.append(order)
+            else:
+                yield order.job, verdict
+
+    def close(self) -> None:
+        """Ends all that runs; the pool can be used again."""
+        for one in self._foremen:
+            one.end()
+        self._foremen.clear()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _was_busy(verdict: Verdict) -> bool:
+    return verdict.waited > 0.05 * verdict.seconds or os.getloadavg()[0] > default_workers()
+
+
+def default_workers() -> int:
+    """One for each core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass
+class _Order(Generic[T]):
+    job: Job[T]
+    lost: int = 0  # foremen
+    again: bool = False
+
+
+class _Foreman:
+    """A foreman's process: its orders, oldest first."""
+
+    def __init__(self, tier: Tier, image: str | None) -> None:
+        self.orders: deque[_Order[Any]] = deque()
+        self._read = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-s", "-P", "-m", foreman.__name__, tier, image or ""],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            start_new_session=True,  # a Ctrl-C is ours to act on
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self.output = self._process.stdin, self._process.stdout
+
+    def give(self, order: _Order[Any]) -> None:
+        job = order.job
+        line = json.dumps([0, asdict(job.program), asdict(job.limits)]).encode()
+        self.orders.append(order)
+        with suppress(BrokenPipeError):  # `answers` finds it gone
+            self._input.write(line + b"\n")
+            self._input.flush()
+
+    def answers(self) -> list[tuple[_Order[Any], Verdict]] | None:
+        """What can be read now; None when the process is gone."""
+        data = os.read(self.output.fileno(), 1 << 20)
+        if not data:
+            return None
+        *lines, self._read = (self._read + data).split(b"\n")
+        found = []
+        for line in lines:
+            _, outcome, detail, seconds, waited, outputs = json.loads(line)
+            if outcome is None:
+                raise SandboxError(f"the sandbox stopped working: {detail}")
+            verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs))
+            found.append((self.orders.popleft(), verdict))
+        return found
+
+    def end(self) -> list[_Order[Any]]:
+        """Ends the process; the orders that it has not answered. It ends its cell and its judge,
+        and removes its folder, when its input closes."""
+        with suppress(BrokenPipeError):
+            self._input.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.output.close()
+        left = list(self.orders)
+        self.orders.clear()
+        return left

