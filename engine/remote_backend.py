@@ -192,6 +192,7 @@ class RemoteBackend:
                 "stop_token_ids": list(self._job.tokenizer.vocabulary.eos),
                 "return_token_ids": True,
                 "vllm_xargs": wishes.args,
+                **({"logprobs": 0} if settings.logprobs else {}),
             },
         )  # fmt: skip
         choice: Any = answer.choices[0]
@@ -199,7 +200,8 @@ class RemoteBackend:
             raise ConnectionError(f"a sample was cut off: {choice.finish_reason}")
         ids = tuple(choice.token_ids)
         weight = await self._weight(server, key, len(ids)) if weighed else None
-        return Drawn(request, ids, choice.text, choice.finish_reason, weight)
+        logprob = sum(choice.logprobs.token_logprobs) if settings.logprobs else None
+        return Drawn(request, ids, choice.text, choice.finish_reason, weight, logprob)
 
     async def _weight(self, server: _Server, key: int, tokens: int) -> Weight | None:
         if server.http is None:

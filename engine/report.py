@@ -13,10 +13,10 @@ from typing import Any
 
 from gars_vllm.engine import tasks
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.execution import Outcome
 from gars_vllm.engine.json_lines import Key, Record, key_of
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import FINISHED
+from gars_vllm.engine.sandbox.outcome import Outcome
 
 KS = (1, 10, 100)
 

@@ -35,6 +35,17 @@ class RunFolder:
         self._lock = -1
         self._is_new = False
 
+    def check(self, name: str) -> JsonLines:
+        """What the verifier of that name says of the samples (checks/NAME.jsonl)."""
+        folder = self.path / "checks"
+        folder.mkdir(exist_ok=True)
+        return JsonLines(folder / f"{name}.jsonl")
+
+    def checks(self) -> dict[str, JsonLines]:
+        """What each verifier beside the tests has said so far."""
+        files = sorted((self.path / "checks").glob("*.jsonl"))
+        return {file.stem: JsonLines(file) for file in files}
+
     def load(self) -> dict[str, Any]:
         """run.json: `config`, which defines the run, and `info`, which describes it.
 

@@ -48,7 +48,8 @@ class OnInvalid(StrEnum):
 class Settings:
     """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
     `closing`: samples are brought to their end within `max_tokens`; `weights`: what the grammar
-    took from the model is written with each (weights.py)."""
+    took from the model is written with each (weights.py); `logprobs`: so is the mean
+    log-probability of its tokens under the model, without grammar and temperature."""
 
     n: int
     grammar: str = "python"
@@ -61,6 +62,7 @@ class Settings:
     on_invalid: OnInvalid = OnInvalid.RESAMPLE
     mask: Mask = Mask.GARS
     weights: bool = True
+    logprobs: bool = False
 
     def __post_init__(self) -> None:
         if self.mask is Mask.SYNCODE and self.grammar not in ("python", "json"):
@@ -153,13 +155,14 @@ class Requests:
 @dataclass(frozen=True)
 class Drawn:
     """A sample as a backend gives it: `text` is `ids` decoded, without what ended it; `weight`:
-    what the grammar took from the model, where the backend knows."""
+    what the grammar took from the model, where the backend knows; `logprob`: where it was asked."""
 
     request: Request
     ids: tuple[int, ...]
     text: str
     finish_reason: str
     weight: Weight | None = None
+    logprob: float | None = None  # of all tokens together, natural logarithm
 
 
 class Backend(Protocol):
@@ -361,8 +364,13 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "valid": programs.is_valid(program, settings.grammar, grammar),
         "given_up": drawn.request.draws,
         "given_up_tokens": drawn.request.spent,
+        **({} if drawn.logprob is None else {"mean_logprob": _mean(drawn)}),
         **(drawn.weight.to_json() if drawn.weight else {}),
     }
+
+
+def _mean(drawn: Drawn) -> float:
+    return (drawn.logprob or 0.0) / max(1, len(drawn.ids))
 
 
 def _config(
@@ -377,6 +385,9 @@ def _config(
     content = hashlib.sha256()
     for task in tasks:
         content.update(json.dumps(asdict(task), sort_keys=True).encode() + b"\n")
+    asked = asdict(settings)
+    if not settings.logprobs:  # as runs were before there was such a setting
+        del asked["logprobs"]
     return {
         "model": spec.name,
         "model_source": files.source,
@@ -384,7 +395,7 @@ def _config(
         "task_ids": [t.task_id for t in tasks],
         "tasks_sha256": content.hexdigest(),
         "grammar_hash": grammar.digest if grammar else None,
-        **asdict(settings),
+        **asked,
     }
 
 

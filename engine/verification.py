@@ -1,107 +1,148 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the tests of a run's samples and records the verdicts."""
+"""Runs the tests of a run's samples in a sandbox and records the verdicts."""
 
 from __future__ import annotations
 
 import ast
-import os
-import tempfile
-import threading
+import hashlib
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.execution import Limits, Outcome, Verdict, execute
 from gars_vllm.engine.json_lines import Key, Record, key_of
 from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
+from gars_vllm.engine.sandbox.pool import Job, Pool
+from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks import Task, of_run
 
 Progress = Callable[[int, int], None]  # verdicts that there are, verdicts that there will be
+_LEAST_SECONDS = 3.0
+_TIMES_REFERENCE = 10
+_LOOK_SECONDS = 0.3  # between looks at the samples of a run that goes on
+
+
+@dataclass(frozen=True)
+class Checking:
+    """How programs are run. `timeout`: seconds for each; None: at least 3, and ten times what the
+    task's own solution takes here. `workers` programs run at a time (None: one for each core)."""
+
+    tier: Tier
+    workers: int | None = None
+    timeout: float | None = None
+    memory_mb: int = 1024
+    image: str | None = None
+
+    def __post_init__(self) -> None:
+        self.limits()
+
+    def limits(self, reference_seconds: float = 0.0) -> Limits:
+        seconds = self.timeout
+        if seconds is None:
+            seconds = max(_LEAST_SECONDS, _TIMES_REFERENCE * reference_seconds)
+        return Limits(seconds, self.memory_mb)
+
+    def pool(self) -> Pool:
+        return Pool(self.tier, self.workers, self.image)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification did; counts are of samples unless they say otherwise."""
+    """What a verification did; counts are of samples unless they say otherwise.
+
+    `hidden`: of `verified`, those that were done while samples were still being drawn.
+    `failing_references`: tasks whose own solution does not pass: their verdicts mean nothing.
+    """
 
     verified: int  # now
     before: int  # already, when it began
     untested: int  # samples of tasks without a test: they get no verdict
     programs: int  # different programs that were run
     seconds: float
+    hidden: int
+    sandbox: str
     outcomes: dict[str, int]  # of all verdicts of the run, commonest first
+    failing_references: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-
-@dataclass(frozen=True)
-class _Job:
-    """A program of a task, and the samples that all consist of it."""
-
-    program: str
-    check: str
-    keys: tuple[Key, ...]
-
-
-def check_of(task: Task) -> str:
-    """What is appended to a program to test it: HumanEval's own check program."""
-    return f"\n{task.test}\ncheck({task.entry_point})"
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Verification:
+        """The opposite of `to_json`; what else the record holds is left out."""
+        values = {f.name: record[f.name] for f in fields(cls)}
+        return cls(**values | {"failing_references": tuple(record["failing_references"])})
 
 
 def verify(
     run: RunFolder,
-    workers: int | None = None,
-    timeout: float = 3.0,
-    memory_mb: int = 1024,
+    checking: Checking,
     progress: Progress | None = None,
     tasks: Sequence[Task] | None = None,
+    goes_on: Callable[[], bool] = lambda: False,
 ) -> Verification:
     """Tests every sample that has no verdict yet, and appends each verdict at once.
 
-    Programs of a task that differ in comments and layout only run once. `workers` programs run
-    at a time (default: one for each core), each as `execution.execute` says and with `timeout`
-    seconds and `memory_mb` MiB.
-    `tasks` are by default those that the run names. It may be killed at any moment and run again;
-    on KeyboardInterrupt no process is left behind. Raises UserError for bad arguments, a sample of
-    an unknown task, and when another process verifies the same run.
+    Programs of a task that differ in comments and layout only run once. `tasks` are by default
+    those that the run names. While `goes_on` says so, samples that are added are tested too. It may
+    be killed at any moment and run again; on KeyboardInterrupt no process is left behind. Raises
+    UserError for bad arguments, a sample of an unknown task, and when another process verifies the
+    same run.
     """
-    limits = Limits(timeout, memory_mb)
-    if workers is None:
-        workers = default_workers()
-    if workers < 1:
-        raise UserError(f"workers is {workers}: it must be at least 1")
+    began = time.monotonic()
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
-    begun = time.monotonic()
-    with run.results as results:
+    with run.results as results, checking.pool() as pool:
+        plan = Plan(tasks, results.read(), run.samples.read())
         outcomes = Counter(str(record["outcome"]) for record in results.read())
-        before = results.keys()
-        jobs, untested = plan(run.samples.read(), tasks, before)
-        total = len(before) + sum(len(job.keys) for job in jobs)
-        seen = len(before)
-        if progress is not None:
-            progress(seen, total)
-        with closing(_verdicts(jobs, workers, limits)) as verdicts:
-            for job, verdict in verdicts:
-                for key in job.keys:
-                    results.append(result_record(key, verdict))
-                outcomes[str(verdict.outcome)] += len(job.keys)
-                seen += len(job.keys)
-                if progress is not None:
-                    progress(seen, total)
+        before = seen = len(results.keys())
+        references = References(pool, checking)
+        hidden = programs = 0
+        more = True
+        while more:
+            more = goes_on()  # asked first: what comes after a "no" is not missed
+            if not more and programs:  # the foremen that there are have stayed in the background
+                pool.close()
+            known, groups = plan.take(run.samples.read())
+            total = seen + len(known) + sum(len(group.keys) for group in groups)
+            for key, record in known:
+                results.append(record | {"task_id": key[0], "sample_index": key[1]})
+                outcomes[str(record["outcome"])] += 1
+                seen += 1
+            if progress is not None:
+                progress(seen, total)
+            if not groups and more:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            references.measure([group.task for group in groups])
+            jobs = [Job(g, g.program, references.limits(g.task)) for g in groups]
+            programs += len(jobs)
+            with closing(pool.run(jobs)) as verdicts:
+                for job, verdict in verdicts:
+                    for key in job.what.keys:
+                        record = result_record(key, verdict, checking.tier)
+                        results.append(record)
+                    plan.remember(job.what, record)
+                    outcomes[verdict.outcome.value] += len(job.what.keys)
+                    seen += len(job.what.keys)
+                    if progress is not None:
+                        progress(seen, total)
+            if goes_on():
+                hidden = seen - before
     return Verification(
-        verified=seen - len(before),
-        before=len(before),
-        untested=untested,
-        programs=len(jobs),
-        seconds=time.monotonic() - begun,
+        verified=seen - before,
+        before=before,
+        untested=plan.untested,
+        programs=programs,
+        seconds=time.monotonic() - began,
+        hidden=hidden,
+        sandbox=str(checking.tier),
         outcomes={o.value: outcomes[o.value] for o in _by_number(outcomes)},
+        failing_references=tuple(sorted(references.failing)),
     )
 
 
@@ -111,52 +152,128 @@ def _by_number(outcomes: Counter[str]) -> list[Outcome]:
     return sorted(found, key=lambda outcome: -outcomes[outcome.value])
 
 
-def default_workers() -> int:
-    """One for each core that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+@dataclass(frozen=True)
+class Group:
+    """A program of a task, and the samples that all consist of it."""
+
+    task: Task
+    program: Program
+    meaning: str
+    keys: list[Key] = field(default_factory=list)
 
 
-def plan(
-    samples: Iterable[Record], tasks: Sequence[Task], done: frozenset[Key]
-) -> tuple[list[_Job], int]:
-    """The programs to run, and the number of samples that have no test."""
-    by_id = {task.task_id: task for task in tasks}
-    groups: dict[tuple[str, str], tuple[str, list[Key]]] = {}
-    untested = 0
-    for sample in samples:
-        key = key_of(sample)
-        task = by_id.get(key[0])
-        if task is None:
-            raise UserError(
-                f"the run holds a sample of {key[0]}, which is none of these tasks: give the "
-                "prompts file of the run with --prompts"
-            )
-        if task.test is None:
-            untested += 1
-        elif key not in done:
-            program = str(sample["program"])
-            group = groups.setdefault((task.task_id, meaning(program)), (program, []))
-            group[1].append(key)
-    jobs = [
-        _Job(program, check_of(by_id[task_id]), tuple(keys))
-        for (task_id, _), (program, keys) in groups.items()
-    ]
-    return jobs, untested
+class Plan:
+    """What is still to be run of a run that may be growing."""
+
+    def __init__(
+        self, tasks: Sequence[Task], results: Iterable[Record], samples: Iterable[Record]
+    ) -> None:
+        self._tasks = {task.task_id: task for task in tasks}
+        self._done: set[Key] = set()
+        self._verdicts: dict[tuple[str, str], Record] = {}
+        self._untested: set[Key] = set()
+        records = {key_of(record): record for record in results}
+        self._done.update(records)
+        for sample in samples:
+            record = records.get(key_of(sample))
+            if record is not None:
+                name = (str(sample["task_id"]), meaning(str(sample["program"])))
+                self._verdicts.setdefault(name, record)
+
+    @property
+    def untested(self) -> int:
+        """Samples of tasks that have no test."""
+        return len(self._untested)
+
+    def take(self, samples: Iterable[Record]) -> tuple[list[tuple[Key, Record]], list[Group]]:
+        """Of the samples not taken before: those whose program has a verdict already, with it, and
+        the programs to run. Raises UserError for a sample of another task."""
+        known: list[tuple[Key, Record]] = []
+        groups: dict[tuple[str, str], Group] = {}
+        for sample in samples:
+            key = key_of(sample)
+            if key in self._done or key in self._untested:
+                continue
+            task = self._tasks.get(key[0])
+            if task is None:
+                raise UserError(
+                    f"the run holds a sample of {key[0]}, which is none of these tasks: give the "
+                    "prompts file of the run with --prompts"
+                )
+            if task.test is None:
+                self._untested.add(key)
+                continue
+            self._done.add(key)
+            text = str(sample["program"])
+            name = (task.task_id, meaning(text))
+            if name in self._verdicts:
+                known.append((key, self._verdicts[name]))
+                continue
+            if name not in groups:
+                groups[name] = Group(task, program_of(task, text), name[1])
+            groups[name].keys.append(key)
+        return known, list(groups.values())
+
+    def remember(self, group: Group, record: Record) -> None:
+        self._verdicts[group.task.task_id, group.meaning] = record
+
+
+def program_of(task: Task, text: str) -> Program:
+    """A sample's program with its task's test."""
+    return Program(text, task.entry_point or "None", task.test or "", preamble_of(task))
+
+
+def preamble_of(task: Task) -> str:
+    """What a prompt defines beside the function that it asks for: HumanEval's tests use such
+    helpers, and must not get them from the program. Empty where a prompt is no Python."""
+    source = f"{task.prompt.rstrip()}\n    pass\n"
+    return source if _parsed(source) is not None else ""
 
 
 def meaning(program: str) -> str:
     """Equal for programs that differ only in comments and layout."""
+    tree = _parsed(program)
+    text = program if tree is None else ast.dump(tree)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _parsed(source: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.dump(ast.parse(program))
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return program
+        return None
 
 
-def result_record(key: Key, verdict: Verdict) -> Record:
+class References:
+    """The tasks' own solutions: they say how long a program may take."""
+
+    def __init__(self, pool: Pool, checking: Checking) -> None:
+        self._pool, self._checking = pool, checking
+        self._seconds: dict[str, float] = {}
+        self.failing: set[str] = set()
+
+    def measure(self, tasks: Iterable[Task]) -> None:
+        """Runs the solutions of those tasks that have one and were not measured before."""
+        new = {t.task_id: t for t in tasks if t.task_id not in self._seconds}
+        self._seconds |= dict.fromkeys(new, 0.0)
+        jobs = [
+            Job(task, program_of(task, task.prompt + task.canonical_solution), Limits(60.0, 1024))
+            for task in new.values()
+            if task.canonical_solution is not None and task.test is not None
+        ]
+        with closing(self._pool.run(jobs)) as verdicts:
+            for job, verdict in verdicts:
+                self._seconds[job.what.task_id] = verdict.seconds - verdict.waited
+                if not verdict.passed:
+                    self.failing.add(job.what.task_id)
+
+    def limits(self, task: Task) -> Limits:
+        return self._checking.limits(self._seconds.get(task.task_id, 0.0))
+
+
+def result_record(key: Key, verdict: Verdict, tier: Tier) -> Record:
     """The line of results.jsonl for a sample."""
     return {
         "task_id": key[0],
@@ -164,28 +281,6 @@ def result_record(key: Key, verdict: Verdict) -> Record:
         "passed": verdict.passed,
         "outcome": str(verdict.outcome),
         "detail": verdict.detail,
-        "seconds": round(verdict.seconds, 3),
+        "seconds": round(verdict.seconds, 4),
+        "sandbox": str(tier),
     }
-
-
-def _verdicts(
-    jobs: Sequence[_Job], workers: int, limits: Limits
-) -> Generator[tuple[_Job, Verdict], None, None]:
-    """Yields each job with its verdict as it is reached; ended early, it kills what still runs."""
-    cancelled = threading.Event()
-    with (
-        tempfile.TemporaryDirectory(prefix="gars-verify-", ignore_cleanup_errors=True) as folder,
-        ThreadPoolExecutor(max_workers=workers) as pool,
-    ):
-        waiting: dict[Future[Verdict | None], _Job] = {
-            pool.submit(execute, job.program, job.check, limits, Path(folder), cancelled): job
-            for job in jobs
-        }
-        try:
-            for future in as_completed(waiting):
-                verdict = future.result()
-                if verdict is not None:
-                    yield waiting[future], verdict
-        finally:
-            cancelled.set()
-            pool.shutdown(wait=True, cancel_futures=True)

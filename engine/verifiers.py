@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of a program beside its task's tests: each verifier is a column of a run.
+
+A verifier is a class with a `name`, `missing()` and `verify()`, as `Verifier` says. Others are
+found by the entry point group `gars_vllm.verifiers`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gars_vllm.engine import examples, programs
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.json_lines import key_of
+from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sandbox.outcome import Program
+from gars_vllm.engine.sandbox.pool import Job
+from gars_vllm.engine.tasks import Task, of_run
+from gars_vllm.engine.verification import Checking, meaning, preamble_of
+
+GROUP = "gars_vllm.verifiers"
+TESTS = "tests"  # HumanEval's own: verification.py
+_BATCH = 500  # programs that a tool is given at a time
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a verifier says of a program: None, that it has nothing to go by."""
+
+    passed: bool | None
+    detail: str = ""
+
+
+Item = tuple[Task, str]  # a task and a program that is to solve it
+
+
+class Verifier(Protocol):
+    """One question that is asked of programs."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """None, or what is to be installed first."""
+
+    def verify(self, items: Sequence[Item], checking: Checking) -> Iterable[tuple[int, Finding]]:
+        """Yields the place of each item with what was found, in any order. Programs are untrusted:
+        they may be read by tools, but run in `checking.pool()` only."""
+
+
+class Compile:
+    """The running Python's compiler takes it."""
+
+    name = "compile"
+
+    def missing(self) -> str | None:
+        return None
+
+    def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
+        for place, (_, program) in enumerate(items):
+            error = programs.syntax_error(program)
+            yield place, Finding(error is None, error or "")
+
+
+class Examples:
+    """It does what the examples in its prompt say."""
+
+    name = "examples"
+
+    def missing(self) -> str | None:
+        return None
+
+    def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
+        tests: dict[str, str] = {}
+        jobs = []
+        for place, (task, program) in enumerate(items):
+            if task.task_id not in tests:
+                tests[task.task_id] = examples.as_test(examples.of_task(task))
+            test = tests[task.task_id]
+            if not test or task.entry_point is None:
+                yield place, Finding(None, "the prompt has no examples")
+                continue
+            run = Program(program, task.entry_point, test, preamble_of(task))
+            jobs.append(Job(place, run, checking.limits()))
+        with checking.pool() as pool, closing(pool.run(jobs)) as verdicts:
+            for job, verdict in verdicts:
+                detail = "" if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
+                yield job.what, Finding(verdict.passed, detail)
+
+
+class Lint:
+    """Ruff finds none of the errors that break a program: syntax, undefined names, misused
+    comparisons and formats."""
+
+    name = "lint"
+    rules = "E9,F63,F7,F82,F50,F52"
+
+    def missing(self) -> str | None:
+        return None if _tool("ruff") else "ruff is not installed: pip install ruff"
+
+    def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
+        def command(folder: Path) -> list[str]:
+            return [
+                _tool("ruff") or "ruff", "check", "--isolated", "--no-cache", "--exit-zero",
+                "--select", self.rules, "--output-format", "json", str(folder),
+            ]  # fmt: skip
+
+        for batch, folder in _folders(items):
+            found = json.loads(_run(command(folder), folder).stdout or "[]")
+            first: dict[int, str] = {}
+            for error in found:
+                place = int(Path(error["filename"]).stem[1:])
+                row = error["location"]["row"]
+                first.setdefault(place, f"{error['code']} {error['message']} (line {row})")
+            for place in batch:
+                yield place, Finding(place not in first, first.get(place, ""))
+
+
+class Types:
+    """Mypy finds no error, functions without annotations included."""
+
+    name = "types"
+
+    def missing(self) -> str | None:
+        return None if _tool("mypy") else "mypy is not installed: pip install mypy"
+
+    def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
+        for batch, folder in _folders(items):
+            bad = {p for p in batch if programs.syntax_error(items[p][1]) is not None}
+            for place in bad:
+                (folder / f"p{place}.py").unlink()  # one that does not parse ends mypy for all
+                yield place, Finding(False, "it does not parse")
+            rest = [p for p in batch if p not in bad]
+            if not rest:
+                continue
+            command = [
+                _tool("mypy") or "mypy", "--no-incremental", "--cache-dir", os_null(),
+                "--config-file", os_null(), "--check-untyped-defs", "--ignore-missing-imports",
+                "--no-error-summary", "--hide-error-context", "--no-color-output",
+                "--no-site-packages", *(f"p{place}.py" for place in rest),
+            ]  # fmt: skip
+            result = _run(command, folder)
+            if result.returncode not in (0, 1):
+                raise UserError(f"mypy failed: {result.stderr.strip() or result.stdout.strip()}")
+            first: dict[int, str] = {}
+            for line in result.stdout.splitlines():
+                name, _, message = line.partition(":")
+                if ": error:" in line and name.endswith(".py"):
+                    place = int(name[1:-3])
+                    row, _, text = message.partition(": error: ")
+                    first.setdefault(place, f"{text} (line {row})")
+            for place in rest:
+                yield place, Finding(place not in first, first.get(place, ""))
+
+
+def os_null() -> str:
+    return "/dev/null"
+
+
+def _tool(name: str) -> str | None:
+    """A tool beside the running Python, else on the path."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+
+
+def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
+def _folders(items: Sequence[Item]) -> Iterator[tuple[range, Path]]:
+    """The programs as files p0.py, p1.py, ... in folders that last until the next."""
+    for start in range(0, len(items), _BATCH):
+        batch = range(start, min(start + _BATCH, len(items)))
+        with tempfile.TemporaryDirectory(prefix="gars-check-") as name:
+            for place in batch:
+                text = items[place][1].encode("utf-8", "surrogatepass")
+                (Path(name) / f"p{place}.py").write_bytes(text)
+            yield batch, Path(name)
+
+
+def known() -> dict[str, Callable[[], Verifier]]:
+    """All verifiers by name: ours, and those that are installed as plug-ins."""
+    found: dict[str, Callable[[], Verifier]] = {v.name: v for v in (Compile, Examples, Lint, Types)}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        found.setdefault(point.name, point.load())
+    return found
+
+
+def verifiers_named(names: str) -> list[Verifier]:
+    """The verifiers of a list like "tests,lint", without the tests.
+
+    Raises UserError for a name that is none and for one whose tool is missing.
+    """
+    every = known()
+    found = []
+    for name in dict.fromkeys(part.strip() for part in names.split(",")):
+        if name == TESTS:
+            continue
+        if name not in every:
+            raise UserError(f"{name!r} is no verifier: there are {', '.join([TESTS, *every])}")
+        verifier = every[name]()
+        missing = verifier.missing()
+        if missing is not None:
+            raise UserError(f"the verifier {name}: {missing}")
+        found.append(verifier)
+    return found
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a verifier said of a run: of `samples`, those that it could say anything of."""
+
+    samples: int
+    passed: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_checks(
+    run: RunFolder,
+    verifiers: Sequence[Verifier],
+    checking: Checking,
+    tasks: Sequence[Task] | None = None,
+    begins: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, Check]:
+    """Asks each verifier about the samples that it has not seen, and appends what it says to
+    checks/NAME.jsonl: `passed` (null: nothing to go by) and `detail`. It may be interrupted."""
+    if not verifiers:
+        return {}
+    by_id = {t.task_id: t for t in (of_run(run.load()["config"]) if tasks is None else tasks)}
+    found = {}
+    for verifier in verifiers:
+        began = time.monotonic()
+        begins(verifier.name)
+        with run.check(verifier.name) as file:
+            done = file.keys()
+            items: list[Item] = []
+            keys = []
+            places: dict[tuple[str, str], int] = {}
+            for sample in run.samples.read():
+                key = key_of(sample)
+                if key in done:
+                    continue
+                if key[0] not in by_id:
+                    raise UserError(f"the run holds a sample of {key[0]}, which is no task here")
+                text = str(sample["program"])
+                # Layout matters to a compiler and a linter's lines, so only equal texts are one.
+                name = (key[0], meaning(text) if verifier.name == "examples" else text)
+                if name not in places:
+                    places[name] = len(items)
+                    items.append((by_id[key[0]], text))
+                    keys.append([key])
+                else:
+                    keys[places[name]].append(key)
+            findings = verifier.verify(items, checking)
+            for seen, (place, finding) in enumerate(findings, start=1):
+                for key in keys[place]:
+                    file.append(
+                        {
+                            "task_id": key[0],
+                            "sample_index": key[1],
+                            "passed": finding.passed,
+                            "detail": finding.detail,
+                        }
+                    )
+                progress(seen, len(items))
+            said = [r["passed"] for r in file.read() if r["passed"] is not None]
+        found[verifier.name] = Check(len(said), sum(said), time.monotonic() - began)
+    return found
