@@ -156,7 +156,7 @@ def bootstrap_ratio(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval | None:
-    """The interval of sum(numerators) / sum(denominators), each (problems,) and of one problem.
+    """The interval of sum(numerators) / sum(denominators), both (problems,) in the same order.
 
     For example FLOPs per solved problem, with denominators of 0 and 1. A resample whose
     denominators sum to 0 has an infinite ratio, so the high end may be infinite. None with fewer

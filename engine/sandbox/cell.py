@@ -16,10 +16,8 @@ import json
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
-import stat
 import sys
 import time
 import types
@@ -165,13 +163,14 @@ def _run(
             os.close(handle)
     if gone:
         os._exit(0)
-    _empty(setting["scratch"])
+    is_clean = _empty(setting["scratch"])
     send_frame(
         end,
         {
             "ended": child,
             "code": os.waitstatus_to_exitcode(status),
             "cpu": usage.ru_utime + usage.ru_stime,
+            "clean": is_clean,
         },
     )
 
@@ -222,19 +221,23 @@ def _children() -> Iterator[int]:
         return
 
 
-def _empty(folder: str) -> None:
-    for entry in os.scandir(folder):
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                for path, folders, _ in os.walk(entry.path):
-                    os.chmod(path, stat.S_IRWXU)
-                    for name in folders:
-                        os.chmod(os.path.join(path, name), stat.S_IRWXU, follow_symlinks=False)
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
-        except (OSError, NotImplementedError):
-            shutil.rmtree(entry.path, ignore_errors=True)
+def _empty(folder: str) -> bool:
+    """Whether all that a program has written is gone; a tree of folders may be too deep for us."""
+    try:
+        _remove_all(folder)
+    except (OSError, RecursionError):
+        return False
+    return True
+
+
+def _remove_all(folder: str) -> None:
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, 0o700)
+            _remove_all(entry.path)
+            os.rmdir(entry.path)
+        else:
+            os.unlink(entry.path)
 
 
 # ---- the child ----

@@ -62,7 +62,10 @@ class Foreman:
     def run(self, program: Program, limits: Limits) -> Verdict:
         """Raises CellFailed when the cell cannot be started."""
         if self._control is None:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                raise CellFailed(str(error)) from None
         assert self._control is not None
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -74,16 +77,16 @@ class Foreman:
                 return Verdict(Outcome.CRASHED, "it ended the process that ran it", run.seconds())
             finally:
                 run.close()
-        if verdict is None:
+        if not run.is_clean:
             self.close_cell()
+        if verdict is None:
             verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
         return verdict
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         listener = None
-        work = self._folder / "work"
-        work.mkdir(exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=self._folder))
         if self.tier is Tier.DOCKER:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(work / "socket"))
@@ -149,7 +152,13 @@ class Foreman:
 
     def close(self) -> None:
         self.close_cell()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(RecursionError):
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder.exists():  # a tree too deep for Python, or folders closed to their owner
+            subprocess.run(
+                ["chmod", "-R", "u+rwx", str(self._folder)], check=False, stderr=subprocess.DEVNULL
+            )
+            subprocess.run(["rm", "-rf", str(self._folder)], check=False, stderr=subprocess.DEVNULL)
 
 
 def _start_environment(started: tiers.Cell) -> dict[str, str]:
@@ -224,6 +233,8 @@ class _Run:
             if self._parent >= 0:
                 poll.register(self._parent, 0)  # only whether the other end is gone
             ready = {descriptor for descriptor, _ in poll.poll(_TICK * 1000)}
+            if not ready:  # later, when it has ended, nobody knows any more
+                self._waited = max(self._waited, self._look_at_schedule())
             if self._parent in ready:
                 raise ParentGone
             if self._listener in ready:
@@ -253,6 +264,11 @@ class _Run:
                     or seconds > self._limits.timeout * _LATE
                 ):
                     return Outcome.TIMEOUT
+
+    @property
+    def is_clean(self) -> bool:
+        """The cell can be used again."""
+        return self._ended is not None and bool(self._ended["clean"])
 
     def _hear(self) -> None:
         message, descriptors = inside.receive_frame(self._control)

@@ -80,7 +80,10 @@ def _test(program: Program, cell: _Cell) -> _Report:
             return Outcome.EXCEPTION, one_line(f"NameError: {program.entry} is not defined"), []
         scope["check"](candidate)
     except Exception as error:
-        return *_failure(error, program.test, cell), []
+        if cell.over is None:
+            return *_failure(error, program.test, cell), []
+    if cell.over is not None:  # whatever the test's own `except:` has made of it
+        raise cell.over
     return Outcome.PASSED, "", []
 
 
@@ -129,7 +132,9 @@ def _failure(error: Exception, source: str, cell: _Cell) -> tuple[Outcome, str]:
             line = number
     at = f" (test, line {line})" if line else ""
     if isinstance(error, AssertionError):
-        text = _statement(source, line) or f"AssertionError: {error}"
+        text, line = _statement(source, line)
+        at = f" (test, line {line})" if line else ""
+        text = text or f"AssertionError: {error}"
         return Outcome.WRONG_ANSWER, one_line(f"{text[:180]}{at}{cell.last()}")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return Outcome.EXCEPTION, one_line(f"{text[:180]}{at}{cell.last()}")
@@ -141,13 +146,12 @@ def _blamed(error: _Theirs) -> tuple[Outcome, str]:
     return (Outcome.FORBIDDEN if error.denied else Outcome.EXCEPTION), one_line(error.detail)
 
 
-def _statement(source: str, line: int) -> str:
-    """The innermost statement at a line."""
-    found = ""
+def _statement(source: str, line: int) -> tuple[str, int]:
+    """The assertion at a line, or the line itself, and where that begins."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or 0):
-            found = ast.get_source_segment(source, node) or found
-    return " ".join(found.split()) or source.split("\n")[line - 1].strip() if line else found
+            return " ".join((ast.get_source_segment(source, node) or "").split()), node.lineno
+    return (source.split("\n")[line - 1].strip() if line else ""), line
 
 
 def _probe(program: Program, cell: _Cell) -> Iterator[str]:
@@ -206,6 +210,7 @@ class _Cell:
         self._channel = channel
         self._functions: list[Callable[..., Any]] = []
         self._last: Any = _UNKNOWN
+        self.over: BaseException | None = None  # what ended the matter
 
     def name(self, expression: str) -> Any:
         reply = self.ask({"do": "name", "name": expression})
@@ -251,6 +256,13 @@ class _Cell:
 
     def ask(self, request: wire.Message) -> wire.Message:
         """The answer to a request; raises in here what the program has raised."""
+        try:
+            return self._ask(request)
+        except (_Over, wire.BrokenMessage) as error:
+            self.over = error
+            raise
+
+    def _ask(self, request: wire.Message) -> wire.Message:
         reply = self._exchange(request)
         while True:
             if "back" in reply:
@@ -296,15 +308,20 @@ class _Cell:
         return Remote(self, number, name, bool(is_iterator))
 
     def _value(self, reply: wire.Message) -> Any:
-        value = reply.get("value")
-        if not isinstance(value, dict):
-            raise wire.BrokenMessage("no value")
-        return wire.decode(value, self._remote)
+        return self._decoded(wire.decode, reply.get("value"))
 
     def _values(self, message: Any) -> list[Any]:
-        if not isinstance(message, dict):
-            raise wire.BrokenMessage("no values")
-        return wire.decode_all(message, self._remote)
+        found: list[Any] = self._decoded(wire.decode_all, message)
+        return found
+
+    def _decoded(self, decode: Callable[..., Any], message: Any) -> Any:
+        try:
+            if not isinstance(message, dict):
+                raise wire.BrokenMessage("no value")
+            return decode(message, self._remote)
+        except wire.BrokenMessage as error:
+            self.over = error
+            raise
 
     def _exception(self, reply: wire.Message) -> BaseException:
         """An exception like the one there: of its built-in class, so that tests can expect it."""
@@ -365,7 +382,8 @@ class Remote:
     def __len__(self) -> int:
         found = self._cell.get("len", self._number)
         if type(found) is not int or found < 0:
-            raise wire.BrokenMessage("no length")
+            self._cell.over = wire.BrokenMessage("no length")
+            raise self._cell.over
         return found
 
     def __bool__(self) -> bool:

