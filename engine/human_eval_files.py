@@ -47,7 +47,10 @@ def verify_file(
     """
     began = time.monotonic()
     lines = _read(path, {task.task_id: task for task in tasks if task.test is not None})
-    descriptor = os.open(out, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        descriptor = os.open(out, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from None
     try:
         lock(descriptor, out)
         JsonLines.cut_torn_line(descriptor)

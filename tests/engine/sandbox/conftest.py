@@ -18,12 +18,3 @@ def foreman(request: pytest.FixtureRequest) -> Iterator[Foreman]:
     one = Foreman(request.param)
     yield one
     one.close()
-
-
-@pytest.fixture(scope="session")
-def tier() -> Tier:
-    """The strongest tier of this machine."""
-    for one in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
-        if tiers.available(one) is None:
-            return one
-    pytest.skip("no sandbox works on this machine")
