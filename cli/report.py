@@ -83,6 +83,8 @@ def _sections(summaries: Sequence[Summary]) -> list[list[Row]]:
         ],
         _WEIGHTS if weighed else [],
         [_outcome(name) for name in seen],
+        [_check(name) for name in sorted({name for s in summaries for name in s.checks})],
+        [("sandbox", lambda s: ", ".join(s.sandboxes) or "-")] if seen else [],
     ]
     return [section for section in sections if section]
 
@@ -109,6 +111,14 @@ def _pass_at(k: int) -> Row:
 
 def _outcome(name: str) -> Row:
     return name, lambda summary: _counted(summary.outcomes.get(name, 0), summary.verified)
+
+
+def _check(name: str) -> Row:
+    def shown(summary: Summary) -> str:
+        judged, passed = summary.checks.get(name, (0, 0))
+        return _counted(passed, judged)
+
+    return f"{name} passes", shown
 
 
 def problem_table(summary: Summary) -> Table:

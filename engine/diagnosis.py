@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gars_vllm.engine import models
+from gars_vllm.engine.sandbox import tiers
 from gars_vllm.grammar.store import cache_folder
 
 VLLM = "0.32.0"  # the version that the processor is written for and tested with
@@ -45,6 +46,7 @@ def diagnose() -> list[Finding]:
         *_packages(),
         *_device(),
         *_memory(),
+        *_sandbox(),
         *_cache(),
         _hub(),
     ]
@@ -146,6 +148,31 @@ def _memory() -> list[Finding]:
     advice = "the default model wants 6 GiB: close something, or --model smollm2-135m"
     value = f"{free / _GIB:.1f} GiB free"
     return [Finding("memory", value, State.LOOK if low else State.OK, advice if low else "")]
+
+
+def _sandbox() -> list[Finding]:
+    """Each tier, by running a program in it."""
+    found = []
+    tried = tiers.tiers_here()
+    works = [t for t, reason in tried if reason is None and t is not tiers.Tier.RLIMITS]
+    for tier, reason in tried:
+        if reason is not None:
+            found.append(Finding(f"sandbox {tier}", f"no: {reason}"))
+        elif works and tier is works[0]:
+            found.append(Finding(f"sandbox {tier}", f"works, and is used: {tiers.MEANING[tier]}"))
+        else:
+            found.append(Finding(f"sandbox {tier}", f"works: {tiers.MEANING[tier]}"))
+    docker = tiers.reason_against(tiers.Tier.DOCKER)
+    value = f"no: {docker}" if docker else "installed, not tried: verify --docker-image"
+    found.append(Finding("sandbox docker", value))
+    if not works:
+        found.append(
+            Finding(
+                "sandbox", "none works", State.LOOK,
+                "verify refuses to run samples: install bubblewrap, or --sandbox docker",
+            )
+        )  # fmt: skip
+    return found
 
 
 def _cache() -> list[Finding]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import ast
 import doctest
+import inspect
+import math
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.tasks import Task
 
 # What stands between a call and its value in prose: `f(1) == 2`, `f(1) ➞ 2`, `f(1) returns 2`.
@@ -18,6 +21,8 @@ _BETWEEN = re.compile(
     r"[ \t]*(?:==|=>|->|➞|→|=|#?[ \t]*(?:should )?returns?:?|#[ \t]*(?:=>|->)?|is|:)[ \t]*\n?[ \t]*"
 )
 _WORDS = {"true": True, "false": False, "null": None}  # prose is not always Python
+# The value of a sum is not that of its last term. (A hyphen may begin an item of a list.)
+_OPERATOR = re.compile(r"(?:[\w)\]][ \t]*[+*/%&|^]|[)\]][ \t]*-|\bnot)[ \t]*$")
 _LONGEST = 400  # characters of a call or a value
 _AFTER = re.compile(r"[ \t]*(?:$|[\n.,;#()]|//|\"\"\"|''')|[ \t]+[A-Za-z]")
 
@@ -35,14 +40,14 @@ def of_task(task: Task) -> list[Example]:
 
     Doctest's notation is read by doctest's own parser; beside it calls of the function in the
     prompt's prose, with a value after ==, =>, ->, ➞, = or "returns". What is no literal is left
-    out.
+    out, and of calls with equal arguments all but the first.
     """
     if task.entry_point is None:
         return []
     found = [*_doctests(task.prompt, task.entry_point), *_prose(task.prompt, task.entry_point)]
     kept: dict[str, Example] = {}
     for example in found:
-        kept.setdefault(repr(example.arguments), example)
+        kept.setdefault(canonical(example.arguments), example)
     return list(kept.values())
 
 
@@ -51,18 +56,21 @@ def as_test(examples: list[Example]) -> str:
     relative 1e-6, since prose rounds."""
     if not examples:
         return ""
-    lines = [f"    assert _same(candidate(*{e.arguments!r}), {e.expected!r})" for e in examples]
-    return _SAME + "\ndef check(candidate):\n" + "\n".join(lines) + "\n"
+    lines = [f"    assert same(candidate(*{e.arguments!r}), {e.expected!r})" for e in examples]
+    return f"{_IMPORTS}\n\n{_SAME}\n\ndef check(candidate):\n" + "\n".join(lines) + "\n"
 
 
-_SAME = """
-def _same(found, expected):
+def same(found: Any, expected: Any) -> bool:
+    """Equal but for the rounding of floats, in lists and tuples too. Part of each test."""
     if isinstance(found, float) and isinstance(expected, (int, float)):
-        return found == expected or abs(found - expected) <= 1e-6 * max(abs(found), abs(expected))
+        return found == expected or math.isclose(found, expected, rel_tol=1e-6)
     if type(found) is type(expected) and isinstance(found, (list, tuple)):
-        return len(found) == len(expected) and all(map(_same, found, expected))
-    return found == expected
-"""
+        return len(found) == len(expected) and all(map(same, found, expected))
+    return bool(found == expected)
+
+
+_IMPORTS = "import math\nfrom typing import Any"
+_SAME = inspect.getsource(same)
 
 
 def _doctests(prompt: str, name: str) -> Iterator[Example]:
@@ -81,7 +89,7 @@ def _doctests(prompt: str, name: str) -> Iterator[Example]:
 def _prose(prompt: str, name: str) -> Iterator[Example]:
     for match in re.finditer(rf"(?<![\w.]){re.escape(name)}\(", prompt):
         line = prompt[prompt.rfind("\n", 0, match.start()) + 1 : match.start()]
-        if line.rstrip().endswith(("def", ">>>")):
+        if line.rstrip().endswith(("def", ">>>")) or _OPERATOR.search(line):
             continue
         end = _call_end(prompt, match.start())
         arguments = None if end is None else _arguments(prompt[match.start() : end], name)
@@ -102,11 +110,14 @@ def _call_end(text: str, start: int) -> int | None:
 
 
 def _leading_literal(text: str, start: int) -> tuple[Any] | None:
-    """The longest literal that begins at `start` and ends on its line."""
+    """The longest literal that begins at `start` and ends on its line, before a full stop or a
+    comma: `8.` and `8,` are no 8.0 and no tuple."""
     line = text[start : start + _LONGEST].partition("\n")[0]
     for end in range(len(line), 0, -1):
+        if line[end - 1].isspace() or line[end - 1] in ".,":
+            continue
         found = _literal(line[:end].strip())
-        if found is not None and not line[end - 1].isspace() and _AFTER.match(line, end):
+        if found is not None and _AFTER.match(line, end):
             return found
     return None
 
@@ -128,11 +139,13 @@ def _literal(source: str) -> tuple[Any] | None:
 
 
 def _value(node: ast.expr) -> tuple[Any] | None:
-    """The value of a literal, in a tuple of one, since None is a value too."""
+    """The value of a literal, in a tuple of one, since None is a value too. Left out is what its
+    own `repr` does not give back: infinity, an Ellipsis that means "and so on"."""
     if isinstance(node, ast.Name) and node.id in _WORDS:
         return (_WORDS[node.id],)
     try:
-        return (ast.literal_eval(node),)
+        value = ast.literal_eval(node)
+        return (value,) if ast.literal_eval(repr(value)) == value else None
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 

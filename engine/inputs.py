@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import ast
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from gars_vllm.engine import examples
+from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.tasks import Task
 from gars_vllm.engine.verification import preamble_of
 
@@ -27,15 +29,18 @@ def inputs_for(task: Task, count: int = COUNT) -> list[Arguments]:
     rng = random.Random(task.task_id)
     given = [example.arguments for example in examples.of_task(task)]
     makers = _by_hints(task)
-    found: dict[str, Arguments] = {repr(arguments): arguments for arguments in given}
+    found: dict[str, Arguments] = {canonical(arguments): arguments for arguments in given}
     for attempt in range(count * 8):
         if len(found) >= count or not (given or makers):
             break
-        if given and (makers is None or attempt % 2):
-            made = tuple(_changed(value, rng) for value in rng.choice(given))
-        else:
-            made = tuple(make(rng) for make in makers or ())
-        found.setdefault(repr(made), made)
+        try:
+            if given and (makers is None or attempt % 2):
+                made = tuple(_changed(value, rng) for value in rng.choice(given))
+            else:
+                made = tuple(make(rng) for make in makers or ())
+        except TypeError:  # Set[List[int]]: there is no such value
+            continue
+        found.setdefault(canonical(made), made)
     return list(found.values())[:count]
 
 
@@ -49,17 +54,15 @@ def _changed(value: Any, rng: random.Random) -> Any:
         return rng.choice((value, value + 0.5, -value, round(rng.uniform(-10, 10), 2)))
     if isinstance(value, str):
         return "".join(_changed_items(list(value), rng, lambda: rng.choice(value or _LETTERS)))
-    if isinstance(value, (list, tuple)):
-        items = _changed_items(
-            [_changed(v, rng) if rng.random() < 0.3 else v for v in value],
-            rng,
-            lambda: _changed(rng.choice(value), rng) if value else rng.randint(-5, 20),
-        )
-        return type(value)(items)
+    if isinstance(value, tuple):
+        return tuple(_changed(v, rng) for v in value)
+    if isinstance(value, list) and value:  # of an empty one the type of its items is not known
+        items = [_changed(v, rng) if rng.random() < 0.3 else v for v in value]
+        return _changed_items(items, rng, lambda: _changed(rng.choice(value), rng))
     if isinstance(value, dict):
         return {k: _changed(v, rng) for k, v in value.items() if rng.random() < 0.9}
     if isinstance(value, set):
-        return {_changed(v, rng) for v in value}
+        return {_changed(v, rng) for v in sorted(value, key=repr)}  # its own order is by chance
     return value
 
 
@@ -87,9 +90,13 @@ def _by_hints(task: Task) -> list[_Make] | None:
     source = preamble_of(task)
     if not source:
         return None
-    for node in ast.walk(ast.parse(source)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == task.entry_point:
-            required = node.args.args[: len(node.args.args) - len(node.args.defaults)]
+            named = [*node.args.posonlyargs, *node.args.args]
+            required = named[: len(named) - len(node.args.defaults)]
             makers = [_maker(argument.annotation) for argument in required]
             if not makers or any(make is None for make in makers):
                 return None

@@ -7,7 +7,7 @@ import math
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,6 +86,8 @@ class Summary:
     log_z: float | None
     overruled: float | None
     freed: int
+    sandboxes: tuple[str, ...]  # the tiers in which the verdicts were reached
+    checks: dict[str, tuple[int, int]]  # of each other verifier: samples it judged, passed
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
     per_problem: tuple[ProblemRow, ...]
 
@@ -168,6 +170,7 @@ def summarise_records(
     samples: Iterable[Record],
     results: Iterable[Record],
     untested_ids: frozenset[str] = frozenset(),
+    checks: Mapping[str, Iterable[Record]] | None = None,
 ) -> Summary:
     """The numbers of a run from its records; `untested_ids` are tasks without a test.
 
@@ -219,9 +222,17 @@ def summarise_records(
             sum(int(s["overruled"]) for s in weighed), sum(int(s["tokens"]) for s in weighed)
         ),
         freed=sum(1 for sample in listed if sample.get("freed_at") is not None),
+        sandboxes=tuple(sorted({str(v.get("sandbox", "none")) for v in verdicts.values()})),
+        checks={name: _checked(found, known) for name, found in (checks or {}).items()},
         outcomes={o.value: outcomes[o.value] for o in Outcome if outcomes[o.value]},
         per_problem=rows,
     )
+
+
+def _checked(records: Iterable[Record], known: Set[Key]) -> tuple[int, int]:
+    """Samples that a verifier could judge, and those that it passed."""
+    said = [r["passed"] for r in records if key_of(r) in known and r["passed"] is not None]
+    return len(said), sum(said)
 
 
 def summarise(run: RunFolder) -> Summary:
@@ -233,8 +244,9 @@ def summarise(run: RunFolder) -> Summary:
     except UserError:
         untested = frozenset()
     return summarise_records(
-        str(run.path), config, info, run.samples.read(), run.results.read(), untested
-    )
+        str(run.path), config, info, run.samples.read(), run.results.read(), untested,
+        {name: file.read() for name, file in run.checks().items()},
+    )  # fmt: skip
 
 
 def _finished(sample: Record) -> bool:

@@ -14,12 +14,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gars_vllm.engine import examples
+from gars_vllm.engine import examples, programs
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import Interval, bootstrap
 from gars_vllm.engine.inputs import inputs_for
@@ -27,7 +27,7 @@ from gars_vllm.engine.json_lines import Record, key_of
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
-from gars_vllm.engine.sandbox.outcome import Program
+from gars_vllm.engine.sandbox.outcome import Outcome, Program
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
 from gars_vllm.engine.verification import Checking, meaning, preamble_of
@@ -106,7 +106,7 @@ def select(
     """Looks at every sample of the verified problems, runs each different program on generated
     inputs in the sandbox, and says how good each selector's choices are.
 
-    Raises UserError when nothing is verified yet.
+    Raises UserError when nothing is verified yet, and for a sample of an unknown task.
     """
     known = of_run(run.load()["config"]) if tasks is None else tasks
     by_id = {task.task_id: task for task in known}
@@ -117,6 +117,12 @@ def select(
             groups[str(sample["task_id"])].append(sample)
     if not groups:
         raise UserError(f"{run.path} has no verdicts: run `gars-vllm verify {run.path}` first")
+    unknown = next((name for name in groups if name not in by_id), None)
+    if unknown is not None:
+        raise UserError(
+            f"the run holds a sample of {unknown}, which is none of these tasks: give the prompts "
+            "file of the run with --prompts"
+        )
     asked = [(by_id[name], group) for name, group in groups.items()]
     behaviours = observe(asked, checking, progress)
     accuracies: dict[str, dict[str, float]] = {name: {} for name in (*SELECTORS, ORACLE)}
@@ -172,8 +178,9 @@ def best_of(
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a program does: `outputs` on the generated inputs (empty: it did not get through
-    them), and the share of the examples that it satisfies."""
+    """What a program does: `outputs` on the generated inputs, or on the examples' alone where it
+    does not get through them all (empty: nor through those), and the share of the examples that it
+    satisfies."""
 
     outputs: tuple[str, ...]
     examples: float | None
@@ -186,6 +193,7 @@ class Behaviour:
 
 
 Behaviours = dict[tuple[str, str], Behaviour]  # by task_id and meaning
+_NOT_THROUGH = frozenset(Outcome) - {Outcome.PASSED, Outcome.SYNTAX_ERROR, Outcome.EXCEPTION}
 
 
 def observe(
@@ -205,20 +213,31 @@ def observe(
             if name in found:
                 continue
             found[name] = Behaviour((), None)
+            text = str(sample["program"])
             if not encoded:  # nothing to try it on: it agrees with itself
-                found[name] = Behaviour((f"program {name[1]}",), None)
+                if programs.syntax_error(text) is None:
+                    found[name] = Behaviour((f"program {name[1]}",), None)
                 continue
-            program = Program(
-                str(sample["program"]), task.entry_point or "None", "", preamble, encoded
-            )
+            program = Program(text, task.entry_point or "None", "", preamble, encoded)
             jobs.append(Job((task, name[1]), program, checking.limits()))
-    with checking.pool() as pool, closing(pool.run(jobs)) as verdicts:
-        for number, (job, verdict) in enumerate(verdicts, start=1):
-            task, text = job.what
-            found[task.task_id, text] = Behaviour(
-                verdict.outputs, _examples_share(task, verdict.outputs)
-            )
-            progress(number, len(jobs))
+    with checking.pool() as pool:
+        seen, total = 0, len(jobs)
+        while jobs:
+            again = []
+            with closing(pool.run(jobs)) as verdicts:
+                for job, verdict in verdicts:
+                    task, text = job.what
+                    given = job.program.inputs[: len(examples.of_task(task))]
+                    # An input that was made up may well be one that no right program ends on.
+                    if verdict.outcome in _NOT_THROUGH and 0 < len(given) < len(job.program.inputs):
+                        again.append(replace(job, program=replace(job.program, inputs=given)))
+                        total += 1
+                    found[task.task_id, text] = Behaviour(
+                        verdict.outputs, _examples_share(task, verdict.outputs)
+                    )
+                    seen += 1
+                    progress(seen, total)
+            jobs = again
     return found
 
 
@@ -228,11 +247,28 @@ def _no_object(value: object) -> list[Any]:
 
 def _examples_share(task: Task, outputs: Sequence[str]) -> float | None:
     """The examples come first among the inputs, in their order."""
-    expected = [canonical(example.expected) for example in examples.of_task(task)]
+    expected = [example.expected for example in examples.of_task(task)][: len(inputs_for(task))]
     if not expected:
         return None
-    right = sum(a == b for a, b in zip(expected, outputs, strict=False))
-    return right / len(expected[: len(inputs_for(task))])
+    right = sum(_is(a, b) for a, b in zip(outputs, expected, strict=False))
+    return right / len(expected)
+
+
+def _is(output: str, expected: Any) -> bool:
+    """An output, in its canonical form, is an example's value as the example's test has it."""
+    if output.startswith("raises "):
+        return False
+    found, wanted = (json.loads(t, object_hook=_value) for t in (output, canonical(expected)))
+    return examples.same(found, wanted)
+
+
+def _value(node: dict[str, Any]) -> Any:
+    """The inverse of `canonical` for numbers, lists and tuples; other nodes are compared as such."""
+    kind, held = next(iter(node.items()))
+    make: dict[str, Callable[[Any], Any]] = {
+        "float": float, "int": lambda text: int(text, 16), "list": list, "tuple": tuple,
+    }  # fmt: skip
+    return make[kind](held) if kind in make else node
 
 
 def candidates_of(group: Sequence[Record], behaviours: Behaviours) -> list[Candidate]:

@@ -52,7 +52,7 @@ def test_table_before_and_after_verification(make_run: MakeRun) -> None:
     lines = output("run")
     assert " pass@1                          0.500" in lines
     assert " wrong answer                2 (50.0%)" in lines
-    assert not any("verified" in line for line in lines)
+    assert not any("is verified yet" in line for line in lines)
 
 
 def test_runs_side_by_side_and_per_problem(make_run: MakeRun) -> None:

