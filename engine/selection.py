@@ -263,7 +263,7 @@ def _is(output: str, expected: Any) -> bool:
 
 
 def _value(node: dict[str, Any]) -> Any:
-    """The inverse of `canonical` for numbers, lists and tuples; other nodes are compared as such."""
+    """The inverse of `canonical` for numbers, lists and tuples; other nodes stay as they are."""
     kind, held = next(iter(node.items()))
     make: dict[str, Callable[[Any], Any]] = {
         "float": float, "int": lambda text: int(text, 16), "list": list, "tuple": tuple,

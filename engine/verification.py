@@ -212,7 +212,8 @@ class Plan:
             if name not in groups:
                 groups[name] = Group(task, program_of(task, text), name[1])
             groups[name].keys.append(key)
-        return known, list(groups.values())
+        # a foreman's judge goes on with the same test: by task it is faster
+        return known, sorted(groups.values(), key=lambda group: group.task.task_id)
 
     def remember(self, group: Group, record: Record) -> None:
         self._verdicts[group.task.task_id, group.meaning] = record

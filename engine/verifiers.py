@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +26,7 @@ from gars_vllm.engine import examples, programs
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import key_of
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sandbox.outcome import Program
+from gars_vllm.engine.sandbox.outcome import Program, one_line
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
 from gars_vllm.engine.verification import Checking, meaning, preamble_of
@@ -109,21 +111,26 @@ class Lint:
         return None if _tool("ruff") else "ruff is not installed: pip install ruff"
 
     def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
-        def command(folder: Path) -> list[str]:
-            return [
-                _tool("ruff") or "ruff", "check", "--isolated", "--no-cache", "--exit-zero",
-                "--select", self.rules, "--output-format", "json", str(folder),
-            ]  # fmt: skip
+        command = [
+            _tool("ruff") or "ruff", "check", "--isolated", "--no-cache", "--exit-zero",
+            "--select", self.rules, "--output-format", "json",
+        ]  # fmt: skip
 
-        for batch, folder in _folders(items):
-            found = json.loads(_run(command(folder), folder).stdout or "[]")
+        def against(folder: Path, places: Sequence[int]) -> dict[int, str]:
+            result = _run([*command, *(f"p{place}.py" for place in places)], folder)
+            if result.returncode != 0:
+                raise _Ended("ruff", result)
             first: dict[int, str] = {}
-            for error in found:
+            for error in json.loads(result.stdout):
                 place = int(Path(error["filename"]).stem[1:])
                 row = error["location"]["row"]
                 first.setdefault(place, f"{error['code']} {error['message']} (line {row})")
+            return first
+
+        for batch, folder in _folders(items):
+            errors = _by_halves(against, folder, batch)
             for place in batch:
-                yield place, Finding(place not in first, first.get(place, ""))
+                yield place, Finding(place not in errors, errors.get(place, ""))
 
 
 class Types:
@@ -135,23 +142,15 @@ class Types:
         return None if _tool("mypy") else "mypy is not installed: pip install mypy"
 
     def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
-        for batch, folder in _folders(items):
-            bad = {p for p in batch if programs.syntax_error(items[p][1]) is not None}
-            for place in bad:
-                (folder / f"p{place}.py").unlink()  # one that does not parse ends mypy for all
-                yield place, Finding(False, "it does not parse")
-            rest = [p for p in batch if p not in bad]
-            if not rest:
-                continue
-            command = [
-                _tool("mypy") or "mypy", "--no-incremental", "--cache-dir", os_null(),
-                "--config-file", os_null(), "--check-untyped-defs", "--ignore-missing-imports",
-                "--no-error-summary", "--hide-error-context", "--no-color-output",
-                "--no-site-packages", *(f"p{place}.py" for place in rest),
-            ]  # fmt: skip
-            result = _run(command, folder)
-            if result.returncode not in (0, 1):
-                raise UserError(f"mypy failed: {result.stderr.strip() or result.stdout.strip()}")
+        command = [
+            _tool("mypy") or "mypy", "--no-incremental", "--cache-dir", os.devnull,
+            "--config-file", os.devnull, "--check-untyped-defs", "--ignore-missing-imports",
+            "--no-error-summary", "--hide-error-context", "--no-color-output",
+            "--no-site-packages",
+        ]  # fmt: skip
+
+        def against(folder: Path, places: Sequence[int]) -> dict[int, str]:
+            result = _run([*command, *(f"p{place}.py" for place in places)], folder)
             first: dict[int, str] = {}
             for line in result.stdout.splitlines():
                 name, _, message = line.partition(":")
@@ -159,12 +158,56 @@ class Types:
                     place = int(name[1:-3])
                     row, _, text = message.partition(": error: ")
                     first.setdefault(place, f"{text} (line {row})")
+            if result.returncode == 0 or (result.returncode == 1 and first):
+                return first
+            rest = [place for place in places if place not in first]
+            if len(rest) == len(places):
+                raise _Ended("mypy", result)
+            return first | (against(folder, rest) if rest else {})  # it stops at some errors
+
+        for batch, folder in _folders(items):
+            bad = {p for p in batch if programs.syntax_error(items[p][1]) is not None}
+            for place in bad:
+                (folder / f"p{place}.py").unlink()  # one that does not parse ends mypy for all
+                yield place, Finding(False, "it does not parse")
+            rest = [p for p in batch if p not in bad]
+            errors = _by_halves(against, folder, rest)
             for place in rest:
-                yield place, Finding(place not in first, first.get(place, ""))
+                yield place, Finding(place not in errors, errors.get(place, ""))
 
 
-def os_null() -> str:
-    return "/dev/null"
+class _Ended(Exception):
+    """A tool has not done its work on the programs that it was given."""
+
+    def __init__(self, tool: str, result: subprocess.CompletedProcess[str]) -> None:
+        self.tool = tool
+        lines = (result.stderr.strip() or result.stdout.strip()).splitlines()
+        super().__init__(one_line(f"{tool} failed: {lines[-1] if lines else result.returncode}"))
+
+
+_Against = Callable[[Path, Sequence[int]], dict[int, str]]  # folder, places: error of each bad one
+
+
+def _by_halves(against: _Against, folder: Path, places: Sequence[int]) -> dict[int, str]:
+    """What a tool says against programs. One that ends the tool (a text nested too deeply) is
+    found by halving, and is bad itself. Raises UserError when the tool fails at an empty one."""
+    if not places:
+        return {}
+    try:
+        return against(folder, places)
+    except _Ended as ended:
+        if len(places) == 1:
+            empty = places[0]
+            (folder / f"p{empty}.py").write_text("")
+            try:
+                against(folder, [empty])
+            except _Ended:
+                raise UserError(f"{ended}: install {ended.tool} again") from None
+            return {empty: str(ended)}
+    middle = len(places) // 2
+    halves = (places[:middle], places[middle:])
+    first, second = (_by_halves(against, folder, half) for half in halves)
+    return first | second
 
 
 def _tool(name: str) -> str | None:
@@ -193,8 +236,19 @@ def known() -> dict[str, Callable[[], Verifier]]:
     """All verifiers by name: ours, and those that are installed as plug-ins."""
     found: dict[str, Callable[[], Verifier]] = {v.name: v for v in (Compile, Examples, Lint, Types)}
     for point in importlib.metadata.entry_points(group=GROUP):
-        found.setdefault(point.name, point.load())
+        found.setdefault(point.name, partial(_plug_in, point))
     return found
+
+
+def _plug_in(point: importlib.metadata.EntryPoint) -> Verifier:
+    try:
+        verifier: Verifier = point.load()()
+    except Exception as error:  # whatever a stranger's module does
+        raise UserError(
+            f"the verifier {point.name} ({point.value}) cannot be loaded: "
+            f"{type(error).__name__}: {error}; install it again or leave it out"
+        ) from error
+    return verifier
 
 
 def verifiers_named(names: str) -> list[Verifier]:
@@ -256,7 +310,10 @@ def run_checks(
                 if key in done:
                     continue
                 if key[0] not in by_id:
-                    raise UserError(f"the run holds a sample of {key[0]}, which is no task here")
+                    raise UserError(
+                        f"the run holds a sample of {key[0]}, which is none of these tasks: give "
+                        "the prompts file of the run with --prompts"
+                    )
                 text = str(sample["program"])
                 # Layout matters to a compiler and a linter's lines, so only equal texts are one.
                 name = (key[0], meaning(text) if verifier.name == "examples" else text)

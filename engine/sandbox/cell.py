@@ -73,6 +73,7 @@ def main(setting: dict[str, Any]) -> NoReturn:
         for name in _WARM:
             importlib.import_module(name)
         os.chdir(setting["scratch"])
+        _no_streams()
         walls = confine.Filter() if setting["seccomp"] else None
         gc.collect()
         gc.freeze()
@@ -117,6 +118,14 @@ def _lock_up(setting: dict[str, Any]) -> None:
     confine.hide_memory()
     if sys.platform == "linux":
         confine.drop_capabilities()
+
+
+def _no_streams() -> None:
+    """What programs read is empty, and what they print goes nowhere."""
+    os.dup2(0, 2)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as this process lives)
+    sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115
+    warnings.simplefilter("ignore")
 
 
 def _become_process_1() -> None:
@@ -260,15 +269,11 @@ def _child(
         if sys.platform == "linux" and setting["processes"]:
             confine.limit(resource.RLIMIT_NPROC, setting["processes"])
         confine.limit(resource.RLIMIT_AS, int(message["memory"]))
-        os.dup2(0, 2)
         listener = None if walls is None else walls.install()
         if listener is not None:
             send_frame(end, {"guarded": os.getpid()}, listener)
             os.close(listener)
         end.close()
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as it lives)
-        sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115
-        warnings.simplefilter("ignore")
         serve(wire.Channel(socket.socket(fileno=channel)))
     except BaseException:
         os._exit(70)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker: has one cell, runs one program at a time in it, and says how it ended.
 
-It forks a judge for each program, and is the one who knows how the cell's process ended, what call
+It has a judge beside the cell, and is the one who knows how the cell's process ended, what call
 it was stopped at, and what time it took. A verdict is "passed" only by the judge's word.
 """
 
@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from gars_vllm.engine.sandbox.tiers import Tier
 _START_SECONDS = 60.0
 _LATE = 10  # times its time limit, on the clock, is the end even of a program that had no core
 _JUDGE_BYTES = 2 << 30
+_JUDGE_PROGRAMS = 200  # that one process judges
 _TICK = 0.05
 
 
@@ -58,6 +61,7 @@ class Foreman:
         self._folder = Path(tempfile.mkdtemp(prefix="gars-cell-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._judge: _Judge | None = None
 
     def run(self, program: Program, limits: Limits) -> Verdict:
         """Raises CellFailed when the cell cannot be started."""
@@ -67,21 +71,31 @@ class Foreman:
             except OSError as error:
                 raise CellFailed(str(error)) from None
         assert self._control is not None
+        if self._judge is not None and not self._judge.suits(program):
+            self._end_judge()
+        if self._judge is None:
+            self._judge = _Judge(program.test, [self._control.fileno()])
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            run = _Run(self._control, program, limits, self._parent)
-            try:
-                verdict = run.judge(ours, theirs)
-            except EOFError:  # the process that forks is gone; nothing it has run has passed
-                self.close_cell()
-                return Verdict(Outcome.CRASHED, "it ended the process that ran it", run.seconds())
-            finally:
-                run.close()
+        run = _Run(self._control, self._judge, limits, self._parent)
+        try:
+            with ours, theirs:
+                verdict = run.judge(program, ours, theirs)
+        except EOFError:  # the process that forks is gone; nothing it has run has passed
+            verdict = Verdict(Outcome.CRASHED, "it ended the process that ran it", run.seconds())
+        finally:
+            run.close()
+            if not run.judge_is_fit:
+                self._end_judge()
         if not run.is_clean:
             self.close_cell()
         if verdict is None:
             verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
         return verdict
+
+    def _end_judge(self) -> None:
+        if self._judge is not None:
+            self._judge.close()
+            self._judge = None
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -151,6 +165,7 @@ class Foreman:
             self._process = None
 
     def close(self) -> None:
+        self._end_judge()
         self.close_cell()
         with suppress(RecursionError):
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -168,18 +183,88 @@ def _start_environment(started: tiers.Cell) -> dict[str, str]:
     return tiers.environment(started.setting["scratch"]) | kept
 
 
+class _Judge:
+    """A process that judges one program after the other, and never runs a line of one.
+
+    It is forked anew for another test, so that a test finds nothing of another's; and after a
+    program that did not let it come to a verdict.
+    """
+
+    def __init__(self, test: str, others: Sequence[int]) -> None:
+        """`others`: descriptors that are not for it."""
+        self.test = test
+        self.end, theirs = socket.socketpair()
+        self._left = _JUDGE_PROGRAMS
+        self._process = os.fork()
+        if self._process == 0:
+            try:
+                self.end.close()
+                for descriptor in others:
+                    os.close(descriptor)
+                self._work(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def _work(self, end: socket.socket) -> None:
+        confine.die_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
+        while True:
+            head, descriptors, _, _ = socket.recv_fds(end, 8, 1)
+            if not head:
+                return
+            text = _exactly(end, int.from_bytes(head, "big"))
+            with socket.socket(fileno=descriptors[0]) as channel:
+                found = judge(Program(**json.loads(text)), wire.Channel(channel))
+            answer = json.dumps(None if found is None else [str(found[0]), *found[1:]]).encode()
+            end.sendall(len(answer).to_bytes(8, "big") + answer)
+
+    def give(self, program: Program, channel: socket.socket) -> None:
+        self._left -= 1
+        text = json.dumps(asdict(program)).encode()
+        with suppress(BrokenPipeError):  # `answer` finds it gone
+            socket.send_fds(self.end, [len(text).to_bytes(8, "big")], [channel.fileno()])
+            self.end.sendall(text)
+
+    def answer(self) -> Any:
+        """[outcome, detail, outputs], or None: the program's process is gone. Raises EOFError
+        when the judge itself is."""
+        return json.loads(_exactly(self.end, int.from_bytes(_exactly(self.end, 8), "big")))
+
+    def suits(self, program: Program) -> bool:
+        return self._left > 0 and self.test == program.test
+
+    def close(self) -> None:
+        self.end.close()
+        with suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+
+
+def _exactly(end: socket.socket, size: int) -> bytes:
+    found = bytearray()
+    while len(found) < size:
+        try:
+            data = end.recv(size - len(found))
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise EOFError
+        found += data
+    return bytes(found)
+
+
 class _Run:
     """One program: its judge, its process in the cell, its time."""
 
-    def __init__(
-        self, control: socket.socket, program: Program, limits: Limits, parent: int
-    ) -> None:
-        self._control, self._program, self._limits = control, program, limits
+    def __init__(self, control: socket.socket, judge: _Judge, limits: Limits, parent: int) -> None:
+        self._control, self._judge, self._limits = control, judge, limits
         self._parent = parent
         self._began = time.monotonic()
-        self._judge = -1
-        self._report, self._report_end = os.pipe()
-        self._said = b""
+        self.is_judged = False
+        self._found: Any = None
+        self._judge_broke = False
         self._handles: list[int] = []
         self._listener = -1
         self._schedule: str | None = None
@@ -187,11 +272,11 @@ class _Run:
         self._ended: dict[str, Any] | None = None
         self._forbidden = ""
 
-    def judge(self, ours: socket.socket, theirs: socket.socket) -> Verdict | None:
+    def judge(self, program: Program, ours: socket.socket, theirs: socket.socket) -> Verdict | None:
         order = {"seconds": self._limits.timeout * 2, "memory": self._limits.memory_mb << 20}
-        inside.send_frame(self._control, {"run": order} | order, theirs.fileno())
+        inside.send_frame(self._control, {"run": True} | order, theirs.fileno())
         theirs.close()
-        self._fork_judge(ours)
+        self._judge.give(program, ours)
         ours.close()
         outcome = self._watch()
         seconds = self.seconds()
@@ -199,35 +284,15 @@ class _Run:
             return None
         return self._verdict(outcome, seconds)
 
-    def _fork_judge(self, ours: socket.socket) -> None:
-        self._judge = os.fork()
-        if self._judge == 0:
-            try:
-                confine.die_with_parent()
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                os.close(self._report)
-                self._control.close()
-                confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
-                sys.set_int_max_str_digits(4300)
-                found = judge(self._program, wire.Channel(ours))
-                text = json.dumps(None if found is None else [str(found[0]), *found[1:]])
-                with open(self._report_end, "wb") as report:
-                    report.write(text.encode() + b"\n")
-            finally:
-                os._exit(0)
-        os.close(self._report_end)
-        self._report_end = -1
-
     def _watch(self) -> Outcome | None:
         """Until there is a verdict, or the program has ended, or its time has: TIMEOUT then, and
         FORBIDDEN for a call that it was stopped at."""
-        judged = False
         while True:
             poll = select.poll()
             if self._ended is None:
                 poll.register(self._control.fileno(), select.POLLIN)
-            if not judged:
-                poll.register(self._report, select.POLLIN)
+            if not self.is_judged:
+                poll.register(self._judge.end.fileno(), select.POLLIN)
             if self._listener >= 0:
                 poll.register(self._listener, select.POLLIN)
             if self._parent >= 0:
@@ -247,14 +312,15 @@ class _Run:
                     self._listener = -1
             if self._ended is None and self._control.fileno() in ready:
                 self._hear()
-            if self._report in ready:
-                data = os.read(self._report, 1 << 20)
-                self._said += data
-                if not data:
-                    judged = True
-                elif self._said.endswith(b"\n") and self._said != b"null\n":
+            if not self.is_judged and self._judge.end.fileno() in ready:
+                try:
+                    self._found = self._judge.answer()
+                except EOFError:
+                    self._judge_broke = True
+                self.is_judged = True
+                if self._found is not None:
                     return None
-            if judged and self._ended is not None:
+            if self.is_judged and self._ended is not None:
                 return None
             if self.seconds() - self._waited > self._limits.timeout:
                 self._waited = max(self._waited, self._look_at_schedule())
@@ -296,11 +362,6 @@ class _Run:
     def _end(self) -> bool:
         """Ends what is left of it, and waits until the cell is tidy; False when that fails."""
         self._waited = max(self._waited, self._look_at_schedule())
-        if self._judge > 0:
-            with suppress(ProcessLookupError):
-                os.kill(self._judge, signal.SIGKILL)
-            os.waitpid(self._judge, 0)
-            self._judge = -1
         if self._ended is None:
             inside.send_frame(self._control, {"end": True})
         deadline = time.monotonic() + 10
@@ -316,12 +377,12 @@ class _Run:
             return Verdict(outcome, self._forbidden, seconds, waited)
         if outcome is Outcome.TIMEOUT:
             return Verdict(outcome, f"over {self._limits.timeout:g} s", seconds, waited)
-        found = json.loads(self._said) if self._said.endswith(b"\n") else None
-        if found is not None:
-            return Verdict(Outcome(found[0]), found[1], seconds, waited, tuple(found[2]))
+        if self._found is not None:
+            name, detail, outputs = self._found
+            return Verdict(Outcome(name), detail, seconds, waited, tuple(outputs))
         assert self._ended is not None
         code = int(self._ended["code"])
-        if not self._said:
+        if self._judge_broke:
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
@@ -331,12 +392,13 @@ class _Run:
             return Verdict(Outcome.CRASHED, signal_name(-code), seconds, waited)
         return Verdict(Outcome.EXITED_EARLY, f"exit code {code}", seconds, waited)
 
+    @property
+    def judge_is_fit(self) -> bool:
+        """It has come to a verdict, and can judge another program."""
+        return self.is_judged and not self._judge_broke
+
     def close(self) -> None:
-        if self._judge > 0:
-            with suppress(ProcessLookupError):
-                os.kill(self._judge, signal.SIGKILL)
-            os.waitpid(self._judge, 0)
-        for descriptor in (self._report, self._report_end, self._listener, *self._handles):
+        for descriptor in (self._listener, *self._handles):
             if descriptor >= 0:
                 os.close(descriptor)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import json
 import reprlib
 import symtable
@@ -72,7 +73,7 @@ def judge(program: Program, channel: wire.Channel) -> _Report | None:
 def _test(program: Program, cell: _Cell) -> _Report:
     scope: dict[str, Any] = {"__name__": "check"}
     try:
-        code = compile(program.test, TEST, "exec", dont_inherit=True)
+        code = _compiled(program.test, TEST)
         _provide(scope, program, cell)
         exec(code, scope)
         candidate = cell.name(program.entry)
@@ -94,7 +95,7 @@ def _provide(scope: dict[str, Any], program: Program, cell: _Cell) -> None:
         return
     ours: dict[str, Any] = {"__name__": "preamble"}
     if program.preamble:
-        exec(compile(program.preamble, "<prompt>", "exec", dont_inherit=True), ours)
+        exec(_compiled(program.preamble, "<prompt>"), ours)
     head = program.entry.partition(".")[0].partition("(")[0].strip()
     for name in sorted(wanted):
         if name in ours and name != head:
@@ -103,7 +104,13 @@ def _provide(scope: dict[str, Any], program: Program, cell: _Cell) -> None:
             scope[name] = found
 
 
-def _free_names(source: str) -> set[str]:
+@functools.lru_cache(maxsize=16)
+def _compiled(source: str, name: str) -> types.CodeType:
+    return compile(source, name, "exec", dont_inherit=True)
+
+
+@functools.lru_cache(maxsize=16)
+def _free_names(source: str) -> frozenset[str]:
     """The names that a text reads, at any depth, and neither binds nor has from `builtins`."""
     top = symtable.symtable(source, TEST, "exec")
     bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
@@ -119,7 +126,7 @@ def _free_names(source: str) -> set[str]:
             if s.is_referenced() and (s.is_global() or table is top)
         }
         bound |= {s.get_name() for s in table.get_symbols() if s.is_declared_global()}
-    return {name for name in read - bound if not hasattr(builtins, name)}
+    return frozenset(name for name in read - bound if not hasattr(builtins, name))
 
 
 def _failure(error: Exception, source: str, cell: _Cell) -> tuple[Outcome, str]:

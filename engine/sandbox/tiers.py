@@ -80,11 +80,12 @@ def readable() -> list[str]:
 
 def hidden() -> list[str]:
     """What no program may read, though it lies within `readable`."""
-    found = []
+    found: list[str] = []
     for name in _ANSWERS:
         spec = importlib.util.find_spec(name)
         found += list(spec.submodule_search_locations or ()) if spec else []
-    return found
+    within = tuple(path.rstrip("/") + "/" for path in readable())
+    return [path for path in found if path.startswith(within)]
 
 
 def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) -> Cell:
