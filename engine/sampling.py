@@ -366,7 +366,22 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "given_up_tokens": drawn.request.spent,
         **({} if drawn.logprob is None else {"mean_logprob": _mean(drawn)}),
         **(drawn.weight.to_json() if drawn.weight else {}),
+        **_spots(drawn, job, grammar, len(text)),
     }
+
+
+def _spots(
+    drawn: Drawn, job: Job, grammar: CompiledGrammar | None, length: int
+) -> dict[str, list[int]]:
+    """Where in the completion, in characters, the grammar overruled the model."""
+    if grammar is None or drawn.weight is None:
+        return {}
+    tokens = job.tokenizer.vocabulary.tokens
+    places = []
+    for step in drawn.weight.overruled_at:
+        before = b"".join(tokens[i] or b"" for i in drawn.ids[:step])
+        places.append(len(before.decode("utf-8", "replace")))
+    return {"overruled_at": [place for place in places if place <= length]}
 
 
 def _mean(drawn: Drawn) -> float:

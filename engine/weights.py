@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CAPACITY = 1 << 20  # samples whose weights are kept; the file is sparse
+SPOTS = 16  # steps at which the model was overruled whose places are kept
 _RECORD = np.dtype(
     [
         ("key", "<i8"),  # plus 1: a place that was never written holds 0
@@ -42,6 +43,7 @@ _RECORD = np.dtype(
         ("smallest", "<f8"),
         ("smallest_at", "<i8"),
         ("overruled", "<i8"),
+        ("overruled_at", "<i4", (SPOTS,)),  # where, of the first so many
         # Of the last step.
         ("last", "<f8"),
         ("last_overruled", "<i8"),
@@ -56,7 +58,8 @@ class Weight:
     """Of one sample. `log_z`: natural logarithm of the allowed mass, summed over its `steps`;
     `smallest`: of one step, `smallest_at` which (0 is the first token). `overruled`: steps at which
     the model's most likely token was forbidden. `freed_at`: the token that the mask had forbidden
-    and that came all the same; from there on the sample had no grammar, and no weight."""
+    and that came all the same; from there on the sample had no grammar, and no weight.
+    `overruled_at`: the first SPOTS of the steps at which the model was overruled."""
 
     steps: int
     log_z: float
@@ -64,6 +67,7 @@ class Weight:
     smallest_at: int
     overruled: int
     freed_at: int | None = None
+    overruled_at: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields of a sample's record; what is not a finite number is None."""
@@ -72,6 +76,7 @@ class Weight:
             "smallest_log_z": _finite(self.smallest),
             "smallest_log_z_at": self.smallest_at,
             "overruled": self.overruled,
+            "overruled_at": list(self.overruled_at),
             "freed_at": self.freed_at,
         }
 
@@ -83,7 +88,8 @@ class Weight:
             for name in ("log_z", "smallest_log_z")
         )
         at, overruled = int(record["smallest_log_z_at"]), int(record["overruled"])
-        return cls(steps, log_z, smallest, at, overruled, record["freed_at"])
+        spots = tuple(map(int, record["overruled_at"]))
+        return cls(steps, log_z, smallest, at, overruled, record["freed_at"], spots)
 
 
 class Weights:
@@ -125,6 +131,8 @@ class Weights:
         found["smallest_at"][smaller] = at[smaller] - 1
         found["smallest"][smaller] = found["last"][smaller]
         found["log_z"][goes_on] += found["last"][goes_on]
+        (spots,) = np.nonzero(goes_on & (found["last_overruled"] > 0) & (found["overruled"] < SPOTS))
+        found["overruled_at"][spots, found["overruled"][spots]] = at[spots] - 1
         found["overruled"][goes_on] += found["last_overruled"][goes_on]
         found["last"], found["last_overruled"] = log_z, overruled
         found["steps"] = at + 1
@@ -167,10 +175,13 @@ def _weight(record: Any, tokens: int) -> Weight | None:
         return None
     log_z, smallest = float(record["log_z"]), float(record["smallest"])
     at, overruled = int(record["smallest_at"]), int(record["overruled"])
+    spots = record["overruled_at"][:overruled].tolist()
     if steps == tokens:
         last = float(record["last"])
         if last < smallest or steps == 1:
             smallest, at = last, steps - 1
         log_z += last
+        if record["last_overruled"]:
+            spots.append(steps - 1)
         overruled += int(record["last_overruled"])
-    return Weight(tokens, log_z, smallest, at, overruled)
+    return Weight(tokens, log_z, smallest, at, overruled, None, tuple(spots[:SPOTS]))

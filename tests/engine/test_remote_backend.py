@@ -65,6 +65,7 @@ class Fake:
                         "smallest_log_z": -1.0,
                         "smallest_log_z_at": 0,
                         "overruled": 1,
+                        "overruled_at": [],
                         "freed_at": None,
                     }
                     self.say(200, [record for _ in body["samples"]])

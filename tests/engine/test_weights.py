@@ -32,8 +32,27 @@ def test_steps_add_up() -> None:
     assert (found.log_z, found.smallest, found.smallest_at, found.overruled) == (-4.5, -3.0, 1, 2)
     assert found.to_json() == {
         "log_z": -4.5, "smallest_log_z": -3.0, "smallest_log_z_at": 1, "overruled": 2,
-        "freed_at": None,
+        "overruled_at": [1, 2], "freed_at": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_where_the_model_was_overruled(more: int) -> None:
+    """The first sixteen places, whatever is made over again and though a step too many comes."""
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 15, 16, 17, 40):
+        for share in (0.1, 0.5, 1.0):
+            table = Weights(capacity=2)
+            lost = rng.random(length) < share
+            for position, flag in enumerate([*lost, *[True] * more]):
+                step(table, 1, position, -1.0, not flag)
+                step(table, 1, position, -1.0, bool(flag))
+            found = table.read(1, length, timeout=0)
+            assert found is not None
+            assert found.overruled == lost.sum()
+            assert found.overruled_at == tuple(np.flatnonzero(lost)[:16])
+            again = type(found).from_json(found.to_json(), length)
+            assert again == found
 
 
 @pytest.mark.parametrize("steps", [[-2.0], [-1.0, -2.0], [-2.0, -1.0], [-1.0, -1.0, -2.0]])

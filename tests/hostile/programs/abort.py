@@ -1,0 +1,8 @@
+# trick: aborts its process
+# outcome: crashed
+# detail: SIGABRT
+import os
+
+
+def f(xs):
+    os.abort()

@@ -1,0 +1,11 @@
+# trick: makes a program in its folder that runs with its owner's rights
+# outcome: wrong answer
+# detail: it gave 'left'
+import os
+
+
+def f(xs):
+    with open("program", "w") as file:
+        file.write("#!/bin/sh\n")
+    os.chmod("program", 0o6777)
+    return "left"
