@@ -35,8 +35,8 @@ from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.vllm_backend import VllmBackend
 
 class Endless(VllmBackend):
-    def _params(self, prompt, number):
-        params = super()._params(prompt, number)
+    def _params(self, request, number):
+        params = super()._params(request, number)
         params.min_tokens = params.max_tokens
         if structured and params.extra_args:
             from vllm.sampling_params import StructuredOutputsParams

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shlex
 import time
@@ -20,7 +21,10 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.verification import Verification
+from rich.console import Group
+from rich.live import Live
 from rich.progress import Progress, TaskID
+from rich.text import Text
 
 
 @click.command()
@@ -38,7 +42,13 @@ from rich.progress import Progress, TaskID
     show_default=True,
     help="The prompt itself, or a question in the model's chat template; auto: as the model likes.",
 )
-@click.option("--temperature", default=0.8, show_default=True)
+@click.option(
+    "--temperature",
+    default="0.8",
+    show_default=True,
+    metavar="T[,T...]",
+    help="Several: n samples at each, in one run.",
+)
 @click.option("--top-p", default=0.95, show_default=True)
 @click.option("--max-tokens", default=512, show_default=True)
 @click.option(
@@ -100,7 +110,7 @@ from rich.progress import Progress, TaskID
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
-    task_ids: str | None, grammar: str, prompt_kind: str, temperature: float, top_p: float,
+    task_ids: str | None, grammar: str, prompt_kind: str, temperature: str, top_p: float,
     max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, logprobs: bool,
     verifies: bool, sandbox: str, i_know: bool, docker_image: str | None, seed: int,
     backend: str, batch: int, servers: tuple[str, ...], tensor_parallel_size: int | None,
@@ -112,7 +122,7 @@ def sample(
     spec = models.lookup(model)
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
-        n, grammar, kind, temperature, top_p, max_tokens, seed, closing,
+        n, grammar, kind, _temperatures(temperature), top_p, max_tokens, seed, closing,
         sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs,
     )  # fmt: skip
     if settings.mask is Mask.SYNCODE:
@@ -147,7 +157,7 @@ def sample(
         raise UserError("--mask syncode samples in this process: leave --base-url away")
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
     chosen = tasks.select(every, limit, task_ids)
-    name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature:g}-n{n}"
+    name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature}-n{n}"
     folder = RunFolder(out or Path("runs") / name)
     beside = _beside(folder.path, sandbox, i_know, docker_image) if verifies else None
     with Screen(beside) as screen:
@@ -178,6 +188,14 @@ def sample(
     click.echo(f"next: gars-vllm report {shlex.quote(str(folder.path))}")
 
 
+def _temperatures(text: str) -> float | tuple[float, ...]:
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--temperature {text}: give a number, or several: 0.2,0.8,1.2") from None
+    return found[0] if len(found) == 1 else found
+
+
 def _beside(run: Path, sandbox: str, i_know: bool, docker_image: str | None) -> Beside:
     """What verifies while this command samples. Raises UserError when there is no such sandbox."""
     tier = checking(sandbox, i_know, docker_image).tier
@@ -187,6 +205,7 @@ def _beside(run: Path, sandbox: str, i_know: bool, docker_image: str | None) -> 
     return Beside(run, arguments)
 
 
+_QUIET_SECONDS = 30.0
 _OURS = frozenset({"model", "tokenizer", "seed", "logits_processors", "use_tqdm_on_load"})
 
 
@@ -229,21 +248,25 @@ def _backend(
 
 
 class Screen(sampling.Watcher, models.Download):
-    """What `sample` shows while it works: a bar for each long step, on standard error.
-
-    Where that is no terminal, a line for each step and none for the samples.
-    """
+    """What `sample` shows while it works, on standard error: a bar for each long step; under that
+    of the samples how far and how fast the run is. Where that is no terminal: a line for each step,
+    and for the samples one each tenth of them, or each half minute."""
 
     def __init__(self, beside: Beside | None = None) -> None:
         self._beside = beside
         self._bar: Progress = progress()
         self._stage: TaskID | None = None
         self._samples: TaskID | None = None
+        self._figures = Text("", style="dim")
+        self._live = Live(
+            Group(self._bar, self._figures), console=self._bar.console, refresh_per_second=4
+        )
         self._download: TaskID | None = None
-        self._began = 0.0
+        self._said = (0.0, -1)  # when, at which tenth
 
     def __enter__(self) -> Screen:
-        self._bar.start()
+        if not self._bar.disable:
+            self._live.start()
         return self
 
     def __exit__(
@@ -252,7 +275,7 @@ class Screen(sampling.Watcher, models.Download):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
         if self._beside is not None and error is not None:
             self._beside.abort()
 
@@ -271,20 +294,34 @@ class Screen(sampling.Watcher, models.Download):
             self._stage = self._bar.add_task(text, total=None)
             self._say(text)
 
-    def samples(self, done: int, total: int, tokens: int) -> None:
+    def samples(self, state: sampling.State) -> None:
+        if self._beside is not None and state.done:
+            self._beside.start()
+        figures = self.figures(state)
         if self._samples is None:
-            self._samples = self._bar.add_task("samples", total=total)
-        if tokens == 0:
-            self._began = time.monotonic()
-        rate = tokens / max(time.monotonic() - self._began, 1e-9)
-        text = f"samples, {rate:.0f} tokens/s" if tokens else "samples"
-        if self._beside is not None:
-            if done:
-                self._beside.start()
-            state = self._beside.state
-            if "solved" in state:
-                text += f", {state['verified']} verified, {state['solved']} problems solved"
-        self._bar.update(self._samples, completed=done, total=total, description=text)
+            self._samples = self._bar.add_task("samples", total=state.total)
+        self._bar.update(self._samples, completed=state.done)
+        self._figures.plain = figures
+        if state.drawn and self._bar.disable:
+            now, tenth = time.monotonic(), 10 * state.done // state.total
+            if tenth > self._said[1] or now - self._said[0] > _QUIET_SECONDS:
+                self._said = (now, tenth)
+                click.echo(f"{state.done} of {state.total} samples, {figures}", err=True)
+
+    def figures(self, state: sampling.State) -> str:
+        """Problems done, speed, the mask's share, what is solved, the time that is left."""
+        parts = [f"{state.problems_done} of {state.problems} problems done"]
+        if state.drawn:
+            parts.append(f"{state.drawn / state.seconds:.1f} samples/s")
+            parts.append(f"{state.tokens / state.seconds:.0f} tokens/s")
+            parts.append(f"mask {state.mask_seconds / state.seconds:.1%}")
+        if self._beside is not None and "solved" in self._beside.state:
+            found = self._beside.state
+            parts.append(f"{found['verified']} verified, {found['solved']} solved")
+        if state.drawn and state.done < state.total:
+            left = (state.total - state.done) * state.seconds / state.drawn
+            parts.append(f"{datetime.timedelta(seconds=round(left))} left")
+        return ", ".join(parts)
 
     def _say(self, text: str) -> None:
         if self._bar.disable:

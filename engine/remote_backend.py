@@ -177,7 +177,7 @@ class RemoteBackend:
         weighed = settings.weights and bool(server.about.get("weights"))
         weighed = weighed and settings.grammar != "none"
         draws = bool(server.about.get("draws"))
-        wishes = wishes_of(settings, prompt, key if weighed else None, draws)
+        wishes = wishes_of(settings, request, key if weighed else None, draws)
         answer = await server.client.completions.create(
             model=server.model,
             prompt=list(prompt.ids),

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -47,6 +47,8 @@ class OnInvalid(StrEnum):
 @dataclass(frozen=True)
 class Settings:
     """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
+    `temperature`: one, or several: then `n` samples are drawn at each, the first `n` of a task's
+    sample indices at the first, and so on.
     `closing`: samples are brought to their end within `max_tokens`; `weights`: what the grammar
     took from the model is written with each (weights.py); `logprobs`: so is the mean
     log-probability of its tokens under the model, without grammar and temperature."""
@@ -54,7 +56,7 @@ class Settings:
     n: int
     grammar: str = "python"
     prompt_kind: PromptKind = PromptKind.COMPLETION
-    temperature: float = 0.8
+    temperature: float | tuple[float, ...] = 0.8
     top_p: float = 0.95
     max_tokens: int = 512
     seed: int = 0
@@ -69,14 +71,30 @@ class Settings:
             raise UserError(f"--mask syncode knows python and json, not {self.grammar}")
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")
-        if not 0 <= self.temperature < 100:
-            raise UserError(f"temperature is {self.temperature:g}; it must be 0 or more")
+        if len(set(self.temperatures)) < len(self.temperatures) or not self.temperatures:
+            raise UserError("temperatures must be different ones")
+        for temperature in self.temperatures:
+            if not 0 <= temperature < 100:
+                raise UserError(f"temperature is {temperature:g}; it must be 0 or more")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top-p is {self.top_p:g}; it must be above 0 and at most 1")
         if self.max_tokens < 1:
             raise UserError(f"max-tokens is {self.max_tokens}; it must be at least 1")
-        if self.temperature == 0 and self.n > 1:
+        if 0 in self.temperatures and self.n > 1:
             raise UserError(f"temperature 0 draws the same sample {self.n} times; use --n 1")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+
+    def temperature_of(self, index: int) -> float:
+        """Of a task's sample of that index."""
+        return self.temperatures[index // self.n]
+
+    @property
+    def samples(self) -> int:
+        """Of each task."""
+        return self.n * len(self.temperatures)
 
 
 @dataclass(frozen=True)
@@ -88,10 +106,11 @@ class Wishes:
     top_p: float
 
 
-def wishes_of(settings: Settings, prompt: Prompt, key: int | None, draws: bool) -> Wishes:
+def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool) -> Wishes:
     """`key`: where the sample's weight is to be kept, if it is; `draws`: our own sampler is loaded
     there, which draws the token and makes it the greatest (vllm_cpu_sampler.py)."""
     args: dict[str, Any] = {}
+    prompt, temperature = request.prompt, settings.temperature_of(request.index)
     if settings.grammar != "none":
         args = {
             "grammar": settings.grammar,
@@ -102,10 +121,10 @@ def wishes_of(settings: Settings, prompt: Prompt, key: int | None, draws: bool) 
         }
         if key is not None:
             args["grammar_key"] = key
-    if draws and settings.temperature > 0:
-        args["draw"] = [settings.temperature, settings.top_p]
+    if draws and temperature > 0:
+        args["draw"] = [temperature, settings.top_p]
         return Wishes(args, 0.0, 1.0)
-    return Wishes(args or None, settings.temperature, settings.top_p)
+    return Wishes(args or None, temperature, settings.top_p)
 
 
 @dataclass(frozen=True)
@@ -180,14 +199,30 @@ class Backend(Protocol):
         """Gives memory and processes back."""
 
 
+@dataclass(frozen=True)
+class State:
+    """How far a run is: `done` of `total` samples, and the problems all of whose samples are there.
+    Of this session: `drawn` samples, `tokens` with those given up, and `seconds`, `mask_seconds` of
+    them in the mask."""
+
+    done: int
+    total: int
+    problems_done: int
+    problems: int
+    drawn: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    mask_seconds: float = 0.0
+
+
 class Watcher:
     """What a caller is told while a run goes on; does nothing itself."""
 
     def stage(self, text: str) -> None:
         """Something that takes seconds to minutes begins; "" when it has ended."""
 
-    def samples(self, done: int, total: int, tokens: int) -> None:
-        """`done` of `total` samples are on disk; `tokens` were drawn in this session."""
+    def samples(self, state: State) -> None:
+        """A sample more is on disk, or sampling begins."""
 
 
 def run(
@@ -222,11 +257,12 @@ def run(
         missing = [
             Request(prompt, index)
             for prompt in asked
-            for index in range(settings.n)
+            for index in range(settings.samples)
             if (prompt.task.task_id, index) not in done
         ]
-        total = len(tasks) * settings.n
-        watcher.samples(total - len(missing), total, 0)
+        total = len(tasks) * settings.samples
+        left = Counter(request.prompt.task.task_id for request in missing)
+        watcher.samples(State(total - len(missing), total, len(tasks) - len(left), len(tasks)))
         if missing:
             seed = session_seed(settings.seed, len(done))
             watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
@@ -238,7 +274,7 @@ def run(
             except UserError:
                 folder.forget()
                 raise
-            _draw(folder, source, job, missing, total, grammar, watcher)
+            _draw(folder, source, job, missing, len(tasks), grammar, watcher)
     watcher.stage("")
 
 
@@ -247,12 +283,14 @@ def _draw(
     source: Backend,
     job: Job,
     missing: Sequence[Request],
-    total: int,
+    problems: int,
     grammar: CompiledGrammar | None,
     watcher: Watcher,
 ) -> None:
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
     tokens = finished = 0
+    total = problems * job.settings.samples
+    left = Counter(request.prompt.task.task_id for request in missing)
     requests = Requests(missing)
     watcher.stage("")
     try:
@@ -266,7 +304,17 @@ def _draw(
                 continue
             folder.samples.append(record)
             finished += 1
-            watcher.samples(total - len(missing) + finished, total, tokens)
+            task_id = drawn.request.prompt.task.task_id
+            left[task_id] -= 1
+            if not left[task_id]:
+                del left[task_id]
+            done, seconds = total - len(missing) + finished, time.monotonic() - began
+            watcher.samples(
+                State(
+                    done, total, problems - len(left), problems, finished, tokens, seconds,
+                    source.mask_seconds(),
+                )
+            )  # fmt: skip
     finally:
         session = {
             "started": started.isoformat(timespec="seconds"),
@@ -360,7 +408,7 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "finish_reason": reason,
         "tokens": len(drawn.ids),
         "seed": None if job.servers else job.seed,  # servers draw with their own
-        "temperature": settings.temperature,
+        "temperature": settings.temperature_of(drawn.request.index),
         "valid": programs.is_valid(program, settings.grammar, grammar),
         "given_up": drawn.request.draws,
         "given_up_tokens": drawn.request.spent,

@@ -91,20 +91,25 @@ class TransformersBackend:
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields the samples of a batch when its last one has finished."""
         while requests:  # more may have come while the last batch was handed out
-            for _, group in itertools.groupby(requests, key=lambda r: r.prompt.task.task_id):
+            for _, group in itertools.groupby(requests, key=self._kind):
                 for batch in _batches(group, self._job.batch):
                     yield from self._batch(batch)
 
+    def _kind(self, request: Request) -> tuple[str, float]:
+        """What the samples of a batch have in common."""
+        return request.prompt.task.task_id, self._job.settings.temperature_of(request.index)
+
     def _batch(self, requests: list[Request]) -> Iterator[Drawn]:
         prompt, settings = requests[0].prompt, self._job.settings
+        temperature = settings.temperature_of(requests[0].index)
         rows = len(requests)
         ids = torch.tensor([prompt.ids] * rows, device=self._model.device)
         masks = []
         if self._grammar is not None:
             budget = settings.max_tokens if settings.closing else None
-            heat = settings.temperature or 1.0
+            heat = temperature or 1.0
             masks.append(GrammarLogits(self._grammar, prompt, rows, budget, heat))
-        hot = settings.temperature > 0
+        hot = temperature > 0
         eos = list(self._job.tokenizer.vocabulary.eos)
         with torch.inference_mode():
             out = self._model.generate(
@@ -112,7 +117,7 @@ class TransformersBackend:
                 attention_mask=torch.ones_like(ids),
                 logits_processor=masks,
                 do_sample=hot,
-                temperature=settings.temperature if hot else None,
+                temperature=temperature if hot else None,
                 top_p=settings.top_p if hot else None,
                 top_k=0 if hot else None,
                 max_new_tokens=settings.max_tokens,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.prompts import Prompt
 from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, wishes_of
 from gars_vllm.engine.vllm_names import (
     CPU_SAMPLER,
@@ -174,7 +173,7 @@ class VllmBackend:
             for request in requests:
                 waiting[str(number)] = request
                 prompt = TokensPrompt(prompt_token_ids=[*request.prompt.ids])
-                engine.add_request(str(number), prompt, self._params(request.prompt, number))
+                engine.add_request(str(number), prompt, self._params(request, number))
                 number += 1
             for output in engine.step():
                 if output.finished:
@@ -191,16 +190,16 @@ class VllmBackend:
                         one.cumulative_logprob,
                     )
 
-    def _params(self, prompt: Prompt, number: int) -> SamplingParams:
+    def _params(self, request: Request, number: int) -> SamplingParams:
         from vllm import SamplingParams
 
         settings = self._job.settings
-        wishes = wishes_of(settings, prompt, number if self._weighs() else None, self._draws)
+        wishes = wishes_of(settings, request, number if self._weighs() else None, self._draws)
         return SamplingParams(
             temperature=wishes.temperature,
             top_p=wishes.top_p,
             max_tokens=settings.max_tokens,
-            stop=list(prompt.stop) or None,
+            stop=list(request.prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
             extra_args=wishes.args,
             logprobs=0 if settings.logprobs else None,

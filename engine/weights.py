@@ -131,7 +131,9 @@ class Weights:
         found["smallest_at"][smaller] = at[smaller] - 1
         found["smallest"][smaller] = found["last"][smaller]
         found["log_z"][goes_on] += found["last"][goes_on]
-        (spots,) = np.nonzero(goes_on & (found["last_overruled"] > 0) & (found["overruled"] < SPOTS))
+        (spots,) = np.nonzero(
+            goes_on & (found["last_overruled"] > 0) & (found["overruled"] < SPOTS)
+        )
         found["overruled_at"][spots, found["overruled"][spots]] = at[spots] - 1
         found["overruled"][goes_on] += found["last_overruled"][goes_on]
         found["last"], found["last_overruled"] = log_z, overruled

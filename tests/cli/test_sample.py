@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
+from gars_vllm.cli.sample import Screen
+from gars_vllm.engine.sampling import State
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,9 @@ from gars_vllm.cli.main import main
             ["--base-url", "http://127.0.0.1:9/v1", "--backend", "transformers"],
             "--base-url samples from vLLM's servers: leave --backend away",
         ),
+        (["--temperature", "0.8,x"], "--temperature 0.8,x: give a number, or several: 0.2,0.8,1.2"),
+        (["--logprobs", "--backend", "transformers"], "--logprobs needs --backend vllm"),
+        (["--verify", "--sandbox", "rlimits"], "--sandbox rlimits is no sandbox"),
         (["--prompts", "nowhere.jsonl"], "nowhere.jsonl cannot be read: No such file"),
     ],
 )
@@ -43,6 +48,31 @@ def test_bad_input_is_one_line_and_exit_2(
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+class Verifier:
+    state = {"verified": 120, "solved": 7}  # noqa: RUF012
+
+    def start(self) -> None:
+        pass
+
+
+def test_what_is_said_while_it_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    """Piped: a line each tenth, no control characters; no line is longer than a terminal's."""
+    with Screen(Verifier()) as screen:  # type: ignore[arg-type]
+        screen.samples(State(0, 2000, 0, 20))
+        for done in range(1, 2001):
+            screen.samples(
+                State(done, 2000, done // 100, 20, done, done * 50, done / 8, done / 200)
+            )
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[5] == (
+        "1000 of 2000 samples, 10 of 20 problems done, 8.0 samples/s, 400 tokens/s, mask 4.0%, "
+        "120 verified, 7 solved, 0:02:05 left"
+    )
+    assert lines[-1].endswith("mask 4.0%, 120 verified, 7 solved")
+    assert len(screen.figures(State(1000, 2000, 10, 20, 1000, 50000, 125, 5))) <= 100
 
 
 def test_models_are_listed() -> None:

@@ -15,7 +15,17 @@ from gars_vllm.engine.models import ModelFiles, ModelSpec
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.report import summarise
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import MAX_GIVEN_UP, Drawn, Job, OnInvalid, Requests, Settings
+from gars_vllm.engine.sampling import (
+    MAX_GIVEN_UP,
+    Drawn,
+    Job,
+    OnInvalid,
+    Requests,
+    Settings,
+    State,
+    Watcher,
+    wishes_of,
+)
 from gars_vllm.engine.tasks import Task, load_humaneval, load_prompts, select
 from gars_vllm.grammar import GrammarFileError
 
@@ -93,13 +103,60 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
     assert config["tasks"] == "humaneval"
     assert config["backend"] == "fixed"
     assert len(config["grammar_hash"]) == 64
-    for change in ({"temperature": 0.9}, {"grammar": "none"}, {"seed": 1}):
+    for change in (
+        {"temperature": 0.9},
+        {"temperature": (0.8, 0.9)},
+        {"grammar": "none"},
+        {"seed": 1},
+    ):
         other = Settings(**{"n": 1, **change})
         with pytest.raises(UserError, match=r"with (temperature|grammar|seed)"):
             sampling.run(run, SPEC, files, TASKS[:1], other, Fixed)
     changed = [Task(TASKS[0].task_id, "def g(x):\n")]
     with pytest.raises(UserError, match="with tasks_sha256 ="):
         sampling.run(run, SPEC, files, changed, Settings(n=1), Fixed)
+
+
+def test_several_temperatures_are_one_run(tmp_path: Path, tiny_model: Path) -> None:
+    settings = Settings(n=2, grammar="none", temperature=(0.2, 0.8, 1.2))
+    arguments = (SPEC, ModelFiles(tiny_model, "local"), TASKS, settings)
+    asked: list[tuple[int, float]] = []
+
+    class Noted(Fixed):
+        def draw(self, requests: Requests) -> Iterator[Drawn]:
+            for drawn in super().draw(requests):
+                wishes = wishes_of(settings, drawn.request, None, draws=False)
+                asked.append((drawn.request.index, wishes.temperature))
+                yield drawn
+
+    with pytest.raises(KeyboardInterrupt):
+        sampling.run(RunFolder(tmp_path / "run"), *arguments, lambda job: Noted(job, 7))
+    states: list[State] = []
+
+    class Seen(Watcher):
+        def samples(self, state: State) -> None:
+            states.append(state)
+
+    run = RunFolder(tmp_path / "run")
+    sampling.run(run, *arguments, lambda job: Noted(job), watcher=Seen())
+    heat = (0.2, 0.2, 0.8, 0.8, 1.2, 1.2)
+    assert all(heat[index] == temperature for index, temperature in asked)
+    found = sorted((r["task_id"], r["sample_index"], r["temperature"]) for r in run.samples.read())
+    assert found == [(t.task_id, i, heat[i]) for t in TASKS for i in range(6)]
+    assert run.load()["config"]["temperature"] == [0.2, 0.8, 1.2]
+    assert [s.done for s in states] == [7, *range(8, 19)]
+    assert [s.problems_done for s in states] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3]
+    assert {(s.total, s.problems) for s in states} == {(18, 3)}
+    assert [s.drawn for s in states] == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "message"),
+    [((0.8, 0.8), "different"), ((0.8, -1.0), "temperature is -1"), ((0.0, 1.0), "temperature 0 draws"), ((), "different")],
+)  # fmt: skip
+def test_temperatures_that_are_none(temperatures: tuple[float, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Settings(n=2, temperature=temperatures)
 
 
 def test_nothing_is_written_for_bad_input(tmp_path: Path, tiny_model: Path) -> None:

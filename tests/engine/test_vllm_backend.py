@@ -16,7 +16,7 @@ from gars_vllm.engine import sampling, tokenizers
 from gars_vllm.engine.models import ModelFiles, lookup
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import Job, Settings
+from gars_vllm.engine.sampling import Drawn, Job, Settings
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.grammar import compile_grammar
 
@@ -100,16 +100,35 @@ def test_kill_9_loses_only_what_was_in_flight(
     assert len(RunFolder(out).load()["info"]["sessions"]) == 1  # the killed one could not write
 
 
-def test_chat(tiny_model: Path, tmp_path: Path) -> None:
+def test_chat_at_two_temperatures_with_log_probabilities(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
     from gars_vllm.engine.vllm_backend import VllmBackend
+    from transformers import AutoModelForCausalLM
 
+    seen: list[Drawn] = []
+    record_of = sampling._record
+    monkeypatch.setattr(sampling, "_record", lambda d, *more: seen.append(d) or record_of(d, *more))
     run = RunFolder(tmp_path / "run")
-    settings = Settings(n=8, prompt_kind=PromptKind.CHAT, temperature=1.0, max_tokens=60)
+    settings = Settings(
+        n=8, prompt_kind=PromptKind.CHAT, temperature=(0.7, 1.3), max_tokens=60, logprobs=True
+    )
     spec = lookup(str(tiny_model))
     files = ModelFiles(tiny_model, "local")
     sampling.run(run, spec, files, load_humaneval()[:1], settings, VllmBackend, batch=8)
     records = list(run.samples.read())
-    assert len(records) == 8
+    assert sorted((r["sample_index"], r["temperature"]) for r in records) == [
+        (i, 0.7 if i < 8 else 1.3) for i in range(16)
+    ]
+    model = AutoModelForCausalLM.from_pretrained(str(tiny_model), dtype=torch.float32).eval()
+    for drawn in seen[:6]:  # of the model alone, at temperature 1
+        ids = torch.tensor([[*drawn.request.prompt.ids, *drawn.ids]])
+        with torch.inference_mode():
+            logprobs = model(ids).logits[0, -len(drawn.ids) - 1 : -1].log_softmax(-1)
+        theirs = logprobs.gather(1, torch.tensor(drawn.ids)[:, None]).mean()
+        ours = next(r for r in records if r["sample_index"] == drawn.request.index)
+        assert ours["mean_logprob"] == pytest.approx(theirs.item(), abs=0.02)
     grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
     for record in records:
         assert grammar.matcher(record["program"]).can_stop()
