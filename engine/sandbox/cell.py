@@ -29,7 +29,9 @@ from gars_vllm.engine.sandbox import confine, wire
 
 FRAME = 512
 NAME = "<program>"
+FULL = 71  # the code of a child that could not say that its memory was full
 _FILE_BYTES = 16 << 20
+_ARGUMENT_BYTES = 1 << 16  # of what an exception carries
 # What programs import most; a child has it without reading it.
 _WARM = (
     "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
@@ -275,6 +277,8 @@ def _child(
             os.close(listener)
         end.close()
         serve(wire.Channel(socket.socket(fileno=channel)))
+    except MemoryError:
+        os._exit(FULL)
     except BaseException:
         os._exit(70)
     finally:
@@ -298,6 +302,8 @@ class _Inside:
     def __init__(self, channel: wire.Channel) -> None:
         self._channel = channel
         self._objects: list[Any] = []
+        full = json.dumps(self._raised(MemoryError())).encode()
+        self._full = len(full).to_bytes(4, "big") + full
         self._module = types.ModuleType("program")
         sys.modules["program"] = self._module
 
@@ -306,13 +312,21 @@ class _Inside:
         try:
             try:
                 reply = step()
-            except wire.TooLarge:
+            except (MemoryError, wire.TooLarge):
                 raise
             except BaseException as error:
                 reply = self._raised(error)
             self._channel.send(reply)
+            return
         except wire.TooLarge as error:
-            self._channel.send({"large": str(error)})
+            large = str(error)
+        except MemoryError:
+            large = ""
+        # Only now the frames that held the memory are gone; what is said then was made before.
+        if large:
+            self._channel.send({"large": large})
+        else:
+            self._channel.end.sendall(self._full)
 
     def do(self, request: wire.Message) -> wire.Message:
         what = request["do"]
@@ -389,6 +403,8 @@ class _Inside:
         kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
         try:
             arguments = wire.encode_all(error.args, self._handle)
+            if len(json.dumps(arguments)) > _ARGUMENT_BYTES:
+                raise wire.TooLarge("arguments of an exception")
         except BaseException:
             arguments = {"nodes": [], "items": []}
         return {

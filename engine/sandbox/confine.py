@@ -84,7 +84,7 @@ _NEW = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x200000
 #      mounts       cgroup       host name    ipc          user         processes    network
 _RDONLY, _NOSUID, _NODEV, _BIND, _REC, _PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 _REMOUNT, _DETACH, _MOUNT_SETATTR, _AT_RECURSIVE = 32, 2, 442, 0x8000
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 
 
 def unshare() -> None:
@@ -128,9 +128,9 @@ def build_root(
         if os.path.isdir(root + path):
             _mount("tmpfs", root + path, "tmpfs", _NOSUID | _NODEV | _RDONLY, "size=4k")
     os.makedirs(f"{root}/dev", exist_ok=True)
-    for name in _DEVICES:
-        _touch(f"{root}/dev/{name}")
-        _mount(f"/dev/{name}", f"{root}/dev/{name}", None, _BIND)
+    for path in DEVICES:
+        _touch(root + path)
+        _mount(path, root + path, None, _BIND)
     os.makedirs(root + scratch, exist_ok=True)
     _mount("tmpfs", root + scratch, "tmpfs", _NOSUID | _NODEV, f"mode=700,size={scratch_bytes}")
     if not os.path.exists(f"{root}/tmp"):
@@ -270,7 +270,7 @@ _CALLS: dict[str, tuple[int, int]] = {
     "mknodat": (259, 33), "newfstatat": (262, 79), "unlinkat": (263, 35), "renameat": (264, 38),
     "linkat": (265, 37), "symlinkat": (266, 36), "readlinkat": (267, 78), "fchmodat": (268, 53),
     "faccessat": (269, 48), "pselect6": (270, 72), "ppoll": (271, 73), "unshare": (272, 97),
-    "set_robust_list": (273, 99), "get_robust_list": (274, 100), "utimensat": (280, 88),
+    "set_robust_list": (273, 99), "utimensat": (280, 88),
     "epoll_pwait": (281, 22), "timerfd_create": (283, 85), "fallocate": (285, 47),
     "timerfd_settime": (286, 86), "timerfd_gettime": (287, 87), "signalfd4": (289, 74),
     "eventfd2": (290, 19), "epoll_create1": (291, 20), "dup3": (292, 24), "pipe2": (293, 59),
@@ -301,15 +301,23 @@ FORBIDDEN = (
     "setresuid", "setresgid", "capset", "mknod", "mknodat", "open_by_handle_at",
     "process_madvise", "personality", "syslog", "seccomp",
 )  # fmt: skip
-# These are decided by an argument: see `_program`. clone3, whose flags a filter cannot see, is
+# "Not permitted": Landlock knows nothing of modes and times.
+_REFUSED = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimes", "utimensat", "setsid", "setpgid")
+# These are decided by an argument: see `_by_argument`. clone3, whose flags a filter cannot see, is
 # answered with "no such call", and the C library takes clone. So is every call that is not listed.
-_BY_ARGUMENT = ("socket", "clone", "kill", "tgkill", "prlimit64", "prctl", "clone3", "setsid",
-                "setpgid")  # fmt: skip
-ALLOWED = tuple(n for n in _CALLS if n not in FORBIDDEN and n not in _BY_ARGUMENT)
+_BY_ARGUMENT = ("socket", "socketpair", "clone", "kill", "tgkill", "prlimit64", "prctl", "clone3",
+                "sched_setaffinity", "fcntl", "ioctl")  # fmt: skip
+# Not: whom a descriptor's signals go to (8, 10, 15), leases and notices (1024, 1026).
+_FCNTL = (*range(8), 9, 36, 37, 38, 1030, 1031, 1032, 1033, 1034)
+_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it a terminal, how much can be read
+ALLOWED = tuple(
+    n for n in _CALLS if n not in FORBIDDEN and n not in _BY_ARGUMENT and n not in _REFUSED
+)
 
 _KILL, _NOTIFY, _ERRNO, _ALLOW = 0x80000000, 0x7FC00000, 0x00050000, 0x7FFF0000
-_EPERM, _EAFNOSUPPORT, _ENOSYS = 1, 97, 38
+_EPERM, _ENOTTY, _EAFNOSUPPORT, _ENOSYS = 1, 25, 97, 38
 _LOAD, _JUMP, _EQUAL, _AT_LEAST, _SET, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+_AND = 0x54
 _THREAD = 0x00010000  # CLONE_THREAD
 _HERE = 0x7FFFFFFE  # stands for the process that installs a filter
 _NOTIFICATION = struct.Struct("=QII iIQ 6Q")  # struct seccomp_notif
@@ -384,18 +392,9 @@ def _program(process: int, forbid: int) -> list[bytes]:
         answers[_call(name)] = [_op(_RETURN, _ALLOW)]
     for name in FORBIDDEN:
         answers[_call(name)] = [_op(_RETURN, forbid)]
-    for name, code, k, yes, no in (
-        ("clone", _SET, _THREAD, _ALLOW, forbid),
-        ("kill", _EQUAL, process, _ALLOW, forbid),
-        ("tgkill", _EQUAL, process, _ALLOW, forbid),
-        ("prlimit64", _EQUAL, 0, _ALLOW, forbid),
-        ("socket", _EQUAL, 1, _ERRNO | _EAFNOSUPPORT, forbid),  # AF_UNIX: the C library looks
-        ("prctl", _EQUAL, 15, _ALLOW, _ERRNO | _EPERM),  # PR_SET_NAME
-        ("setsid", _EQUAL, 0, _ERRNO | _EPERM, _ERRNO | _EPERM),
-        ("setpgid", _EQUAL, 0, _ERRNO | _EPERM, _ERRNO | _EPERM),
-    ):
-        first = _op(_LOAD, 16)  # the lower half of the first argument
-        answers[_call(name)] = [first, _op(code, k, 0, 1), _op(_RETURN, yes), _op(_RETURN, no)]
+    for name in _REFUSED:
+        answers[_call(name)] = [_op(_RETURN, _ERRNO | _EPERM)]
+    answers |= {_call(name): answer for name, answer in _by_argument(process, forbid).items()}
     answers.pop(-1, None)  # those that this architecture has not
     missing = [_op(_RETURN, _ERRNO | _ENOSYS)]
     starts: list[tuple[int, list[bytes]]] = []  # from this number on, until the next
@@ -410,6 +409,39 @@ def _program(process: int, forbid: int) -> list[bytes]:
         _op(_LOAD, 0),  # the number
         *_search(starts),
     ]
+
+
+def _by_argument(process: int, forbid: int) -> dict[str, list[bytes]]:
+    """The answers that depend on an argument; each is read by its lower half."""
+
+    def one_of(argument: int, values: Sequence[int], no: int) -> list[bytes]:
+        tests = [_op(_EQUAL, value, len(values) - i) for i, value in enumerate(values)]
+        return [_argument(argument), *tests, _op(_RETURN, no), _op(_RETURN, _ALLOW)]
+
+    return {
+        "clone": [_argument(0), _op(_SET, _THREAD, 1), _op(_RETURN, forbid), _op(_RETURN, _ALLOW)],
+        "kill": one_of(0, [process], forbid),
+        "tgkill": one_of(0, [process], forbid),
+        "prlimit64": one_of(0, [0], forbid),
+        "prctl": one_of(0, [15], _ERRNO | _EPERM),  # PR_SET_NAME
+        "sched_setaffinity": one_of(0, [0], _ERRNO | _EPERM),
+        "fcntl": one_of(1, _FCNTL, _ERRNO | _EPERM),
+        "ioctl": one_of(1, _IOCTL, _ERRNO | _ENOTTY),
+        # AF_UNIX: the C library looks for a service, and goes on without
+        "socket": [
+            _argument(0), _op(_EQUAL, 1, 1), _op(_RETURN, forbid),
+            _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        ],
+        # AF_UNIX, SOCK_STREAM: one for datagrams reaches any that has a name
+        "socketpair": [
+            _argument(0), _op(_EQUAL, 1, 0, 3), _argument(1), _op(_AND, 0xF), _op(_EQUAL, 1, 1),
+            _op(_RETURN, _ERRNO | _EAFNOSUPPORT), _op(_RETURN, _ALLOW),
+        ],
+    }  # fmt: skip
+
+
+def _argument(number: int) -> bytes:
+    return _op(_LOAD, 16 + 8 * number)
 
 
 def _search(starts: Sequence[tuple[int, list[bytes]]]) -> list[bytes]:

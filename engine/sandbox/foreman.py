@@ -80,7 +80,7 @@ class Foreman:
         try:
             with ours, theirs:
                 verdict = run.judge(program, ours, theirs)
-        except EOFError:  # the process that forks is gone; nothing it has run has passed
+        except (EOFError, BrokenPipeError):  # the process that forks is gone
             verdict = Verdict(Outcome.CRASHED, "it ended the process that ran it", run.seconds())
         finally:
             run.close()
@@ -205,11 +205,13 @@ class _Judge:
             finally:
                 os._exit(0)
         theirs.close()
+        self.schedule = f"/proc/{self._process}/schedstat"
 
     def _work(self, end: socket.socket) -> None:
         confine.die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
+        confine.limit(resource.RLIMIT_CORE, 0)
         while True:
             head, descriptors, _, _ = socket.recv_fds(end, 8, 1)
             if not head:
@@ -268,6 +270,7 @@ class _Run:
         self._handles: list[int] = []
         self._listener = -1
         self._schedule: str | None = None
+        self._judge_waited = _waited(judge.schedule)
         self._waited = 0.0
         self._ended: dict[str, Any] | None = None
         self._forbidden = ""
@@ -348,13 +351,8 @@ class _Run:
             self._ended = message
 
     def _look_at_schedule(self) -> float:
-        """Seconds that the program was ready to run and had no core (Linux's schedstat)."""
-        if self._schedule is None:
-            return 0.0
-        try:
-            return int(Path(self._schedule).read_text().split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            return 0.0
+        """Seconds that the program, or its judge, was ready to run and had no core."""
+        return _waited(self._schedule) + _waited(self._judge.schedule) - self._judge_waited
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
@@ -386,6 +384,8 @@ class _Run:
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
+        if code == inside.FULL:
+            return Verdict(Outcome.OUT_OF_MEMORY, "", seconds, waited)
         if code == -signal.SIGXCPU:
             return Verdict(Outcome.TIMEOUT, f"over {self._limits.timeout:g} s", seconds, waited)
         if code < 0:
@@ -401,6 +401,16 @@ class _Run:
         for descriptor in (self._listener, *self._handles):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _waited(schedule: str | None) -> float:
+    """Seconds that a process was ready to run and had no core, by its schedstat (Linux)."""
+    if schedule is None:
+        return 0.0
+    try:
+        return int(Path(schedule).read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _schedule_of(handles: list[int]) -> str | None:

@@ -26,6 +26,7 @@ from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
 
 TEST = "<test>"
 _Report = tuple[Outcome, str, list[str]]  # outcome, detail, outputs
+_TOO_LARGE = (Outcome.OUT_OF_MEMORY, "its values are too large to compare")
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 60
 _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 8
@@ -62,11 +63,11 @@ def judge(program: Program, channel: wire.Channel) -> _Report | None:
         return Outcome.FORBIDDEN, one_line(f"broke the protocol: {error}"), []
     except wire.TooLarge as error:
         return Outcome.EXCEPTION, one_line(f"the test passes {error}"), []
-    except MemoryError:
-        return Outcome.OUT_OF_MEMORY, "its values are too large to compare", []
     except Exception as error:
         if isinstance(error, _Theirs):
             return *_blamed(error), []
+        if isinstance(error, MemoryError):
+            return *_TOO_LARGE, []
         return Outcome.EXCEPTION, one_line(f"{type(error).__name__}: {error}"), []
 
 
@@ -133,6 +134,8 @@ def _failure(error: Exception, source: str, cell: _Cell) -> tuple[Outcome, str]:
     """What an exception that came out of the test means."""
     if isinstance(error, _Theirs):
         return _blamed(error)
+    if isinstance(error, MemoryError):
+        return _TOO_LARGE
     line = 0
     for frame, number in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_filename == TEST:
@@ -217,7 +220,7 @@ class _Cell:
         self._channel = channel
         self._functions: list[Callable[..., Any]] = []
         self._last: Any = _UNKNOWN
-        self.over: BaseException | None = None  # what ended the matter
+        self.over: _Over | wire.BrokenMessage | None = None  # what ended the matter
 
     def name(self, expression: str) -> Any:
         reply = self.ask({"do": "name", "name": expression})
@@ -234,11 +237,19 @@ class _Cell:
                 "names": list(named),
             }
         )
-        if "arguments" in reply:
-            for ours, theirs in zip(given, self._values(reply["arguments"]), strict=True):
-                _take_over(ours, theirs)
         self._last = self._value(reply)
+        if "arguments" in reply:
+            found = self._values(reply["arguments"])
+            if self._last is not None or len(found) != len(given):
+                raise self.broken("arguments that are not to come back")
+            for ours, theirs in zip(given, found, strict=True):
+                _take_over(ours, theirs)
         return self._last
+
+    def broken(self, what: str) -> wire.BrokenMessage:
+        """To raise: no `except:` of a test's undoes it."""
+        self.over = wire.BrokenMessage(what)
+        return self.over
 
     def last(self) -> str:
         """What the last call gave, for a verdict's detail."""
@@ -292,7 +303,7 @@ class _Cell:
         """A function of the test's that the program calls."""
         number = reply["back"]
         if not isinstance(number, int) or not 0 <= number < len(self._functions):
-            raise wire.BrokenMessage("no such function")
+            raise self.broken("no such function")
         values = self._values(reply.get("arguments"))
         try:
             return {"value": self.encode(self._functions[number](*values))}
@@ -389,8 +400,7 @@ class Remote:
     def __len__(self) -> int:
         found = self._cell.get("len", self._number)
         if type(found) is not int or found < 0:
-            self._cell.over = wire.BrokenMessage("no length")
-            raise self._cell.over
+            raise self._cell.broken("no length")
         return found
 
     def __bool__(self) -> bool:

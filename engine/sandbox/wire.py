@@ -111,14 +111,17 @@ class _Encoder:
         if self._count > ITEMS:
             raise TooLarge(f"a value of more than {ITEMS:,} items")
         kind = type(value)
-        if value is None or kind is bool or kind is float or kind is str:
+        if kind is str:
+            if value.isascii() or _is_whole(value):
+                return value
+        elif value is None or kind is bool or kind is float:
             return value
         if kind is int and -_SMALL < value < _SMALL:
             return value
         if issubclass(kind, float):
             return float.__float__(value)
-        if issubclass(kind, str):
-            return str.__str__(value)
+        if issubclass(kind, str) and kind is not str:
+            return self.item(str.__str__(value))
         if kind.__module__ == "numpy" and hasattr(value, "item") and not hasattr(value, "__len__"):
             return self.item(value.item())
         index = self._known.get(id(value))
@@ -141,6 +144,8 @@ class _Encoder:
         kind = type(value)
         if issubclass(kind, int):
             return ["int", format(int.__int__(value), "x")]
+        if kind is str:
+            return ["str", value.encode("utf-32-be", "surrogatepass").hex()]
         for base in (list, tuple, set, frozenset, deque):
             if issubclass(kind, base):
                 return [base.__name__, self._items(base.__iter__(value))]
@@ -149,8 +154,9 @@ class _Encoder:
             for key, held in dict.items(value):
                 flat += (self.item(key), self.item(held))
             return ["dict", flat]
-        if kind in _KEYS:
-            return ["frozenset", self._items(value)]
+        if kind in _VIEWS:
+            items = [x for pair in value for x in pair] if kind is _ITEMS else value
+            return [_VIEWS[kind], self._items(items)]
         if issubclass(kind, (bytes, bytearray)):
             name = "bytes" if issubclass(kind, bytes) else "bytearray"
             return [name, bytes(memoryview(value)).hex()]
@@ -169,8 +175,18 @@ class _Encoder:
         return self._handle(value)
 
 
-_KEYS: tuple[type, ...] = (type({}.keys()), type({}.items()))
+_ITEMS: type = type({}.items())
+_VIEWS: dict[type, str] = {type({}.keys()): "keys", _ITEMS: "items", type({}.values()): "values"}
 _TIMES = (datetime.date, datetime.time, datetime.datetime)
+
+
+def _is_whole(text: str) -> bool:
+    """JSON makes one character of two surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode(message: Message, handle: Callable[[list[Any]], Any]) -> Any:
@@ -201,6 +217,7 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
     if not isinstance(nodes, list):
         raise BrokenMessage("no nodes")
     made: dict[int, Any] = {}
+    seen: dict[int, dict[Any, Any]] = {}  # what a view is of
 
     def value_of(item: Any) -> Any:
         if isinstance(item, list):
@@ -217,6 +234,9 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
             kind = node[0]
             if kind in _EMPTY:
                 made[index] = _EMPTY[kind]()
+            elif kind in ("keys", "items", "values"):
+                seen[index] = {}
+                made[index] = getattr(seen[index], kind)()
             elif kind in ("tuple", "frozenset"):
                 frozen.append(index)
             elif kind in _MAKE:
@@ -226,7 +246,10 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
         for index, node in enumerate(nodes):  # their ints may be nodes
             if node[0] in ("range", "Fraction"):
                 make: Any = range if node[0] == "range" else Fraction
-                made[index] = make(*map(value_of, node[1]))
+                whole = [value_of(item) for item in node[1]]
+                if any(type(number) is not int for number in whole):
+                    raise TypeError("no whole numbers")
+                made[index] = make(*whole)
         return frozen
 
     def freeze(frozen: list[int]) -> None:
@@ -255,6 +278,13 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
             if node[0] == "dict":
                 items = [value_of(item) for item in node[1]]
                 made[index].update(zip(items[::2], items[1::2], strict=True))
+            elif node[0] == "keys":
+                seen[index].update(dict.fromkeys(map(value_of, node[1])))
+            elif node[0] == "values":
+                seen[index].update(enumerate(map(value_of, node[1])))
+            elif node[0] == "items":
+                items = [value_of(item) for item in node[1]]
+                seen[index].update(zip(items[::2], items[1::2], strict=True))
             elif node[0] == "set":
                 made[index].update(map(value_of, node[1]))
             elif node[0] in ("list", "deque"):
@@ -272,6 +302,7 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
 _EMPTY: dict[str, Callable[[], Any]] = {"list": list, "dict": dict, "set": set, "deque": deque}
 _MAKE: dict[str, Callable[[Any], Any]] = {
     "int": lambda text: int(text, 16),
+    "str": lambda text: bytes.fromhex(text).decode("utf-32-be", "surrogatepass"),
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
     "complex": lambda parts: complex(*map(float, parts)),

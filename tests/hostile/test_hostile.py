@@ -38,6 +38,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandboxes a
 PROGRAMS = Path(__file__).parent / "programs"
 SANDBOXES = (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK)
 LIMITS = Limits(timeout=1.0, memory_mb=256)
+PATIENT = Limits(timeout=20.0, memory_mb=256)  # for what ends by itself, on a machine that is busy
 GRACE = 2.0  # seconds in which what a program has left behind must be gone
 
 TESTS = {
@@ -270,7 +271,7 @@ class Crew:
     def foreman(self, tier: Tier) -> Foreman:
         if tier not in self._hired:
             self._hired[tier] = Foreman(tier)
-            verdict = self._hired[tier].run(HONEST, Limits(30.0, LIMITS.memory_mb))
+            verdict = self._hired[tier].run(HONEST, PATIENT)
             assert verdict.passed, verdict
         return self._hired[tier]
 
@@ -306,8 +307,10 @@ def test_a_hostile_program_fails_and_harms_nothing(
     after = None
     try:
         verdict = foreman.run(program, LIMITS)
+        if verdict.outcome is Outcome.TIMEOUT and Outcome.TIMEOUT not in outcomes:
+            verdict = foreman.run(program, PATIENT)
         damage = outside.damage()
-        after = foreman.run(HONEST, LIMITS)
+        after = foreman.run(HONEST, PATIENT)
     finally:
         if after is None or not after.passed:
             crew.dismiss(tier)

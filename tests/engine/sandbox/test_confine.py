@@ -34,12 +34,15 @@ def test_the_numbers_are_the_kernels(column: int) -> None:
     assert {name for name in missing if name in theirs} <= {"renameat", "getrlimit", "setrlimit"}
 
 
-def answer(filter_: list[bytes], number: int, argument: int = 0, machine: int | None = None) -> int:
+def answer(
+    filter_: list[bytes], number: int, first: int = 0, second: int = 0, machine: int | None = None
+) -> int:
     """What a filter says to a call: the kernel's classic BPF, the few operations that are used."""
     data = {
         0: number,
         4: confine._AUDIT[confine._MACHINE] if machine is None else machine,
-        16: argument,
+        16: first,
+        24: second,
     }
     place, accumulator = 0, 0
     while True:
@@ -51,6 +54,8 @@ def answer(filter_: list[bytes], number: int, argument: int = 0, machine: int | 
             place += k
         elif code == 0x06:
             return int(k)
+        elif code == 0x54:
+            accumulator &= k
         else:
             test = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}
             place += yes if test[code] else no
@@ -65,6 +70,7 @@ def test_the_filter_answers_every_call_as_the_lists_say() -> None:
     expected = dict.fromkeys(range(600), ERRNO | 38)
     expected |= {confine._call(n): ALLOW for n in confine.ALLOWED}
     expected |= {confine._call(n): NOTIFY for n in confine.FORBIDDEN}
+    expected |= {confine._call(n): ERRNO | 1 for n in confine._REFUSED}
     by_argument = {confine._call(n) for n in confine._BY_ARGUMENT}
     for number, found in expected.items():
         if number >= 0 and number not in by_argument:
@@ -91,18 +97,42 @@ def test_the_filter_answers_every_call_as_the_lists_say() -> None:
         ("socket", 1, ERRNO | 97),
         ("prctl", 15, ALLOW),
         ("prctl", 4, ERRNO | 1),
-        ("setsid", 0, ERRNO | 1),
         ("clone3", 0, ERRNO | 38),
+        ("sched_setaffinity", 0, ALLOW),
+        ("sched_setaffinity", 1, ERRNO | 1),
     ],
 )
 def test_calls_that_an_argument_decides(name: str, argument: int, found: int) -> None:
     assert answer(confine._program(77, NOTIFY), confine._call(name), argument) == found
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "found"),
+    [
+        ("socketpair", (1, 1), ALLOW),
+        ("socketpair", (1, 1 | 0o2000000 | 0o4000), ALLOW),  # close on exec, not blocking
+        ("socketpair", (1, 2), ERRNO | 97),
+        ("socketpair", (1, 5), ERRNO | 97),
+        ("socketpair", (16, 1), ERRNO | 97),
+        ("fcntl", (3, 0), ALLOW),
+        ("fcntl", (3, 1030), ALLOW),
+        ("fcntl", (3, 8), ERRNO | 1),
+        ("fcntl", (3, 10), ERRNO | 1),
+        ("fcntl", (3, 15), ERRNO | 1),
+        ("fcntl", (3, 1024), ERRNO | 1),
+        ("ioctl", (3, 0x5401), ALLOW),
+        ("ioctl", (3, 0x8901), ERRNO | 25),
+        ("ioctl", (3, 0x5412), ERRNO | 25),  # TIOCSTI: types into a terminal
+    ],
+)
+def test_calls_that_two_arguments_decide(name: str, arguments: tuple[int, int], found: int) -> None:
+    assert answer(confine._program(77, NOTIFY), confine._call(name), *arguments) == found
+
+
 def test_what_is_dangerous_is_allowed_nowhere() -> None:
     never = {"fork", "vfork", "execve", "execveat", "ptrace", "socket", "connect", "bind", "kill", "mount",
              "unshare", "setns", "bpf", "io_uring_setup", "pidfd_getfd", "process_vm_readv", "chroot",
-             "clone", "clone3", "userfaultfd", "perf_event_open", "keyctl", "setsid", "prctl"}  # fmt: skip
+             "clone", "clone3", "chmod", "fchmodat", "utimensat", "fcntl", "ioctl", "socketpair", "userfaultfd", "perf_event_open", "keyctl", "setsid", "prctl"}  # fmt: skip
     assert not never & set(confine.ALLOWED)
     assert not set(confine.FORBIDDEN) & set(confine.ALLOWED)
 

@@ -70,7 +70,7 @@ def test_outcomes_are_told_apart(foreman: Foreman, text: str, outcome: str, deta
 def test_nothing_of_a_program_is_left_for_the_next(foreman: Foreman) -> None:
     litter = (
         "import os, builtins, sys\nbuiltins.max = min\nsys.modules['json'] = None\n"
-        "os.environ['X'] = '1'\nopen('mine', 'w').write('x')\nos.makedirs('a/b'); os.chmod('a', 0)\n"
+        "os.environ['X'] = '1'\nopen('mine', 'w').write('x')\nos.makedirs('a/b'); os.mkdir('locked', 0)\n"
         "os.symlink('/etc/passwd', 'link')\ndef f(): return 1"
     )
     look = (
@@ -84,7 +84,7 @@ def test_nothing_of_a_program_is_left_for_the_next(foreman: Foreman) -> None:
 def test_a_tree_too_deep_to_remove_costs_the_cell(foreman: Foreman) -> None:
     text = (
         "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
-        "os.chmod('.', 0)\ndef f(): return 1"
+        "os.mkdir('locked', 0)\ndef f(): return 1"
     )
     assert foreman.run(Program(text, "f", CHECK), LIMITS).passed
     look = "import os\ndef f(): return 1 if os.listdir('.') == [] else 0"

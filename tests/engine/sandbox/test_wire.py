@@ -111,8 +111,6 @@ def test_classes_of_theirs_become_what_they_are_by_their_base() -> None:
         (Counter("aab"), {"a": 2, "b": 1}),
         (OrderedDict(a=1), {"a": 1}),
         (defaultdict(int, a=1), {"a": 1}),
-        ({"a": 1}.keys(), frozenset("a")),
-        ({"a": 1}.items(), frozenset({("a", 1)})),
         (np.int64(3), 3),
         (np.float64(0.5), 0.5),
         (np.bool_(True), True),
@@ -120,6 +118,20 @@ def test_classes_of_theirs_become_what_they_are_by_their_base() -> None:
         found = crossed(value)
         assert found == plain
         assert type(found) is type(plain)
+
+
+def test_views_of_dicts_stay_views() -> None:
+    held = {"b": [1], "a": 2}
+    assert list(crossed(held.keys())) == ["b", "a"]
+    assert crossed(held.keys()) == {"a", "b"}
+    assert list(crossed(held.items())) == [("b", [1]), ("a", 2)]
+    assert list(crossed(held.values())) == [[1], 2]
+    assert type(crossed(held.values())) is type(held.values())
+
+
+@given(st.text(st.characters(categories=["Cs", "L"])))
+def test_lone_surrogates_stay_alone(text: str) -> None:
+    assert crossed([text, {text: text}]) == [text, {text: text}]
 
 
 def test_what_is_shared_and_what_holds_itself_stays_so() -> None:

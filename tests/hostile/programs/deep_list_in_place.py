@@ -3,6 +3,6 @@
 # tiers: bwrap namespaces landlock rlimits
 def f(xs):
     made = ()
-    for _ in range(100_000):
+    for _ in range(30_000):
         made = (made, made)
     return [made, [made], {"key": made}]

@@ -7,6 +7,6 @@ import os
 def f(xs):
     os.makedirs("outer/inner/innermost")
     open("outer/inner/innermost/file", "w").close()
-    for path in ("outer/inner/innermost", "outer/inner", "outer", "."):
-        os.chmod(path, 0)
+    for path in ("outer/inner/innermost/locked", "outer/inner/locked", "outer/locked", "locked"):
+        os.mkdir(path, 0)
     return "left"

@@ -2,6 +2,6 @@
 # outcome: out of memory
 # tiers: bwrap namespaces landlock rlimits
 def f(xs):
-    held = []
+    held = [bytearray(150 << 20)]  # to be there sooner
     while True:
         held.append((held, len(held)))

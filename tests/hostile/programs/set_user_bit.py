@@ -1,6 +1,6 @@
 # trick: makes a program in its folder that runs with its owner's rights
-# outcome: wrong answer
-# detail: it gave 'left'
+# outcome: forbidden action
+# detail: PermissionError
 import os
 
 

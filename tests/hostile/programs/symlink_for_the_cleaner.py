@@ -11,5 +11,5 @@ def f(xs):
     os.symlink("@OUTSIDE@/canary", "outer/file")
     os.symlink("outer", "loop")
     os.symlink("loop", "outer/loop")
-    os.chmod("outer/inner", 0)
+    os.mkdir("outer/inner/locked", 0)
     return "left"
