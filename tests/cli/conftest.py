@@ -62,3 +62,61 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
         return Path(name)
 
     return make
+
+
+@pytest.fixture
+def make_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes a verified run in the working folder without running anything.
+
+    `passed`: for each temperature and problem how many of its `n` samples pass; of the others the
+    first `broken` are syntax errors, the rest wrong answers. `parameters`: of the model.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def make(
+        name: str = "run",
+        passed: dict[float, list[int]] | None = None,
+        n: int = 4,
+        broken: int = 0,
+        grammar: str = "python",
+        seconds: float = 60.0,
+        parameters: int | None = 1_000_000,
+        first: int = 0,
+    ) -> Path:
+        passed = passed or {0.8: [4, 2, 0]}
+        heats = list(passed)
+        ids = [f"T/{first + i}" for i in range(len(passed[heats[0]]))]
+        config = {
+            "model": "toy", "grammar": grammar, "tasks": "none.jsonl", "task_ids": ids, "n": n,
+            "temperature": heats[0] if len(heats) == 1 else heats, "seed": 0,
+        }  # fmt: skip
+        with RunFolder(Path(name)) as run:
+            run.create_or_resume(config)
+            run.samples.open()
+            with run.results as results:
+                for block, heat in enumerate(heats):
+                    for task_id, right in zip(ids, passed[heat], strict=True):
+                        for i in range(n):
+                            key = {"task_id": task_id, "sample_index": block * n + i}
+                            bad = right <= i < right + broken
+                            outcome = (
+                                "passed" if i < right else "syntax error" if bad else "wrong answer"
+                            )
+                            program = f"def f():\n    return {min(i, right)}\n"
+                            run.samples.append(
+                                key
+                                | {
+                                    "program": program, "completion": program[9:], "tokens": 10,
+                                    "finish_reason": "stop", "valid": not bad, "temperature": heat,
+                                    "log_z": -0.5, "overruled": 1, "overruled_at": [4],
+                                }
+                            )  # fmt: skip
+                            verdict = {"passed": outcome == "passed", "outcome": outcome}
+                            results.append(key | verdict | {"detail": "why", "sandbox": "bwrap"})
+            tokens = 10 * n * len(ids) * len(heats)
+            session = {"seconds": seconds, "tokens": tokens, "mask_seconds": seconds / 50}
+            about = {"parameters": parameters, "prompt_tokens": dict.fromkeys(ids, 100)}
+            run.add_session(session, about)
+        return Path(name)
+
+    return make

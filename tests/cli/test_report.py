@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,10 @@ def output(*arguments: str) -> list[str]:
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines())) <= 100
     return [line.rstrip() for line in result.stdout.splitlines()]
+
+
+def squeezed(lines: list[str]) -> list[str]:
+    return [re.sub(" +", " ", line) for line in lines]
 
 
 def test_table_before_and_after_verification(make_run: MakeRun) -> None:
@@ -38,10 +43,6 @@ def test_table_before_and_after_verification(make_run: MakeRun) -> None:
         " valid, of the finished     4 (100.0%)",
         " valid, of all              4 (100.0%)",
         "",
-        " pass@1                              -",
-        " pass@10                             -",
-        " pass@100                            -",
-        "",
         " tokens                             40",
         " tokens/s                         10.0",
         " time in the mask                 5.0%",
@@ -50,8 +51,9 @@ def test_table_before_and_after_verification(make_run: MakeRun) -> None:
     ]
     CliRunner().invoke(main, ["verify", "run"])
     lines = output("run")
-    assert " pass@1                          0.500" in lines
-    assert " wrong answer                2 (50.0%)" in lines
+    assert any(re.fullmatch(r" pass@1 +0.500 \[0.500, 0.500\]", line) for line in lines)
+    assert any(re.fullmatch(r" solved +2 \(100.0%\)", line) for line in lines)
+    assert " wrong answer 2 (50.0%)" in squeezed(lines)
     assert not any("is verified yet" in line for line in lines)
 
 
@@ -60,10 +62,10 @@ def test_runs_side_by_side_and_per_problem(make_run: MakeRun) -> None:
     make_run("two")
     CliRunner().invoke(main, ["verify", "one"])
     lines = output("one", "two", "--per-problem")
-    assert " samples                       4 of 16              4" in lines
-    assert " valid, of the finished     2 (100.0%)     4 (100.0%)" in lines
-    assert " valid, of all               2 (50.0%)     4 (100.0%)" in lines
-    assert " pass@1                          0.500              -" in lines
+    assert " samples 4 of 16 4" in squeezed(lines)
+    assert " valid, of the finished 2 (100.0%) 4 (100.0%)" in squeezed(lines)
+    assert " valid, of all 2 (50.0%) 4 (100.0%)" in squeezed(lines)
+    assert any(re.fullmatch(r" pass@1 +0.500 \[0.500, 0.500\] +-", line) for line in lines)
     assert (
         "one: 4 of 16 samples so far: the same `gars-vllm sample` command continues the run"
         in lines

@@ -113,7 +113,7 @@ def no_handle(value: object) -> list[Any]:
     raise AssertionError(f"no data: {value!r}")
 
 
-@pytest.mark.parametrize("count", [COUNT, 0, 1, 3, 100])
+@pytest.mark.parametrize("count", [COUNT, 0, 3])
 def test_human_eval(count: int) -> None:
     full = 0
     for one in HUMANEVAL:
@@ -188,8 +188,6 @@ def test_the_values_are_of_the_hinted_types(lines: tuple[str, ...]) -> None:
         "def f(a: 'int'):\n",
         "def f(a: Tuple[()]):\n",
         "def f(a: Literal['x']):\n",
-        "def f(a: Set[List[int]]):\n",
-        "def f(a: Dict[List[int], int]):\n",
         "def g(a: int):\n",
         "def f(a: int = 3):\n",
         "Write a function f(a: int).",
@@ -202,11 +200,10 @@ def test_there_are_none_without_examples_and_hints(prompt: str) -> None:
     assert inputs_for(Task("t/0", prompt)) == []
 
 
-def test_hints_that_no_value_has_leave_the_examples() -> None:
-    found = check(Task("t/0", f"{IMPORTS}def f(a, b: Set[List[int]]):\n    # f(1, 2) == 3\n", "f"))
-    assert found[0] == (1, 2)
-    one = Task("t/0", "from typing import *\ndef f(a: Set[List[int]]):\n    # f(1) == 3\n", "f")
-    assert inputs_for(one)[0] == (1,)
+def test_sets_of_what_cannot_be_in_a_set_are_empty() -> None:
+    assert check(task("a: Set[List[int]]")) == [(set(),)]
+    assert check(task("a: Dict[List[int], int]")) == [({},)]
+    assert (1, set()) in check(task("a: int, b: Set[List[int]]", "f(1, set()) == 3"))
 
 
 def test_the_values_vary() -> None:

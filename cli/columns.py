@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of runs as a table that every view shows: a row a number, a column a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gars_vllm.engine.estimates import Interval
+from gars_vllm.engine.report import ProblemRow, Summary
+from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.worth import Worth
+
+
+@dataclass(frozen=True)
+class Column:
+    """A run, or one of its temperatures."""
+
+    summary: Summary
+    worth: Worth
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    texts: tuple[str, ...]  # one a column
+
+
+_Show = Callable[[Column], str]
+
+
+def sections(columns: Sequence[Column]) -> list[list[Row]]:
+    """Rows that belong together; those that say nothing of any column are left out."""
+    found = [
+        [Row(label, tuple(show(c) for c in columns)) for label, show in section]
+        for section in _sections(columns)
+    ]
+    return [section for section in found if section]
+
+
+def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
+    outcomes = [o.value for o in Outcome if any(c.summary.outcomes.get(o.value) for c in columns)]
+    weighed = any(c.summary.weighed or c.summary.freed for c in columns)
+    ks = sorted({found.k for c in columns for found in c.worth.at})
+    checks = sorted({name for c in columns for name in c.summary.checks})
+    reaches = [reach.name for c in columns for reach in c.worth.reaches]
+    ahead = sorted(
+        {p.k for c in columns if c.worth.extrapolation for p in c.worth.extrapolation.points}
+    )
+    return [
+        [
+            ("model", lambda c: c.summary.model or "-"),
+            ("grammar", lambda c: c.summary.grammar or "none"),
+            ("temperature", lambda c: number(c.summary.temperature, None)),
+        ],
+        [
+            ("problems", lambda c: _of(c.summary.problems, c.summary.planned_problems)),
+            ("samples", lambda c: _of(c.summary.samples, c.summary.planned)),
+            ("finished", lambda c: counted(c.summary.finished, c.summary.samples)),
+            ("closed in time", lambda c: counted(c.summary.closed, c.summary.finished)),
+            ("drawn again", lambda c: f"{c.summary.given_up:,}"),
+            (
+                "valid, of the finished",
+                lambda c: counted(c.summary.valid_finished, c.summary.finished),
+            ),
+            ("valid, of all", lambda c: counted(c.summary.valid, c.summary.samples)),
+        ],
+        [_pass_at(k) for k in ks] + ([("solved", _solved)] if ks else []),
+        [_ahead(k) for k in ahead] + ([("fit c = exp(a k^b)", _fit)] if ahead else []),
+        [_reach(name) for name in dict.fromkeys(reaches)],
+        [
+            ("tokens", lambda c: f"{c.summary.tokens:,}"),
+            ("tokens/s", lambda c: number(c.summary.tokens_per_second, 1)),
+            ("time in the mask", lambda c: percent(c.summary.mask_share)),
+        ],
+        _COST if any(c.worth.cost for c in columns) else [],
+        _WEIGHTS if weighed else [],
+        [_outcome(name) for name in outcomes],
+        [_check(name) for name in checks],
+        [("sandbox", lambda c: ", ".join(c.summary.sandboxes) or "-")] if outcomes else [],
+    ]
+
+
+# What the grammar did to the model's own distribution.
+_WEIGHTS: list[tuple[str, _Show]] = [
+    (
+        "model overruled",
+        lambda c: "-" if c.summary.overruled is None else f"{c.summary.overruled:.1%} of tokens",
+    ),
+    ("log Z, median", lambda c: number(c.summary.log_z, 2)),
+    ("effective samples", lambda c: _effective(c.summary)),
+    ("freed of the grammar", lambda c: f"{c.summary.freed:,}"),
+]
+_COST: list[tuple[str, _Show]] = [
+    ("FLOPs", lambda c: "-" if c.worth.cost is None else f"{c.worth.cost.flops:.2e}"),
+    ("FLOPs per solved problem", lambda c: _flops(c.worth)),
+    (
+        "seconds per solved problem",
+        lambda c: number(c.worth.per_solved.seconds if c.worth.per_solved else None, 1),
+    ),
+]
+
+
+def _flops(worth: Worth) -> str:
+    if worth.per_solved is None:
+        return "-"
+    text = f"{worth.per_solved.flops:.2e}"
+    if worth.flops_interval is None:
+        return text
+    return f"{text} [{worth.flops_interval.low:.1e}, {worth.flops_interval.high:.1e}]"
+
+
+def _effective(summary: Summary) -> str:
+    if summary.effective is None:
+        return "-"
+    rows = [row for row in summary.per_problem if row.weighed]
+    return f"{summary.effective:.1f} of {sum(r.weighed for r in rows) / len(rows):.1f}"
+
+
+def _pass_at(k: int) -> tuple[str, _Show]:
+    def show(column: Column) -> str:
+        found = column.worth.at_k(k)
+        return "-" if found is None else rate(found.rate, found.interval)
+
+    return f"pass@{k}", show
+
+
+def _solved(column: Column) -> str:
+    rows = [row for row in column.summary.per_problem if row.verified]
+    return counted(sum(1 for row in rows if row.passed), len(rows))
+
+
+def _ahead(k: int) -> tuple[str, _Show]:
+    def show(column: Column) -> str:
+        found = column.worth.extrapolation
+        points = [] if found is None else [p for p in found.points if p.k == k]
+        return rate(points[0].fitted, points[0].interval) if points else "-"
+
+    return f"coverage at {k:,} (by the fit)", show
+
+
+def _fit(column: Column) -> str:
+    found = column.worth.extrapolation
+    if found is None:
+        return "-"
+    return f"a {found.fit.a:.3f}, b {found.fit.b:.3f}, off by {found.fit.residual:.4f}"
+
+
+def _reach(name: str) -> tuple[str, _Show]:
+    def show(column: Column) -> str:
+        found = [reach for reach in column.worth.reaches if reach.name == name]
+        if not found:
+            return "-"
+        return f"more than {column.worth.n}" if found[0].k is None else f"k = {found[0].k}"
+
+    return f"reaches {name}", show
+
+
+def _outcome(name: str) -> tuple[str, _Show]:
+    return name, lambda c: counted(c.summary.outcomes.get(name, 0), c.summary.verified)
+
+
+def _check(name: str) -> tuple[str, _Show]:
+    def show(column: Column) -> str:
+        judged, passed = column.summary.checks.get(name, (0, 0))
+        return counted(passed, judged)
+
+    return f"{name} passes", show
+
+
+def short_names(columns: Sequence[Column]) -> list[str]:
+    """The last parts of the paths, unless two are alike."""
+    names = [column.summary.name for column in columns]
+    short = [Path(name).name if "/" in name else name for name in names]
+    short = [Path(name).resolve().name if name in (".", "..") else name for name in short]
+    return short if len(set(short)) == len(short) else names
+
+
+def most_failures(row: ProblemRow) -> str:
+    failures = [(name, count) for name, count in row.outcomes.items() if name != "passed"]
+    return f"{failures[0][0]} ({failures[0][1]})" if failures else ""
+
+
+def rate(value: float, interval: Interval | None) -> str:
+    if interval is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def counted(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})" if whole else "-"
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def number(value: float | None, digits: int | None) -> str:
+    """`digits` after the point; None: as few as it takes."""
+    if value is None:
+        return "-"
+    return f"{value:g}" if digits is None else f"{value:,.{digits}f}"
+
+
+def _of(count: int, planned: int | None) -> str:
+    return f"{count:,}" if planned in (None, count) else f"{count:,} of {planned:,}"

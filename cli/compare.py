@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gars-vllm compare`: one run beside another, problem by problem."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from gars_vllm.cli import columns as tables
+from gars_vllm.cli.columns import Column
+from gars_vllm.cli.console import console
+from gars_vllm.engine.comparison import AtK, Comparison
+from gars_vllm.engine.comparison import compare as compared
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.report import Summary, summarise
+from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.worth import worth_of
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+_NAMED = 12  # problems that are named
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page, all in it."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
+    """Show what run B has that run A has not, on the problems that both have verified.
+
+    Differences are B minus A, paired by problem, with 95 % intervals (bootstrap over problems);
+    one that holds 0 is within noise. Runs at several temperatures are compared at each of them.
+    """
+    first, second = summarise(open_run(a)), summarise(open_run(b))
+    seeds = tuple(open_run(run).load()["config"].get("seed") for run in (a, b))
+    found = [compared(x, y, (seeds[0], seeds[1])) for x, y in _pairs(first, second)]
+    if html is not None:
+        from gars_vllm.cli import exports
+
+        listed = [Column(summary, worth_of(summary)) for summary in (*first, *second)]
+        page = {
+            "text": [f"{c.b} beside {c.a}: {c.verdict()}" for c in found],
+            "rows": [
+                [f"{label} ({c.b.rpartition('/')[2]})", text]
+                for c in found
+                for label, text in rows_of(c)
+            ],
+        }
+        runs = list(dict.fromkeys([a, b]))
+        try:
+            exports.write_html(listed, runs, html, page)
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
+    if as_json:
+        click.echo(json.dumps([c.to_json() | {"verdict": c.verdict()} for c in found], indent=2))
+        return
+    out = console()
+    for one in found:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("a: " + escape(one.a), overflow="fold")
+        table.add_column("b: " + escape(one.b), overflow="fold")
+        for label, text in rows_of(one):
+            table.add_row(label, text)
+        out.print(table)
+        out.print(one.verdict())
+        for note in _notes(one):
+            out.print(note)
+    if html is not None:
+        click.echo(f"written: {html}")
+
+
+def _pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[tuple[Summary, Summary]]:
+    """The runs, or the temperatures that both have. Raises UserError when there is none."""
+    if len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    found = [(x, y) for x in a for y in b if x.temperature == y.temperature]
+    if not found:
+        raise UserError(f"{a[0].name} and {b[0].name} have no temperature in common")
+    return found
+
+
+def rows_of(one: Comparison) -> list[tuple[str, str]]:
+    """What a table shows: a label and a text."""
+    rows = [("problems", f"{one.problems}")]
+    rows += [(f"pass@{found.k}", _difference(found)) for found in one.at]
+    rows += [
+        ("solved by a alone", _named(one.only_a)),
+        ("solved by b alone", _named(one.only_b)),
+        ("valid", _shares(one.valid, one.samples)),
+        ("syntax errors", _shares(one.syntax_errors, one.verified)),
+        ("tokens", f"{one.tokens[0]:,} -> {one.tokens[1]:,}{_change(*one.tokens)}"),
+    ]
+    if None not in one.seconds:
+        before, after = one.seconds
+        rows.append(("seconds", f"{before:,.0f} -> {after:,.0f}{_change(before, after)}"))
+    return rows
+
+
+def _difference(found: AtK) -> str:
+    d = found.difference
+    text = f"{found.a:.3f} -> {found.b:.3f}, {d.mean:+.3f}"
+    if d.interval is not None:
+        text += f" [{d.interval.low:+.3f}, {d.interval.high:+.3f}]"
+    text += f", better at {d.won}, worse at {d.lost} (p {d.p_value:.2g})"
+    return text + (", within noise" if d.is_noise else "")
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)}" + (f": {', '.join(names[:_NAMED])}{more}" if names else "")
+
+
+def _shares(parts: tuple[int, int], wholes: tuple[int, int]) -> str:
+    both = zip(parts, wholes, strict=True)
+    return " -> ".join(tables.counted(part, whole) for part, whole in both)
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return f" ({after / before - 1:+.0%})" if before and after is not None else ""
+
+
+def _notes(one: Comparison) -> list[str]:
+    found = []
+    if any(one.only_in):
+        found.append(f"left out: {one.only_in[0]} problems of a, {one.only_in[1]} of b")
+    if one.same_seed:
+        found.append(
+            "both have one seed, and draw the same random numbers until their batches differ: "
+            "pairs of samples are no pairs for long, so only problems are paired"
+        )
+    return found

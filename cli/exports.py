@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of runs for elsewhere: one HTML page, plots as PNG, a table as CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import io
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.cli import columns as tables
+from gars_vllm.cli import html_page
+from gars_vllm.cli.columns import Column
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.json_lines import key_of
+from gars_vllm.engine.models import PUBLISHED
+from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.tasks import of_run
+from gars_vllm.engine.verification import meaning
+
+_SHOWN = 40  # different programs of a problem and a column that the page holds
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+# ---- CSV ----
+
+
+def write_csv(listed: Sequence[Column], path: Path) -> Path:
+    """A line for each problem and column: counts, shares, tokens, outcomes."""
+    out = io.StringIO()
+    outcomes = [outcome.value for outcome in Outcome]
+    head = (
+        "run", "model", "grammar", "temperature", "task_id", "samples", "finished", "valid",
+        "verified", "passed", "pass_at_1", "tokens", "effective_samples",
+    )  # fmt: skip
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*head, *(f"outcome_{name.replace(' ', '_')}" for name in outcomes)])
+    for column in listed:
+        s = column.summary
+        for row in s.per_problem:
+            writer.writerow(
+                [
+                    s.name, s.model, s.grammar, s.temperature, row.task_id, row.samples,
+                    row.finished, row.valid, row.verified, row.passed, row.pass_at_1, row.tokens,
+                    row.effective, *(row.outcomes.get(name, 0) for name in outcomes),
+                ]
+            )  # fmt: skip
+    return write(path, out.getvalue().encode())
+
+
+# ---- PNG ----
+
+
+def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
+    """coverage.png: pass@k with its interval, and the fit dashed; outcomes.png: their shares."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = tables.short_names(listed)
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for name, column in zip(names, listed, strict=True):
+        worth = column.worth
+        if not worth.curve:
+            continue
+        ks, coverage = zip(*worth.curve, strict=True)
+        (line,) = axes.plot(ks, coverage, marker="." if len(ks) < 3 else None, label=name)
+        known = [(a.k, a.interval) for a in worth.at if a.interval is not None]
+        if known:
+            k, intervals = zip(*known, strict=True)
+            low, high = [i.low for i in intervals], [i.high for i in intervals]
+            axes.fill_between(k, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+        if worth.extrapolation is not None:
+            points = worth.extrapolation.points
+            fit = worth.extrapolation.fit
+            beyond = [worth.n, *(p.k for p in points)]
+            axes.plot(beyond, [fit.at(k) for k in beyond], "--", color=line.get_color(), alpha=0.7)
+    axes.set(xscale="log", xlabel="samples a problem (k)", ylabel="coverage (pass@k)", ylim=(0, 1))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(alpha=0.25)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    written = [_save(figure, folder / "coverage.png")]
+    figure, axes = plt.subplots(figsize=(8, 0.5 * max(len(listed), 2) + 1.6), layout="constrained")
+    left = [0.0] * len(listed)
+    for number, outcome in enumerate(Outcome):
+        shares = [
+            column.summary.outcomes.get(outcome.value, 0) / max(1, column.summary.verified)
+            for column in listed
+        ]
+        if any(shares):
+            axes.barh(names, shares, left=left, label=outcome.value, color=f"C{number}")
+            left = [a + b for a, b in zip(left, shares, strict=True)]
+    axes.set(xlabel="share of the verified samples", xlim=(0, 1))
+    axes.invert_yaxis()
+    if any(left):
+        axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    written.append(_save(figure, folder / "outcomes.png"))
+    return written
+
+
+def _save(figure: Any, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    data = io.BytesIO()
+    figure.savefig(data, dpi=120)
+    plt.close(figure)
+    return write(path, data.getvalue())
+
+
+# ---- HTML ----
+
+
+def write_html(
+    listed: Sequence[Column], runs: Sequence[str], path: Path,
+    comparison: Mapping[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    """One page; `runs` are the folders that the columns are of."""
+    return write(path, html_page.render(page_of(listed, runs, comparison)).encode())
+
+
+def page_of(
+    listed: Sequence[Column], runs: Sequence[str], comparison: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What `html_page.render` shows."""
+    names = tables.short_names(listed)
+    rows = [
+        (number, row) for number, section in enumerate(tables.sections(listed)) for row in section
+    ]
+    samples, prompts = _samples(listed, runs)
+    return {
+        "title": "gars-vllm: " + ", ".join(Path(run).resolve().name for run in runs),
+        "written": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "runs": [
+            _run(name, column, [[n, row.label, row.texts[i]] for n, row in rows])
+            for i, (name, column) in enumerate(zip(names, listed, strict=True))
+        ],
+        "reference": [asdict(p) for p in PUBLISHED] if any(c.worth.reaches for c in listed) else [],
+        "problems": _problems(listed, prompts),
+        "samples": samples,
+        "comparison": comparison,
+    }
+
+
+def _run(name: str, column: Column, numbers: list[list[Any]]) -> dict[str, Any]:
+    worth, summary = column.worth, column.summary
+    ahead = worth.extrapolation
+    return {
+        "name": name,
+        "model": summary.model or "",
+        "grammar": summary.grammar or "none",
+        "temperature": summary.temperature,
+        "numbers": numbers,
+        "ks": [a.k for a in worth.at],
+        "pass_at": [a.rate for a in worth.at],
+        "low": [None if a.interval is None else a.interval.low for a in worth.at],
+        "high": [None if a.interval is None else a.interval.high for a in worth.at],
+        "curve_k": [k for k, _ in worth.curve],
+        "curve": [c for _, c in worth.curve],
+        "fit": None if ahead is None else asdict(ahead.fit),
+        "extrapolated": [
+            {
+                "k": p.k,
+                "fitted": p.fitted,
+                "low": None if p.interval is None else p.interval.low,
+                "high": None if p.interval is None else p.interval.high,
+            }
+            for p in (ahead.points if ahead else ())
+        ],
+        "notes": [*summary.notes(), *worth.notes()],
+    }
+
+
+def _problems(listed: Sequence[Column], prompts: Mapping[str, str]) -> list[dict[str, Any]]:
+    by_run = [{row.task_id: row for row in c.summary.per_problem} for c in listed]
+    ids = dict.fromkeys(row.task_id for c in listed for row in c.summary.per_problem)
+    found = []
+    for task_id in ids:
+        cells: list[dict[str, Any] | None] = []
+        for rows in by_run:
+            row = rows.get(task_id)
+            cells.append(
+                None
+                if row is None
+                else {
+                    "samples": row.samples,
+                    "verified": row.verified,
+                    "passed": row.passed,
+                    "valid": row.valid,
+                    "tokens": row.tokens,
+                    "outcomes": row.outcomes,
+                }
+            )
+        found.append({"task_id": task_id, "prompt": prompts.get(task_id, ""), "cells": cells})
+    return found
+
+
+def _samples(
+    listed: Sequence[Column], runs: Sequence[str]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The different programs of each problem and column, the commonest first."""
+    found: list[dict[str, Any]] = []
+    prompts: dict[str, str] = {}
+    for run in runs:
+        folder = open_run(run)
+        config = folder.load()["config"]
+        with contextlib.suppress(UserError):  # a prompts file that has gone
+            prompts |= {task.task_id: task.prompt for task in of_run(config)}
+        verdicts = {key_of(record): record for record in folder.results.read()}
+        places = {
+            c.summary.temperature: i
+            for i, c in enumerate(listed)
+            if c.summary.name.split(" @ ")[0] == str(folder.path)
+        }
+        groups: dict[tuple[int, str], dict[str, dict[str, Any]]] = defaultdict(dict)
+        for sample in folder.samples.read():
+            temperature = sample.get("temperature")
+            place = places[temperature] if temperature in places else next(iter(places.values()))
+            programs = groups[place, str(sample["task_id"])]
+            text = meaning(str(sample["program"]))
+            if text in programs:
+                programs[text]["count"] += 1
+                continue
+            verdict = verdicts.get(key_of(sample), {})
+            completion = str(sample.get("completion", ""))
+            program = str(sample["program"])
+            programs[text] = {
+                "run": place,
+                "task_id": str(sample["task_id"]),
+                "index": int(sample["sample_index"]),
+                "outcome": verdict.get("outcome"),
+                "detail": str(verdict.get("detail", "")),
+                "finish_reason": str(sample.get("finish_reason", "")),
+                "valid": bool(sample.get("valid")),
+                "tokens": int(sample.get("tokens", 0)),
+                "temperature": temperature,
+                "log_z": sample.get("log_z"),
+                "overruled": sample.get("overruled"),
+                "spots": list(sample.get("overruled_at", [])),
+                "prefix": program.removesuffix(completion) if completion else program,
+                "completion": completion,
+                "count": 1,
+            }
+        for programs in groups.values():
+            found += sorted(programs.values(), key=lambda s: -int(s["count"]))[:_SHOWN]
+    return found, prompts

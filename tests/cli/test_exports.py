@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from gars_vllm.cli import exports
+from gars_vllm.cli.columns import Column
+from gars_vllm.cli.main import main
+from gars_vllm.engine.report import summarise
+from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.worth import worth_of
+
+MakeResults = Callable[..., Path]
+
+
+def columns(*runs: str) -> list[Column]:
+    return [Column(s, worth_of(s)) for run in runs for s in summarise(open_run(run))]
+
+
+def test_csv_has_a_line_for_each_problem_and_temperature(make_results: MakeResults) -> None:
+    make_results("one", {0.8: [4, 2, 0], 1.4: [3, 0, 0]}, broken=1)
+    result = CliRunner().invoke(main, ["report", "one", "--csv", "deep/table.csv", "--no-plot"])
+    assert result.exit_code == 0, result.output
+    assert "written: deep/table.csv" in result.stdout
+    with open("deep/table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["run"], r["temperature"], r["task_id"]) for r in rows] == [
+        (f"one @ {t}", t, f"T/{i}") for t in ("0.8", "1.4") for i in range(3)
+    ]
+    assert [(r["verified"], r["passed"], r["outcome_passed"]) for r in rows[:2]] == [
+        ("4", "4", "4"), ("4", "2", "2"),
+    ]  # fmt: skip
+    assert rows[1]["outcome_syntax_error"] == "1"
+
+
+def test_png(make_results: MakeResults) -> None:
+    make_results("one", {0.8: [4, 2, 0], 1.4: [3, 0, 0]})
+    make_results("empty", {0.8: [0]}, n=1)
+    result = CliRunner().invoke(main, ["report", "one", "empty", "--png", "plots", "--no-plot"])
+    assert result.exit_code == 0, result.output
+    for name in ("coverage.png", "outcomes.png"):
+        data = Path("plots", name).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) > 5000
+    assert sorted(p.name for p in Path("plots").iterdir()) == ["coverage.png", "outcomes.png"]
+
+
+def test_the_page_holds_what_the_run_holds(make_results: MakeResults) -> None:
+    make_results("one", {0.8: [4, 2, 0], 1.4: [3, 0, 0]}, broken=1)
+    make_results("two", grammar="none")
+    page = exports.page_of(columns("one", "two"), ["one", "two"])
+    assert [r["name"] for r in page["runs"]] == ["one @ 0.8", "one @ 1.4", "two"]
+    assert len({len(r["numbers"]) for r in page["runs"]}) == 1
+    assert [p["task_id"] for p in page["problems"]] == ["T/0", "T/1", "T/2"]
+    cell = page["problems"][1]["cells"]
+    assert [c["passed"] for c in cell] == [2, 0, 2]
+    assert cell[0]["outcomes"] == {"passed": 2, "syntax error": 1, "wrong answer": 1}
+    samples = [s for s in page["samples"] if s["run"] == 0 and s["task_id"] == "T/1"]
+    # programs are `return min(i, passed)`: 0, 1, and 2 twice
+    assert [(s["index"], s["count"], s["outcome"]) for s in samples] == [
+        (2, 2, "syntax error"), (0, 1, "passed"), (1, 1, "passed"),
+    ]  # fmt: skip
+    assert samples[0]["prefix"] + samples[0]["completion"] == "def f():\n    return 2\n"
+    assert samples[0]["spots"] == [4]
+    json.dumps(page, allow_nan=False)
+
+
+def test_the_page_is_written_whole(
+    make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_results("one")
+    result = CliRunner().invoke(main, ["report", "one", "--html", "page.html", "--no-plot"])
+    assert result.exit_code == 0, result.output
+    text = Path("page.html").read_text()
+    assert text.lower().startswith("<!doctype html>")
+    assert not re.search(r"""(src|href)=["']?http""", text)
+    before = Path("page.html").read_bytes()
+    monkeypatch.setattr(exports.os, "replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        exports.write_html(columns("one"), ["one"], Path("page.html"))
+    assert Path("page.html").read_bytes() == before
+    assert [p.name for p in Path().iterdir() if "page" in p.name] == ["page.html"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(make_results: MakeResults) -> None:
+    make_results("one")
+    Path("file").touch()
+    for option in ("--html", "--csv"):
+        result = CliRunner().invoke(main, ["report", "one", option, "file/x"])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "Error: file cannot be written: File exists\n"

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gars_vllm.engine.comparison import compare
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.report import Summary, summarise_records
+
+
+def summary(
+    name: str, passed: dict[str, int], n: int = 4, broken: int = 0, tokens: int = 10
+) -> Summary:
+    samples, results = [], []
+    for task, right in passed.items():
+        for i in range(n):
+            key: dict[str, Any] = {"task_id": task, "sample_index": i}
+            bad = i >= n - broken
+            outcome = "passed" if i < right else "syntax error" if bad else "exception"
+            samples.append(key | {"tokens": tokens, "valid": not bad})
+            results.append(key | {"passed": i < right, "outcome": outcome})
+    return summarise_records(name, {}, {"sessions": [{"seconds": 100.0}]}, samples, results)
+
+
+def test_only_problems_of_both_are_compared() -> None:
+    a = summary("a", {"t/0": 4, "t/1": 1, "t/2": 0, "t/9": 4}, broken=2)
+    b = summary("b", {"t/0": 4, "t/1": 3, "t/2": 1, "t/8": 0, "t/7": 0}, tokens=20)
+    found = compare(a, b, (0, 0))
+    assert (found.problems, found.only_in) == (3, (1, 2))
+    assert [x.k for x in found.at] == [1, 2, 4]
+    one = found.at[0]
+    assert (one.a, one.b) == (pytest.approx(5 / 12), pytest.approx(8 / 12))
+    assert one.difference.mean == pytest.approx(3 / 12)
+    assert (one.difference.won, one.difference.lost, one.difference.tied) == (2, 0, 1)
+    assert (found.only_a, found.only_b) == ((), ("t/2",))
+    assert found.syntax_errors == (4, 0)
+    assert found.valid == (6, 12)
+    assert found.tokens == (120, 240)
+    assert found.seconds == (pytest.approx(75.0), pytest.approx(60.0))
+    assert found.same_seed
+    back = compare(b, a)
+    assert back.at[0].difference.mean == pytest.approx(-3 / 12)
+    assert (back.only_a, back.same_seed) == (("t/2",), False)
+
+
+def test_what_is_within_noise_is_said() -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"t/{i}" for i in range(60)]
+    a = summary("a", {t: int(x) for t, x in zip(ids, rng.integers(0, 5, 60), strict=True)})
+    b = summary("b", {t: int(x) for t, x in zip(ids, rng.integers(0, 5, 60), strict=True)})
+    assert "within noise" in compare(a, b).verdict()
+    better = summary("c", {t: 4 for t in ids})
+    assert "pass@1: b is better (+" in compare(a, better).verdict()
+    assert "pass@1: a is better (-" in compare(better, a).verdict()
+    alone = compare(summary("a", {"t/0": 1}), summary("b", {"t/0": 2}))
+    assert alone.verdict().startswith("pass@1: one problem alone says nothing")
+
+
+def test_nothing_in_common() -> None:
+    with pytest.raises(UserError, match="a and b have no verified problem in common"):
+        compare(summary("a", {"t/0": 1}), summary("b", {"t/1": 1}))
