@@ -6,7 +6,7 @@ TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test lint bench study lock clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/gars-vllm bench
+
+# Hours; interrupted, it goes on.
+study: setup
+	$(BIN)/python -m gars_vllm.benchmarks.study
 
 # Needs uv. torch and what breaks beside its CPU build stay out.
 lock:
