@@ -35,7 +35,8 @@ demo: setup
 	$(BIN)/gars-vllm report runs/demo --per-problem
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not vllm and not alone"
+	$(BIN)/python -m pytest -m "vllm or alone"
 
 lint: setup
 	@mkdir -p .typecheck/gars_vllm && for p in grammar engine cli benchmarks; do ln -sfn ../../$$p .typecheck/gars_vllm/$$p; done

@@ -46,7 +46,13 @@ def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
     checks = sorted({name for c in columns for name in c.summary.checks})
     reaches = [reach.name for c in columns for reach in c.worth.reaches]
     ahead = sorted(
-        {p.k for c in columns if c.worth.extrapolation for p in c.worth.extrapolation.points}
+        {
+            p.k
+            for c in columns
+            if c.worth.extrapolation
+            for p in c.worth.extrapolation.points
+            if p.k > c.worth.n
+        }
     )
     return [
         [

@@ -96,7 +96,7 @@ def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
         if worth.extrapolation is not None:
             points = worth.extrapolation.points
             fit = worth.extrapolation.fit
-            beyond = [worth.n, *(p.k for p in points)]
+            beyond = [p.k for p in points]
             axes.plot(beyond, [fit.at(k) for k in beyond], "--", color=line.get_color(), alpha=0.7)
     axes.set(xscale="log", xlabel="samples a problem (k)", ylabel="coverage (pass@k)", ylim=(0, 1))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -20,7 +20,7 @@ from gars_vllm.engine.beside import OVER
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.report import KS, pass_at_k
 from gars_vllm.engine.run_folder import RunFolder, open_run
-from gars_vllm.engine.verifiers import run_checks, verifiers_named
+from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
 from rich import box
 from rich.table import Table
 
@@ -84,7 +84,7 @@ def verify(
             done = human_eval_files.verify_file(Path(run), out, known, how, seen)
         else:
             done = None
-            if "tests" in names.split(","):
+            if TESTS in [name.strip() for name in names.split(",")]:
                 goes_on = _Sampler().lives if follow else lambda: False
                 done = verification.verify(folder, how, seen, known, goes_on)
             found = run_checks(
@@ -167,6 +167,12 @@ def show(done: verification.Verification) -> None:
             f"{done.verified} samples verified ({done.programs} different programs) in "
             f"{done.seconds:.1f} s, sandbox: {done.sandbox}"
             + (f"; {done.before} were before" if done.before else "")
+            + (
+                f"; {done.hidden} of them while samples were drawn, the rest in "
+                f"{done.rest_seconds:.1f} s"
+                if done.hidden
+                else ""
+            )
         )
     elif done.before:
         click.echo(

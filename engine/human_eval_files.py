@@ -88,6 +88,7 @@ def verify_file(
         programs=len(wanted),
         seconds=time.monotonic() - began,
         hidden=0,
+        rest_seconds=time.monotonic() - began,
         sandbox=str(checking.tier),
         outcomes={o.value: outcomes[o] for o in Outcome if outcomes[o]},
         failing_references=tuple(sorted(references.failing)),

@@ -55,7 +55,8 @@ class Checking:
 class Verification:
     """What a verification did; counts are of samples unless they say otherwise.
 
-    `hidden`: of `verified`, those that were done while samples were still being drawn.
+    `hidden`: of `verified`, those that were done while samples were still being drawn;
+    `rest_seconds`: what was needed after that.
     `failing_references`: tasks whose own solution does not pass: their verdicts mean nothing.
     """
 
@@ -65,6 +66,7 @@ class Verification:
     programs: int  # different programs that were run
     seconds: float
     hidden: int
+    rest_seconds: float
     sandbox: str
     outcomes: dict[str, int]  # of all verdicts of the run, commonest first
     failing_references: tuple[str, ...]
@@ -102,11 +104,13 @@ def verify(
         before = seen = len(results.keys())
         references = References(pool, checking)
         hidden = programs = 0
-        more = True
+        more, over = True, began
         while more:
             more = goes_on()  # asked first: what comes after a "no" is not missed
             if not more and programs:  # the foremen that there are have stayed in the background
                 pool.close()
+            if not more:
+                over = time.monotonic()
             known, groups = plan.take(run.samples.read())
             total = seen + len(known) + sum(len(group.keys) for group in groups)
             for key, record in known:
@@ -140,6 +144,7 @@ def verify(
         programs=programs,
         seconds=time.monotonic() - began,
         hidden=hidden,
+        rest_seconds=time.monotonic() - over,
         sandbox=str(checking.tier),
         outcomes={o.value: outcomes[o.value] for o in _by_number(outcomes)},
         failing_references=tuple(sorted(references.failing)),

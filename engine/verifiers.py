@@ -112,16 +112,20 @@ class Lint:
 
     def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
         command = [
-            _tool("ruff") or "ruff", "check", "--isolated", "--no-cache", "--exit-zero",
+            _tool("ruff") or "ruff", "check", "--isolated", "--ignore-noqa", "--no-cache", "--exit-zero",
             "--select", self.rules, "--output-format", "json",
         ]  # fmt: skip
 
         def against(folder: Path, places: Sequence[int]) -> dict[int, str]:
             result = _run([*command, *(f"p{place}.py" for place in places)], folder)
-            if result.returncode != 0:
+            try:
+                found = json.loads(result.stdout)
+            except ValueError:
+                found = None
+            if result.returncode != 0 or found is None:
                 raise _Ended("ruff", result)
             first: dict[int, str] = {}
-            for error in json.loads(result.stdout):
+            for error in found:
                 place = int(Path(error["filename"]).stem[1:])
                 row = error["location"]["row"]
                 first.setdefault(place, f"{error['code']} {error['message']} (line {row})")

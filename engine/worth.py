@@ -16,7 +16,7 @@ from gars_vllm.engine.report import Summary
 from gars_vllm.engine.tasks import HUMANEVAL
 
 FEW_PROBLEMS = 20  # below, percentile intervals are too narrow (estimates.py)
-AHEAD = (2, 5, 10)  # times n: how far coverage is extrapolated
+AHEAD = (1, 2, 5, 10)  # times n: how far coverage is extrapolated, and where that begins
 
 
 @dataclass(frozen=True)

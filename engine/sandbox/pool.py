@@ -21,6 +21,7 @@ from gars_vllm.engine.sandbox.tiers import Tier
 
 T = TypeVar("T")
 _AHEAD = 2  # programs that a foreman has at a time: one that runs, one that waits
+_BUSY = 0.1  # of a program's time: waited for a core
 _TRIES = 2  # foremen that a program may take with it
 
 
@@ -53,8 +54,8 @@ class Pool:
     def run(self, jobs: Iterable[Job[T]]) -> Generator[tuple[Job[T], Verdict], None, None]:
         """Yields each job with its verdict. Ended early, it ends what still runs.
 
-        A timeout on a machine that was busy with other things (the program waited for a core, or
-        more is ready to run than there are cores) is tried a second time.
+        A timeout on a machine that was busy with other things (for a tenth of its time the program
+        waited for a core) is tried a second time.
         """
         waiting: deque[_Order[T]] = deque()
         source = iter(jobs)
@@ -126,7 +127,7 @@ class Pool:
 
 
 def _was_busy(verdict: Verdict) -> bool:
-    return verdict.waited > 0.05 * verdict.seconds or os.getloadavg()[0] > default_workers()
+    return verdict.waited > _BUSY * verdict.seconds
 
 
 def default_workers() -> int:

@@ -128,6 +128,7 @@ def test_no_server_is_reached(foreman: Foreman) -> None:
             server.accept()
 
 
+@pytest.mark.alone
 def test_time_without_a_core_does_not_count(tier: Tier) -> None:
     """A program of 0.5 s of work passes within 1 s, though busy neighbours share its core."""
     foreman = Foreman(tier)

@@ -18,6 +18,7 @@ from gars_vllm.engine.sandbox.tiers import Tier
 
 CHECK = "def check(candidate):\n    assert candidate() == 1\n"
 LIMITS = Limits(5.0, 256)
+pytestmark = pytest.mark.alone
 
 
 def jobs(texts: list[str], limits: Limits = LIMITS) -> list[Job[int]]:
