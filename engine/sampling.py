@@ -89,7 +89,9 @@ class Settings:
 
     def temperature_of(self, index: int) -> float:
         """Of a task's sample of that index."""
-        return self.temperatures[index // self.n]
+        if isinstance(self.temperature, tuple):
+            return self.temperature[index // self.n]
+        return self.temperature
 
     @property
     def samples(self) -> int:

@@ -112,8 +112,8 @@ class Lint:
 
     def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
         command = [
-            _tool("ruff") or "ruff", "check", "--isolated", "--ignore-noqa", "--no-cache", "--exit-zero",
-            "--select", self.rules, "--output-format", "json",
+            _tool("ruff") or "ruff", "check", "--isolated", "--ignore-noqa", "--no-cache",
+            "--exit-zero", "--select", self.rules, "--output-format", "json",
         ]  # fmt: skip
 
         def against(folder: Path, places: Sequence[int]) -> dict[int, str]:

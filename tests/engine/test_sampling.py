@@ -72,7 +72,7 @@ def test_interrupted_run_continues(tmp_path: Path, tiny_model: Path) -> None:
     assert seeds[:5] == [0] * 5
     assert len(set(seeds[5:])) == 1
     assert seeds[5] != 0  # else the same samples would be drawn again
-    summary = summarise(second)
+    (summary,) = summarise(second)
     assert (summary.samples, summary.planned, summary.pass_at[1]) == (12, 12, None)
     sessions = second.load()["info"]["sessions"]
     assert [s["samples"] for s in sessions] == [5, 7]
@@ -256,7 +256,7 @@ def test_invalid_samples_are_drawn_again(
     assert sum(r["given_up"] for r in records) == given_up
     each = len(tokenizers.load(tiny_model).encode("    nonlocal x\n"))
     assert sum(r["given_up_tokens"] for r in records) == given_up * each
-    summary = summarise(run)
+    (summary,) = summarise(run)
     assert summary.given_up == given_up
     assert summary.tokens == sum(r["tokens"] + r["given_up_tokens"] for r in records)
     (session,) = run.load()["info"]["sessions"]
@@ -278,7 +278,7 @@ def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> N
         run = RunFolder(tmp_path / f"run{closing}")
         sampling.run(run, SPEC, files, TASKS[:1], Settings(n=2, closing=closing), Long)
         assert [r["finish_reason"] for r in run.samples.read()] == reasons
-        assert summarise(run).closed == reasons.count("closed")
+        assert summarise(run)[0].closed == reasons.count("closed")
 
 
 def test_syncode_knows_two_grammars() -> None:
