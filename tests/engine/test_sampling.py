@@ -150,6 +150,25 @@ def test_several_temperatures_are_one_run(tmp_path: Path, tiny_model: Path) -> N
     assert [s.drawn for s in states] == list(range(12))
 
 
+def test_the_masks_time_is_not_asked_for_with_every_sample(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """Of servers it is an exchange with each."""
+    asked = []
+
+    class Slow(Fixed):
+        def mask_seconds(self) -> float:
+            asked.append(1)
+            return 0.0
+
+    files = ModelFiles(tiny_model, "local")
+    settings = Settings(n=50, grammar="none")
+    run = RunFolder(tmp_path / "run")
+    sampling.run(run, SPEC, files, TASKS, settings, lambda job: Slow(job, 999))
+    assert len(list(run.samples.read())) == 150
+    assert len(asked) < 10  # of 150 samples
+
+
 @pytest.mark.parametrize(
     ("temperatures", "message"),
     [((0.8, 0.8), "different"), ((0.8, -1.0), "temperature is -1"), ((0.0, 1.0), "temperature 0 draws"), ((), "different")],
