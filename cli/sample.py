@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 import click
+from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.console import console, progress
-from gars_vllm.cli.sandbox_options import checking, sandbox_options
+from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import models, sampling, tasks
-from gars_vllm.engine.beside import Beside
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import PromptKind
@@ -84,7 +84,7 @@ from rich.text import Text
     help="Write each sample's mean log-probability under the model (for `select`).",
 )
 @click.option("--verify", "verifies", is_flag=True, help="Verify samples while others are drawn.")
-@sandbox_options
+@sandbox_options(limits=False)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", type=click.Choice(["vllm", "transformers"]), default="vllm")
 @click.option("--batch", default=128, show_default=True, help="Samples in flight at a time.")
@@ -112,7 +112,7 @@ def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: str, top_p: float,
     max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, logprobs: bool,
-    verifies: bool, sandbox: str, i_know: bool, docker_image: str | None, seed: int,
+    verifies: bool, sandbox: Sandbox, seed: int,
     backend: str, batch: int, servers: tuple[str, ...], tensor_parallel_size: int | None,
     pipeline_parallel_size: int | None, data_parallel_size: int | None,
     distributed_executor_backend: str | None, engine_args: tuple[str, ...], out: Path | None,
@@ -159,7 +159,7 @@ def sample(
     chosen = tasks.select(every, limit, task_ids)
     name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature}-n{n}"
     folder = RunFolder(out or Path("runs") / name)
-    beside = _beside(folder.path, sandbox, i_know, docker_image) if verifies else None
+    beside = Beside(folder.path, sandbox.arguments()) if verifies else None
     with Screen(beside) as screen:
         files = models.resolve(spec, screen)
         sampling.run(
@@ -194,15 +194,6 @@ def _temperatures(text: str) -> float | tuple[float, ...]:
     except ValueError:
         raise UserError(f"--temperature {text}: give a number, or several: 0.2,0.8,1.2") from None
     return found[0] if len(found) == 1 else found
-
-
-def _beside(run: Path, sandbox: str, i_know: bool, docker_image: str | None) -> Beside:
-    """What verifies while this command samples. Raises UserError when there is no such sandbox."""
-    tier = checking(sandbox, i_know, docker_image).tier
-    arguments = ["--sandbox", str(tier)]
-    arguments += ["--i-know"] if i_know else []
-    arguments += ["--docker-image", docker_image] if docker_image else []
-    return Beside(run, arguments)
 
 
 _QUIET_SECONDS = 30.0

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -36,30 +38,46 @@ _LIMITS = (
 )
 
 
-def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--sandbox and its kin: where programs run."""
-    for option in reversed(_WHERE):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class Sandbox:
+    """What the options ask for."""
+
+    name: str
+    i_know: bool
+    docker_image: str | None
+    workers: int | None = None
+    timeout: float | None = None
+    memory_mb: int = 1024
+
+    def checking(self) -> Checking:
+        """Raises UserError when it cannot be had."""
+        how = Checking(
+            tiers.Tier.RLIMITS, self.workers, self.timeout, self.memory_mb, self.docker_image
+        )
+        how.pool()  # refuses what is no number of workers, before anything is tried
+        return replace(how, tier=tiers.choose(self.name, self.i_know, self.docker_image))
+
+    def arguments(self) -> list[str]:
+        """The same asked of another command, with the tier that works here. Raises UserError when
+        there is none."""
+        found = ["--sandbox", str(self.checking().tier)]
+        found += ["--i-know"] if self.i_know else []
+        return found + (["--docker-image", self.docker_image] if self.docker_image else [])
 
 
-def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--workers, --timeout, --memory-mb: how many programs run, and what each may use."""
-    for option in reversed(_LIMITS):
-        command = option(command)
-    return command
+def sandbox_options(*, limits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The command gets all of them as one argument, `sandbox`. `limits`: also how many programs
+    run, and what each may use."""
 
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def called(**given: Any) -> Any:
+            asked = [given.pop(name) for name in ("sandbox", "i_know", "docker_image")]
+            more = ("workers", "timeout", "memory_mb") if limits else ()
+            return command(sandbox=Sandbox(*asked, *(given.pop(name) for name in more)), **given)
 
-def checking(
-    sandbox: str,
-    i_know: bool,
-    docker_image: str | None,
-    workers: int | None = None,
-    timeout: float | None = None,
-    memory_mb: int = 1024,
-) -> Checking:
-    """What the options ask for. Raises UserError when it cannot be had."""
-    asked = Checking(tiers.Tier.RLIMITS, workers, timeout, memory_mb, docker_image)
-    asked.pool()  # refuses what is no number of workers, before anything is tried
-    tier = tiers.choose(sandbox, i_know, docker_image)
-    return Checking(tier, workers, timeout, memory_mb, docker_image)
+        for option in reversed((*_WHERE, *(_LIMITS if limits else ()))):
+            called = option(called)
+        return called
+
+    return decorate

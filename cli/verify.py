@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+from gars_vllm.cli.beside import OVER
 from gars_vllm.cli.console import console, progress
-from gars_vllm.cli.sandbox_options import checking, limit_options, sandbox_options
+from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import human_eval_files, tasks, verification
-from gars_vllm.engine.beside import OVER
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.report import KS, pass_at_k
 from gars_vllm.engine.run_folder import RunFolder, open_run
@@ -27,8 +27,7 @@ from rich.table import Table
 
 @click.command()
 @click.argument("run", metavar="RUN|FILE.jsonl")
-@sandbox_options
-@limit_options
+@sandbox_options(limits=True)
 @click.option(
     "--with",
     "names",
@@ -43,12 +42,7 @@ from rich.table import Table
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
     run: str,
-    sandbox: str,
-    i_know: bool,
-    docker_image: str | None,
-    workers: int | None,
-    timeout: float | None,
-    memory_mb: int,
+    sandbox: Sandbox,
     names: str,
     out: Path | None,
     prompts: str | None,
@@ -68,7 +62,7 @@ def verify(
     chosen = verifiers_named(names)
     folder = None if is_file else open_run(run)
     tell = _Teller()
-    how = checking(sandbox, i_know, docker_image, workers, timeout, memory_mb)
+    how = sandbox.checking()
     known = tasks.load_prompts(prompts) if prompts is not None else None
     with progress() as bar:
         task = bar.add_task("verifying", total=None)

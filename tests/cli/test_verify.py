@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.main import main
-from gars_vllm.engine.beside import Beside
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import tiers
 from gars_vllm.engine.sandbox.tiers import Tier
