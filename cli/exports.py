@@ -7,8 +7,6 @@ import contextlib
 import csv
 import datetime
 import io
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -25,22 +23,15 @@ from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.sandbox.outcome import Outcome
 from gars_vllm.engine.tasks import of_run
 from gars_vllm.engine.verification import meaning
+from gars_vllm.engine.whole_file import write_whole
 
 _SHOWN = 40  # different programs of a problem and a column that the page holds
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Writes a file whole or not at all."""
+    """Writes a file whole or not at all, and the folders that lead to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, data)
     return path
 
 

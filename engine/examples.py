@@ -8,11 +8,11 @@ import doctest
 import inspect
 import math
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gars_vllm.engine.programs import parsed
 from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.tasks import Task
 
@@ -104,7 +104,7 @@ def _prose(prompt: str, name: str) -> Iterator[Example]:
 def _call_end(text: str, start: int) -> int | None:
     """Where the call that begins at `start` ends: at the first bracket where it is one."""
     for match in re.finditer(r"\)", text[start : start + _LONGEST]):
-        if _parsed(text[start : start + match.end()]) is not None:
+        if parsed(text[start : start + match.end()], "eval") is not None:
             return start + match.end()
     return None
 
@@ -123,8 +123,8 @@ def _leading_literal(text: str, start: int) -> tuple[Any] | None:
 
 
 def _arguments(source: str, name: str) -> tuple[Any, ...] | None:
-    tree = _parsed(source)
-    call = None if tree is None else tree.body
+    tree = parsed(source, "eval")
+    call = tree.body if isinstance(tree, ast.Expression) else None
     if not isinstance(call, ast.Call) or call.keywords:
         return None
     if not isinstance(call.func, ast.Name) or call.func.id != name:
@@ -134,8 +134,8 @@ def _arguments(source: str, name: str) -> tuple[Any, ...] | None:
 
 
 def _literal(source: str) -> tuple[Any] | None:
-    tree = _parsed(source)
-    return None if tree is None else _value(tree.body)
+    tree = parsed(source, "eval")
+    return _value(tree.body) if isinstance(tree, ast.Expression) else None
 
 
 def _value(node: ast.expr) -> tuple[Any] | None:
@@ -147,13 +147,4 @@ def _value(node: ast.expr) -> tuple[Any] | None:
         value = ast.literal_eval(node)
         return (value,) if ast.literal_eval(repr(value)) == value else None
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
-
-
-def _parsed(source: str) -> ast.Expression | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

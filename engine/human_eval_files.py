@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import time
@@ -14,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import JsonLines, lock
+from gars_vllm.engine.json_lines import JsonLines, append_line, lock
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job
-from gars_vllm.engine.tasks import Task
+from gars_vllm.engine.tasks import Task, lines_of
 from gars_vllm.engine.verification import (
     Checking,
     Progress,
     References,
     Verification,
+    by_number,
     meaning,
     program_of,
 )
@@ -74,7 +74,7 @@ def verify_file(
                     verdicts[job.what] = verdict
                     while written < len(lines) and names[written] in verdicts:
                         verdict = verdicts[names[written]]
-                        os.write(descriptor, _line(lines[written][0], verdict))
+                        append_line(descriptor, _record(lines[written][0], verdict), out)
                         outcomes[verdict.outcome.value] += 1
                         written += 1
                     if progress is not None:
@@ -90,7 +90,7 @@ def verify_file(
         hidden=0,
         rest_seconds=time.monotonic() - began,
         sandbox=str(checking.tier),
-        outcomes={o.value: outcomes[o] for o in Outcome if outcomes[o]},
+        outcomes=by_number(outcomes),
         failing_references=tuple(sorted(references.failing)),
     )
 
@@ -106,7 +106,7 @@ def counts(out: Path) -> list[tuple[int, int]]:
     return [(samples[name], passed[name]) for name in samples]
 
 
-def _line(record: dict[str, Any], verdict: Verdict) -> bytes:
+def _record(record: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
     if verdict.passed:
         result = "passed"
     elif verdict.outcome is Outcome.TIMEOUT:
@@ -114,19 +114,12 @@ def _line(record: dict[str, Any], verdict: Verdict) -> bytes:
     else:
         result = f"failed: {verdict.detail or verdict.outcome}"
     ours = {"passed": verdict.passed, "result": result, "outcome": str(verdict.outcome)}
-    return json.dumps(record | ours).encode() + b"\n"
+    return record | ours
 
 
 def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[dict[str, Any], Task]]:
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} cannot be read: {reason}") from None
     found = []
-    for number, line in enumerate(data.splitlines(), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import ast
 import random
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from gars_vllm.engine import examples
+from gars_vllm.engine.programs import parsed
 from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.tasks import Task
 from gars_vllm.engine.verification import preamble_of
@@ -90,10 +90,8 @@ def _by_hints(task: Task) -> list[_Make] | None:
     source = preamble_of(task)
     if not source:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(source)
-    for node in ast.walk(tree):
+    tree = parsed(source)
+    for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.FunctionDef) and node.name == task.entry_point:
             named = [*node.args.posonlyargs, *node.args.args]
             required = named[: len(named) - len(node.args.defaults)]

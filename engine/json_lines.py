@@ -36,6 +36,21 @@ def lock(descriptor: int, path: Path) -> None:
             ) from None
 
 
+def append_line(descriptor: int, record: Mapping[str, Any], path: Path) -> None:
+    """Adds a record with one write of a whole line to a file that is open for appending.
+
+    Raises OSError when the line could not be written; the file is then as it was before.
+    """
+    line = json.dumps(record).encode() + b"\n"
+    size = os.fstat(descriptor).st_size
+    try:
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
 class JsonLines:
     """One file of records, one JSON object a line, each with a `task_id` and a `sample_index`.
 
@@ -120,14 +135,7 @@ class JsonLines:
         key = key_of(record)
         if key in self._keys:
             raise UserError(f"{self.path} already holds sample {key[1]} of {key[0]}: not added")
-        line = json.dumps(record).encode() + b"\n"
-        size = os.fstat(self._descriptor).st_size
-        try:
-            if os.write(self._descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        except OSError:
-            os.ftruncate(self._descriptor, size)
-            raise
+        append_line(self._descriptor, record, self.path)
         self._keys.add(key)
 
     def close(self) -> None:

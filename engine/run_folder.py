@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import JsonLines, lock
+from gars_vllm.engine.whole_file import write_whole
 
 FORMAT = 1
 _LOCK = ".lock"
-_TEMPORARY = ".run.json."
+_TEMPORARY = ".run.json."  # how write_whole names what it has begun
 
 
 class RunFolder:
@@ -160,22 +160,7 @@ class RunFolder:
 
     def _write(self, record: dict[str, Any]) -> None:
         text = json.dumps(record, indent=2) + "\n"
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=_TEMPORARY)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path / "run.json")
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self.path / "run.json", text.encode())
 
 
 def open_run(path: Path | str) -> RunFolder:

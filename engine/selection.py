@@ -32,6 +32,7 @@ from gars_vllm.engine.sandbox.outcome import Outcome, Program
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
 from gars_vllm.engine.verification import Checking, meaning, preamble_of
+from gars_vllm.engine.whole_file import write_whole
 
 ORACLE = "oracle"
 Score = tuple[float, ...]
@@ -160,7 +161,7 @@ def write_choices(run: RunFolder, selection: Selection, by: str, out: Path) -> N
         if chosen.get(str(sample["task_id"])) == sample["sample_index"]
     ]
     try:
-        out.write_text("".join(line + "\n" for line in lines), "utf-8")
+        write_whole(out, "".join(line + "\n" for line in lines).encode())
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from None
 

@@ -82,7 +82,7 @@ def load_prompts(path: Path | str) -> list[Task]:
     path = Path(path)
     tasks: list[Task] = []
     lines: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         task = _task(line, f"{path}:{number}", f"{path.name.split('.')[0]}/{len(tasks)}")
@@ -98,7 +98,8 @@ def load_prompts(path: Path | str) -> list[Task]:
     return tasks
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text, .gz or not. Raises UserError, with the line where it is no UTF-8."""
     try:
         data = path.read_bytes()
         if path.suffix == ".gz":

@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import Key, Record, key_of
+from gars_vllm.engine.programs import parsed
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
@@ -146,15 +146,15 @@ def verify(
         hidden=hidden,
         rest_seconds=time.monotonic() - over,
         sandbox=str(checking.tier),
-        outcomes={o.value: outcomes[o.value] for o in _by_number(outcomes)},
+        outcomes=by_number(outcomes),
         failing_references=tuple(sorted(references.failing)),
     )
 
 
-def _by_number(outcomes: Counter[str]) -> list[Outcome]:
+def by_number(outcomes: Counter[str]) -> dict[str, int]:
     """Those that occur, commonest first; alike ones in the order of `Outcome`."""
-    found = [outcome for outcome in Outcome if outcomes[outcome.value]]
-    return sorted(found, key=lambda outcome: -outcomes[outcome.value])
+    found = [outcome.value for outcome in Outcome if outcomes[outcome.value]]
+    return {name: outcomes[name] for name in sorted(found, key=lambda name: -outcomes[name])}
 
 
 @dataclass(frozen=True)
@@ -233,23 +233,14 @@ def preamble_of(task: Task) -> str:
     """What a prompt defines beside the function that it asks for: HumanEval's tests use such
     helpers, and must not get them from the program. Empty where a prompt is no Python."""
     source = f"{task.prompt.rstrip()}\n    pass\n"
-    return source if _parsed(source) is not None else ""
+    return source if parsed(source) is not None else ""
 
 
 def meaning(program: str) -> str:
     """Equal for programs that differ only in comments and layout."""
-    tree = _parsed(program)
+    tree = parsed(program)
     text = program if tree is None else ast.dump(tree)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _parsed(source: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 class References:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from gars_vllm.cli import exports
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.main import main
+from gars_vllm.engine import whole_file
 from gars_vllm.engine.report import summarise
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.worth import worth_of
@@ -81,7 +82,7 @@ def test_the_page_is_written_whole(
     assert text.lower().startswith("<!doctype html>")
     assert not re.search(r"""(src|href)=["']?http""", text)
     before = Path("page.html").read_bytes()
-    monkeypatch.setattr(exports.os, "replace", lambda *_: 1 / 0)
+    monkeypatch.setattr(whole_file.os, "replace", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         exports.write_html(columns("one"), ["one"], Path("page.html"))
     assert Path("page.html").read_bytes() == before
