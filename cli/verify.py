@@ -18,6 +18,7 @@ from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import human_eval_files, tasks, verification
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.json_lines import Tail
 from gars_vllm.engine.report import KS, pass_at_k
 from gars_vllm.engine.run_folder import RunFolder, open_run
 from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
@@ -61,7 +62,7 @@ def verify(
         raise UserError(f"--out is for a file of completions, and {run} is none")
     chosen = verifiers_named(names)
     folder = None if is_file else open_run(run)
-    tell = _Teller()
+    tell = _Teller(folder) if follow and folder is not None else None
     how = sandbox.checking()
     known = tasks.load_prompts(prompts) if prompts is not None else None
     with progress() as bar:
@@ -69,8 +70,8 @@ def verify(
 
         def seen(count: int, total: int) -> None:
             bar.update(task, completed=count, total=total)
-            if follow and folder is not None and tell.is_due():
-                tell.say(folder)
+            if tell is not None and tell.is_due():
+                tell.say()
 
         if folder is None:
             known = known or tasks.load_humaneval()
@@ -132,16 +133,21 @@ class _Sampler:
 class _Teller:
     """Tells the command that samples how far the verification is, twice a second at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self._last = 0.0
+        self._verified = 0
+        self._solved: set[str] = set()
+        self._results = Tail(folder.results.path)
 
     def is_due(self) -> bool:
         return time.monotonic() - self._last > 0.5
 
-    def say(self, folder: RunFolder) -> None:
-        passed = {r["task_id"]: r["passed"] for r in folder.results.read() if r["passed"]}
-        verified = len(folder.results.keys())
-        click.echo(json.dumps({"verified": verified, "solved": len(passed)}))
+    def say(self) -> None:
+        for result in self._results:
+            self._verified += 1
+            if result["passed"]:
+                self._solved.add(result["task_id"])
+        click.echo(json.dumps({"verified": self._verified, "solved": len(self._solved)}))
         self._last = time.monotonic()
 
 

@@ -51,6 +51,37 @@ def append_line(descriptor: int, record: Mapping[str, Any], path: Path) -> None:
         raise
 
 
+class Tail:
+    """The records of a file that grows: each time it is gone through, those since the last time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = self._number = 0  # bytes and lines that were read
+
+    def __iter__(self) -> Iterator[Record]:
+        """As `JsonLines.read` says."""
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._number += 1
+                try:
+                    record = json.loads(line)
+                    key_of(record)
+                except (ValueError, TypeError, KeyError):
+                    raise UserError(
+                        f"{self._path}, line {self._number}: not a record of gars-vllm: "
+                        "the file was changed or damaged; remove the line"
+                    ) from None
+                self._offset += len(line)
+                yield record
+
+
 class JsonLines:
     """One file of records, one JSON object a line, each with a `task_id` and a `sample_index`.
 
@@ -69,23 +100,7 @@ class JsonLines:
 
         Raises UserError naming the file and the line when a whole line is no such record.
         """
-        try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
-            return
-        with file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    record = json.loads(line)
-                    key_of(record)
-                except (ValueError, TypeError, KeyError):
-                    raise UserError(
-                        f"{self.path}, line {number}: not a record of gars-vllm: "
-                        "the file was changed or damaged; remove the line"
-                    ) from None
-                yield record
+        return iter(Tail(self.path))
 
     def keys(self) -> frozenset[Key]:
         """The (task_id, sample_index) of every record."""

@@ -91,9 +91,7 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     return True
 
 
-def parsed(
-    source: str, mode: Literal["exec", "eval"] = "exec"
-) -> ast.mod | None:
+def parsed(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.mod | None:
     """The syntax tree of a text, None when it has none; says nothing."""
     try:
         with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Key, Record, key_of
+from gars_vllm.engine.json_lines import Key, Record, Tail, key_of
 from gars_vllm.engine.programs import parsed
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
@@ -100,6 +100,7 @@ def verify(
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
     with run.results as results, checking.pool() as pool:
         plan = Plan(tasks, results.read(), run.samples.read())
+        samples = Tail(run.samples.path)
         outcomes = Counter(str(record["outcome"]) for record in results.read())
         before = seen = len(results.keys())
         references = References(pool, checking)
@@ -111,7 +112,7 @@ def verify(
                 pool.close()
             if not more:
                 over = time.monotonic()
-            known, groups = plan.take(run.samples.read())
+            known, groups = plan.take(samples)
             total = seen + len(known) + sum(len(group.keys) for group in groups)
             for key, record in known:
                 results.append(record | {"task_id": key[0], "sample_index": key[1]})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import JsonLines
+from gars_vllm.engine.json_lines import JsonLines, Tail
 
 APPEND_FOR_EVER = """
 import sys
@@ -131,3 +131,19 @@ def test_kill_9_while_appending_loses_and_doubles_nothing(tmp_path: Path) -> Non
         assert indices == list(range(len(indices)))
         assert len(indices) >= seen + 20
         seen = len(indices)
+
+
+def test_a_tail_gives_each_record_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    tail = Tail(path)
+    assert list(tail) == []  # not there yet
+    lines = [json.dumps({"task_id": "é", "sample_index": i}).encode() + b"\n" for i in range(5)]
+    path.write_bytes(lines[0] + lines[1] + lines[2][:9])  # the third is being written
+    assert [r["sample_index"] for r in tail] == [0, 1]
+    assert list(tail) == []
+    path.write_bytes(b"".join(lines))
+    assert [r["sample_index"] for r in tail] == [2, 3, 4]
+    with path.open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(UserError, match="line 6: not a record"):
+        list(tail)
