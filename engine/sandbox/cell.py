@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inside: a process that locks itself up, then forks a child for each untrusted program.
 
-It is started by `cells.py` with a socket to the foreman (frames of FRAME bytes, JSON, with
+It is started as `tiers.cell` says, with a socket to the foreman (frames of FRAME bytes, JSON, with
 descriptors beside them) and imports the standard library only. The child closes that socket before
 it reads its program: from then on it has one descriptor, the channel to the judge, on which it can
 say nothing but values (wire.py). Whatever it does there, it cannot say that it has passed.
@@ -64,7 +64,7 @@ def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def main(setting: dict[str, Any]) -> NoReturn:
-    """`setting`: how this process locks itself up; see `cells._setting`."""
+    """`setting`: how this process locks itself up; see `tiers.cell`."""
     try:
         end = _connect(setting)
         try:
@@ -79,7 +79,7 @@ def main(setting: dict[str, Any]) -> NoReturn:
         walls = confine.Filter() if setting["seccomp"] else None
         gc.collect()
         gc.freeze()
-        send_frame(end, {"ready": os.getpid()})
+        send_frame(end, {"ready": True})
         while True:
             message, descriptors = receive_frame(end)
             if descriptors:  # else an order to end a program that had just ended
@@ -87,8 +87,6 @@ def main(setting: dict[str, Any]) -> NoReturn:
     except EOFError:
         os._exit(0)  # the foreman is gone
     except BaseException as error:
-        if setting.get("debug"):
-            raise
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)
 
@@ -154,7 +152,7 @@ def _run(
         _child(end, channel, message, setting, walls)
     os.close(channel)
     handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else -1
-    send_frame(end, {"started": child}, *([handle] if handle >= 0 else []))
+    send_frame(end, {"started": True}, *([handle] if handle >= 0 else []))
     watched: list[Any] = [end] if handle < 0 else [end, handle]
     try:
         gone = False
@@ -167,23 +165,15 @@ def _run(
                     gone = True
                 break
         _end_all(child)
-        _, status, usage = os.wait4(child, 0)
+        _, status = os.waitpid(child, 0)
         _end_others()
     finally:
         if handle >= 0:
             os.close(handle)
     if gone:
         os._exit(0)
-    is_clean = _empty(setting["scratch"])
-    send_frame(
-        end,
-        {
-            "ended": child,
-            "code": os.waitstatus_to_exitcode(status),
-            "cpu": usage.ru_utime + usage.ru_stime,
-            "clean": is_clean,
-        },
-    )
+    code, is_clean = os.waitstatus_to_exitcode(status), _empty(setting["scratch"])
+    send_frame(end, {"ended": True, "code": code, "clean": is_clean})
 
 
 def _has_ended(child: int) -> bool:
@@ -273,16 +263,15 @@ def _child(
         confine.limit(resource.RLIMIT_AS, int(message["memory"]))
         listener = None if walls is None else walls.install()
         if listener is not None:
-            send_frame(end, {"guarded": os.getpid()}, listener)
+            send_frame(end, {"guarded": True}, listener)
             os.close(listener)
         end.close()
         serve(wire.Channel(socket.socket(fileno=channel)))
+        os._exit(0)
     except MemoryError:
         os._exit(FULL)
     except BaseException:
         os._exit(70)
-    finally:
-        os._exit(0)
 
 
 def serve(channel: wire.Channel) -> None:

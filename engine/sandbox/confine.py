@@ -17,7 +17,6 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 if sys.platform == "linux":
     _libc = ctypes.CDLL(None, use_errno=True)
@@ -217,7 +216,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
 # ---- seccomp ----
 
 _X86, _ARM = "x86_64", "aarch64"
-_MACHINE = {"arm64": _ARM, "AMD64": _X86}.get(platform.machine(), platform.machine())
+_MACHINE = platform.machine()
 _AUDIT = {_X86: 0xC000003E, _ARM: 0xC00000B7}
 
 # name -> (x86_64, aarch64); -1: that architecture has none
@@ -328,21 +327,14 @@ def _call(name: str) -> int:
     return _CALLS[name][_MACHINE == _ARM]
 
 
-@dataclass(frozen=True)
-class Forbidden:
-    """A forbidden call that a process has tried."""
-
-    name: str
-    process: int
-
-    @classmethod
-    def receive(cls, listener: int) -> Forbidden:
-        """Reads one from a listener that is readable. The process waits, until it is killed."""
-        buffer = bytearray(_NOTIFICATION.size)
-        fcntl.ioctl(listener, _RECEIVE, buffer)
-        _, process, _, number, _, _, *_ = _NOTIFICATION.unpack(buffer)
-        names = [name for name in _CALLS if _call(name) == number]
-        return cls(names[0] if names else f"system call {number}", process)
+def forbidden_call(listener: int) -> str:
+    """The name of the forbidden call that a process has tried, from a listener that is readable.
+    The process waits in it, until it is killed."""
+    buffer = bytearray(_NOTIFICATION.size)
+    fcntl.ioctl(listener, _RECEIVE, buffer)
+    number = _NOTIFICATION.unpack(buffer)[3]
+    names = [name for name in _CALLS if _call(name) == number]
+    return names[0] if names else f"system call {number}"
 
 
 def seccomp_works() -> bool:

@@ -307,7 +307,7 @@ class _Run:
                 raise ParentGone
             if self._listener in ready:
                 try:
-                    name = confine.Forbidden.receive(self._listener).name
+                    name = confine.forbidden_call(self._listener)
                     self._forbidden = "fork" if name in ("clone", "vfork") else name
                     return Outcome.FORBIDDEN
                 except OSError:  # it was killed meanwhile
@@ -343,7 +343,7 @@ class _Run:
         message, descriptors = inside.receive_frame(self._control)
         if "started" in message:
             self._handles += descriptors
-            self._schedule = _schedule_of(descriptors)
+            self._schedule = _schedule_of(descriptors[0]) if descriptors else None
             self._began = time.monotonic()
         elif "guarded" in message:
             (self._listener,) = descriptors
@@ -413,16 +413,14 @@ def _waited(schedule: str | None) -> float:
         return 0.0
 
 
-def _schedule_of(handles: list[int]) -> str | None:
-    """The file with the scheduler's figures of the process that a handle stands for."""
-    for handle in handles:
-        try:
-            text = Path(f"/proc/self/fdinfo/{handle}").read_text()
-            number = int(text.split("Pid:")[1].split()[0])
-        except (OSError, IndexError, ValueError):
-            return None
-        return f"/proc/{number}/schedstat" if number > 0 else None
-    return None
+def _schedule_of(handle: int) -> str | None:
+    """The file with the scheduler's figures of the process that a pidfd stands for."""
+    try:
+        text = Path(f"/proc/self/fdinfo/{handle}").read_text()
+        number = int(text.split("Pid:")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return None
+    return f"/proc/{number}/schedstat" if number > 0 else None
 
 
 def try_cell(tier: Tier, image: str | None = None) -> str | None:
@@ -444,12 +442,12 @@ def main(tier: str, image: str) -> None:
     foreman = Foreman(Tier(tier), image or None, parent=0)
     try:
         for line in sys.stdin.buffer:
-            number, program, limits = json.loads(line)
+            program, limits = json.loads(line)
             try:
                 v = foreman.run(Program(**program), Limits(**limits))
-                answer = [number, str(v.outcome), v.detail, v.seconds, v.waited, v.outputs]
+                answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs]
             except CellFailed as error:
-                answer = [number, None, str(error), 0.0, 0.0, ()]
+                answer = [None, str(error), 0.0, 0.0, ()]
             sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
             sys.stdout.buffer.flush()
     except (ParentGone, BrokenPipeError):

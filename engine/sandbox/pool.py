@@ -25,7 +25,7 @@ _BUSY = 0.1  # of a program's time: waited for a core
 _TRIES = 2  # foremen that a program may take with it
 
 
-class SandboxError(RuntimeError):
+class SandboxError(UserError):
     """The sandbox has stopped working on the way."""
 
 
@@ -163,7 +163,7 @@ class _Foreman:
 
     def give(self, order: _Order[Any]) -> None:
         job = order.job
-        line = json.dumps([0, asdict(job.program), asdict(job.limits)]).encode()
+        line = json.dumps([asdict(job.program), asdict(job.limits)]).encode()
         self.orders.append(order)
         with suppress(BrokenPipeError):  # `answers` finds it gone
             self._input.write(line + b"\n")
@@ -177,9 +177,12 @@ class _Foreman:
         *lines, self._read = (self._read + data).split(b"\n")
         found = []
         for line in lines:
-            _, outcome, detail, seconds, waited, outputs = json.loads(line)
+            outcome, detail, seconds, waited, outputs = json.loads(line)
             if outcome is None:
-                raise SandboxError(f"the sandbox stopped working: {detail}")
+                raise SandboxError(
+                    f"the sandbox stopped working: {detail}; `gars-vllm doctor` says which ones "
+                    "work, and the same command continues"
+                )
             verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs))
             found.append((self.orders.popleft(), verdict))
         return found

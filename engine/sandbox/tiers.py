@@ -79,18 +79,20 @@ def readable() -> list[str]:
     return found
 
 
-def hidden() -> list[str]:
-    """What no program may read, though it lies within `readable`."""
+def hidden(readable: Sequence[str]) -> list[str]:
+    """What no program may read, though it lies within what is readable."""
     found: list[str] = []
     for name in _ANSWERS:
         spec = importlib.util.find_spec(name)
         found += list(spec.submodule_search_locations or ()) if spec else []
-    within = tuple(path.rstrip("/") + "/" for path in readable())
+    within = tuple(path.rstrip("/") + "/" for path in readable)
     return [path for path in found if path.startswith(within)]
 
 
 def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) -> Cell:
     """The command of a cell whose socket is `descriptor`; `folder` is its own, and empty."""
+    shown = readable()
+    secret = hidden(shown)
     setting: dict[str, Any] = {
         "descriptor": descriptor,
         "namespaces": tier is Tier.NAMESPACES,
@@ -99,15 +101,15 @@ def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) ->
         "processes": PROCESSES if tier is not Tier.RLIMITS else _processes() + PROCESSES,
         "scratch": SCRATCH if tier in (Tier.BWRAP, Tier.NAMESPACES) else str(folder),
         "scratch_bytes": SCRATCH_BYTES,
-        "readable": readable() if tier is not Tier.LANDLOCK else _without_hidden(),
-        "hidden": hidden(),
+        "readable": shown if tier is not Tier.LANDLOCK else _without(secret, shown),
+        "hidden": secret,
     }
     if tier is Tier.DOCKER:
         setting |= {"socket": "/gars/socket", "scratch": SCRATCH}
         return Cell(tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting)
     command = (sys.executable, "-s", "-P", "-c", _boot(setting, str(SOURCES)))
     if tier is Tier.BWRAP:
-        return Cell(tier, (*_bwrap(), *command), setting)
+        return Cell(tier, (*_bwrap(shown, secret), *command), setting)
     return Cell(tier, command, setting)
 
 
@@ -125,16 +127,16 @@ def _boot(setting: dict[str, Any], sources: str) -> str:
     )
 
 
-def _bwrap() -> tuple[str, ...]:
+def _bwrap(readable: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
     folders: list[str] = []
-    for path in readable():
+    for path in readable:
         if os.path.islink(path):
             folders += ["--symlink", os.readlink(path), path]
         else:
             folders += ["--ro-bind", path, path]
-    for path in hidden():
+    for path in hidden:
         folders += ["--tmpfs", path, "--remount-ro", path]
-    if not any(path.startswith("/tmp/") for path in readable()):
+    if not any(path.startswith("/tmp/") for path in readable):
         folders += ["--symlink", SCRATCH, "/tmp"]
     devices = [word for name in confine.DEVICES for word in ("--dev-bind", name, name)]
     return (
@@ -169,12 +171,12 @@ def environment(scratch: str) -> dict[str, str]:
     }
 
 
-def _without_hidden() -> list[str]:
+def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:
     """Landlock knows no exception to a rule: a folder that holds something hidden goes entry by
     entry."""
-    secret = [os.path.realpath(path) for path in hidden()]
+    secret = [os.path.realpath(path) for path in hidden]
     found: list[str] = []
-    waiting = readable()
+    waiting = [*readable]
     while waiting:
         path = waiting.pop()
         real = os.path.realpath(path)
