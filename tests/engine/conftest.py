@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.verification import Checking
 
 MakeModel = Callable[..., Path]
 MakeConfig = Callable[..., Any]
@@ -63,3 +65,9 @@ def changed_model(tiny_model: Path, tmp_path: Path) -> MakeModel:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module")
+def checking(tier: Tier) -> Checking:
+    """In the strongest sandbox of this machine, a second for each program."""
+    return Checking(tier, timeout=1.0)

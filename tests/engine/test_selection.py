@@ -123,14 +123,6 @@ def test_behaviours_have_different_names() -> None:
 # A run in a sandbox
 
 
-@pytest.fixture(scope="module")
-def checking() -> Checking:
-    try:
-        return Checking(tiers.choose("auto"), timeout=1.0)
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 def prompt(name: str, head: str, test: str | None) -> dict[str, Any]:
     check = None if test is None else f"def check(candidate):\n    assert {test}\n"
     return {"task_id": f"t/{name}", "prompt": head, "entry_point": name, "test": check}

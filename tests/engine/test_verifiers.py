@@ -45,14 +45,6 @@ ODD = [
 ]
 
 
-@pytest.fixture(scope="module")
-def checking() -> Checking:
-    try:
-        return Checking(tiers.choose("auto"), timeout=1.0)
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 def ask(verifier: Verifier, programs: Sequence[str], checking: Checking = NOWHERE, task: Task = TASK) -> list[Finding]:  # fmt: skip
     found = list(verifier.verify([(task, text) for text in programs], checking))
     assert sorted(place for place, _ in found) == list(range(len(programs)))
