@@ -60,6 +60,8 @@ def verify(
     is_file = Path(run).is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
     if out is not None and not is_file:
         raise UserError(f"--out is for a file of completions, and {run} is none")
+    if run.endswith((".jsonl", ".jsonl.gz")) and not Path(run).exists():
+        raise UserError(f"{run} does not exist: name a file of completions, or a run's folder")
     chosen = verifiers_named(names)
     folder = None if is_file else open_run(run)
     tell = _Teller(folder) if follow and folder is not None else None

@@ -89,8 +89,8 @@ class Published:
     source: str
 
 
-# Looked up again: stable-code's card, OpenCodeInterpreter's table. The other three are as remembered
-# from the papers' tables, which could not be read from here.
+# Looked up again: stable-code's card, OpenCodeInterpreter's table. The other three are from memory
+# of the papers' tables, which could not be read from here.
 PUBLISHED = (
     Published("stable-code-3b", 0.324, "its model card (MultiPL-E, Python)"),
     Published("codellama-7b-instruct", 0.348, "Roziere et al. 2023, arXiv:2308.12950, table 2"),

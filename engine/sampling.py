@@ -73,7 +73,7 @@ class Settings:
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")
         if len(set(self.temperatures)) < len(self.temperatures) or not self.temperatures:
-            raise UserError("temperatures must be different ones")
+            raise UserError("temperatures must be different ones: give each once")
         for temperature in self.temperatures:
             if not 0 <= temperature < 100:
                 raise UserError(f"temperature is {temperature:g}; it must be 0 or more")

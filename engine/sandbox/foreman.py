@@ -119,13 +119,8 @@ class Foreman:
             )
         if listener is not None:
             ours.close()
-            listener.settimeout(_START_SECONDS)
-            try:
-                ours, _ = listener.accept()
-            except TimeoutError:
-                raise CellFailed(self._words("the container did not answer")) from None
-            finally:
-                listener.close()
+            with listener:
+                ours = self._accept(listener)
         ours.settimeout(_START_SECONDS)
         try:
             message, _ = inside.receive_frame(ours)
@@ -139,6 +134,16 @@ class Foreman:
         ours.settimeout(None)
         self._control = ours
 
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        """The container's end. Raises CellFailed as soon as it is known that none will come."""
+        assert self._process is not None
+        listener.settimeout(_TICK)
+        until = time.monotonic() + _START_SECONDS
+        while self._process.poll() is None and time.monotonic() < until:
+            with suppress(TimeoutError):
+                return listener.accept()[0]
+        raise CellFailed(self._words("the container did not answer"))
+
     def _words(self, otherwise: str) -> str:
         """Ends a cell that did not start; what it said."""
         assert self._process is not None
@@ -146,7 +151,9 @@ class Foreman:
             os.killpg(self._process.pid, signal.SIGKILL)
         _, said = self._process.communicate()
         lines = said.decode(errors="replace").strip().splitlines()
-        return one_line(lines[-1]) if lines else otherwise
+        # Python's last line says what was wrong, docker's first
+        docker = [line for line in lines if line.startswith("docker: ")]
+        return one_line((docker or lines[-1:] or [otherwise])[0])
 
     def close_cell(self) -> None:
         """Ends the cell; the next program gets a new one."""

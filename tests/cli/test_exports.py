@@ -96,3 +96,5 @@ def test_a_place_that_cannot_be_written_is_one_line(make_results: MakeResults) -
         result = CliRunner().invoke(main, ["report", "one", option, "file/x"])
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr == "Error: file cannot be written: File exists\n"
+    result = CliRunner().invoke(main, ["report", "one", "--csv", "/proc/x"])
+    assert result.stderr == "Error: /proc/x cannot be written: No such file or directory\n"

