@@ -224,7 +224,7 @@ def _samples(
         places = {
             c.summary.temperature: i
             for i, c in enumerate(listed)
-            if c.summary.name.split(" @ ")[0] == str(folder.path)
+            if c.summary.run == str(folder.path)
         }
         groups: dict[tuple[int, str], dict[str, dict[str, Any]]] = defaultdict(dict)
         for sample in folder.samples.read():

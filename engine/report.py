@@ -60,6 +60,7 @@ class Summary:
     """
 
     name: str
+    run: str  # the folder; the name says the temperature too, where there are several
     model: str | None
     grammar: str | None
     temperature: float | None
@@ -117,8 +118,7 @@ class Summary:
             )
         if self.unverified:
             which = "no sample is" if not self.verified else f"{self.unverified} samples are not"
-            run = shlex.quote(self.name.split(" @ ")[0])
-            found.append(f"{which} verified yet: run `gars-vllm verify {run}`")
+            found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
         if self.untested:
             found.append(f"{self.untested} samples have no test and cannot be verified")
         return found
@@ -169,8 +169,10 @@ def summarise_records(
     results: Iterable[Record],
     untested_ids: frozenset[str] = frozenset(),
     checks: Mapping[str, Iterable[Record]] | None = None,
+    run: str | None = None,
 ) -> Summary:
-    """The numbers of a run from its records; `untested_ids` are tasks without a test.
+    """The numbers of a run from its records; `untested_ids` are tasks without a test. `run`: its
+    folder, where that is not the name.
 
     pass@k is over the problems that have a verdict, with the number of verdicts as n.
     """
@@ -191,6 +193,7 @@ def summarise_records(
     spent = sum(float(session.get("mask_seconds", 0)) for session in sessions)
     return Summary(
         name=name,
+        run=name if run is None else run,
         model=config.get("model"),
         grammar=config.get("grammar"),
         temperature=config.get("temperature"),
@@ -271,6 +274,7 @@ def summarise(run: RunFolder) -> list[Summary]:
                 results,
                 untested,
                 checks,
+                str(run.path),
             )
         )
     return found

@@ -72,6 +72,13 @@ def test_the_page_holds_what_the_run_holds(make_results: MakeResults) -> None:
     json.dumps(page, allow_nan=False)
 
 
+def test_a_folder_may_be_named_as_a_temperature_is(make_results: MakeResults) -> None:
+    make_results("one @ 0.8", {0.8: [4], 1.4: [3]})
+    page = exports.page_of(columns("one @ 0.8"), ["one @ 0.8"])
+    assert {s["run"] for s in page["samples"]} == {0, 1}
+    assert [c.summary.run for c in columns("one @ 0.8")] == ["one @ 0.8"] * 2
+
+
 def test_the_page_is_written_whole(
     make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
