@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import xgrammar
 from gars_vllm.benchmarks import texts
@@ -93,13 +94,14 @@ def _parts_of(cutter: Cutter) -> dict[str, float]:
     bits = table.gather(slots)
     masked = logits.clone()
     table.apply(masked, slots)
+    seeds, places = np.arange(_ROWS), np.zeros(_ROWS, np.int64)
     warmth, share = torch.full((_ROWS,), 0.8).double(), torch.full((_ROWS,), 0.95).double()
     return _milliseconds(
         {
             "sort for top-p": lambda: logits.sort(dim=-1),
             "exponential noise": lambda: torch.empty_like(logits).exponential_(),
-            "our draw": lambda: draw(logits, warmth, share, chance),
-            "our draw, masked": lambda: draw(masked, warmth, share, chance),
+            "our draw": lambda: draw(logits, warmth, share, seeds, places),
+            "our draw, masked": lambda: draw(masked, warmth, share, seeds, places),
             "mask, xgrammar": lambda: xgrammar.apply_token_bitmask_inplace(masked, bits),
             "mask, ours": lambda: table.apply(masked, slots),
         }

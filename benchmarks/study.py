@@ -5,8 +5,11 @@
 
 Every fourth problem of HumanEval from 0 on (41 of them), SmolLM2-135M-Instruct with 50 samples a
 problem and Qwen2.5-Coder-0.5B-Instruct with 20, at temperatures 0.8, 1.1 and 1.4, without a grammar
-and with Python's. Hours on two cores; interrupted, the same command goes on. Samples go to
+and with Python's. An hour on two cores; interrupted, the same command goes on. Samples go to
 runs/study/, tables to runs/study/tables.md and plots to docs/study/.
+
+In float32, in which a sample is the same whatever else is in its batch: then both runs of a model
+draw the same samples until the grammar makes one of them draw another token (engine/pairs.py).
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ def run(part: Part, quick: bool) -> None:
         "sample", "--model", part.model, "--grammar", part.grammar, "--n",
         "2" if quick else str(part.n), "--task-ids", "0,4" if quick else PROBLEMS,
         "--temperature", TEMPERATURES, "--max-tokens", "200", "--batch", "160",
+        "--engine-arg", "dtype=float32",
         "--out", str(part.folder),
     )  # fmt: skip
     gars("verify", str(part.folder))

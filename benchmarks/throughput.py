@@ -57,14 +57,14 @@ if __name__ == "__main__":
             structured = kind == "structured"
             grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
             settings = sampling.Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
-                                         weights=kind != "weightless")
+                                         weights=kind != "weightless", seed=number)
             asked = [
                 replace(prompts.build(t, PromptKind.COMPLETION, "none", tokenizer), stop=(),
                         mode=Mode.TEXT, prefix=t.prompt if grammar == "python" else "")
                 for t in tasks.load_humaneval()[:limit]
             ]
             context = prompts.context_length(asked, length, None)
-            job = sampling.Job(files.folder, tokenizer, settings, context, number,
+            job = sampling.Job(files.folder, tokenizer, settings, context,
                                min(128, n * limit))
             if backend is None:
                 backend = Endless(job)

@@ -29,11 +29,12 @@ from typing import Any
 
 from gars_vllm.benchmarks.tables import Result, say
 from gars_vllm.engine.json_lines import Record, key_of
+from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.sandbox import tiers
 from gars_vllm.engine.sandbox.pool import Job, default_workers
 from gars_vllm.engine.tasks import Task, load_humaneval
-from gars_vllm.engine.verification import Checking, References, meaning, program_of
+from gars_vllm.engine.verification import Checking, References, program_of
 
 Passed = list[bool]
 

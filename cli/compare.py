@@ -14,6 +14,8 @@ from gars_vllm.cli.console import console
 from gars_vllm.engine.comparison import AtK, Comparison
 from gars_vllm.engine.comparison import compare as compared
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.estimates import Ratio
+from gars_vllm.engine.pairs import Judged, Pairs
 from gars_vllm.engine.report import Summary, summarise
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.worth import worth_of
@@ -35,11 +37,19 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
     """Show what run B has that run A has not, on the problems that both have verified.
 
     Differences are B minus A, paired by problem, with 95 % intervals (bootstrap over problems);
-    one that holds 0 is within noise. Runs at several temperatures are compared at each of them.
+    one that holds 0 is within noise. Samples drawn from one seed are paired too: they are the same
+    until something, say the grammar, makes one of them draw another token. Runs at several
+    temperatures are compared at each of them.
     """
-    first, second = summarise(open_run(a)), summarise(open_run(b))
-    seeds = tuple(open_run(run).load()["config"].get("seed") for run in (a, b))
-    found = [compared(x, y, (seeds[0], seeds[1])) for x, y in _pairs(first, second)]
+    runs = [open_run(a), open_run(b)]
+    first, second = map(summarise, runs)
+    samples = [(list(run.samples.read()), list(run.results.read())) for run in runs]
+    found = [
+        compared(
+            x, y, (Judged.of(*samples[0], x.temperature), Judged.of(*samples[1], y.temperature))
+        )
+        for x, y in _pairs(first, second)
+    ]
     if html is not None:
         from gars_vllm.cli import exports
 
@@ -52,9 +62,8 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
                 for label, text in rows_of(c)
             ],
         }
-        runs = list(dict.fromkeys([a, b]))
         try:
-            exports.write_html(listed, runs, html, page)
+            exports.write_html(listed, list(dict.fromkeys([a, b])), html, page)
         except OSError as error:
             raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
     if as_json:
@@ -99,7 +108,32 @@ def rows_of(one: Comparison) -> list[tuple[str, str]]:
     if None not in one.seconds:
         before, after = one.seconds
         rows.append(("seconds", f"{before:,.0f} -> {after:,.0f}{_change(before, after)}"))
+    if one.flops_per_solved is not None:
+        rows.append(("FLOPs per solved problem", _ratio(one.flops_per_solved)))
+    if one.pairs is not None:
+        rows += _paired(one.pairs)
     return rows
+
+
+def _paired(pairs: Pairs) -> list[tuple[str, str]]:
+    rows = [
+        ("pairs of one seed", f"{pairs.count}"),
+        ("  the same program", tables.counted(pairs.same, pairs.count)),
+        ("  passed in a alone", f"{pairs.only_a}"),
+        ("  passed in b alone", f"{pairs.only_b}"),
+    ]
+    for side, became in (("a", pairs.mended), ("b", pairs.broken)):
+        if became:
+            other = "b" if side == "a" else "a"
+            text = ", ".join(f"{outcome} ({count})" for outcome, count in became.items())
+            rows.append((f"  syntax error in {side}, in {other}", text))
+    return rows
+
+
+def _ratio(ratio: Ratio) -> str:
+    low, high = ratio.interval.low, ratio.interval.high
+    text = f"{ratio.value - 1:+.0%} [{low - 1:+.0%}, {high - 1:+.0%}]"
+    return text.replace("+inf%", "no end") + (", within noise" if ratio.is_noise else "")
 
 
 def _difference(found: AtK) -> str:
@@ -129,9 +163,6 @@ def _notes(one: Comparison) -> list[str]:
     found = []
     if any(one.only_in):
         found.append(f"left out: {one.only_in[0]} problems of a, {one.only_in[1]} of b")
-    if one.same_seed:
-        found.append(
-            "both have one seed, and draw the same random numbers until their batches differ: "
-            "pairs of samples are no pairs for long, so only problems are paired"
-        )
+    if one.pairs is None:
+        found.append("no two samples have one seed: only problems are paired")
     return found

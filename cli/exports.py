@@ -19,10 +19,10 @@ from gars_vllm.cli.columns import Column
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import key_of
 from gars_vllm.engine.models import PUBLISHED
+from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.sandbox.outcome import Outcome
 from gars_vllm.engine.tasks import of_run
-from gars_vllm.engine.verification import meaning
 from gars_vllm.engine.whole_file import write_whole
 
 _SHOWN = 40  # different programs of a problem and a column that the page holds

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from gars_vllm.engine import estimates
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.estimates import Difference
+from gars_vllm.engine.estimates import Difference, Ratio
+from gars_vllm.engine.pairs import Judged, Pairs, pair
 from gars_vllm.engine.report import ProblemRow, Summary
 from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.worth import finite, flops_of
 
 _NOT_VALID = Outcome.SYNTAX_ERROR.value
 
@@ -32,8 +34,11 @@ class Comparison:
 
     `at`: for each k that both have samples enough for. `solved`: the problems that only a has a
     passing sample of, and those that only b has. `only_in`: problems that were left out.
-    `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `same_seed`: both were drawn with one
-    seed.
+    `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `flops_per_solved`: b's to a's, over
+    these problems; None where it is not known for one of them. `pairs`: of samples with one seed
+    (pairs.py); None where there are none, or they were not given. That runs of one seed draw alike
+    narrows the paired intervals too: a problem's values differ by what the grammar did, less by
+    chance.
     """
 
     a: str
@@ -49,10 +54,12 @@ class Comparison:
     verified: tuple[int, int]
     tokens: tuple[int, int]
     seconds: tuple[float | None, float | None]
-    same_seed: bool
+    flops_per_solved: Ratio | None
+    pairs: Pairs | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        found: dict[str, Any] = finite(asdict(self))
+        return found
 
     def verdict(self) -> str:
         """One line: which is better at its first and last k, or that it is within noise."""
@@ -70,8 +77,8 @@ class Comparison:
         return "; ".join(parts)
 
 
-def compare(a: Summary, b: Summary, seeds: tuple[Any, Any] = (None, None)) -> Comparison:
-    """Raises UserError when there is no problem that both have verified."""
+def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None) -> Comparison:
+    """`judged`: their samples. Raises UserError when there is no problem that both have verified."""
     rows_a = {row.task_id: row for row in a.per_problem if row.verified}
     rows_b = {row.task_id: row for row in b.per_problem if row.verified}
     shared = [name for name in rows_a if name in rows_b]
@@ -112,8 +119,20 @@ def compare(a: Summary, b: Summary, seeds: tuple[Any, Any] = (None, None)) -> Co
             None if a.seconds is None else a.seconds * share_a,
             None if b.seconds is None else b.seconds * share_b,
         ),
-        same_seed=seeds[0] is not None and seeds[0] == seeds[1],
+        flops_per_solved=_cost(a, b, pairs),
+        pairs=pair(*judged, frozenset(shared)) if judged else None,
     )
+
+
+def _cost(a: Summary, b: Summary, pairs: list[tuple[ProblemRow, ProblemRow]]) -> Ratio | None:
+    flops = [
+        flops_of(summary, rows)
+        for summary, rows in zip((a, b), zip(*pairs, strict=True), strict=True)
+    ]
+    if flops[0] is None or flops[1] is None:
+        return None
+    solved = [[float(pair[side].passed > 0) for pair in pairs] for side in (0, 1)]
+    return estimates.paired_ratio((flops[0], solved[0]), (flops[1], solved[1]))
 
 
 def _both(pairs: list[tuple[ProblemRow, ProblemRow]], of: Any) -> tuple[int, int]:

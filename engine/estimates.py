@@ -175,6 +175,52 @@ def bootstrap_ratio(
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """Of one run's ratio to another's on the same problems: `value`, its `interval`."""
+
+    value: float
+    interval: Interval
+
+    @property
+    def is_noise(self) -> bool:
+        """The interval holds 1."""
+        return self.interval.holds(1.0)
+
+
+def paired_ratio(
+    a: tuple[ArrayLike, ArrayLike],
+    b: tuple[ArrayLike, ArrayLike],
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Ratio | None:
+    """How many times b's sum(numerators) / sum(denominators) is a's; both are (numerators,
+    denominators), all (problems,) in the same order.
+
+    For example FLOPs per solved problem of two runs. A problem's numbers stay together when
+    problems are resampled. A resample in which b's denominators alone sum to 0 has an infinite
+    ratio; one in which both do says nothing and is left out. None with fewer than two problems or
+    if either's denominators are all 0. ValueError for negative or non-finite values.
+    """
+    table = np.stack([*_pair(*a), *_pair(*b)], axis=1)
+    if (table < 0).any():
+        raise ValueError("a numerator or a denominator is negative")
+    _check(resamples, level)
+    if len(table) < 2 or not table[:, 1].any() or not table[:, 3].any():
+        return None
+
+    def ratio(sums: Floats) -> Floats:
+        above, below = sums[:, 2] * sums[:, 1], sums[:, 0] * sums[:, 3]
+        found = np.full(len(sums), np.inf)
+        np.divide(above, below, out=found, where=below > 0)
+        return found[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
+
+    value = float(ratio(table.sum(axis=0)[None])[0])
+    resampled = ratio(_resampled_means(table, resamples, seed))
+    return Ratio(value, _percentiles(resampled[:, None], level)[0]) if len(resampled) else None
+
+
+@dataclass(frozen=True)
 class Difference:
     """Of two runs a and b on the same problems: `mean` of a - b, its `interval` (None: fewer than
     two problems), the problems at which a is above (`won`), below (`lost`) or the same (`tied`),

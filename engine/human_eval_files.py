@@ -14,6 +14,7 @@ from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import JsonLines, append_line, lock
+from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, lines_of
@@ -23,7 +24,6 @@ from gars_vllm.engine.verification import (
     References,
     Verification,
     by_number,
-    meaning,
     program_of,
 )
 

@@ -8,6 +8,7 @@ program's end. Where that is, is decided by the grammar's state and depends on t
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 import sys
@@ -99,6 +100,13 @@ def parsed(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.mod | Non
             return ast.parse(source, mode=mode)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def meaning(program: str) -> str:
+    """Equal for programs that differ only in comments and layout."""
+    tree = parsed(program)
+    text = program if tree is None else ast.dump(tree)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def syntax_error(program: str) -> str | None:

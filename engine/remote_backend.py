@@ -184,6 +184,7 @@ class RemoteBackend:
             max_tokens=settings.max_tokens,
             temperature=wishes.temperature,
             top_p=wishes.top_p,
+            seed=wishes.seed,
             stop=list(prompt.stop) or None,
             extra_body={
                 # Also what is as by default: a server takes what is not said from the model's own
@@ -201,7 +202,7 @@ class RemoteBackend:
         ids = tuple(choice.token_ids)
         weight = await self._weight(server, key, len(ids)) if weighed else None
         logprob = sum(choice.logprobs.token_logprobs) if settings.logprobs else None
-        return Drawn(request, ids, choice.text, choice.finish_reason, weight, logprob)
+        return Drawn(request, ids, choice.text, choice.finish_reason, weight, logprob, wishes.seed)
 
     async def _weight(self, server: _Server, key: int, tokens: int) -> Weight | None:
         if server.http is None:

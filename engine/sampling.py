@@ -107,6 +107,7 @@ class Wishes:
     args: dict[str, Any] | None
     temperature: float
     top_p: float
+    seed: int
 
 
 def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool) -> Wishes:
@@ -114,6 +115,7 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
     there, which draws the token and makes it the greatest (vllm_cpu_sampler.py)."""
     args: dict[str, Any] = {}
     prompt, temperature = request.prompt, settings.temperature_of(request.index)
+    seed = seed_of(settings.seed, request)
     if settings.grammar != "none":
         args = {
             "grammar": settings.grammar,
@@ -126,21 +128,20 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
             args["grammar_key"] = key
     if draws and temperature > 0:
         args["draw"] = [temperature, settings.top_p]
-        return Wishes(args, 0.0, 1.0)
-    return Wishes(args or None, temperature, settings.top_p)
+        return Wishes(args, 0.0, 1.0, seed)
+    return Wishes(args or None, temperature, settings.top_p, seed)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a backend is started with. `context`: tokens of the longest prompt and sample; `seed`:
-    of this session; `batch`: samples that are in flight at a time; `engine`: the user's own
+    """What a backend is started with. `context`: tokens of the longest prompt and sample;
+    `batch`: samples that are in flight at a time; `engine`: the user's own
     arguments to vLLM's engine, which win; `servers`: addresses of servers that draw instead."""
 
     model: Path
     tokenizer: Tokenizer
     settings: Settings
     context: int
-    seed: int
     batch: int
     engine: Mapping[str, Any] = field(default_factory=dict)
     servers: Sequence[str] = ()
@@ -186,6 +187,7 @@ class Drawn:
     finish_reason: str
     weight: Weight | None = None
     logprob: float | None = None  # of all tokens together, natural logarithm
+    seed: int | None = None  # of the random numbers that drew it, where the backend knows
 
 
 class Backend(Protocol):
@@ -268,10 +270,9 @@ def run(
         left = Counter(request.prompt.task.task_id for request in missing)
         watcher.samples(State(total - len(missing), total, len(tasks) - len(left), len(tasks)))
         if missing:
-            seed = session_seed(settings.seed, len(done))
             watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
             job = Job(
-                files.folder, tokenizer, settings, context, seed, batch, engine or {}, servers,
+                files.folder, tokenizer, settings, context, batch, engine or {}, servers,
                 {prompt.task.task_id: len(prompt.ids) for prompt in asked},
             )  # fmt: skip
             try:
@@ -331,7 +332,6 @@ def _draw(
             "tokens": tokens,
             "samples": finished,
             "mask_seconds": source.mask_seconds(),
-            "seed": None if job.servers else job.seed,
             "batch": job.batch,
         }
         machine = {
@@ -361,14 +361,15 @@ def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
     )
 
 
-def session_seed(seed: int, done: int) -> int:
-    """The seed of a session that finds `done` samples: the run's own for the first.
+def seed_of(seed: int, request: Request) -> int:
+    """The seed of one draw, from 0 to 2**53 - 1, which any reader of JSON keeps whole.
 
-    With the same seed, a run that goes on would draw over again what it has drawn before.
+    It depends on the run's seed, the task, the sample's index and how often it was drawn before:
+    a run that was interrupted draws what it would have drawn, and runs of one seed, with a grammar
+    and without, draw their samples in pairs.
     """
-    if done == 0:
-        return seed
-    return int.from_bytes(hashlib.sha256(f"{seed}:{done}".encode()).digest()[:4], "big") >> 1
+    text = f"{seed}:{request.prompt.task.task_id}:{request.index}:{request.draws}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
 
 
 def _limit(model: Path) -> int | None:
@@ -422,7 +423,7 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "prompt_kind": str(settings.prompt_kind),
         "finish_reason": reason,
         "tokens": len(drawn.ids),
-        "seed": None if job.servers else job.seed,  # servers draw with their own
+        "seed": drawn.seed,
         "temperature": settings.temperature_of(drawn.request.index),
         "valid": programs.is_valid(program, settings.grammar, grammar),
         "given_up": drawn.request.draws,

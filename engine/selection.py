@@ -25,13 +25,14 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import Interval, bootstrap
 from gars_vllm.engine.inputs import inputs_for
 from gars_vllm.engine.json_lines import Record, key_of
+from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.sandbox.outcome import Outcome, Program
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
-from gars_vllm.engine.verification import Checking, meaning, preamble_of
+from gars_vllm.engine.verification import Checking, preamble_of
 from gars_vllm.engine.whole_file import write_whole
 
 ORACLE = "oracle"

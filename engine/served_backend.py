@@ -50,7 +50,7 @@ class ServedBackend:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         settings = {"max_model_len": job.context, "max_num_seqs": job.batch, **job.engine}
-        more = ["--host", "127.0.0.1", "--port", str(port), "--seed", str(job.seed)]
+        more = ["--host", "127.0.0.1", "--port", str(port), "--seed", str(job.settings.seed)]
         more += vllm_server.flags(settings)
         command, environment = vllm_server.command(
             job.model, job.tokenizer.folder, str(job.model), job.tokenizer.vocabulary.digest,

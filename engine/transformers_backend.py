@@ -15,7 +15,7 @@ from gars_vllm.engine import programs
 from gars_vllm.engine.constraints import Asked, Constraint
 from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.prompts import Prompt
-from gars_vllm.engine.sampling import Drawn, Job, Request, Requests
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, seed_of
 from gars_vllm.engine.weights import Weight, Weights
 from gars_vllm.grammar import CompiledGrammar, compile_grammar
 from transformers import LogitsProcessor
@@ -86,7 +86,6 @@ class TransformersBackend:
         self._seconds = 0.0
         name = job.settings.grammar
         self._grammar = None if name == "none" else compile_grammar(name, job.tokenizer.vocabulary)
-        torch.manual_seed(job.seed)
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields the samples of a batch when its last one has finished."""
@@ -110,6 +109,8 @@ class TransformersBackend:
             heat = temperature or 1.0
             masks.append(GrammarLogits(self._grammar, prompt, rows, budget, heat))
         hot = temperature > 0
+        seed = seed_of(settings.seed, requests[0])  # one generator draws the batch
+        torch.manual_seed(seed)
         eos = list(self._job.tokenizer.vocabulary.eos)
         with torch.inference_mode():
             out = self._model.generate(
@@ -129,7 +130,7 @@ class TransformersBackend:
         for number, (request, row) in enumerate(
             zip(requests, out[:, ids.shape[1] :].tolist(), strict=True)
         ):
-            drawn = self._drawn(request, row, eos)
+            drawn = replace(self._drawn(request, row, eos), seed=seed)
             if masks and settings.weights:
                 weight = masks[0].weight(number, len(drawn.ids))
                 drawn = replace(drawn, weight=weight)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +12,7 @@ from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import Key, Record, Tail, key_of
-from gars_vllm.engine.programs import parsed
+from gars_vllm.engine.programs import meaning, parsed
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
@@ -235,13 +233,6 @@ def preamble_of(task: Task) -> str:
     helpers, and must not get them from the program. Empty where a prompt is no Python."""
     source = f"{task.prompt.rstrip()}\n    pass\n"
     return source if parsed(source) is not None else ""
-
-
-def meaning(program: str) -> str:
-    """Equal for programs that differ only in comments and layout."""
-    tree = parsed(program)
-    text = program if tree is None else ast.dump(tree)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class References:

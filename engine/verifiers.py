@@ -25,11 +25,12 @@ from typing import Any, Protocol
 from gars_vllm.engine import examples, programs
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import key_of
+from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Program, one_line
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
-from gars_vllm.engine.verification import Checking, meaning, preamble_of
+from gars_vllm.engine.verification import Checking, preamble_of
 
 GROUP = "gars_vllm.verifiers"
 TESTS = "tests"  # HumanEval's own: verification.py

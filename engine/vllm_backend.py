@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, wishes_of
+from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, seed_of, wishes_of
 from gars_vllm.engine.vllm_names import (
     CPU_SAMPLER,
     FILES_ALLOWED,
@@ -147,7 +147,7 @@ class VllmBackend:
                 self._llm = LLM(
                     model=str(job.model),
                     tokenizer=str(job.tokenizer.folder),
-                    seed=job.seed,
+                    seed=job.settings.seed,
                     logits_processors=processors,
                     use_tqdm_on_load=False,
                     **{
@@ -181,13 +181,15 @@ class VllmBackend:
                     weight = None
                     if self._weighs():
                         weight = self._weights.read(int(name), len(one.token_ids))
+                    asked = waiting.pop(name)
                     yield Drawn(
-                        waiting.pop(name),
+                        asked,
                         tuple(one.token_ids),
                         one.text,
                         one.finish_reason or "error",
                         weight,
                         one.cumulative_logprob,
+                        seed_of(self._job.settings.seed, asked),
                     )
 
     def _params(self, request: Request, number: int) -> SamplingParams:
@@ -198,6 +200,7 @@ class VllmBackend:
         return SamplingParams(
             temperature=wishes.temperature,
             top_p=wishes.top_p,
+            seed=wishes.seed,
             max_tokens=settings.max_tokens,
             stop=list(request.prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),

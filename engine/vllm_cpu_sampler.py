@@ -9,6 +9,11 @@ it the greatest. It must come after the processor that masks.
 
 The distribution is vLLM's: softmax(logits / temperature), restricted to the least number of most
 likely tokens whose mass reaches top_p (Holtzman et al. 2020), all of them where top_p is 1.
+
+A token's random number is made from the request's seed, the number of tokens before it, and the
+token (race.py), as vLLM's V2 runner does on a device. So a sample does not depend on what else is
+in the batch, and two requests of one seed draw the same token as long as they have the same text
+and both may draw it: what a grammar changes is what it must.
 """
 
 from __future__ import annotations
@@ -16,68 +21,63 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from gars_vllm.engine.constraints import drawing
 from gars_vllm.engine.masker import Masker
+from gars_vllm.engine.race import Ints, race
 from gars_vllm.engine.vllm_rows import follow
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
-# How many of the most likely tokens are looked at; the rows whose nucleus is larger, or whose draw
-# falls outside them, are looked at again with more.
-_STAGES = (256, 4096)
+_FIRST = 256  # of the most likely tokens, which are looked at one by one
 
 
 def draw(
-    logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, chance: torch.Generator
+    logits: torch.Tensor,
+    temperature: torch.Tensor,
+    top_p: torch.Tensor,
+    seeds: Ints,
+    positions: Ints,
 ) -> torch.Tensor:
     """int64 [rows]: a token of each row. `logits`: float [rows, vocabulary]; `temperature` (above
-    0) and `top_p` (above 0, at most 1): float64 [rows]."""
+    0) and `top_p` (above 0, at most 1): float64 [rows]; `seeds`, `positions`: int64 [rows], of the
+    request and of the token in it."""
     # torch's softmax takes -inf in its stride; its exp and logsumexp are ten times slower then.
     every = (logits / temperature.to(logits.dtype).unsqueeze(1)).softmax(1)
-    return draw_from(every, torch.ones(len(every), dtype=torch.float64), top_p, chance)
+    mass = torch.ones(len(every), dtype=torch.float64)
+    return draw_from(every, mass, top_p, seeds, positions)
 
 
 def draw_from(
-    every: torch.Tensor, mass: torch.Tensor, top_p: torch.Tensor, chance: torch.Generator
+    every: torch.Tensor, mass: torch.Tensor, top_p: torch.Tensor, seeds: Ints, positions: Ints
 ) -> torch.Tensor:
     """`draw`, from shares that add up to `mass`: `every` float [rows, vocabulary], `mass` float64
     [rows]."""
-    rows, size = every.shape
-    tokens = torch.empty(rows, dtype=torch.int64)
-    uniform = torch.rand(rows, dtype=torch.float64, generator=chance)
-    left = torch.arange(rows)
-    for count in (*_STAGES, size):
-        if len(left) == 0:
-            break
-        some = every if len(left) == rows else every[left]
-        best, order = some.topk(min(count, size), dim=1)
-        shares = best.to(torch.float64) / mass[left].unsqueeze(1)
-        sums = shares.cumsum(1)
-        p = top_p[left].unsqueeze(1)
-        # The nucleus ends with the first token that brings the mass to top_p.
-        inside = (sums - shares < p) & (shares > 0)
-        nucleus = (shares * inside).sum(1, keepdim=True)
-        if count < size:  # with top_p of 1 the whole mass is the nucleus, seen or not
-            goal = uniform[left].unsqueeze(1) * torch.where(p < 1, nucleus, 1.0)
-            known = torch.where(p < 1, sums[:, -1:] >= p, sums[:, -1:] > goal).squeeze(1)
-        else:
-            goal = uniform[left].unsqueeze(1) * nucleus
-            known = torch.ones(len(left), dtype=torch.bool)
-        at = torch.searchsorted(sums, goal, right=True)
-        last = inside.sum(1, keepdim=True) - 1  # rounding must not lead out of the nucleus
-        chosen = order.gather(1, torch.minimum(at, last)).squeeze(1)
-        tokens[left[known]] = chosen[known]
-        left = left[~known]
-    return tokens
+    every = every.to(torch.float32)
+    first = every.topk(min(_FIRST, every.shape[1]), dim=1).indices
+    goals = torch.where(top_p < 1, top_p * mass, torch.inf)
+    tokens = race(every.numpy(), first.numpy(), goals.numpy(), seeds, positions)
+    return torch.from_numpy(tokens)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Of a row: `output` grows as the request does."""
+
+    temperature: float
+    top_p: float
+    seed: int
+    output: list[int]
 
 
 class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
     """See the module. Loaded as "gars_vllm.engine.vllm_cpu_sampler:CpuSampler"."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
-        self._rows: dict[int, tuple[float, float]] = {}
+        self._rows: dict[int, _Asked] = {}
         _permit_amx()
         Masker.is_drawn_from = True
         self._chance = torch.Generator().manual_seed(vllm_config.model_config.seed or 0)
@@ -92,14 +92,26 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        follow(self._rows, batch_update, _asked)
+        follow(self._rows, batch_update, self._asked)
+
+    def _asked(self, params: Any, prompt: Any, output: list[int]) -> _Asked | None:
+        draw = drawing(params.extra_args or {})
+        if draw is None:
+            return None
+        seed = params.seed
+        if seed is None:
+            seed = int(torch.randint(1 << 62, (1,), generator=self._chance))
+        return _Asked(*draw, seed, output)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         index = [i for i in sorted(self._rows) if i < logits.shape[0]]
         if not index:
             return logits
-        asked = torch.tensor([self._rows[i] for i in index], dtype=torch.float64)
-        temperature, top_p = asked[:, 0], asked[:, 1]
+        asked = [self._rows[i] for i in index]
+        temperature = torch.tensor([a.temperature for a in asked], dtype=torch.float64)
+        top_p = torch.tensor([a.top_p for a in asked], dtype=torch.float64)
+        seeds = np.array([a.seed for a in asked], np.int64)
+        positions = np.array([len(a.output) for a in asked], np.int64)
         rows = torch.tensor(index)
         shares = None
         if Masker.latest is not None:
@@ -107,15 +119,12 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
         every = len(index) == logits.shape[0]
         if shares is not None:
             values = shares.values if every else shares.values[rows]
-            tokens = draw_from(values, shares.mass[rows], top_p, self._chance)
+            tokens = draw_from(values, shares.mass[rows], top_p, seeds, positions)
         else:
-            tokens = draw(logits if every else logits[rows], temperature, top_p, self._chance)
+            some = logits if every else logits[rows]
+            tokens = draw(some, temperature, top_p, seeds, positions)
         logits[rows, tokens] = torch.finfo(logits.dtype).max
         return logits
-
-
-def _asked(params: Any, prompt: Any, output: list[int]) -> tuple[float, float] | None:
-    return drawing(params.extra_args or {})
 
 
 def _permit_amx() -> None:

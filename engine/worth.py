@@ -12,7 +12,7 @@ import numpy as np
 from gars_vllm.engine import estimates
 from gars_vllm.engine.estimates import Cost, CostPerSolved, Extrapolation, Interval
 from gars_vllm.engine.models import PUBLISHED
-from gars_vllm.engine.report import Summary
+from gars_vllm.engine.report import ProblemRow, Summary
 from gars_vllm.engine.tasks import HUMANEVAL
 
 FEW_PROBLEMS = 20  # below, percentile intervals are too narrow (estimates.py)
@@ -59,7 +59,7 @@ class Worth:
         return next((found for found in self.at if found.k == k), None)
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = _finite(asdict(self))
+        found: dict[str, Any] = finite(asdict(self))
         return found
 
     def notes(self) -> list[str]:
@@ -123,21 +123,27 @@ def _cost(
     prompts = [summary.prompt_tokens.get(row.task_id, 0) for row in rows]
     cost = Cost(summary.parameters, sum(prompts), sum(row.tokens for row in rows), summary.seconds)
     per_solved = estimates.cost_per_solved(cost, counts)
-    flops = [
-        float(estimates.flops_per_token(summary.parameters) * (prompt + row.tokens))
-        for prompt, row in zip(prompts, rows, strict=True)
-    ]
+    flops = flops_of(summary, rows)
     solved = [float(passed > 0) for _, passed in counts]
-    interval = estimates.bootstrap_ratio(flops, solved) if any(solved) else None
+    interval = estimates.bootstrap_ratio(flops, solved) if flops and any(solved) else None
     return cost, per_solved, interval
 
 
-def _finite(value: Any) -> Any:
+def flops_of(summary: Summary, rows: Sequence[ProblemRow]) -> list[float] | None:
+    """What the samples of each of these problems took, its prompt counted once; None where the
+    model's size or the prompts' lengths are not known."""
+    if summary.parameters is None or summary.prompt_tokens is None:
+        return None
+    each = estimates.flops_per_token(summary.parameters)
+    return [float(each * (summary.prompt_tokens.get(r.task_id, 0) + r.tokens)) for r in rows]
+
+
+def finite(value: Any) -> Any:
     """JSON has no infinity: null stands for it."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(held) for key, held in value.items()}
+        return {key: finite(held) for key, held in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(held) for held in value]
+        return [finite(held) for held in value]
     return value

@@ -107,7 +107,7 @@ def make_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
                                 key
                                 | {
                                     "program": program, "completion": program[9:], "tokens": 10,
-                                    "finish_reason": "stop", "valid": not bad, "temperature": heat,
+                                    "finish_reason": "stop", "valid": not bad, "temperature": heat, "seed": block * n + i,
                                     "log_z": -0.5, "overruled": 1, "overruled_at": [4],
                                 }
                             )  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine import programs
-from gars_vllm.engine.programs import Mode
+from gars_vllm.engine.programs import Mode, meaning
 from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
 
 
@@ -64,3 +64,10 @@ def test_names() -> None:
     assert programs.is_python("none")
     assert not programs.is_python("json")
     assert not programs.is_python("my.lark")
+
+
+def test_meaning_is_what_comments_and_layout_do_not_change() -> None:
+    assert meaning("x=1") == meaning("x = 1  # one\n\n")
+    assert meaning("x = 1") != meaning("x = 2")
+    assert meaning("x = (") != meaning("x = ( ")
+    assert len({meaning(t) for t in ("\udc80", "x\0", "(" * 999)}) == 3

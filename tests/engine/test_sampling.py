@@ -68,10 +68,6 @@ def test_interrupted_run_continues(tmp_path: Path, tiny_model: Path) -> None:
     records = list(second.samples.read())
     keys = [(r["task_id"], r["sample_index"]) for r in records]
     assert sorted(keys) == [(t.task_id, i) for t in TASKS for i in range(4)]
-    seeds = [r["seed"] for r in records]
-    assert seeds[:5] == [0] * 5
-    assert len(set(seeds[5:])) == 1
-    assert seeds[5] != 0  # else the same samples would be drawn again
     (summary,) = summarise(second)
     assert (summary.samples, summary.planned, summary.pass_at[1]) == (12, 12, None)
     sessions = second.load()["info"]["sessions"]
@@ -93,7 +89,7 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
         "prompt_kind": "completion",
         "finish_reason": "stop",
         "tokens": count,
-        "seed": 0,
+        "seed": None,
         "temperature": 0.8,
         "valid": True,
         "given_up": 0,

@@ -15,12 +15,13 @@ import pytest
 from gars_vllm.engine import examples, selection
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.human_eval_files import verify_file
+from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.report import pass_at_k, summarise_records
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import tiers
 from gars_vllm.engine.selection import ORACLE, SELECTORS, Behaviour, Candidate, best_of
 from gars_vllm.engine.tasks import Task, load_prompts
-from gars_vllm.engine.verification import Checking, meaning, verify
+from gars_vllm.engine.verification import Checking, verify
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

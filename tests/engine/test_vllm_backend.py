@@ -30,7 +30,7 @@ def test_rows_with_and_without_a_grammar_share_a_batch(tiny_model: Path) -> None
     from vllm.inputs import TokensPrompt
 
     tokenizer = tokenizers.load(tiny_model)
-    backend = VllmBackend(Job(tiny_model, tokenizer, Settings(n=1), 256, 0, 24))
+    backend = VllmBackend(Job(tiny_model, tokenizer, Settings(n=1), 256, 24))
     prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("x = 1\n"))
     kinds = ["python", "json", None] * 8
     try:
@@ -94,7 +94,14 @@ def test_kill_9_loses_only_what_was_in_flight(
     keys = [(r["task_id"], r["sample_index"]) for r in records]
     assert sorted(keys) == sorted((f"HumanEval/{t}", i) for t in range(10) for i in range(40))
     assert len(set(keys)) == 400
-    assert len({r["seed"] for r in records}) == 2
+    assert len({r["seed"] for r in records}) == 400
+    again = tmp_path / "again"
+    subprocess.run([*command[:-4], "--out", str(again), *command[-2:]], check=True,
+                   capture_output=True, timeout=300)  # fmt: skip
+    undisturbed = [json.loads(line) for line in (again / "samples.jsonl").read_text().splitlines()]
+    drawn = {(r["task_id"], r["sample_index"]): r["program"] for r in records}
+    same = sum(drawn[r["task_id"], r["sample_index"]] == r["program"] for r in undisturbed)
+    assert same >= 390  # where bfloat16 rounds differently in other batches, the text may part
     assert all(r["valid"] for r in records)
     assert {r["finish_reason"] for r in records} == {"stop", "closed"}
     assert len(RunFolder(out).load()["info"]["sessions"]) == 1  # the killed one could not write

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gars_vllm.engine import vllm_cpu_sampler
@@ -22,6 +23,11 @@ from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
 
 
+def fresh(count: int, position: int = 0) -> Any:
+    """Seeds of so many requests, and the place of the token in them."""
+    return np.arange(count), np.full(count, position)
+
+
 def expected(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
     """Probabilities by vLLM's own code."""
     scaled = (logits / temperature).clone().unsqueeze(0)
@@ -29,21 +35,21 @@ def expected(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Te
     return apply_top_k_top_p_pytorch(scaled, None, p).softmax(-1)[0]
 
 
-@pytest.mark.parametrize("stages", [(2, 5), (256, 4096)])
+@pytest.mark.parametrize("first", [2, 5, 256])
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("top_p", [0.3, 0.95, 1.0])
 def test_frequencies(
-    monkeypatch: pytest.MonkeyPatch, stages: tuple[int, ...], temperature: float, top_p: float
+    monkeypatch: pytest.MonkeyPatch, first: int, temperature: float, top_p: float
 ) -> None:
     """Each token as often as its probability says, within five standard deviations."""
-    monkeypatch.setattr(vllm_cpu_sampler, "_STAGES", stages)
+    monkeypatch.setattr(vllm_cpu_sampler, "_FIRST", first)
     logits = torch.randn(40, generator=torch.Generator().manual_seed(1)) * 2
     logits[::5] = -torch.inf  # what a mask forbids
     share = expected(logits, temperature, top_p).double()
     count = 40_000
     tokens = draw(
         logits.expand(count, -1), torch.full((count,), temperature, dtype=torch.float64),
-        torch.full((count,), top_p, dtype=torch.float64), torch.Generator().manual_seed(2),
+        torch.full((count,), top_p, dtype=torch.float64), *fresh(count),
     )  # fmt: skip
     found = torch.bincount(tokens, minlength=40).double()
     assert (found[share == 0] == 0).all()
@@ -55,25 +61,67 @@ def test_one_allowed_token_is_drawn_whatever_its_logit() -> None:
     logits = torch.full((3, 1000), -torch.inf)
     logits[torch.arange(3), torch.tensor([5, 999, 0])] = torch.tensor([-80.0, 3.0, 0.0])
     one = torch.ones(3, dtype=torch.float64)
-    assert draw(logits, one, one, torch.Generator()).tolist() == [5, 999, 0]
-    assert draw(logits, one, one * 0.9, torch.Generator()).tolist() == [5, 999, 0]
+    assert draw(logits, one, one, *fresh(3)).tolist() == [5, 999, 0]
+    assert draw(logits, one, one * 0.9, *fresh(3)).tolist() == [5, 999, 0]
 
 
 @pytest.mark.parametrize("top_p", [0.9, 1 - 1e-15, 1.0])
-@pytest.mark.parametrize("uniform", [1 - 2**-53, 1.0])  # the greatest there is, and rounded up
-def test_rounding_leads_to_no_forbidden_token(
-    monkeypatch: pytest.MonkeyPatch, uniform: float, top_p: float
+@pytest.mark.parametrize("first", [2, 256])
+@pytest.mark.parametrize("flat", [0.01, 1.0, 30.0])
+def test_no_forbidden_token_and_none_outside_the_nucleus(
+    monkeypatch: pytest.MonkeyPatch, flat: float, first: int, top_p: float
 ) -> None:
-    """Shares of float32 may sum to less than what is drawn, or to less than top_p."""
-    logits = torch.randn(200, 700, generator=torch.Generator().manual_seed(4))
+    """Shares of float32 may sum to less than top_p; nearly flat, most lies behind the first."""
+    monkeypatch.setattr(vllm_cpu_sampler, "_FIRST", first)
+    logits = torch.randn(300, 700, generator=torch.Generator().manual_seed(4)) * flat
     logits[:, ::3] = -torch.inf
-    most = torch.full((200,), uniform, dtype=torch.float64)
-    monkeypatch.setattr(vllm_cpu_sampler.torch, "rand", lambda *_, **__: most)
-    one = torch.ones(200, dtype=torch.float64)
-    tokens = draw(logits, one, one * top_p, torch.Generator())
-    assert (tokens >= 0).all()
-    assert (tokens < 700).all()
-    assert torch.isfinite(logits.gather(1, tokens.unsqueeze(1))).all()
+    one = torch.ones(300, dtype=torch.float64)
+    tokens = torch.stack(
+        [draw(logits, one, one * top_p, *fresh(300, place)) for place in range(20)]
+    )
+    assert torch.isfinite(logits.gather(1, tokens.T)).all()
+    if flat == 0.01:
+        assert len(tokens.unique()) > 400
+    if top_p == 0.9:
+        shares = logits.double().softmax(1)
+        ahead = torch.where(
+            shares.unsqueeze(1) > shares.gather(1, tokens.T).unsqueeze(2), shares.unsqueeze(1), 0
+        ).sum(2)
+        assert (ahead < top_p + 1e-6).all()
+        assert (ahead > top_p - 0.1).any() or flat == 30
+
+
+def test_a_token_depends_on_the_requests_seed_and_place_alone() -> None:
+    logits = torch.randn(64, 2000, generator=torch.Generator().manual_seed(5))
+    heat = torch.linspace(0.5, 2.0, 64, dtype=torch.float64)
+    p = torch.full((64,), 0.95, dtype=torch.float64)
+    seeds, places = fresh(64)
+    together = draw(logits, heat, p, seeds, places)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(6))
+    mixed = draw(logits[order], heat[order], p[order], seeds[order.numpy()], places)
+    assert torch.equal(mixed, together[order])
+    for i in range(64):
+        row = slice(i, i + 1)
+        alone = draw(logits[row], heat[row], p[row], seeds[row], places[row])
+        assert alone.item() == together[i]
+    elsewhere = draw(logits, heat, p, *fresh(64, 1))
+    assert (elsewhere != together).sum() > 40
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.95])
+def test_a_mask_changes_no_draw_that_it_allows(top_p: float) -> None:
+    """With one key. With top_p the nucleus grows as tokens are taken from it, hence "nearly"."""
+    count, size = 3000, 200
+    logits = torch.randn(count, size, generator=torch.Generator().manual_seed(7)) * 3
+    allowed = torch.rand(count, size, generator=torch.Generator().manual_seed(8)) < 0.9
+    one = torch.ones(count, dtype=torch.float64)
+    free = draw(logits, one, one * top_p, *fresh(count))
+    kept = draw(logits.masked_fill(~allowed, -torch.inf), one, one * top_p, *fresh(count))
+    fits = allowed.gather(1, free.unsqueeze(1)).squeeze(1)
+    changed = int((free != kept)[fits].sum())
+    assert fits.sum() > 2000
+    assert changed == 0 if top_p == 1 else changed < 0.02 * count
+    assert allowed.gather(1, kept.unsqueeze(1)).all()
 
 
 def test_rows_of_others_are_left_alone() -> None:
@@ -81,7 +129,7 @@ def test_rows_of_others_are_left_alone() -> None:
     sampler = CpuSampler(config, torch.device("cpu"), False)
 
     def params(asked: Any) -> Any:
-        return types.SimpleNamespace(extra_args=asked)
+        return types.SimpleNamespace(seed=None, extra_args=asked)
 
     added = [(0, params(None), None, []), (2, params({"draw": [0.7, 0.9]}), None, [])]
     sampler.update_state(BatchUpdate(3, [], added, []))
@@ -100,7 +148,7 @@ def test_a_row_that_is_not_there_yet_is_skipped() -> None:
     """Of a prefill that has not ended, vLLM passes fewer rows than there are requests."""
     config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=None))
     sampler = CpuSampler(config, torch.device("cpu"), False)
-    asked = types.SimpleNamespace(extra_args={"draw": [1.0, 1.0]})
+    asked = types.SimpleNamespace(seed=None, extra_args={"draw": [1.0, 1.0]})
     sampler.update_state(BatchUpdate(2, [], [(1, asked, None, [])], []))
     logits = torch.randn(1, 8)
     assert torch.equal(sampler.apply(logits.clone()), logits)
@@ -123,7 +171,7 @@ def test_drawn_from_what_the_mask_has_left(
     sampler = CpuSampler(config, torch.device("cpu"), False)
     masker = Masker(5, torch.device("cpu"), Weights(capacity=count))
     said = 2 * heat if other == "temperature" else heat
-    asked = types.SimpleNamespace(extra_args={"draw": [said, 1.0]})
+    asked = types.SimpleNamespace(seed=None, extra_args={"draw": [said, 1.0]})
     sampler.update_state(BatchUpdate(count, [], [(i, asked, None, []) for i in range(count)], []))
     rows = [
         Constraint(Asked("two", key=i, temperature=heat, drawn=True), grammar.matcher())
