@@ -109,7 +109,7 @@ def rows_of(one: Comparison) -> list[tuple[str, str]]:
         before, after = one.seconds
         rows.append(("seconds", f"{before:,.0f} -> {after:,.0f}{_change(before, after)}"))
     if one.flops_per_solved is not None:
-        rows.append(("FLOPs per solved problem", _ratio(one.flops_per_solved)))
+        rows.append(("FLOPs per solved", _ratio(one.flops_per_solved)))
     if one.pairs is not None:
         rows += _paired(one.pairs)
     return rows
@@ -118,15 +118,15 @@ def rows_of(one: Comparison) -> list[tuple[str, str]]:
 def _paired(pairs: Pairs) -> list[tuple[str, str]]:
     rows = [
         ("pairs of one seed", f"{pairs.count}"),
-        ("  the same program", tables.counted(pairs.same, pairs.count)),
-        ("  passed in a alone", f"{pairs.only_a}"),
-        ("  passed in b alone", f"{pairs.only_b}"),
+        ("  same program", tables.counted(pairs.same, pairs.count)),
+        ("  only a passed", f"{pairs.only_a}"),
+        ("  only b passed", f"{pairs.only_b}"),
     ]
     for side, became in (("a", pairs.mended), ("b", pairs.broken)):
         if became:
             other = "b" if side == "a" else "a"
             text = ", ".join(f"{outcome} ({count})" for outcome, count in became.items())
-            rows.append((f"  syntax error in {side}, in {other}", text))
+            rows.append((f"{side}'s syntax errors", f"in {other}: {text}"))
     return rows
 
 

@@ -78,7 +78,7 @@ class Comparison:
 
 
 def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None) -> Comparison:
-    """`judged`: their samples. Raises UserError when there is no problem that both have verified."""
+    """`judged`: their samples. Raises UserError when both have verified no problem in common."""
     rows_a = {row.task_id: row for row in a.per_problem if row.verified}
     rows_b = {row.task_id: row for row in b.per_problem if row.verified}
     shared = [name for name in rows_a if name in rows_b]

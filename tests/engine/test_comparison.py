@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from gars_vllm.engine.comparison import compare
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.pairs import Judged
 from gars_vllm.engine.report import Summary, summarise_records
 
 
 def summary(
-    name: str, passed: dict[str, int], n: int = 4, broken: int = 0, tokens: int = 10
-) -> Summary:
+    name: str, passed: dict[str, int], n: int = 4, broken: int = 0, tokens: int = 10,
+    about: dict[str, Any] | None = None,
+) -> Summary:  # fmt: skip
     samples, results = [], []
     for task, right in passed.items():
         for i in range(n):
@@ -21,13 +23,14 @@ def summary(
             outcome = "passed" if i < right else "syntax error" if bad else "exception"
             samples.append(key | {"tokens": tokens, "valid": not bad})
             results.append(key | {"passed": i < right, "outcome": outcome})
-    return summarise_records(name, {}, {"sessions": [{"seconds": 100.0}]}, samples, results)
+    info = {"sessions": [{"seconds": 100.0}]} | (about or {})
+    return summarise_records(name, {}, info, samples, results)
 
 
 def test_only_problems_of_both_are_compared() -> None:
     a = summary("a", {"t/0": 4, "t/1": 1, "t/2": 0, "t/9": 4}, broken=2)
     b = summary("b", {"t/0": 4, "t/1": 3, "t/2": 1, "t/8": 0, "t/7": 0}, tokens=20)
-    found = compare(a, b, (0, 0))
+    found = compare(a, b)
     assert (found.problems, found.only_in) == (3, (1, 2))
     assert [x.k for x in found.at] == [1, 2, 4]
     one = found.at[0]
@@ -39,10 +42,39 @@ def test_only_problems_of_both_are_compared() -> None:
     assert found.valid == (6, 12)
     assert found.tokens == (120, 240)
     assert found.seconds == (pytest.approx(75.0), pytest.approx(60.0))
-    assert found.same_seed
     back = compare(b, a)
     assert back.at[0].difference.mean == pytest.approx(-3 / 12)
-    assert (back.only_a, back.same_seed) == (("t/2",), False)
+    assert back.only_a == ("t/2",)
+    assert (back.flops_per_solved, back.pairs) == (None, None)
+
+
+def test_flops_per_solved_of_the_shared_problems() -> None:
+    """Each problem has a prompt of 5 tokens and 4 samples."""
+    about = {"parameters": 100, "prompt_tokens": {f"t/{i}": 5 for i in range(10)}}
+    a = summary("a", {"t/0": 4, "t/1": 1, "t/2": 0, "t/9": 4}, tokens=10, about=about)
+    b = summary("b", {"t/0": 4, "t/1": 1, "t/2": 2, "t/8": 4}, tokens=20, about=about)
+    found = compare(a, b).flops_per_solved
+    assert found is not None
+    assert found.value == pytest.approx((85 / 3) / (45 / 2))
+    assert found.interval.low == 0  # one resample in 27 has t/2 alone, which a never solved
+    larger = summary("c", {"t/0": 4, "t/1": 1}, tokens=10, about=about | {"parameters": 300})
+    other = compare(a, larger).flops_per_solved
+    assert other is not None
+    assert other.value == pytest.approx(3)
+    assert compare(a, summary("d", {"t/0": 4, "t/1": 1})).flops_per_solved is None
+
+
+def test_pairs_are_of_the_compared_problems() -> None:
+    def judged(*tasks: str) -> Judged:
+        keys = [{"task_id": t, "sample_index": 0} for t in tasks]
+        verdict = {"passed": True, "outcome": "passed"}
+        return Judged.of([k | {"program": "x", "seed": 1} for k in keys],
+                         [k | verdict for k in keys], None)  # fmt: skip
+
+    runs = summary("a", {"t/0": 1, "t/1": 1}), summary("b", {"t/0": 1, "t/2": 1})
+    found = compare(*runs, (judged("t/0", "t/1", "t/2"), judged("t/0", "t/1", "t/2"))).pairs
+    assert found is not None
+    assert (found.count, found.same) == (1, 1)
 
 
 def test_what_is_within_noise_is_said() -> None:

@@ -26,6 +26,7 @@ from gars_vllm.engine.estimates import (
     k_reaching,
     ks_for,
     paired_difference,
+    paired_ratio,
     pass_at_k_matrix,
     sign_test,
     smallest_k,
@@ -236,6 +237,49 @@ def test_the_interval_of_a_ratio_is_that_of_all_resamples(table: tuple[list[floa
 
 
 @settings(max_examples=25)
+@given(
+    st.integers(3, 4).flatmap(
+        lambda n: st.tuples(
+            values(n, n), st.lists(st.integers(0, 1), min_size=n, max_size=n),
+            values(n, n), st.lists(st.integers(0, 1), min_size=n, max_size=n),
+        )
+    )
+)  # fmt: skip
+def test_the_interval_of_a_ratio_of_ratios_keeps_pairs_together(
+    table: tuple[list[float], list[int], list[float], list[int]],
+) -> None:
+    a, b = ([abs(v) + 1 for v in table[0]], table[1]), ([abs(v) + 1 for v in table[2]], table[3])
+    found = paired_ratio(a, b, resamples=50_000)
+    if not any(a[1]) or not any(b[1]):
+        assert found is None
+        return
+
+    def ratio(chosen: Sequence[int]) -> float | None:
+        costs, solved = zip(*((sum(x[0][i] for i in chosen), sum(x[1][i] for i in chosen))
+                              for x in (a, b)), strict=True)  # fmt: skip
+        if not any(solved):
+            return None
+        return math.inf if not solved[1] else costs[1] * solved[0] / (costs[0] * solved[1])
+
+    every = [one for r in every_resample(len(a[0])) if (one := ratio(r)) is not None]
+    assert found is not None
+    assert_quantiles(found.interval, every, 0.95, 50_000)
+    assert found.value == pytest.approx(ratio(range(len(a[0]))))
+
+
+def test_a_ratio_to_itself_is_1() -> None:
+    flops, solved = [3.0, 5.0, 2.0, 9.0], [1.0, 0.0, 1.0, 1.0]
+    same = paired_ratio((flops, solved), (flops, solved))
+    assert same is not None
+    assert (same.value, same.interval.low, same.interval.high) == (1.0, 1.0, 1.0)
+    assert same.is_noise
+    half = paired_ratio((flops, solved), ([f / 2 for f in flops], solved))
+    assert half is not None
+    assert (half.interval.low, half.interval.high) == (0.5, 0.5)
+    assert not half.is_noise
+
+
+@settings(max_examples=25)
 @given(st.integers(3, 4).flatmap(lambda n: st.tuples(values(n, n), values(n, n))))
 def test_the_interval_of_a_difference_keeps_pairs_together(runs: tuple[list[float], list[float]]) -> None:  # fmt: skip
     a, b = runs
@@ -316,6 +360,7 @@ def test_of_one_problem_no_interval_is_known(rows: list[float]) -> None:
     assert bootstrap(rows) is None
     assert bootstrap_columns(np.ones((len(rows), 2))) == (None, None)
     assert bootstrap_ratio(rows, rows) is None
+    assert paired_ratio((rows, rows), (rows, rows)) is None
 
 
 def test_a_ratio_with_nothing_below_the_line_is_infinite() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine import sampling, tokenizers
+from gars_vllm.engine import prompts, sampling, tokenizers
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec
@@ -20,10 +20,12 @@ from gars_vllm.engine.sampling import (
     Drawn,
     Job,
     OnInvalid,
+    Request,
     Requests,
     Settings,
     State,
     Watcher,
+    seed_of,
     wishes_of,
 )
 from gars_vllm.engine.tasks import Task, load_humaneval, load_prompts, select
@@ -72,6 +74,21 @@ def test_interrupted_run_continues(tmp_path: Path, tiny_model: Path) -> None:
     assert (summary.samples, summary.planned, summary.pass_at[1]) == (12, 12, None)
     sessions = second.load()["info"]["sessions"]
     assert [s["samples"] for s in sessions] == [5, 7]
+
+
+def test_each_draw_has_a_seed_of_its_own(tiny_model: Path) -> None:
+    tokenizer = tokenizers.load(tiny_model)
+    asked = [prompts.build(task, PromptKind.COMPLETION, "none", tokenizer) for task in TASKS]
+    requests = [Request(p, i, draws) for p in asked for i in range(20) for draws in range(3)]
+    seeds = [seed_of(0, request) for request in requests]
+    assert seeds == [seed_of(0, request) for request in requests]
+    assert len(set(seeds)) == len(requests)
+    assert set(seeds).isdisjoint(seed_of(1, request) for request in requests)
+    assert all(0 <= seed < 1 << 53 for seed in seeds)
+    assert max(seeds) > 1 << 50
+    assert seed_of(0, Request(asked[0], 0, spent=9)) == seeds[0]
+    other = prompts.build(TASKS[0], PromptKind.COMPLETION, "python", tokenizer)
+    assert seed_of(0, Request(other, 0)) == seeds[0]  # with a grammar and without: a pair
 
 
 def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:

@@ -144,6 +144,37 @@ def test_rows_of_others_are_left_alone() -> None:
     assert torch.equal(sampler.apply(before.clone()), before)
 
 
+def test_the_requests_seed_and_its_tokens_decide() -> None:
+    """Whatever its row and its neighbours are; without a seed a request gets one."""
+    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=3))
+    row = torch.randn(5000, generator=torch.Generator().manual_seed(9))
+
+    def drawn(seeds: list[int | None], outputs: list[list[int]], engine: int = 3) -> list[int]:
+        config.model_config.seed = engine
+        sampler = CpuSampler(config, torch.device("cpu"), False)
+        asked = {"draw": [1.5, 0.95]}
+        added = [
+            (i, types.SimpleNamespace(seed=seed, extra_args=asked), None, output)
+            for i, (seed, output) in enumerate(zip(seeds, outputs, strict=True))
+        ]
+        sampler.update_state(BatchUpdate(len(added), [], added, []))
+        first = sampler.apply(row.repeat(len(added), 1)).argmax(1)
+        for output, token in zip(outputs, first.tolist(), strict=True):
+            output.append(token)
+        return [*first.tolist(), *sampler.apply(row.repeat(len(added), 1)).argmax(1).tolist()]
+
+    one = drawn([5, 6, 5, -7], [[], [], [], []])
+    assert one[0] == one[2] != one[1]
+    assert one[4] == one[6] != one[0]
+    other = drawn([6, 5], [[], []], engine=4)
+    assert other == [one[1], one[0], one[5], one[4]]
+    assert drawn([5], [[1]])[0] == one[4]  # its second token
+    free = drawn([None, None], [[], []])
+    assert free[0] != free[1]
+    assert free == drawn([None, None], [[], []])
+    assert free != drawn([None, None], [[], []], engine=4)
+
+
 def test_a_row_that_is_not_there_yet_is_skipped() -> None:
     """Of a prefill that has not ended, vLLM passes fewer rows than there are requests."""
     config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=None))
