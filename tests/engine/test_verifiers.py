@@ -205,6 +205,26 @@ def test_a_tool_that_does_not_work_is_no_verdict(
         ask(verifier, [FINE, UNDEFINED, FINE])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# {0}\n{1}", "{1}  # {0}", "#{0}\n{1}", "\"\"\"\n# {0}\n\"\"\"\n{1}",
+        "x = 1\n# {0}\n\n{1}",
+    ],
+)  # fmt: skip
+def test_a_program_cannot_silence_a_tool(text: str) -> None:
+    """The comments that the tools obey, before the error, on its line and in a text."""
+    mypy = ["mypy: ignore-errors", "mypy: ignore-errors=True", "mypy:ignore-errors", "type: ignore",
+            "type:ignore", "type: ignore[operator]", "mypy: disable-error-code=operator",
+            "mypy: no-check-untyped-defs"]  # fmt: skip
+    wrong = [text.format(comment, "y: int = 'a' + 1") for comment in mypy]
+    assert said(ask(Types(), wrong)) == [False] * len(mypy)
+    ruff = ["noqa", "noqa: F821", "ruff: noqa", "ruff: noqa: F821", "flake8: noqa",
+            "ruff: disable[F821]", "ruff: ignore[F821]"]  # fmt: skip
+    undefined = [text.format(comment, "y = nowhere") for comment in ruff]
+    assert said(ask(Lint(), undefined)) == [False] * len(ruff)
+
+
 def test_a_tool_sees_programs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of the folder, or of what is above the folder that the programs are put in."""
     (tmp_path / "pyproject.toml").write_text(
