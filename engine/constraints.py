@@ -24,7 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gars_vllm.engine.programs import Mode, matcher
+from gars_vllm.engine.programs import Mode, is_python, matcher
 from gars_vllm.engine.vllm_names import FILES_ALLOWED, PROCESSOR
 from gars_vllm.grammar import GrammarError, Vocabulary
 
@@ -160,15 +160,23 @@ class Constraint:
     """A request with a grammar. `read`: how many of its tokens are known here.
 
     `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
+    `stopped`: so it may in a completion of Python that stands in a comment at the margin and is
+    whole. The grammar would allow more of the function after it; what follows is nearly always
+    something else, and a model without a grammar is stopped at such a line as well (prompts.py).
     """
 
-    __slots__ = ("asked", "freed_at", "matcher", "read", "refused", "told")
+    __slots__ = (
+        "_begins", "_stops", "asked", "freed_at", "matcher", "read", "refused", "stopped", "told",
+    )  # fmt: skip
 
     def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
         self.asked, self.matcher, self.refused = asked, matcher, refused
         self.read = 0
         self.freed_at = 0 if matcher is None and not refused else None
         self.told = False  # that it was freed is written where its weight is
+        self.stopped = False
+        self._stops = asked.mode is Mode.COMPLETION and is_python(asked.grammar)
+        self._begins = b" "  # the first byte of the line that is being drawn, b"" before it
 
     @property
     def remaining(self) -> int | None:
@@ -185,7 +193,7 @@ class Constraint:
     @property
     def has_ended(self) -> bool:
         """Its program is over, and nothing but EOS may come."""
-        return self.matcher is not None and self.matcher.is_done()
+        return self.matcher is not None and (self.stopped or self.matcher.is_done())
 
     def allows(self, token: int) -> bool:
         """The token can follow; of a request without its grammar any can."""
@@ -201,6 +209,7 @@ class Constraint:
         """An independent copy, to read what may yet be taken back."""
         twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
         twin.read, twin.freed_at = self.read, self.freed_at
+        twin.stopped, twin._begins = self.stopped, self._begins
         return twin
 
     def feed(self, tokens: Sequence[int]) -> None:
@@ -227,6 +236,20 @@ class Constraint:
             except GrammarError as error:
                 logger.warning("a request is freed of its grammar: %s", error)
                 self.matcher, self.freed_at = None, self.read - 1
+            else:
+                if self._stops and not self.stopped:
+                    self._look(self.matcher, token)
+
+    def _look(self, matcher: Matcher, token: int) -> None:
+        """Whether the token begins a comment at the margin, and the program is whole there (within
+        a text or brackets it is not)."""
+        added = matcher.grammar.vocabulary.tokens[token] or b""
+        _, newline, last = added.rpartition(b"\n")
+        if newline:
+            self._begins = b""
+        if not self._begins and last:
+            self._begins = last[:1]
+            self.stopped = self._begins == b"#" and matcher.can_stop()
 
 
 class Grammars:

@@ -111,6 +111,8 @@ class Masker:
             return EVERYTHING
         if constraint.matcher is None:
             return ENDS if constraint.refused else EVERYTHING
+        if constraint.stopped:
+            return ENDS
         return self._table.slot(constraint.matcher, constraint.remaining)
 
     def _apply_and_weigh(

@@ -27,8 +27,9 @@ PYTHON = re.compile(r"none|python(3\.\d+)?")
 
 class Mode(StrEnum):
     """`completion`: a program ends before a statement at the level of the function that the prefix
-    ends in. `fence`: before a line that begins with three backticks. `text`: with the text. In each
-    it may also end with the text, wherever it is whole."""
+    ends in, or before a comment at the margin with which the drawn text ends. `fence`: before a
+    line that begins with three backticks. `text`: with the text. In each it may also end with the
+    text, wherever it is whole."""
 
     COMPLETION = "completion"
     FENCE = "fence"
@@ -67,7 +68,11 @@ def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Rea
             break
         if byte in b"\r\n" and reader.can_stop():
             end = position
-    return Reading(drawn.decode("utf-8", "replace"), reader.can_stop())
+    whole = reader.can_stop()
+    # A comment at the margin, at which the sample was stopped (constraints.py).
+    if whole and mode is Mode.COMPLETION and end and drawn[end:].startswith(b"#"):
+        drawn = drawn[:end]
+    return Reading(drawn.decode("utf-8", "replace"), whole)
 
 
 def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None) -> bool:

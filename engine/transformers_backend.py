@@ -38,10 +38,11 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         """`budget`: tokens within which each text is brought to an end; `temperature`: of the
         distribution that the weights are of."""
         first = programs.matcher(grammar, prompt.prefix, prompt.mode)
-        self._rows = [
-            Constraint(Asked("", key=row, budget=budget, temperature=temperature), first.fork())
-            for row in range(rows)
-        ]
+        asked = Asked(
+            grammar.language.name, "", prompt.mode, budget=budget, temperature=temperature
+        )
+        self._rows = [Constraint(replace(asked, key=row), first.fork()) for row in range(rows)]
+        self._ends = grammar.vocabulary.eos
         self._weights = Weights(capacity=rows)
         self._masker: Masker | None = None
         self._length: int | None = None
@@ -52,6 +53,7 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         if self._length is None or self._masker is None:
             self._length = input_ids.shape[1]
             self._masker = Masker(scores.shape[1], scores.device, self._weights)
+            self._masker.set_ends(self._ends)
         for row, tokens in zip(self._rows, input_ids[:, self._length :].tolist(), strict=True):
             row.feed(tokens[row.read :])
         # Rows that have read EOS are left alone: transformers goes on with padding there.
