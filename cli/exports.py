@@ -212,7 +212,8 @@ def _problems(listed: Sequence[Column], prompts: Mapping[str, str]) -> list[dict
 def _samples(
     listed: Sequence[Column], runs: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The different programs of each problem and column, the commonest first."""
+    """The different programs of each problem and column, the commonest first, and the prompts. A
+    program's "prefix" is None where it is its task's prompt."""
     found: list[dict[str, Any]] = []
     prompts: dict[str, str] = {}
     for run in runs:
@@ -237,10 +238,11 @@ def _samples(
                 continue
             verdict = verdicts.get(key_of(sample), {})
             completion = str(sample.get("completion", ""))
-            program = str(sample["program"])
+            program, task_id = str(sample["program"]), str(sample["task_id"])
+            prefix = program.removesuffix(completion) if completion else program
             programs[text] = {
                 "run": place,
-                "task_id": str(sample["task_id"]),
+                "task_id": task_id,
                 "index": int(sample["sample_index"]),
                 "outcome": verdict.get("outcome"),
                 "detail": str(verdict.get("detail", "")),
@@ -251,7 +253,7 @@ def _samples(
                 "log_z": sample.get("log_z"),
                 "overruled": sample.get("overruled"),
                 "spots": list(sample.get("overruled_at", [])),
-                "prefix": program.removesuffix(completion) if completion else program,
+                "prefix": None if prefix == prompts.get(task_id) else prefix,  # once is enough
                 "completion": completion,
                 "count": 1,
             }

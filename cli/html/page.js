@@ -619,7 +619,7 @@ class Reader {
   }
 
   showPrompt(task) {
-    const prompt = problems.find((one) => one.task_id === task)?.prompt;
+    const prompt = promptOf(task);
     this.prompt.replaceChildren();
     if (!prompt) return;
     this.prompt.append(make("details", { class: "more" },
@@ -685,8 +685,12 @@ function body(sample) {
   return make("div", { class: "body" },
     make("dl", {}, ...facts.map(fact)),
     make("pre", { tabindex: 0 }, make("code", {},
-      make("span", { class: "prefix" }, ...plain(sample.prefix ?? "")),
+      make("span", { class: "prefix" }, ...plain(sample.prefix ?? promptOf(sample.task_id) ?? "")),
       make("span", { class: "completion" }, ...marked(sample.completion ?? "", sample.spots ?? [])))));
+}
+
+function promptOf(task) {
+  return problems.find((one) => one.task_id === task)?.prompt;
 }
 
 function fact([name, text]) {

@@ -18,6 +18,7 @@ from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.worth import worth_of
 
 MakeResults = Callable[..., Path]
+MakeRun = Callable[..., Path]
 
 
 def columns(*runs: str) -> list[Column]:
@@ -70,6 +71,14 @@ def test_the_page_holds_what_the_run_holds(make_results: MakeResults) -> None:
     assert samples[0]["prefix"] + samples[0]["completion"] == "def f():\n    return 2\n"
     assert samples[0]["spots"] == [4]
     json.dumps(page, allow_nan=False)
+
+
+def test_a_prompt_is_in_the_page_once(make_run: MakeRun) -> None:
+    make_run("one")
+    page = exports.page_of(columns("one"), ["one"])
+    assert {p["prompt"] for p in page["problems"]} == {"def add(a, b):\n"}
+    assert [s["prefix"] for s in page["samples"]] == [None] * 4
+    assert all("def add" not in s["completion"] for s in page["samples"])
 
 
 def test_a_folder_may_be_named_as_a_temperature_is(make_results: MakeResults) -> None:

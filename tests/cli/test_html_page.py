@@ -401,6 +401,14 @@ def test_the_heat_map_calls_no_share_all_or_none_that_is_not(
     assert show(page).locator("#outcomes td b").all_text_contents() == [shown_as]
 
 
+def test_a_sample_without_a_prefix_follows_its_prompt(show: Show) -> None:
+    page = a_page()
+    page["samples"][1]["prefix"] = None
+    shown = show(page)
+    open_entry(shown, 1)
+    assert shown.locator(".body .prefix").text_content() == "two"
+
+
 def test_an_opened_sample_shows_its_text_exactly(show: Show) -> None:
     page = a_page()
     shown = show(page)
