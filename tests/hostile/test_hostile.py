@@ -36,7 +36,9 @@ from gars_vllm.engine.sandbox.tiers import Tier
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandboxes are Linux's")
 
 PROGRAMS = Path(__file__).parent / "programs"
-SANDBOXES = (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK)
+# An image with a Python, where there is a docker: they take part only when it is named.
+IMAGE = os.environ.get("GARS_DOCKER_IMAGE")
+SANDBOXES = (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK, *([Tier.DOCKER] if IMAGE else []))
 LIMITS = Limits(timeout=1.0, memory_mb=256)
 PATIENT = Limits(timeout=20.0, memory_mb=256)  # for what ends by itself, on a machine that is busy
 GRACE = 2.0  # seconds in which what a program has left behind must be gone
@@ -270,7 +272,7 @@ class Crew:
 
     def foreman(self, tier: Tier) -> Foreman:
         if tier not in self._hired:
-            self._hired[tier] = Foreman(tier)
+            self._hired[tier] = Foreman(tier, IMAGE if tier is Tier.DOCKER else None)
             verdict = self._hired[tier].run(HONEST, PATIENT)
             assert verdict.passed, verdict
         return self._hired[tier]
@@ -297,7 +299,7 @@ def test_a_hostile_program_fails_and_harms_nothing(
     tier: Tier, hostile: Hostile, crew: Crew, outside: Outside
 ) -> None:
     """It gets its true verdict, all outside is as before, and the next program runs as ever."""
-    reason = tiers.available(tier)
+    reason = tiers.available(tier, IMAGE if tier is Tier.DOCKER else None)
     if reason is not None:
         pytest.skip(f"{tier}: {reason}")
     program = Program(outside.fill(hostile.text), "f", hostile.test())
