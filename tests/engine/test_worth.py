@@ -86,7 +86,8 @@ def test_larger_models_are_only_compared_on_all_of_human_eval() -> None:
     # pass@k = 60/164 * k/4: 0.324 at k = 4, 0.366 at most
     assert found["stable-code-3b"].k == 4
     assert found["deepseek-coder-6.7b-base"].k is None
-    assert all("arXiv" in r.source or "card" in r.source for r in found.values())
+    assert {r.source for r in found.values()} == {p.source for p in models.PUBLISHED}
+    assert all(any(w in r.source for w in ("arXiv", "card", "github.com")) for r in found.values())
 
 
 def test_json_has_no_infinity() -> None:
