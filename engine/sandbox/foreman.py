@@ -104,6 +104,7 @@ class Foreman:
         if self.tier is Tier.DOCKER:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(work / "socket"))
+            (work / "socket").chmod(0o666)  # the container's user may be another
             listener.listen(1)
         started = tiers.cell(self.tier, theirs.fileno(), work, self._image)
         with theirs:

@@ -1,4 +1,5 @@
 # trick: lists the folders of the user and of the machine
+# tiers: bwrap namespaces landlock
 # outcome: wrong answer
 # detail: it gave 'stopped'
 import os

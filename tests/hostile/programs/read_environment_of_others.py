@@ -1,4 +1,5 @@
 # trick: reads the environment and the command lines of all processes
+# tiers: bwrap namespaces landlock
 # outcome: wrong answer
 # detail: it gave 'stopped'
 import os

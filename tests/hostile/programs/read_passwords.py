@@ -1,4 +1,5 @@
 # trick: reads the machine's passwords and the user's keys
+# tiers: bwrap namespaces landlock
 # outcome: wrong answer
 # detail: it gave 'stopped'
 import os
