@@ -132,7 +132,7 @@ def _paired(pairs: Pairs) -> list[tuple[str, str]]:
 
 def _ratio(ratio: Ratio) -> str:
     low, high = ratio.interval.low, ratio.interval.high
-    text = f"{ratio.value - 1:+.0%} [{low - 1:+.0%}, {high - 1:+.0%}]"
+    text = f"{ratio.value - 1:+.1%} [{low - 1:+.1%}, {high - 1:+.1%}]"
     return text.replace("+inf%", "no end") + (", within noise" if ratio.is_noise else "")
 
 
@@ -156,7 +156,7 @@ def _shares(parts: tuple[int, int], wholes: tuple[int, int]) -> str:
 
 
 def _change(before: float | None, after: float | None) -> str:
-    return f" ({after / before - 1:+.0%})" if before and after is not None else ""
+    return f" ({after / before - 1:+.1%})" if before and after is not None else ""
 
 
 def _notes(one: Comparison) -> list[str]:
