@@ -15,10 +15,16 @@ draw the same samples until the grammar makes one of them draw another token (en
 from __future__ import annotations
 
 import argparse
+import ast
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from gars_vllm.engine.json_lines import key_of
+from gars_vllm.engine.programs import parsed
+from gars_vllm.engine.run_folder import RunFolder, open_run
 
 TEMPERATURES = "0.8,1.1,1.4"
 PROBLEMS = ",".join(str(number) for number in range(0, 164, 4))
@@ -84,7 +90,39 @@ def tables() -> None:
         gars("report", *runs, "--png", str(PLOTS / model), out=target)
         if len(runs) == 2:
             gars("compare", *runs, out=target)
+    with target.open("a") as file:
+        for part in found:
+            file.write(f"{part.name}: {counts(part)}\n\n")
     print(f"tables: {target}; plots: {PLOTS}")
+
+
+def counts(part: Part) -> str:
+    """By temperature: samples whose last function is its docstring and nothing else, and what kinds
+    of exceptions those raise that were syntax errors without the grammar."""
+    run = open_run(str(part.folder))
+    heats = {key_of(s): s["temperature"] for s in run.samples.read()}
+    empty = Counter(s["temperature"] for s in run.samples.read() if _is_empty(s["program"]))
+    plain = RunFolder(replace(part, grammar="none").folder).results.read()  # nothing, if not there
+    broken = {key_of(r) for r in plain if r["outcome"] == "syntax error"}
+    raised: dict[float, Counter[str]] = {heat: Counter() for heat in heats.values()}
+    for result in run.results.read():
+        if result["outcome"] == "exception" and key_of(result) in broken:
+            raised[heats[key_of(result)]][result["detail"].partition(":")[0]] += 1
+    return "; ".join(
+        f"T {heat:g}: {empty[heat]} with a docstring alone"
+        + "".join(f", {name} {count}" for name, count in raised[heat].most_common(3))
+        for heat in sorted(raised)
+    )
+
+
+def _is_empty(program: str) -> bool:
+    tree = parsed(program)
+    functions = [n for n in getattr(tree, "body", []) if isinstance(n, ast.FunctionDef)]
+    return (
+        bool(functions)
+        and len(functions[-1].body) == 1
+        and isinstance(functions[-1].body[0], ast.Expr)
+    )
 
 
 def main() -> None:

@@ -63,7 +63,8 @@ def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:
             continue
         count += 1
         x, y = a.verdicts[key], b.verdicts[key]
-        same += meaning(one["program"]) == meaning(other["program"])
+        texts = one["program"], other["program"]
+        same += texts[0] == texts[1] or meaning(texts[0]) == meaning(texts[1])
         only_a += bool(x["passed"] and not y["passed"])
         only_b += bool(y["passed"] and not x["passed"])
         if x["outcome"] == Outcome.SYNTAX_ERROR.value != y["outcome"]:

@@ -134,8 +134,8 @@ def flops_of(summary: Summary, rows: Sequence[ProblemRow]) -> list[float] | None
     model's size or the prompts' lengths are not known."""
     if summary.parameters is None or summary.prompt_tokens is None:
         return None
-    each = estimates.flops_per_token(summary.parameters)
-    return [float(each * (summary.prompt_tokens.get(r.task_id, 0) + r.tokens)) for r in rows]
+    each, prompts = summary.parameters, summary.prompt_tokens
+    return [float(Cost(each, prompts.get(r.task_id, 0), r.tokens).flops) for r in rows]
 
 
 def finite(value: Any) -> Any:
