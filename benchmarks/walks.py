@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same random walks through our mask and through SynCode's, judged by compile().
 
-    python benchmarks/walks.py [--walks N] [--max-tokens N] [--vocabulary N | --tokenizer DIR]
+    python -m gars_vllm.benchmarks.walks [--walks N] [--max-tokens N] [--weights KIND ...]
+                                         [--vocabulary N | --tokenizer DIR]
 
 SynCode's store for a real vocabulary takes minutes and more, and a step some 100 ms, so the walks
 use a byte-level BPE trained here on the standard library unless `--tokenizer` gives one; its store
@@ -95,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--walks", type=int, default=30)
     parser.add_argument("--max-tokens", type=int, default=40)
+    parser.add_argument("--weights", nargs="+", type=walks.Weights, default=list(walks.Weights))
     parser.add_argument("--vocabulary", type=int, default=1000)
     parser.add_argument("--tokenizer", type=Path, help="a folder with tokenizer.json instead")
     asked = parser.parse_args()
@@ -122,7 +124,7 @@ def main() -> None:
             table.add_column(heading, justify="left" if heading in ("mask", "weights") else "right")
         messages: Counter[str] = Counter()
         with progress() as bar:
-            for kind in walks.Weights:
+            for kind in asked.weights:
                 weights = walks.weights_of(kind, vocabulary, encoder)
                 for label in ("gars-vllm", "SynCode"):
                     task = bar.add_task(f"{label}, {kind}", total=asked.walks)

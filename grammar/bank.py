@@ -245,12 +245,12 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
 
 
 @njit
-def read(tables, nodes, scratch, text, first, last, state, at):  # type: ignore[no-untyped-def]
-    """Reads the bytes `text[first:last]` from configuration row 0 and lexer state `state`.
+def read(tables, nodes, scratch, text, first, last, state, start, at):  # type: ignore[no-untyped-def]
+    """Reads the bytes `text[first:last]` from configuration row `start` and lexer state `state`.
 
-    A byte can have several outcomes; the first way through all bytes after which the text can go
-    on is taken. Returns the lexer state, REFUSED when there is none; `at[0]`: the row that holds
-    the configuration.
+    Rows from `start` on are written to. A byte can have several outcomes; the first way through all
+    bytes after which the text can go on is taken. Returns the lexer state, REFUSED when there is
+    none; `at[0]`: the row that holds the configuration.
     """
     length = last - first
     states = np.empty(length + 1, np.int32)  # before each byte
@@ -258,7 +258,7 @@ def read(tables, nodes, scratch, text, first, last, state, at):  # type: ignore[
     tops = np.empty(length + 1, np.int32)  # of the nodes
     tried = np.empty(length + 1, np.int32)  # the next outcome of each byte
     choices = np.empty(length + 1, np.int32)  # bytes before with outcomes that may yet be tried
-    states[0], rows[0], tops[0], choices[0] = state, 0, scratch[0], 0
+    states[0], rows[0], tops[0], choices[0] = state, start, scratch[0], 0
     level, fresh = 0, True
     while level >= 0:
         if level == length:
@@ -324,6 +324,7 @@ def step(tables, nodes, scratch, bank, text, start, number, token_class):  # typ
             start[token_class - 1],
             start[token_class],
             lexer_state,
+            0,
             at,
         )
         if scratch[3] != 0:
@@ -357,7 +358,7 @@ def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-un
     for i in range(text.shape[0]):
         if scratch[LAYOUT_AT + DONE]:
             return 0
-        after = read(tables, nodes, scratch, text, i, i + 1, state, at)
+        after = read(tables, nodes, scratch, text, i, i + 1, state, 0, at)
         if scratch[3] != 0:
             scratch[0] = scratch[1]
             return AMBIGUOUS

@@ -38,7 +38,6 @@ from gars_vllm.grammar.kernel import (
     STACKS_AT,
     TAB_COLUMN,
     TERMINALS,
-    TOPS_AT,
     VIABLE_ITEMS,
     VIABLE_REACH,
     VIABLE_SEQUENCE,
@@ -51,8 +50,9 @@ from gars_vllm.grammar.kernel import (
 
 # Directory of the closing's tables.
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
- INDENT_TOKENS, TAB_TOKENS, BEGINNERS, BEGIN) = range(12)  # fmt: skip
-PARTS = 12  # the last is no offset but the number of the terminal that begins a line
+ INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS, LONGEST,
+ STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE, BEGIN) = range(20)  # fmt: skip
+PARTS = 20  # the last is no offset but the number of the terminal that begins a line
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.
@@ -70,33 +70,38 @@ MAX_SAME = 128  # states that can follow each other on one list
 KEPT_AT = 0
 KEPT = 1 << 15
 CALLS = 3 * KEPT  # calls under way, which have their places from CALLS_AT on
-CALLS_AT = CALLS + 1
+FOUND = CALLS + 1  # what the last call has found: the state, in its places, and the item
+CALLS_AT = FOUND + 2
 MAX_CALLS = 4096
-WORK_SIZE = CALLS_AT + 3 * MAX_SAME * MAX_CALLS
+PLACES = 5 * MAX_SAME  # of a call: states, costs, 1 = to be read, state before, item between
+WORK_SIZE = CALLS_AT + PLACES * MAX_CALLS
 _FEATURE_MARGIN = 12  # `import division` after `from __future__`: the parser takes any name
 _ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
 _COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target must stand
 
 
 @njit
-def _pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no-untyped-def]
+def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type: ignore[no-untyped-def]
     """The least that completes a parser stack that has `state` on the list `base`, as a cost (see
     LINES_BITS). Of permanent lists it is kept, so that only what a walk has added is followed.
 
     An item that begins on `base` leads to another state on it, and so on: those are relaxed among
     each other. One that begins deeper leaves a shorter list, whose cost is another call's.
+    `anew`: what is kept is not used, so that FOUND and the places say which way leads there.
     """
     slot = KEPT_AT + 3 * ((base * 31 + state * 7919) & (KEPT - 1))
-    if work[slot] == base + 1 and work[slot + 1] == state and base < scratch[1]:
+    if not anew and work[slot] == base + 1 and work[slot + 1] == state and base < scratch[1]:
         return np.int64(work[slot + 2])
-    states = work[CALLS] * 3 * MAX_SAME + CALLS_AT  # this call's: states, costs, 1 = to be read
-    if states + 3 * MAX_SAME > WORK_SIZE:
+    states = work[CALLS] * PLACES + CALLS_AT
+    if states + PLACES > WORK_SIZE:
         return np.int64(IMPOSSIBLE)
     cost_of, waiting = states + MAX_SAME, states + 2 * MAX_SAME
+    before, between = states + 3 * MAX_SAME, states + 4 * MAX_SAME
     work[CALLS] += 1
     work[states], work[cost_of], work[waiting] = state, 0, 1
     count = 1
     best = np.int64(IMPOSSIBLE)
+    last, way = -1, -1
     changed = True
     while changed:
         changed = False
@@ -113,7 +118,7 @@ def _pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ign
                         continue
                     left = closing[closing[ITEM_LEFT] + item]
                     if left < 0:
-                        best = cost
+                        best, last, way = cost, k, item
                         continue
                     lower = np.int64(base)
                     for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
@@ -122,8 +127,11 @@ def _pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ign
                         tables[tables[GOTO] + nodes[lower, 0] * tables[NONTERMINALS] + left]
                     )
                     if lower != base:
-                        cost += _pair_cost(tables, closing, nodes, scratch, work, lower, following)
-                        best = min(best, cost)
+                        cost += pair_cost(
+                            tables, closing, nodes, scratch, work, lower, following, np.int64(0)
+                        )
+                        if cost < best:
+                            best, last, way = cost, k, item
                         continue
                     known = 0
                     while known < count and work[states + known] != following:
@@ -134,13 +142,16 @@ def _pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ign
                             return np.int64(IMPOSSIBLE)
                         work[states + count], work[cost_of + count] = following, cost
                         work[waiting + count] = 1
+                        work[before + count], work[between + count] = k, item
                         count += 1
                         changed = True
                     elif cost < work[cost_of + known]:
                         work[cost_of + known], work[waiting + known] = cost, 1
+                        work[before + known], work[between + known] = k, item
                         changed = True
             k += 1
     work[CALLS] -= 1
+    work[FOUND], work[FOUND + 1] = last, way
     if base < scratch[1]:
         work[slot], work[slot + 1], work[slot + 2] = base + 1, state, best
     return best
@@ -168,9 +179,10 @@ def _stacks_cost(tables, closing, nodes, scratch, work, config):  # type: ignore
     best = IMPOSSIBLE
     for hypothesis in range(scratch[COUNT_AT + config]):
         top = scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis]
-        cost = _pair_cost(
-            tables, closing, nodes, scratch, work, np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
-        )
+        cost = pair_cost(
+            tables, closing, nodes, scratch, work, np.int64(nodes[top, 3]), np.int64(nodes[top, 0]),
+            0,
+        )  # fmt: skip
         best = min(best, cost)
     return best
 
@@ -239,10 +251,11 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
 
 
 @njit
-def closing_cost(  # type: ignore[no-untyped-def]
+def plain_cost(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, known, state, depth, enough
 ):
-    """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
+    """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end, if
+    each missing terminal stands in tokens of its own.
 
     0 exactly where it may end now. IMPOSSIBLE where nothing that goes on like this is a sentence,
     or the vocabulary cannot write what is missing. Below `enough` it need not be the least that was
@@ -312,34 +325,3 @@ def closing_cost(  # type: ignore[no-untyped-def]
     if 1 < enough <= best and can_end(tables, nodes, scratch, state, depth):
         return 0  # closing every block is looked at last
     return best
-
-
-@njit
-def walk_costs(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, trie, outs, enough, costs
-):
-    """The cost after each outcome of the tokens of one lexer state; configuration in row 0.
-
-    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before; `enough`: see closing_cost.
-    """
-    scratch[TOPS_AT] = scratch[0]
-    terminals = tables[TERMINALS]
-    known[:terminals] = 0
-    i = 0
-    while i < trie.shape[0]:
-        depth = trie[i, 1]
-        if depth > 0:
-            scratch[0] = scratch[TOPS_AT + depth - 1]
-            if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
-                i = trie[i, 2]
-                continue
-            scratch[TOPS_AT + depth] = scratch[0]
-            if trie[i, 3] < trie[i, 4]:
-                known[depth * terminals : (depth + 1) * terminals] = 0
-        for j in range(trie[i, 3], trie[i, 4]):
-            cost = closing_cost(
-                tables, closing, nodes, scratch, work, known, outs[j], depth, enough
-            )
-            costs[j] = cost
-        i += 1
-    scratch[0] = scratch[TOPS_AT]

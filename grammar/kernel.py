@@ -50,6 +50,7 @@ AFTER_IMPORT, AFTER_EXCEPT, AFTER_YIELD = 64, 128, 256
 LINE_YIELDS, LINE_RETURNS = 512, 1024  # YIELDS and RETURNS of a body on the line of its header
 # `from`; `from __future__`; a statement that imports from there, and where it must name a feature
 AFTER_FROM, AFTER_FUTURE, IMPORTS_FEATURES, BEFORE_FEATURE = 2048, 4096, 8192, 16384
+GROUPED = 32768  # the statement began with a target in brackets
 _JUST_BEFORE = (
     AFTER_ASYNC | ASYNC_FIRST | AFTER_IMPORT | AFTER_EXCEPT | AFTER_YIELD | AFTER_RETURN
     | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE
@@ -82,6 +83,7 @@ IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
 # Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
 ELSE_AT, COLON_AT, COMMA_AT, IN_AT, EQUAL_AT = 13, 14, 15, 16, 17
+GROUPED_AT = 18  # no symbol, a state of the parser
 # Ways to complete what stands in a bracket (`_ahead`): up to four symbols, 0 for none
 _WAYS = np.array(
     [
@@ -178,7 +180,7 @@ def pack(parts: Mapping[str, I32]) -> I32:
     `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
     the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
     symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
-    COLON, COMMA, IN and EQUAL.
+    COLON, COMMA, IN and EQUAL, and the state after `(target)` at a statement's beginning.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -556,6 +558,19 @@ def _statement(nodes, scratch, row, op, argument):  # type: ignore[no-untyped-de
 
 
 @njit
+def _is_grouped(tables, nodes, scratch, row):  # type: ignore[no-untyped-def]
+    """A target in brackets has just been read, at the beginning of a statement.
+
+    CPython tries such a target as the whole of what is annotated, and nothing else after it.
+    """
+    for i in range(scratch[COUNT_AT + row]):
+        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
+        if nodes[node, 0] == tables[tables[SPECIAL] + GROUPED_AT]:
+            return True
+    return False
+
+
+@njit
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
     inner = flags & (
@@ -873,6 +888,13 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         and (bracket == 0 or nodes[bracket, 0] != tables[tables[LEX_ARGUMENT] + terminal])
     ):
         return False
+    if (
+        op == COLON
+        and scratch[row + LINE_FLAGS] & GROUPED
+        and bracket == 0
+        and not _is_grouped(tables, nodes, scratch, target)
+    ):
+        return False  # `(x): y`, but not `(x).y: z`
     owes_generator = False
     if op > END:
         looked_into = bracket != 0
@@ -926,6 +948,10 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         kept |= AFTER_ASYNC
         if not line & STARTED:
             kept |= ASYNC_FIRST
+    elif op == ENDS and tables[tables[LEX_ARGUMENT] + terminal] == 1:
+        kept &= ~GROUPED
+    elif op == CLOSE and nodes[bracket, 3] == 0 and _is_grouped(tables, nodes, scratch, target):
+        kept |= GROUPED
     scratch[row + LINE_FLAGS] = kept | STARTED | extra
     if op == OPEN:
         if nodes[bracket, 4] - nodes[bracket, 1] // LAMBDAS >= MAX_BRACKETS:

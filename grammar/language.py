@@ -24,7 +24,7 @@ _GENERIC_BACKUP = 3
 _COMPILE = frozenset(
     (
         "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing", "costs",
-        "token_table",
+        "endings", "token_table",
     )
 )  # fmt: skip
 
@@ -161,6 +161,16 @@ _COMPLETING = (
 )  # fmt: skip
 
 
+def _grouped(parser: lalr.Table) -> int:
+    """The parser's state after `(target)` where a colon may annotate it; -1 where there is none."""
+    colon = ("LPAR", "single_target", "RPAR", "COLON")
+    for state, items in enumerate(parser.items):
+        for rule, at in items:
+            if rule >= 0 and at == 3 and parser.rules[rule][1][:4] == colon:
+                return state
+    return -1
+
+
 def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
     terminals = machine.spec.terminals
@@ -222,6 +232,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
                 parser.start_state,
                 symbols.get("NAME", -1),
                 *(symbols.get(name, -1) for name in _COMPLETING),
+                _grouped(parser),
             ]
         ),
         "entry": machine.entry,

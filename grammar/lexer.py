@@ -125,8 +125,8 @@ class Machine:
     text ends in s, None where it cannot. `viable[s]`: see Viability; any of them suffices.
     `kinds[s]`: where s stands: "line" (the start of a line, where a statement has ended), "join"
     and "joined" (after a backslash there, and its newline), "fence", "continued", "done", or "dfa",
-    inside a line. `shortest[t]`: the shortest text of terminal t; empty for those that the layout
-    makes.
+    inside a line. `modes[s]`: the mode that s is the start of, empty where it is none.
+    `shortest[t]`: the shortest text of terminal t; empty for those that the layout makes.
     """
 
     spec: LexerSpec
@@ -139,6 +139,7 @@ class Machine:
     line_start: int
     spaces: int
     kinds: list[str] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
     shortest: list[bytes] = field(default_factory=list)
     ambiguous: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -367,7 +368,10 @@ class _Builder:
                         found[source] = bytes([byte]) + found[state]
                         todo.append(source)
             self.endings[terminal] = found
-        return self.endings[terminal][q]
+        text = self.endings[terminal][q]
+        if len(text) > 1 and self.dfa.delta[q, text[0]] == self.dfa.delta[q, 32]:
+            return b" " + text[1:]  # `\ '`: a blank and what follows it is often one token
+        return text
 
     def shortest(self, terminal: int) -> bytes:
         """The shortest text of a terminal, b"" for one that the layout makes."""
@@ -433,6 +437,7 @@ def build(spec: LexerSpec) -> Machine:
                 alternatives.append(outcome)
             row.append(entries[outcome])
         rows.append(row)
+    modes = {q: mode for mode, q in builder.start_of.items()}
     return Machine(
         spec=spec,
         entry=np.array(rows, np.int32),
@@ -444,6 +449,7 @@ def build(spec: LexerSpec) -> Machine:
         line_start=builder.numbers.get(("line", 0, None), -1),
         spaces=len(spec.terminals),
         kinds=[kind for kind, _, _ in builder.order],
+        modes=[modes.get(q, "") if kind == "dfa" else "" for kind, q, _ in builder.order],
         shortest=[builder.shortest(t) for t in range(len(spec.terminals))],
         ambiguous=builder.ambiguous(),
     )

@@ -175,8 +175,8 @@ def test_shortest_completions_are_shortest(language: str) -> None:
 def test_no_token_is_allowed_too_late_and_few_are_forbidden_too_early(language: str) -> None:
     """Against the search: what is allowed with r tokens left can end within r - 1 more, always.
 
-    The bound of a token counts its missing terminals one by one, so that tokens that hold several
-    of them may make it too large; those are few.
+    Which ending is the shortest is not proven, so that a token may be forbidden that need not be;
+    those are few.
     """
     grammar, draw = small(language), random.Random(5)
     early = total = 0
@@ -196,7 +196,7 @@ def test_no_token_is_allowed_too_late_and_few_are_forbidden_too_early(language: 
                 total += fits
                 early += fits and token not in open_
     assert total > 200
-    assert early / total < 0.08
+    assert early / total < 0.002
 
 
 ENDS = [

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How early the closing forbids tokens, against a search over all continuations, and what it costs.
+
+    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] TOKENIZER...
+
+Positions: random ones in HumanEval's solutions. With r tokens left a token should be allowed if and
+only if the text after it can be completed by r - 1 tokens. For r = 2 one walk after each token
+decides that; for r = 3 a walk after each pair of tokens does, which takes seconds a position.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+from gars_vllm.cli.console import console, progress
+from gars_vllm.engine.tasks import load_humaneval
+from gars_vllm.engine.tokenizers import Encoder
+from gars_vllm.grammar import CompiledGrammar, compile_grammar
+from gars_vllm.grammar.costs import IMPOSSIBLE
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+
+def can_end_within(grammar: CompiledGrammar, state: int, tokens: int) -> bool:
+    """Whether some `tokens` tokens or fewer complete the text: by trying them all."""
+    if grammar.can_stop(state):
+        return True
+    if tokens == 0:
+        return False
+    after = grammar.closer.costs(state, 1)
+    if tokens == 1 or (after <= tokens - 1).any():
+        return bool((after <= tokens - 1).any())
+    for outcome in np.flatnonzero(after < IMPOSSIBLE):
+        following = grammar.step(state, grammar.token_of(state, int(outcome)))
+        if following >= 0 and can_end_within(grammar, following, tokens - 1):
+            return True
+    return False
+
+
+def tokens_in(mask: NDArray[np.int32]) -> int:
+    return int(np.bitwise_count(mask.view(np.uint32)).sum())
+
+
+def examine(grammar: CompiledGrammar, state: int, left: int) -> tuple[int, int, int]:
+    """Of the tokens that may stand here: how many can be completed in time, how many of those the
+    closing forbids, how many that cannot it allows."""
+    after = grammar.closer.costs(state, 1)
+    exact = after <= left - 1
+    for outcome in np.flatnonzero((after < IMPOSSIBLE) & ~exact):
+        following = grammar.step(state, grammar.token_of(state, int(outcome)))
+        exact[outcome] = following >= 0 and can_end_within(grammar, following, left - 1)
+    should = grammar.mask(grammar.restricted_row(state, exact))
+    does = grammar.mask(grammar.closer.row(state, left))
+    return tokens_in(should), tokens_in(should & ~does), tokens_in(does & ~should)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("tokenizers", nargs="+", type=Path)
+    parser.add_argument("--positions", type=int, default=200)
+    parser.add_argument("--searched", type=int, default=10, help="positions with 3 tokens left")
+    asked = parser.parse_args()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("tokenizer", "tokens left", "positions", "can end in time", "forbidden",
+                    "%", "wrongly allowed", "ms median", "p99", "max"):  # fmt: skip
+        table.add_column(heading, justify="left" if heading == "tokenizer" else "right")
+    for folder in asked.tokenizers:
+        encoder = Encoder.of(folder)
+        grammar = compile_grammar("python", encoder.vocabulary)
+        for left, positions in ((2, asked.positions), (3, asked.searched)):
+            draw = random.Random(left)
+            problems = draw.choices(load_humaneval(), k=positions)
+            counts, seconds = np.zeros(3, np.int64), []
+            with progress() as bar:
+                for problem in bar.track(problems, description=f"{folder.name}, {left} left"):
+                    matcher = grammar.matcher(problem.prompt, completion=True)
+                    tokens = encoder.encode(problem.canonical_solution or "")
+                    for token in tokens[: draw.randrange(len(tokens))]:
+                        matcher.advance(token)
+                    if matcher.remaining_lower_bound() > left:
+                        continue
+                    started = time.perf_counter()
+                    matcher.mask_id(left)
+                    seconds.append(1e3 * (time.perf_counter() - started))
+                    counts += examine(grammar, matcher.state, left)
+            table.add_row(
+                folder.name, str(left), str(len(seconds)), *(f"{n:,}" for n in counts[:2]),
+                f"{100 * counts[1] / max(counts[0], 1):.2f}", str(counts[2]),
+                *(f"{np.percentile(seconds, p):.2f}" for p in (50, 99, 100)),
+            )  # fmt: skip
+    console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled inner loops of the closing: what a text still needs, written in few tokens.
+
+costs.py counts each missing terminal as if it stood in tokens of its own; but `"))` may be one
+token. Here what is missing is written down, the texts of the items on the cheapest way down the
+stack, and the tokens are counted that write it with the fewest. That such an ending fits is not
+left to reasoning: its first token is read, and what then is missing must be less, down to the end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gars_vllm.grammar import costs
+from gars_vllm.grammar.bank import read
+from gars_vllm.grammar.costs import (
+    AFTER_BACKSLASH,
+    AT_LINE,
+    BEGIN,
+    CALLS,
+    CALLS_AT,
+    FIELD_QUOTE,
+    FINISH,
+    FINISH_START,
+    FINISH_TEXT,
+    FOUND,
+    IMPOSSIBLE,
+    IN_LINE,
+    ITEM_LEFT,
+    ITEM_LENGTH,
+    ITEM_TEXT,
+    LINE_END,
+    LINE_START,
+    LONGEST,
+    MAX_SAME,
+    PLACES,
+    SPELLINGS,
+    STATE_QUOTE,
+    TERMINAL_QUOTE,
+    TEXTS,
+    pair_cost,
+    plain_cost,
+    rest_cost,
+)
+from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.kernel import (
+    AFTER_ASYNC,
+    AFTER_FUTURE,
+    BEFORE_FEATURE,
+    BRACKET,
+    COUNT_AT,
+    FIELD_KIND,
+    GOTO,
+    INDENT,
+    INSIDE_SUCH,
+    LAYOUT_AT,
+    LAYOUT_WIDTH,
+    LINE_FLAGS,
+    MAX_DEPTH,
+    MAX_HYPOTHESES,
+    MUST_BE_COMPREHENSION,
+    MUST_BE_GENERATOR,
+    NONTERMINALS,
+    REACH_ITEMS,
+    REACH_START,
+    STACKS_AT,
+    TERMINALS,
+    TOPS_AT,
+    VIABLE_ITEMS,
+    VIABLE_REACH,
+    VIABLE_SEQUENCE,
+    VIABLE_SEQUENCE_LENGTH,
+    VIABLE_START,
+    apply,
+    copy_row,
+)
+
+# In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
+# any spelling; what says, where nothing has been written, that a word may follow what stands
+# before; the quotes that end the f-string around.
+NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED = range(256, 264)
+MAX_TEXT = 64
+# Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
+# new line comes before the next byte, its indentation (a node), whether a word may follow what
+# stands before the text; of f-strings the quotes (in TEXTS) of the one whose literal part the text
+# begins in, else -1, and the brackets around. How many tokens each beginning takes, where the last
+# of them begins and how it is spelled (in TEXTS, -1: as written); the best text's first token.
+LENGTH = costs.WORK_SIZE
+LINE_AHEAD, LEVEL, IS_APART, FIRST_LENGTH, QUOTE, AROUND = range(LENGTH + 1, LENGTH + 7)
+TEXT = LENGTH + 7
+LEAST = TEXT + MAX_TEXT
+BACK = LEAST + MAX_TEXT + 1
+SPELLED = BACK + MAX_TEXT + 1
+FIRST = SPELLED + MAX_TEXT + 1
+WORK_SIZE = FIRST + MAX_TEXT
+_FACTOR = -0x61C8864680B583EB  # of 64 bits, odd (golden ratio); products wrap
+
+
+@njit
+def hash_byte(value, byte):  # type: ignore[no-untyped-def]
+    """The hash (int64) of a token that goes on by a byte or code; of none it is 1."""
+    value = (value ^ byte) * _FACTOR
+    return value ^ ((value >> 29) & 0x7FFFFFFFF)
+
+
+@njit
+def hash_all(text, start, found):  # type: ignore[no-untyped-def]
+    """`found[i]` (int64): the hash of the codes `text[start[i]:start[i + 1]]`."""
+    for i in range(found.shape[0]):
+        value = np.int64(1)
+        for k in range(start[i], start[i + 1]):
+            value = hash_byte(value, np.int64(text[k]))
+        found[i] = value
+
+
+@njit
+def fill(hashes, spelled, slots):  # type: ignore[no-untyped-def]
+    """Hashes (int64) and what each stands for, as int32 [size, 3], a power of two in size, zeros
+    where free."""
+    for i in range(hashes.shape[0]):
+        low, high = _halves(hashes[i])
+        at = (low >> 1) & (slots.shape[0] - 1)
+        while slots[at, 0] != 0:
+            at = (at + 1) & (slots.shape[0] - 1)
+        slots[at, 0], slots[at, 1], slots[at, 2] = low, high, spelled[i]
+
+
+@njit
+def _halves(value):  # type: ignore[no-untyped-def]
+    return (value & 0x7FFFFFFF) | 1, (value >> 32) & 0x7FFFFFFF  # the first never 0: free
+
+
+@njit
+def _put(work, byte):  # type: ignore[no-untyped-def]
+    if work[LENGTH] >= MAX_TEXT:
+        return False
+    work[TEXT + work[LENGTH]] = byte
+    work[LENGTH] += 1
+    return True
+
+
+@njit
+def _put_line(nodes, work):  # type: ignore[no-untyped-def]
+    """A new line with the indentation of its level."""
+    node = work[LEVEL]
+    column, tabs = nodes[node, 0], nodes[node, 1]
+    if node == 0:
+        column, tabs = 0, 0
+    blank, count = 32, column
+    if column != tabs:
+        blank, count = 9, tabs
+        if column != 8 * tabs:
+            return False
+    if work[LENGTH] + count >= MAX_TEXT:
+        return False
+    alive = _put(work, 10)
+    for _ in range(count):
+        alive = alive and _put(work, blank)
+    work[LINE_AHEAD] = 0
+    return alive
+
+
+@njit
+def _is_word(code):  # type: ignore[no-untyped-def]
+    return (
+        48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122 or code == 95 or code >= 128
+    )  # fmt: skip
+
+
+@njit
+def _quotes(closing, nodes, work):  # type: ignore[no-untyped-def]
+    """The text of the quotes that end the f-string around what was written, -1 where none is."""
+    found = work[QUOTE]
+    work[QUOTE] = -1
+    while found < 0 and work[AROUND] != 0:
+        kind = nodes[work[AROUND], 0]
+        if kind >= FIELD_KIND:
+            found = closing[closing[FIELD_QUOTE] + kind - FIELD_KIND]
+        work[AROUND] = nodes[work[AROUND], 3]
+    return found
+
+
+@njit
+def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
+    """Appends a text of the tables; False where it cannot be said or is too long."""
+    if text < 0:
+        return False
+    at = closing[TEXTS] + text
+    joins = False
+    for i in range(at + 1, at + 1 + closing[at]):
+        code = closing[i]
+        if code == NEWLINE:
+            work[LINE_AHEAD] = 1
+        elif code == DEDENTED:
+            work[LEVEL] = nodes[work[LEVEL], 3]
+        elif code == INDENTED:
+            return False
+        elif code == APART:
+            work[IS_APART] = 1
+        elif code == QUOTED:
+            quotes = _quotes(closing, nodes, work)
+            if quotes < 0:
+                return False
+            quotes += closing[TEXTS]
+            for k in range(quotes + 1, quotes + 1 + closing[quotes]):
+                if not _put(work, closing[k]):
+                    return False
+        elif code == WORD:
+            if work[LENGTH] == 0:
+                joins = not work[IS_APART]
+            else:
+                joins = _is_word(work[TEXT + work[LENGTH] - 1])
+            joins = joins and not work[LINE_AHEAD]
+        else:
+            if work[LINE_AHEAD] and not _put_line(nodes, work):
+                return False
+            if joins and not _put(work, 32):
+                return False
+            if not _put(work, code):
+                return False
+            joins = False
+    return True
+
+
+@njit
+def _write_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-untyped-def]
+    """Appends what the stacks in a row need; of several the one that needs the least."""
+    best = np.int64(IMPOSSIBLE)
+    top = np.int64(0)
+    for hypothesis in range(scratch[COUNT_AT + row]):
+        node = np.int64(scratch[STACKS_AT + row * MAX_HYPOTHESES + hypothesis])
+        cost = pair_cost(
+            tables, closing, nodes, scratch, work, np.int64(nodes[node, 3]),
+            np.int64(nodes[node, 0]), 0,
+        )  # fmt: skip
+        if cost < best:
+            best, top = cost, node
+    if best >= IMPOSSIBLE:
+        return False
+    base, state = np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
+    way = np.empty(MAX_SAME, np.int64)
+    while best > 0:
+        best = pair_cost(tables, closing, nodes, scratch, work, base, state, 1)
+        last, item = np.int64(work[FOUND]), np.int64(work[FOUND + 1])
+        if best == 0:
+            break
+        if best >= IMPOSSIBLE or last < 0:
+            return False
+        before = CALLS_AT + work[CALLS] * PLACES + 3 * MAX_SAME
+        count = 0
+        while last > 0:
+            way[count] = work[before + MAX_SAME + last]
+            last = np.int64(work[before + last])
+            count += 1
+        for i in range(count - 1, -1, -1):
+            if not _write(closing, nodes, work, closing[closing[ITEM_TEXT] + way[i]]):
+                return False
+        if not _write(closing, nodes, work, closing[closing[ITEM_TEXT] + item]):
+            return False
+        left = closing[closing[ITEM_LEFT] + item]
+        if left < 0:
+            break
+        for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
+            base = np.int64(nodes[base, 3])
+        state = np.int64(tables[tables[GOTO] + nodes[base, 0] * tables[NONTERMINALS] + left])
+    return True
+
+
+@njit
+def _spell(closing, work):  # type: ignore[no-untyped-def]
+    """The least number of tokens that join to the text that was written."""
+    length = work[LENGTH]
+    slots = closing[SPELLINGS] + 1
+    mask = closing[closing[SPELLINGS]] - 1
+    longest = closing[closing[LONGEST]]
+    work[LEAST] = 0
+    for i in range(1, length + 1):
+        work[LEAST + i] = IMPOSSIBLE
+    for start in range(length):
+        tokens = work[LEAST + start] + 1
+        if tokens > IMPOSSIBLE:
+            continue
+        value = np.int64(1)
+        for end in range(start + 1, min(length, start + longest) + 1):
+            value = hash_byte(value, np.int64(work[TEXT + end - 1]))
+            if tokens >= work[LEAST + end]:
+                continue
+            low, high = _halves(value)
+            at = (low >> 1) & mask
+            while closing[slots + 3 * at] != 0:
+                if closing[slots + 3 * at] == low and closing[slots + 3 * at + 1] == high:
+                    work[LEAST + end], work[BACK + end] = tokens, start
+                    work[SPELLED + end] = closing[slots + 3 * at + 2]
+                    break
+                at = (at + 1) & mask
+    return np.int64(work[LEAST + length])
+
+
+@njit
+def _consider(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, row, finish, apart, quote, best
+):
+    """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
+
+    `apart`: what stands before is no word, so that a word may follow. `quote`: see QUOTE.
+    """
+    at = LAYOUT_AT + row * LAYOUT_WIDTH
+    if scratch[at + LINE_FLAGS] & (AFTER_ASYNC | AFTER_FUTURE | BEFORE_FEATURE):
+        return best
+    if nodes[scratch[at + BRACKET], 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH):
+        return best
+    work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
+    work[LEVEL], work[AROUND], work[QUOTE] = scratch[at + INDENT], scratch[at + BRACKET], quote
+    if not _write(closing, nodes, work, finish) or not _write_stack(
+        tables, closing, nodes, scratch, work, row
+    ):
+        return best
+    if work[LENGTH] == 0:
+        return best
+    tokens = _spell(closing, work)
+    if tokens >= best:
+        return best
+    end = work[LENGTH]
+    while work[BACK + end] > 0:
+        end = work[BACK + end]
+    spelled = work[SPELLED + end]
+    if spelled >= 0:
+        spelled += closing[TEXTS]
+        work[FIRST_LENGTH] = closing[spelled]
+        for i in range(closing[spelled]):
+            work[FIRST + i] = closing[spelled + 1 + i]
+    else:
+        work[FIRST_LENGTH] = end
+        for i in range(end):
+            work[FIRST + i] = work[TEXT + i]
+    return tokens
+
+
+@njit
+def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain):  # type: ignore[no-untyped-def]
+    """The least number of tokens of an ending that is about as cheap as the cheapest, and less
+    than `plain`; its first token is left in `work`."""
+    best = np.int64(plain)
+    for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
+        row = depth
+        alive = True
+        top = scratch[0]
+        offset = tables[tables[VIABLE_SEQUENCE] + v]
+        for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
+            if not apply(
+                tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1
+            ):
+                alive = False
+                break
+            row = depth + 1
+        reach = tables[tables[VIABLE_REACH] + v]
+        if alive and reach < 0:
+            # In brackets a new line is as a blank.
+            place = closing[closing[AT_LINE] + state]
+            inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
+            if place == IN_LINE or (inside and place != AFTER_BACKSLASH):
+                best = _consider(
+                    tables, closing, nodes, scratch, work, row, 0, 1,
+                    closing[closing[STATE_QUOTE] + state], best,
+                )  # fmt: skip
+            elif place == LINE_START:
+                # The next statement begins here, or one blank further in.
+                for blanks in range(2):
+                    at = row + blanks
+                    before = scratch[0]
+                    if (
+                        blanks == 0 or apply(tables, nodes, scratch, tables[TERMINALS], row, at)
+                    ) and apply(tables, nodes, scratch, closing[BEGIN], at, row + 2):
+                        best = _consider(
+                            tables, closing, nodes, scratch, work, row + 2, 0, 1 - blanks, -1, best
+                        )
+                    scratch[0] = before
+        elif alive:
+            begin = tables[tables[REACH_START] + reach]
+            finish = closing[closing[FINISH_START] + v]
+            for i in range(begin, tables[tables[REACH_START] + reach + 1]):
+                terminal = tables[tables[REACH_ITEMS] + i]
+                cost = closing[closing[FINISH] + finish + i - begin]
+                if cost > plain or closing[closing[LINE_END] + terminal] != 0:
+                    continue
+                after = known[depth * tables[TERMINALS] + terminal] - 1 if row == depth else -1
+                if after >= 0 and cost + after > plain + 1:
+                    continue
+                before = scratch[0]
+                if apply(tables, nodes, scratch, terminal, row, row + 1):
+                    if after < 0:
+                        after = rest_cost(tables, closing, nodes, scratch, work, row + 1, IN_LINE)
+                    if cost + after <= plain + 1:
+                        best = _consider(
+                            tables, closing, nodes, scratch, work, row + 1,
+                            closing[closing[FINISH_TEXT] + finish + i - begin], 0,
+                            closing[closing[TERMINAL_QUOTE] + terminal], best,
+                        )  # fmt: skip
+                scratch[0] = before
+        scratch[0] = top
+    return best
+
+
+@njit
+def closing_cost(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, state, depth, enough
+):
+    """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
+
+    As costs.plain_cost, or fewer where an ending that is written in fewer tokens is found. Where it
+    is not 0, some token leads to where it is less.
+    """
+    plain = plain_cost(tables, closing, nodes, scratch, work, known, state, depth, enough)
+    if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
+        return plain
+    bar = np.int64(plain) if enough <= 1 else min(np.int64(plain), np.int64(enough))
+    tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
+    if tokens >= bar:
+        return plain
+    length = np.int64(work[FIRST_LENGTH])
+    text = np.empty(length, np.uint8)
+    for i in range(length):
+        text[i] = work[FIRST + i]
+    at = np.zeros(1, np.int32)
+    top = scratch[0]
+    copy_row(scratch, depth, depth + 1)
+    after = read(tables, nodes, scratch, text, 0, length, state, depth + 1, at)
+    found = np.int64(plain)
+    if after >= 0:
+        terminals = tables[TERMINALS]
+        known[at[0] * terminals : (at[0] + 1) * terminals] = 0
+        rest = closing_cost(
+            tables,
+            closing,
+            nodes,
+            scratch,
+            work,
+            known,
+            np.int64(after),
+            np.int64(at[0]),
+            np.int64(tokens),
+        )
+        if rest < tokens:
+            found = tokens
+    scratch[0] = top
+    return found
+
+
+@njit
+def walk_costs(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, trie, outs, enough, costs
+):
+    """The cost after each outcome of the tokens of one lexer state; configuration in row 0.
+
+    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before; `enough`: see costs.plain_cost.
+    """
+    scratch[TOPS_AT] = scratch[0]
+    terminals = tables[TERMINALS]
+    known[:terminals] = 0
+    i = 0
+    while i < trie.shape[0]:
+        depth = trie[i, 1]
+        if depth > 0:
+            scratch[0] = scratch[TOPS_AT + depth - 1]
+            if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
+                i = trie[i, 2]
+                continue
+            scratch[TOPS_AT + depth] = scratch[0]
+            if trie[i, 3] < trie[i, 4]:
+                known[depth * terminals : (depth + 1) * terminals] = 0
+        for j in range(trie[i, 3], trie[i, 4]):
+            costs[j] = closing_cost(
+                tables, closing, nodes, scratch, work, known, outs[j], depth, enough
+            )
+        i += 1
+    scratch[0] = scratch[TOPS_AT]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endings are counted in tokens as they can be written, not terminal by terminal."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from gars_vllm.benchmarks.closing import examine
+from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+BYTES = [bytes([i]) for i in range(256)]
+JOINED = [
+    b'"])', b"))", b"()]", b" _)", b"}'", b'}"', b"\nexcept", b":x", b' "")', b"finally:", b"\n\t", b"0)",
+    b" \"'", b' ")', b"    ", b"\n    ", b"x)", b": _", b"else", b"]}",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def joined() -> CompiledGrammar:
+    tokens = BYTES + JOINED
+    return compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("x", 0),
+        ("f([a", 2),  # no `])` without a quote
+        ('f(["a', 1),  # "])
+        ("f((a", 1),  # ))
+        ("f(g((a", 2),
+        ("f[-", 1),  # ()]
+        ("f(a in", 1),  # the name `in_`, by 0)
+        ("f(a in ", 1),
+        ("f(-", 1),
+        ("f(a.", 1),
+        ("f(a. ", 1),
+        ("x = f'{a", 1),  # }'
+        ('x = f"{a', 1),
+        ("x = f'''{a", 3),  # }' and two more quotes
+        ("x = f'{f\"{a", 2),
+        ("x = f'{a:{b", 2),
+        ("x = f'a", 1),
+        ("x = '\\", 2),
+        ("f('\\", 3),  # ` "'` and `)` would be two
+        ('f("\\', 1),  # the escaped blank
+        ("f(\n  ", 1),
+        ("if x", 1),  # :x
+        ("lambda ", 1),  # `: _` or :x
+        ("try:\n    x", 3),  # a new line, finally: and x; `\nexcept` and :x would be two
+        ("def f():\n    try:\n        x(", 4),  # another name and ), a new line, finally: and x
+        ("if x:\n", 2),  # any blank, then a name
+        ("if x:\n    ", 1),
+        ("def f():\n    if x:\n        ", 1),
+        ("def f():\n    if x:\n    ", 2),
+        ("class A", 1),
+        ("try:\n    x\n", 2),  # finally: and x
+        ("{'a': [", 1),
+    ],
+)
+def test_tokens_that_hold_several_terminals_count_once(
+    joined: CompiledGrammar, text: str, tokens: int
+) -> None:
+    assert joined.closer.bound(joined.matcher(text).state) == tokens
+
+
+def least_after(grammar: CompiledGrammar, state: int) -> int:
+    return int(grammar.closer.costs(state, 1).min())
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(["joined", "trained", "json"]), st.randoms(use_true_random=False))
+def test_some_token_always_leads_to_less(
+    joined: CompiledGrammar, python: CompiledGrammar, json_bytes: CompiledGrammar, which: str,
+    draw: random.Random,
+) -> None:  # fmt: skip
+    """So that who follows the bounds comes to an end in time."""
+    grammar = {"joined": joined, "trained": python, "json": json_bytes}[which]
+    matcher = grammar.matcher()
+    for _ in range(draw.randint(1, 30)):
+        bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
+        tokens = [int(t) for t in np.flatnonzero(bits) if not grammar.is_eos(int(t))]
+        if not tokens:
+            break
+        matcher.advance(draw.choice(tokens))
+        bound = grammar.closer.bound(matcher.state)
+        assert (bound == 0) == matcher.can_stop()
+        if bound:
+            assert least_after(grammar, matcher.state) < bound
+
+
+def test_hardly_a_token_is_forbidden_that_could_be_completed(
+    python: CompiledGrammar, tokenizer: Tokenizer
+) -> None:
+    """With two tokens left a walk after each token says which can; SmolLM2's and Qwen's vocabularies
+    are measured in docs/exactness.md."""
+    draw = random.Random(7)
+    source = (
+        "def f(xs):\n    if g(xs[0], 'a') or not xs:\n        return [h(x, f'{x}b') for x in xs]\n"
+        "    try:\n        y = {'k': (xs[1], -1), \"l\": [z(2)]}\n    finally:\n        pass\n"
+    )
+    tokens = tokenizer.encode(source).ids
+    counts = np.zeros(3, np.int64)
+    for _ in range(40):
+        matcher = python.matcher()
+        for token in tokens[: draw.randrange(len(tokens))]:
+            matcher.advance(token)
+        if matcher.remaining_lower_bound() <= 2:
+            counts += examine(python, matcher.state, 2)
+    assert counts[0] > 20_000
+    assert counts[1] < 0.004 * counts[0]
+    assert counts[2] == 0
