@@ -69,6 +69,7 @@ FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fie
 MAX_INDENTS, MAX_BRACKETS = 100, 200
 MAX_HYPOTHESES = 64
 MAX_DEPTH = 512
+_SPARE_ROW = MAX_DEPTH - 6
 
 NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, BEGIN = (int(Op(i)) for i in range(8))
 OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
@@ -400,7 +401,11 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
         if column != nodes[level, 0] or tab_column != nodes[level, 1]:
             return False
         if flags & FLOOR:
-            scratch[row + DONE] = 1
+            # Not where a `try` around the function still needs its handlers.
+            copy_row(scratch, target, _SPARE_ROW)
+            top = scratch[0]
+            scratch[row + DONE] = 1 if _finish(tables, nodes, scratch, _SPARE_ROW) else 0
+            scratch[0] = top
     scratch[row + LINE_FLAGS] = 0
     scratch[row + HEADER] = PLAIN_LINE
     return True

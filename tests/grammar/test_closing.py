@@ -121,6 +121,36 @@ def test_a_completion_keeps_the_function_whole(python: CompiledGrammar) -> None:
         assert matcher.can_stop()
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "try:\n    def f(x):\n",
+        "if x:\n    try:\n        def f(x):\n            'doc'\n",
+        "try:\n    y\nfinally:\n    def f(x):\n",
+        "class A:\n    def f(self):\n",
+        "try:\n    class A:\n        def f(self):\n            return 1\n",
+    ],
+)
+def test_a_completion_goes_on_where_a_try_around_it_is_open(
+    python: CompiledGrammar, prompt: str
+) -> None:
+    """The prompt and its completion are a program: handlers that are still needed belong to it."""
+    draw = random.Random(5)
+    for budget in (*range(8, 20), *range(20, 60, 4)):
+        matcher, tokens = python.matcher(prompt, completion=True), list[int]()
+        for remaining in range(budget, 0, -1):
+            token = draw.choice(allowed(matcher, remaining))
+            if python.is_eos(token):
+                break
+            matcher.advance(token)
+            tokens.append(token)
+        assert matcher.can_stop()
+        if matcher.is_done():
+            tokens.pop()  # begins the statement after
+        text = prompt.encode() + text_of(python, tokens)
+        assert compiles(text) or names_aside(text), text
+
+
 # --- against a search over all continuations, which a vocabulary of a few tokens affords
 BYTES = [bytes([i]) for i in range(32, 127)] + [b"\n", b"\t"]
 JSON_TOKENS = [b"{", b"}", b"[", b"]", b'"', b'":', b",", b":", b"1", b'"a"', b"]]", b"]}", b"[[", b"tr", b"ue", b"null", b" ", b"\\"]  # fmt: skip
