@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 from gars_vllm.cli.console import console, progress
-from gars_vllm.engine import acceptance, explanation, tokenizers, walks
+from gars_vllm.engine import acceptance, explanation, models, tokenizers, walks
 from gars_vllm.engine.errors import UserError
 from gars_vllm.grammar import compile_grammar
 from rich import box
@@ -36,8 +36,8 @@ def _about(command: Callback) -> Callback:
     tokenizer = click.option(
         "--tokenizer",
         required=True,
-        type=click.Path(path_type=Path),
-        help="A folder with tokenizer.json, such as a model's.",
+        callback=lambda _context, _option, name: models.kept_folder(name),
+        help="A folder with tokenizer.json, or the name of a model that has been fetched.",
     )
     return language(tokenizer(command))
 

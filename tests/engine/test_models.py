@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gars_vllm.engine import models
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.models import DEFAULT, MODELS, Gguf, ModelSpec, lookup, resolve
+from gars_vllm.engine.models import DEFAULT, MODELS, Gguf, ModelSpec, kept_folder, lookup, resolve
 from gars_vllm.engine.prompts import PromptKind
 
 
@@ -37,6 +37,16 @@ def test_lookup(tiny_model: Path) -> None:
         lookup("deepseek-6.8b")
     with pytest.raises(UserError, match=r"see `gars-vllm models`"):
         lookup("zzz")
+
+
+def test_the_name_of_a_fetched_model_is_its_folder(tmp_path: Path) -> None:
+    kept = tmp_path / "cache" / "models" / "smollm2-135m"
+    assert kept_folder("smollm2-135m") == Path("smollm2-135m")
+    kept.mkdir(parents=True)
+    assert kept_folder("smollm2-135m") == Path("smollm2-135m")
+    (kept / "tokenizer.json").write_text("{}")
+    assert kept_folder("smollm2-135m") == kept_folder("HuggingFaceTB/SmolLM2-135M-Instruct") == kept
+    assert kept_folder("smollm2") == Path("smollm2")
 
 
 def test_an_unreachable_hub_is_said_at_once() -> None:
