@@ -8,8 +8,9 @@ that only the mask differs (no closing). Its ratios are of the rounds, which alt
 machine's speed drifts. The second is of real runs, `gars-vllm sample` without the start of its
 engine: "none" has no grammar and the usual stop strings, so that its samples are longer. "valid"
 are samples that compile; "solved" are problems with a sample that passes HumanEval's tests, per
-minute of sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM; "JSON" is the
-same model under our JSON grammar and under vLLM's structured outputs.
+minute of sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind
+transformers' `generate` in float32, as SynCode itself uses it; "JSON" is the same model under our
+JSON grammar and under vLLM's structured outputs.
 """
 
 from __future__ import annotations
@@ -83,7 +84,11 @@ if __name__ == "__main__":
 """
 
 MASKS = {"none": ("--grammar", "none"), "gars-vllm": ()}
-SYNCODE = {"SynCode": ("--mask", "syncode")}
+SYNCODE = {
+    "SynCode": ("--mask", "syncode"),
+    "none, Transformers": ("--grammar", "none", "--backend", "transformers"),
+    "SynCode, Transformers": ("--mask", "syncode", "--backend", "transformers"),
+}
 
 
 def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: tuple[str, ...],
@@ -161,7 +166,7 @@ def run(
 ) -> list[Result]:  # fmt: skip
     models.lookup(model)  # refuses a name that nobody knows before an engine is started
     result = Result(
-        f"Sampling with vLLM, {model}, HumanEval/0 to {limit - 1}, up to {tokens} tokens, "
+        f"Sampling, {model}, HumanEval/0 to {limit - 1}, up to {tokens} tokens, "
         f"temperature {temperature:g}"
     )
     masks = MASKS | (SYNCODE if syncode else {})

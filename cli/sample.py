@@ -128,8 +128,6 @@ def sample(
     if settings.mask is Mask.SYNCODE:
         from gars_vllm.engine import syncode_mask  # brings torch
 
-        if backend != "vllm":
-            raise UserError("--mask syncode needs --backend vllm")
         if not syncode_mask.is_installed():
             raise UserError(syncode_mask.MISSING)
     if logprobs and backend != "vllm":

@@ -77,6 +77,26 @@ class SynCodeMask:
             raise SynCodeGaveUp("its mask was empty")
         return found
 
+    def forbid(self, tokens: Sequence[int], logits: torch.Tensor) -> None:
+        """Sets to -inf, in place, the logits (float, [vocabulary or wider]) of what may not follow
+        these tokens; none where SynCode gives up."""
+        try:
+            allowed = self.allowed(tokens)
+        except SynCodeGaveUp:
+            return
+        forbidden = torch.from_numpy(np.logical_not(allowed)).to(logits.device)
+        logits[: self._size].masked_fill_(forbidden, -torch.inf)
+        logits[self._size :] = -torch.inf
+
+
+def of_model(grammar: str, model: Path, vocabulary: Vocabulary) -> SynCodeMask:
+    """The mask for a model's tokenizer, its store kept in our cache folder."""
+    from gars_vllm.engine import tokenizers
+    from gars_vllm.grammar import store
+
+    loaded = tokenizers.load(model).loaded
+    return SynCodeMask(grammar, loaded, vocabulary, store.cache_folder() / "syncode")
+
 
 def _modules() -> tuple[Any, Any, Any, Any]:
     spec = importlib.util.find_spec("syncode")

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from gars_vllm.engine import programs
-from gars_vllm.engine.constraints import Asked, Constraint
+from gars_vllm.engine import programs, syncode_mask
+from gars_vllm.engine.constraints import Asked, Constraint, Mask
 from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.prompts import Prompt
 from gars_vllm.engine.sampling import Drawn, Job, Request, Requests, seed_of
+from gars_vllm.engine.syncode_mask import SynCodeMask
 from gars_vllm.engine.weights import Weight, Weights
 from gars_vllm.grammar import CompiledGrammar, compile_grammar
 from transformers import LogitsProcessor
@@ -68,6 +69,25 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         return self._weights.read(row, tokens)
 
 
+class SynCodeLogits(LogitsProcessor):  # type: ignore[misc]
+    """SynCode's mask for `model.generate`, which reads prompt and output anew at every step."""
+
+    def __init__(self, mask: SynCodeMask, ends: frozenset[int]) -> None:
+        self._mask, self._ends = mask, ends
+        self._prompt: int | None = None
+        self.seconds = 0.0
+
+    def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+        started = time.perf_counter()
+        if self._prompt is None:
+            self._prompt = input_ids.shape[1]
+        for row, tokens in enumerate(input_ids.tolist()):
+            if self._ends.isdisjoint(tokens[self._prompt :]):
+                self._mask.forbid(tokens, scores[row])
+        self.seconds += time.perf_counter() - started
+        return scores
+
+
 class TransformersBackend:
     """Loads the model when made."""
 
@@ -86,8 +106,13 @@ class TransformersBackend:
             self._model = self._model.cuda()
         self._job = job
         self._seconds = 0.0
-        name = job.settings.grammar
-        self._grammar = None if name == "none" else compile_grammar(name, job.tokenizer.vocabulary)
+        name, vocabulary = job.settings.grammar, job.tokenizer.vocabulary
+        self._syncode: SynCodeMask | None = None
+        self._grammar: CompiledGrammar | None = None
+        if name != "none" and job.settings.mask is Mask.SYNCODE:
+            self._syncode = syncode_mask.of_model(name, job.model, vocabulary)
+        elif name != "none":
+            self._grammar = compile_grammar(name, vocabulary)
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields the samples of a batch when its last one has finished."""
@@ -105,7 +130,10 @@ class TransformersBackend:
         temperature = settings.temperature_of(requests[0].index)
         rows = len(requests)
         ids = torch.tensor([prompt.ids] * rows, device=self._model.device)
-        masks = []
+        masks: list[GrammarLogits | SynCodeLogits] = []
+        if self._syncode is not None:
+            ends = frozenset(self._job.tokenizer.vocabulary.eos)
+            masks.append(SynCodeLogits(self._syncode, ends))
         if self._grammar is not None:
             budget = settings.max_tokens if settings.closing else None
             heat = temperature or 1.0
@@ -133,7 +161,7 @@ class TransformersBackend:
             zip(requests, out[:, ids.shape[1] :].tolist(), strict=True)
         ):
             drawn = replace(self._drawn(request, row, eos), seed=seed)
-            if masks and settings.weights:
+            if settings.weights and masks and isinstance(masks[0], GrammarLogits):
                 weight = masks[0].weight(number, len(drawn.ids))
                 drawn = replace(drawn, weight=weight)
             yield drawn

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from gars_vllm.engine.constraints import Asked, Constraint, Grammars, Mask
 from gars_vllm.engine.masker import Masker
@@ -66,19 +65,11 @@ class V1Rows:
         self._masker.apply(logits, rows)
 
     def _apply_syncode(self, row: _Row, logits: torch.Tensor) -> None:
-        from gars_vllm.engine import tokenizers
-        from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
-        from gars_vllm.grammar import store
+        from gars_vllm.engine import syncode_mask
 
         name = row.constraint.asked.grammar
         if name not in self._syncode:
-            self._syncode[name] = SynCodeMask(
-                name, tokenizers.load(self._grammars.folder).loaded, self._grammars.vocabulary,
-                store.cache_folder() / "syncode",
-            )  # fmt: skip
-        try:
-            allowed = self._syncode[name].allowed([*(row.prompt or ()), *row.output])
-        except SynCodeGaveUp:
-            return  # it constrains nothing here
-        forbidden = torch.from_numpy(np.logical_not(allowed)).to(logits.device)
-        logits.masked_fill_(forbidden, -torch.inf)
+            self._syncode[name] = syncode_mask.of_model(
+                name, self._grammars.folder, self._grammars.vocabulary
+            )
+        self._syncode[name].forbid([*(row.prompt or ()), *row.output], logits)

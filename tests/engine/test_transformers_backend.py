@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from gars_vllm.engine import prompts, sampling, tokenizers
+from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.models import ModelFiles, lookup
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import Settings
+from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask, is_installed
 from gars_vllm.engine.tasks import load_humaneval
-from gars_vllm.engine.transformers_backend import GrammarLogits, TransformersBackend
+from gars_vllm.engine.transformers_backend import (
+    GrammarLogits,
+    SynCodeLogits,
+    TransformersBackend,
+)
 from gars_vllm.grammar import compile_grammar
 
 
@@ -53,6 +59,47 @@ def test_without_a_grammar(tiny_model: Path, tmp_path: Path) -> None:
     assert not any(
         stop in str(r["completion"]) for r in records for stop in prompts.COMPLETION_STOPS
     )
+
+
+def test_syncode_takes_our_place(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is allowed is SynCode's; rows that have ended, and steps where it gives up, are free."""
+    if not is_installed():
+        pytest.skip("syncode is not installed")
+    tokenizer = tokenizers.load(tiny_model)
+    vocabulary = tokenizer.vocabulary
+    mask = SynCodeMask("json", tokenizer.loaded, vocabulary, tmp_path)
+    end = vocabulary.eos[0]
+    processor = SynCodeLogits(mask, frozenset(vocabulary.eos))
+    prompt = tokenizer.encode('{"a": ', special=False)
+    processor(torch.tensor([prompt] * 3), torch.zeros(3, 520))
+    one = tokenizer.encode("[", special=False)
+    odd = tokenizer.encode("]", special=False)
+    assert len(one) == len(odd) == 1
+    scores = torch.randn(3, 520)
+    before = scores.clone()
+    rows = [[*prompt, *one], [*prompt, end], [*prompt, *odd]]
+    after = processor(torch.tensor(rows), scores)
+    allowed = torch.from_numpy(mask.allowed(rows[0]))
+    assert 0 < int(allowed.sum()) < len(vocabulary)
+    assert torch.equal(torch.isfinite(after[0, : len(vocabulary)]), allowed)
+    assert torch.isinf(after[0, len(vocabulary) :]).all()
+    assert torch.equal(after[0, : len(vocabulary)][allowed], before[0, : len(vocabulary)][allowed])
+    assert torch.equal(after[1], before[1])
+    with pytest.raises(SynCodeGaveUp):
+        mask.allowed(rows[2])
+    assert torch.equal(after[2], before[2])
+    assert processor.seconds > 0
+
+
+def test_a_run_with_syncode(tiny_model: Path, tmp_path: Path) -> None:
+    if not is_installed():
+        pytest.skip("syncode is not installed")
+    settings = {"mask": Mask.SYNCODE, "grammar": "json", "max_tokens": 4, "n": 2}
+    records = run(tiny_model, tmp_path / "run", **settings)
+    assert len(records) == 4
+    assert not any("log_z" in r and r["log_z"] is not None for r in records)
 
 
 def test_allowed_tokens_keep_their_logits(tiny_model: Path) -> None:
