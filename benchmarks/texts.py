@@ -42,7 +42,17 @@ class Cutter:
         return self.folder.parent.name if self.folder.name == "models" else self.folder.name
 
     def cut(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        """As what follows some text: without the blank that SentencePiece writes before a first
+        word, which the peers would read as the text's."""
+        before = "\n" if self.vocabulary.leading_space else ""
+        ids = list(self._tokenizer.encode(before + text, add_special_tokens=False).ids)
+        tokens, at, length = self.vocabulary.tokens, 0, len(before)
+        read = b""
+        while len(read) < 2 * length:  # a blank and the new line
+            read += tokens[ids[at]] or b""
+            at += 1
+        assert read == b" \n"[: 2 * length], read
+        return ids[at:]
 
     def loaded(self) -> Any:
         """As transformers gives it."""
