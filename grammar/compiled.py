@@ -100,6 +100,8 @@ class CompiledGrammar:
         self._token_of_out: dict[tuple[int, int], int] = {}
         self._closing_tables = closing_tables
         self.closer = closing.Closer(self, closing_tables)
+        # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
+        self.row(self._initial(fence=False))
 
     def fresh(self) -> CompiledGrammar:
         """The same grammar without the states and masks that this one has gathered."""
