@@ -45,6 +45,7 @@ def joined() -> CompiledGrammar:
         ("x = f'''{a", 3),  # }' and two more quotes
         ("x = f'{f\"{a", 2),
         ("x = f'{a:{b", 2),
+        ("x = f\"{f'a", 2),  # ' and }"
         ("x = f'a", 1),
         ("x = '\\", 2),
         ("f('\\", 3),  # ` "'` and `)` would be two
