@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import costs, endings, kernel, lalr
+from gars_vllm.grammar import ahead, costs, endings, kernel, lalr
 from gars_vllm.grammar.lexer import CONTENT, LexerSpec, Machine, Op
 from numpy.typing import NDArray
 
@@ -373,6 +373,7 @@ class Closer:
         grammar = self._grammar
         if grammar.is_done(number):
             return 0
+        ahead.wait()
         state = grammar.load(number)
         self._known[: len(grammar.language.machine.spec.terminals)] = 0
         return int(
@@ -389,6 +390,7 @@ class Closer:
         if found is None or (enough < known and ((found >= enough) & (found < known)).any()):
             if len(self._costs) >= _KEPT:
                 self._costs.clear()
+            ahead.wait()
             grammar = self._grammar
             state = grammar.load(number)
             table = grammar.state_tables[state]

@@ -10,8 +10,8 @@ from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
+from gars_vllm.grammar import ahead, closing, kernel, language, store, token_table
 from gars_vllm.grammar import bank as banks
-from gars_vllm.grammar import closing, kernel, language, store, token_table
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
@@ -40,6 +40,7 @@ def compile_grammar(
     """
     rule = start or "start"
     key = store.key(language.digest(grammar, rule), vocabulary.digest)
+    ahead.start()
     found = store.load(key)
     if found is None:
         lang = language.load(grammar, rule)
