@@ -142,7 +142,7 @@ def busy(request: pytest.FixtureRequest, model: Path) -> Engine:
     engine = Engine(model, v2, {"max_num_seqs": 256, "enable_prefix_caching": True})
     most = 10 if v2 else 40
     texts = prompts(model, 70)
-    engine.add(texts[0], "python", n=12 if v2 else 200, max_tokens=most, **HOT)  # 0
+    engine.add(texts[0], "python", n=200, max_tokens=most, **HOT)  # 0
     for i in range(1, 4):  # 1 to 9
         engine.add(texts[i], "python", max_tokens=most, **GREEDY)
         engine.add(texts[i], "json", max_tokens=most, **GREEDY)
@@ -163,7 +163,7 @@ def busy(request: pytest.FixtureRequest, model: Path) -> Engine:
 
 
 def test_many_samples_of_one_prompt(busy: Engine) -> None:
-    assert len(busy.outputs(0)) == (12 if busy.v2 else 200)
+    assert len(busy.outputs(0)) == 200
     busy.check(0)
     assert len({tuple(o["tokens"]) for o in busy.outputs(0)}) > 6
 
