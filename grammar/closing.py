@@ -90,6 +90,7 @@ _LAYOUT_COST = {
 _HOLDS_OPERAND = re.compile(
     rb"([^\w\s'\"]*)( ?)([A-Za-z]|_+|\d|\"\"|''|\(\)|\[\]|\{\})([^\w\s'\"]*)"
 )
+_REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
 _OPERAND = (endings.WORD, endings.OPERAND)
 _NOTHING = _Shortest(0, ())
 _IMPOSSIBLE = _Shortest(costs.IMPOSSIBLE, None)
@@ -143,11 +144,13 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     finish_start: list[int] = []
     finish: list[int] = []
     finish_text: list[int] = []
-    for options in machine.viable:
+    characters = _Characters(machine, vocabulary)
+    for state, options in enumerate(machine.viable):
         for option in options:
             finish_start.append(len(finish))
-            finish += [spelling.count(ending) for ending in option.endings]
-            for terminal, ending in zip(option.reach or (), option.endings, strict=True):
+            for terminal, shortest in zip(option.reach or (), option.endings, strict=True):
+                ending = characters.ending(state, terminal, shortest)
+                finish.append(spelling.count(ending))
                 finish_text.append(texts.add(_finish(machine, terminal, ending)))
     line_end = [_LINE_END.get(t.name, 0) for t in machine.spec.terminals]
     indents = [spelling.count(b" " * n) for n in range(costs.MAX_INDENT)]
@@ -172,6 +175,35 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     begin = [i for i, t in enumerate(machine.spec.terminals) if t.op == Op.BEGIN]
     header = np.append(offsets, begin or [-1]).astype(np.int32)
     return np.concatenate([header, *arrays])
+
+
+class _Characters:
+    """Ends of characters that the vocabulary has a token for."""
+
+    def __init__(self, machine: Machine, vocabulary: Vocabulary) -> None:
+        self._machine = machine
+        rests = sorted(t for t in set(vocabulary.tokens) if t and len(t) < 4 and _REST.fullmatch(t))
+        self._of_length = {n: [t for t in rests if len(t) == n] for n in (2, 3)}
+
+    def ending(self, state: int, terminal: int, shortest: bytes) -> bytes:
+        """`shortest`, or in its place, where it is the rest of a character, one that is a token."""
+        rests = self._of_length.get(len(shortest), [])
+        if not rests or _REST.fullmatch(shortest) is None or shortest in rests:
+            return shortest
+        return next((r for r in rests if self._completes(state, r, terminal)), shortest)
+
+    def _completes(self, state: int, rest: bytes, terminal: int) -> bool:
+        machine = self._machine
+        for byte in rest:
+            ways = machine.alternatives[int(machine.entry[state, byte])]
+            state = next((after for emitted, after in ways if not emitted), -1)
+            if state < 0:
+                return False
+        return any(
+            (t, text) == (terminal, b"")
+            for option in machine.viable[state]
+            for t, text in zip(option.reach or (), option.endings, strict=True)
+        )
 
 
 def _quotes(spec: LexerSpec) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 BYTES = [bytes([i]) for i in range(256)]
 JOINED = [
     b'"])', b"))", b"()]", b" _)", b"}'", b'}"', b"\nexcept", b":x", b' "")', b"finally:", b"\n\t", b"0)",
-    b" \"'", b' ")', b"    ", b"\n    ", b"x)", b": _", b"else", b"]}",
+    b"\x82\xac", b" \"'", b' ")', b"    ", b"\n    ", b"x)", b": _", b"else", b"]}",
 ]  # fmt: skip
 
 
@@ -68,6 +68,21 @@ def test_tokens_that_hold_several_terminals_count_once(
     joined: CompiledGrammar, text: str, tokens: int
 ) -> None:
     assert joined.closer.bound(joined.matcher(text).state) == tokens
+
+
+def test_a_character_is_ended_by_a_token(joined: CompiledGrammar) -> None:
+    """Of all that could follow the first byte of a letter, the one that is a token."""
+    matcher = joined.matcher("f(")
+    matcher.advance_text(b"\xe3")
+    assert joined.closer.bound(matcher.state) == 2  # the rest of the letter, and )
+    assert text_of(joined, matcher.shortest_completion()) == b"\x82\xac)"
+    matcher = joined.matcher("x = '")
+    matcher.advance_text(b"\xf0")
+    assert joined.closer.bound(matcher.state) == 4  # no token holds three bytes
+
+
+def text_of(grammar: CompiledGrammar, tokens: tuple[int, ...]) -> bytes:
+    return b"".join(grammar.vocabulary.tokens[t] or b"" for t in tokens)
 
 
 def least_after(grammar: CompiledGrammar, state: int) -> int:
