@@ -10,7 +10,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
-from gars_vllm.grammar import ahead, closing, kernel, language, store, token_table
+from gars_vllm.grammar import ahead, closing, closing_tables, kernel, language, store, token_table
 from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
@@ -46,7 +46,7 @@ def compile_grammar(
         lang = language.load(grammar, rule)
         states = len(lang.machine.entry)
         table = token_table.build(lang.tables, lang.machine.spaces, states, vocabulary)
-        found = (lang, table, closing.build(lang, vocabulary))
+        found = (lang, table, closing_tables.build(lang, vocabulary))
         store.save(key, *found)
     return CompiledGrammar(*found, vocabulary, key)
 

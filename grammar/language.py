@@ -23,8 +23,8 @@ _GENERIC_BACKUP = 3
 # Modules that what is compiled depends on.
 _COMPILE = frozenset(
     (
-        "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing", "costs",
-        "endings", "token_table",
+        "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
+        "costs", "endings", "token_table",
     )
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
-from gars_vllm.grammar.closing import Spelling
+from gars_vllm.grammar.closing_tables import Spelling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
