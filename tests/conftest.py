@@ -69,3 +69,43 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.chat_template = CHAT
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tokenizer.json of SentencePiece's kind, which knows `x = 1`."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+
+    pieces = [
+        "<unk>",
+        "</s>",
+        *(f"<0x{i:02X}>" for i in range(256)),
+        "▁",
+        "x",
+        "=",
+        "1",
+        "▁x",
+        "▁=",
+        "▁1",
+    ]
+    made = Tokenizer(
+        models.BPE(
+            {p: i for i, p in enumerate(pieces)}, [("▁", "x"), ("▁", "="), ("▁", "1")],
+            unk_token="<unk>", byte_fallback=True, fuse_unk=True,
+        )
+    )  # fmt: skip
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    made.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    made.add_special_tokens(["</s>"])
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    made.save(str(folder / "tokenizer.json"))
+    return folder

@@ -21,6 +21,14 @@ def test_all_engines_take_the_json_documents(tiny_model: Path) -> None:
     assert all((t > 0).all() for t in times)
 
 
+def test_a_text_is_cut_without_a_blank_that_is_not_its_own(sentencepiece: Path) -> None:
+    cutter = Cutter(sentencepiece)
+    for text in ("x = 1", " x", "= x\n", "y"):
+        assert (
+            b"".join(cutter.vocabulary.tokens[i] or b"?" for i in cutter.cut(text)) == text.encode()
+        )
+
+
 def test_only_walks_count_as_misses(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "python_texts", lambda: ["x = 1\n", "x = 1\n"])
     (row,) = mask_latency.misses(Cutter(tiny_model)).rows
