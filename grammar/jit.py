@@ -27,8 +27,11 @@ def folder() -> Path:
     state = hashlib.sha256()
     for module in sorted(here.glob("*.py")):
         state.update(module.name.encode() + b"\0" + module.read_bytes())
-    beside = here / "__pycache__"
-    base = beside if os.access(beside if beside.exists() else here, os.W_OK) else cache_folder()
+    beside, chosen = here / "__pycache__", os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        base = Path(chosen)
+    else:
+        base = beside if os.access(beside if beside.exists() else here, os.W_OK) else cache_folder()
     return base / f"kernels-{state.hexdigest()[:16]}"
 
 
