@@ -52,6 +52,15 @@ class Spelling:
             found = self._known[text] = least[-1]
         return found
 
+    def counts(self, byte: bytes, most: int) -> list[int]:
+        """`count` of a byte 0, 1, ... `most` - 1 times."""
+        sizes = [n for n in range(1, most) if byte * n in self._tokens]
+        least = [0]
+        for n in range(1, most):
+            before = (least[n - size] for size in sizes if size <= n)
+            least.append(min(min(before, default=costs.IMPOSSIBLE) + 1, costs.IMPOSSIBLE))
+        return least
+
 
 @dataclass(frozen=True)
 class _Shortest:
@@ -142,8 +151,8 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
                 finish.append(spelling.count(ending))
                 finish_text.append(texts.add(_finish(machine, terminal, ending)))
     line_end = [_LINE_END.get(t.name, 0) for t in machine.spec.terminals]
-    indents = [spelling.count(b" " * n) for n in range(costs.MAX_INDENT)]
-    tabs = [spelling.count(b"\t" * n) for n in range(costs.MAX_INDENT)]
+    indents = spelling.counts(b" ", costs.MAX_INDENT)
+    tabs = spelling.counts(b"\t", costs.MAX_INDENT)
     column = {name: i for i, name in enumerate(parser.terminals)}
     beginners = [(column[n], symbols[n].cost) for n in _BEGINNERS if n in symbols and n in column]
     begun = [len(beginners), *(number for pair in beginners for number in pair)]
@@ -329,11 +338,9 @@ def _spellings(vocabulary: Vocabulary, texts: _Texts) -> tuple[int, I32]:
     beside |= {bytes([a, b]) for a in lasts for b in firsts | set(b"\t")}
     alphabet = bytes(firsts | lasts | {byte for p in pieces for byte in p} | set(b"\t"))
     found: dict[tuple[int, ...], bytes | None] = {}
-    for token in sorted(t for t in set(vocabulary.tokens) if t):
-        if (
-            len(token) <= endings.MAX_TEXT
-            and not token.translate(None, alphabet)
-            and all(token[i : i + 2] in beside for i in range(len(token) - 1))
+    for token in dict.fromkeys(t for t in vocabulary.tokens if t and len(t) <= endings.MAX_TEXT):
+        if not token.translate(None, alphabet) and all(
+            token[i : i + 2] in beside for i in range(len(token) - 1)
         ):
             found[tuple(token)] = None
         whole = _HOLDS_OPERAND.fullmatch(token)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
+from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar, costs
 from gars_vllm.grammar.closing_tables import Spelling
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -267,6 +267,10 @@ def test_spelling() -> None:
     spelling = Spelling(Vocabulary.from_tokens([b"a", b"ab", b"bc", b"c", b"abcd"], eos=[5]))
     assert [spelling.count(t) for t in (b"", b"a", b"abc", b"abcd", b"aab")] == [0, 1, 2, 1, 2]
     assert spelling.count(b"abd") > 1_000_000
+    assert spelling.counts(b"a", 4) == [0, 1, 2, 3]
+    spelling = Spelling(Vocabulary.from_tokens([b"  ", b"     "], eos=[2]))
+    assert spelling.counts(b" ", 9) == [spelling.count(b" " * n) for n in range(9)]
+    assert spelling.counts(b" ", 9)[:6] == [0, costs.IMPOSSIBLE, 1, costs.IMPOSSIBLE, 2, 1]
 
 
 def test_a_vocabulary_that_cannot_write_an_end() -> None:
