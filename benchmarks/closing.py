@@ -75,7 +75,8 @@ def main() -> None:
         encoder = Encoder.of(folder)
         grammar = compile_grammar("python", encoder.vocabulary)
         grammar.matcher("x = (").mask_id(2)  # loads the kernels
-        for left, positions in ((2, asked.positions), (3, asked.searched)):
+        wanted = ((2, asked.positions), (3, asked.searched))
+        for left, positions in ((r, n) for r, n in wanted if n):
             draw = random.Random(left)
             problems = draw.choices(load_humaneval(), k=positions)
             counts, seconds = np.zeros(3, np.int64), []
