@@ -321,11 +321,18 @@ def _derived(
         changed = False
         for left, right in rules:
             made = _joined(right, known, spelling)
-            if made.cost < known[left].cost:
-                is_operand = left in operands and made.text in simple
-                known[left] = _Shortest(made.cost, _OPERAND) if is_operand else made
+            if left in operands and made.text in simple:
+                made = _Shortest(made.cost, _OPERAND)
+            # Of two that cost the same, the one with more ways to be written: `:x` is often a token
+            if (made.cost, _rank(made)) < (known[left].cost, _rank(known[left])):
+                known[left] = made
                 changed = True
     return known
+
+
+def _rank(shortest: _Shortest) -> int:
+    text = shortest.text or ()
+    return 0 if endings.OPERAND in text else 1 if endings.NAME in text else 2
 
 
 def _spellings(vocabulary: Vocabulary, texts: _Texts) -> tuple[int, I32]:

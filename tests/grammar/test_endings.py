@@ -20,6 +20,13 @@ JOINED = [
 ]  # fmt: skip
 
 
+def test_a_word_that_is_a_token_does_not_stand_in_the_way() -> None:
+    """` pass` is one token, as `x` is; but `:x` is one, and `: pass` is not."""
+    tokens = [*BYTES, b" x", b" pass", b"pass", b":A"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("if len").state) == 1
+
+
 @pytest.fixture(scope="module")
 def joined() -> CompiledGrammar:
     tokens = BYTES + JOINED
@@ -60,6 +67,8 @@ def joined() -> CompiledGrammar:
         ("def f():\n    if x:\n        ", 1),
         ("def f():\n    if x:\n    ", 2),
         ("class A", 1),
+        ("for a in b", 1),
+        ("while not a", 1),
         ("try:\n    x\n", 2),  # finally: and x
         ("{'a': [", 1),
     ],
