@@ -43,5 +43,6 @@ def cost_per_token(rows: list[dict[str, Value]], file: Path) -> None:
     axes.set_xlabel("samples in a step")
     axes.set_ylabel("host time per token, µs")
     axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend(fontsize="small", frameon=False)
+    axes.legend(fontsize="small", frameon=False, loc="lower left", ncols=2)
+    axes.set_ylim(bottom=axes.get_ylim()[0] / 3)  # room for it below the lines
     figure.savefig(file)
