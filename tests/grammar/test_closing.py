@@ -56,6 +56,18 @@ def text_of(grammar: CompiledGrammar, tokens: tuple[int, ...] | list[int]) -> by
     return b"".join(grammar.vocabulary.tokens[t] or b"" for t in tokens)
 
 
+def draw_within(matcher: Matcher, budget: int, draw: random.Random) -> list[int]:
+    """Tokens drawn among the allowed ones until the text ends or the budget is spent."""
+    tokens = list[int]()
+    for remaining in range(budget, 0, -1):
+        token = draw.choice(allowed(matcher, remaining))
+        if matcher.grammar.is_eos(token):
+            break
+        matcher.advance(token)
+        tokens.append(token)
+    return tokens
+
+
 @settings(max_examples=150)
 @given(
     st.sampled_from(PREFIXES),
@@ -84,14 +96,8 @@ def test_every_budget_from_the_bound_on(python: CompiledGrammar, prefix: str) ->
     least = start.remaining_lower_bound()
     for budget in range(least, least + 14):
         for seed in range(6):
-            draw = random.Random(seed)
-            matcher, tokens = start.fork(), list[int]()
-            for remaining in range(budget, 0, -1):
-                token = draw.choice(allowed(matcher, remaining))
-                if python.is_eos(token):
-                    break
-                matcher.advance(token)
-                tokens.append(token)
+            matcher = start.fork()
+            tokens = draw_within(matcher, budget, random.Random(seed))
             assert matcher.can_stop(), (budget, text_of(python, tokens))
             text = prefix.encode() + text_of(python, tokens)
             assert compiles(text) or names_aside(text), text
@@ -111,13 +117,8 @@ def test_a_completion_keeps_the_function_whole(python: CompiledGrammar) -> None:
     prompt = "import os\n\ndef f(x):\n    '''doc'''\n"
     draw = random.Random(3)
     for _ in range(40):
-        matcher, tokens = python.matcher(prompt, completion=True), list[int]()
-        for remaining in range(20, 0, -1):
-            token = draw.choice(allowed(matcher, remaining))
-            if python.is_eos(token):
-                break
-            matcher.advance(token)
-            tokens.append(token)
+        matcher = python.matcher(prompt, completion=True)
+        draw_within(matcher, 20, draw)
         assert matcher.can_stop()
 
 
@@ -137,13 +138,8 @@ def test_a_completion_goes_on_where_a_try_around_it_is_open(
     """The prompt and its completion are a program: handlers that are still needed belong to it."""
     draw = random.Random(5)
     for budget in (*range(8, 20), *range(20, 60, 4)):
-        matcher, tokens = python.matcher(prompt, completion=True), list[int]()
-        for remaining in range(budget, 0, -1):
-            token = draw.choice(allowed(matcher, remaining))
-            if python.is_eos(token):
-                break
-            matcher.advance(token)
-            tokens.append(token)
+        matcher = python.matcher(prompt, completion=True)
+        tokens = draw_within(matcher, budget, draw)
         assert matcher.can_stop()
         if matcher.is_done():
             tokens.pop()  # begins the statement after
