@@ -29,15 +29,18 @@ from rich.table import Table
 
 
 def can_end_within(grammar: CompiledGrammar, state: int, tokens: int) -> bool:
-    """Whether some `tokens` tokens or fewer complete the text: by trying them all."""
+    """Whether some `tokens` tokens or fewer complete the text: by trying them all, what the closing
+    takes for the shortest first. Of its bounds only 0 is believed: the text may end there."""
     if grammar.can_stop(state):
         return True
     if tokens == 0:
         return False
     after = grammar.closer.costs(state, 1)
-    if tokens == 1 or (after <= tokens - 1).any():
-        return bool((after <= tokens - 1).any())
-    for outcome in np.flatnonzero(after < IMPOSSIBLE):
+    if tokens == 1 or (after == 0).any():
+        return bool((after == 0).any())
+    for outcome in np.argsort(after, kind="stable"):
+        if after[outcome] >= IMPOSSIBLE:
+            break
         following = grammar.step(state, grammar.token_of(state, int(outcome)))
         if following >= 0 and can_end_within(grammar, following, tokens - 1):
             return True
@@ -52,7 +55,7 @@ def examine(grammar: CompiledGrammar, state: int, left: int) -> tuple[int, int, 
     """Of the tokens that may stand here: how many can be completed in time, how many of those the
     closing forbids, how many that cannot it allows."""
     after = grammar.closer.costs(state, 1)
-    exact = after <= left - 1
+    exact = after == 0
     for outcome in np.flatnonzero((after < IMPOSSIBLE) & ~exact):
         following = grammar.step(state, grammar.token_of(state, int(outcome)))
         exact[outcome] = following >= 0 and can_end_within(grammar, following, left - 1)
