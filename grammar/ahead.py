@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles the closing's kernels in a process of their own, beside the others.
 
-Without numba's cache on disk a start takes 24 s of compiling, of which the closing is a third and
-what it shares with the masks a quarter. The two processes find each other's work in that cache, so
-on two cores a start is over after two thirds of the time. Where the other process fails, nothing is
-lost but that.
+Without numba's cache on disk most of a start is compiling. The two processes find each other's
+work in that cache, so that on two cores it is over sooner. Where the other process fails, nothing
+is lost but that.
 """
 
 from __future__ import annotations

@@ -161,11 +161,11 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     state_quote = [quote.get(mode, -1) for mode in machine.modes]
     terminal_quote = [quote.get(t.next_mode, -1) for t in machine.spec.terminals]
     field_quote = [quote.get(mode, -1) for mode, _ in machine.spec.fields]
-    longest, spellings = _spellings(vocabulary, texts)
+    spellings = _spellings(vocabulary, texts)
     parts: list[Sequence[int] | I32] = [
         starts, left, length, cost, finish_start, finish,
         [_PLACE.get(kind, costs.IN_LINE) for kind in machine.kinds], line_end, indents, tabs, begun,
-        text, finish_text, texts.flat, spellings, [longest], state_quote, terminal_quote,
+        text, finish_text, texts.flat, spellings, state_quote, terminal_quote,
         field_quote,
     ]  # fmt: skip
     arrays = [np.array(p if len(p) else [0], np.int32) for p in parts]
@@ -216,8 +216,8 @@ def _quotes(spec: LexerSpec) -> dict[str, bytes]:
 def _finish(machine: Machine, terminal: int, ending: bytes) -> tuple[int, ...]:
     """An ending of a terminal as a text."""
     if not ending:
-        is_word = re.search(rb"[\w\x80-\xff]$", machine.shortest[terminal]) is not None
-        return () if is_word else (endings.APART,)
+        text = machine.shortest[terminal]
+        return () if text and endings.is_word(text[-1]) else (endings.APART,)
     if machine.spec.terminals[terminal].symbol == "NAME" and ending.isalpha() and len(ending) == 1:
         return (endings.NAME,)
     return tuple(ending)
@@ -249,7 +249,7 @@ def _cost_of(text: tuple[int, ...], spelling: Spelling) -> int:
             run, joins = b"", False
         elif code == endings.WORD:
             joins = joins or not run
-            run += b" " if re.search(rb"[\w\x80-\xff]$", run) else b""
+            run += b" " if run and endings.is_word(run[-1]) else b""
         else:
             run += b"x" if code in (endings.NAME, endings.OPERAND) else bytes([code])
     return cost
@@ -266,11 +266,7 @@ def _symbols(language: Language, spelling: Spelling) -> dict[str, _Shortest]:
             continue
         tokens = spelling.count(text)
         codes = tuple(text)
-        if (
-            layout
-            and terminal.mode == CONTENT
-            and (text[:1].isalnum() or text[0] in b"_" or text[0] > 127)
-        ):
+        if layout and terminal.mode == CONTENT and endings.is_word(text[0]):
             tokens = max(tokens, spelling.count(b" " + text))
             codes = (endings.WORD, *codes)
         found.setdefault(terminal.symbol, []).append((terminal.mode == CONTENT, tokens, codes))
@@ -335,9 +331,9 @@ def _rank(shortest: _Shortest) -> int:
     return 0 if endings.OPERAND in text else 1 if endings.NAME in text else 2
 
 
-def _spellings(vocabulary: Vocabulary, texts: _Texts) -> tuple[int, I32]:
-    """How tokens can stand in what is joined of the texts, blanks and new lines: the length of the
-    longest, and a set of hashes (endings.fill) with its size in front."""
+def _spellings(vocabulary: Vocabulary, texts: _Texts) -> I32:
+    """How tokens can stand in what is joined of the texts, blanks and new lines: a set of hashes
+    (endings.fill), and in front its size and the length of the longest token."""
     pieces = texts.pieces()
     firsts = {p[0] for p in pieces} | set(b" \n")
     lasts = {p[-1] for p in pieces} | set(b" \n\t")
@@ -370,7 +366,8 @@ def _spellings(vocabulary: Vocabulary, texts: _Texts) -> tuple[int, I32]:
     slots = np.zeros((1 << max(4, (2 * len(listed)).bit_length()), 3), np.int32)
     tokens = [-1 if found[key] is None else texts.add(tuple(found[key] or b"")) for key in listed]
     endings.fill(hashes, np.array(tokens, np.int32), slots)
-    return max(map(len, listed), default=0), np.append(np.int32(len(slots)), slots.ravel())
+    front = np.array([len(slots), max(map(len, listed), default=0)], np.int32)
+    return np.concatenate([front, slots.ravel()])
 
 
 def _plainness(token: bytes) -> tuple[int, bytes]:

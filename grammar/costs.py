@@ -38,11 +38,9 @@ from gars_vllm.grammar.kernel import (
     STACKS_AT,
     TAB_COLUMN,
     TERMINALS,
-    VIABLE_ITEMS,
     VIABLE_REACH,
-    VIABLE_SEQUENCE,
-    VIABLE_SEQUENCE_LENGTH,
     VIABLE_START,
+    after_sequence,
     apply,
     can_end,
     shift,
@@ -50,9 +48,9 @@ from gars_vllm.grammar.kernel import (
 
 # Directory of the closing's tables.
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
- INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS, LONGEST,
- STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE, BEGIN) = range(20)  # fmt: skip
-PARTS = 20  # the last is no offset but the number of the terminal that begins a line
+ INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS,
+ STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE, BEGIN) = range(19)  # fmt: skip
+PARTS = 19  # the last is no offset but the number of the terminal that begins a line
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.
@@ -175,22 +173,24 @@ def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _stacks_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
-    best = IMPOSSIBLE
+def cheapest_stack(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
+    """Of the stacks of a configuration the one that needs the least: its cost, and its top."""
+    best, top = np.int64(IMPOSSIBLE), np.int64(0)
     for hypothesis in range(scratch[COUNT_AT + config]):
-        top = scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis]
+        node = np.int64(scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis])
         cost = pair_cost(
-            tables, closing, nodes, scratch, work, np.int64(nodes[top, 3]), np.int64(nodes[top, 0]),
-            0,
+            tables, closing, nodes, scratch, work, np.int64(nodes[node, 3]),
+            np.int64(nodes[node, 0]), 0,
         )  # fmt: skip
-        best = min(best, cost)
-    return best
+        if cost < best:
+            best, top = cost, node
+    return best, top
 
 
 @njit
 def _begun_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
-    """As _stacks_cost, where a line has begun: what comes first is one of the words that can begin
-    a line, not a dedent or an end."""
+    """As the cost of cheapest_stack, where a line has begun: what comes first is one of the words
+    that can begin a line, not a dedent or an end."""
     best = IMPOSSIBLE
     at = closing[BEGINNERS]
     for i in range(closing[at]):
@@ -198,7 +198,7 @@ def _begun_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[
         if cost < best and (
             shift(tables, nodes, scratch, closing[at + 1 + 2 * i], config, MAX_DEPTH - 4) > 0
         ):
-            cost += _stacks_cost(tables, closing, nodes, scratch, work, MAX_DEPTH - 4)
+            cost += cheapest_stack(tables, closing, nodes, scratch, work, MAX_DEPTH - 4)[0]
             best = min(best, cost)
     return best
 
@@ -212,7 +212,7 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
     row = LAYOUT_AT + config * LAYOUT_WIDTH
     if scratch[row + DONE]:
         return 0
-    best = _stacks_cost(tables, closing, nodes, scratch, work, config)
+    best, _ = cheapest_stack(tables, closing, nodes, scratch, work, config)
     if best >= IMPOSSIBLE:
         return IMPOSSIBLE
     tokens = best >> LINES_BITS
@@ -270,18 +270,9 @@ def plain_cost(  # type: ignore[no-untyped-def]
     for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
         if best < enough:
             return best
-        row = depth
-        alive = True
         top = scratch[0]
-        offset = tables[tables[VIABLE_SEQUENCE] + v]
-        for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
-            if not apply(
-                tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1
-            ):
-                alive = False
-                break
-            row = depth + 1
-        if alive:
+        row = after_sequence(tables, nodes, scratch, v, depth)
+        if row >= 0:
             reach = tables[tables[VIABLE_REACH] + v]
             if reach < 0:
                 place = closing[closing[AT_LINE] + state]

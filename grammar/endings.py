@@ -30,13 +30,13 @@ from gars_vllm.grammar.costs import (
     ITEM_TEXT,
     LINE_END,
     LINE_START,
-    LONGEST,
     MAX_SAME,
     PLACES,
     SPELLINGS,
     STATE_QUOTE,
     TERMINAL_QUOTE,
     TEXTS,
+    cheapest_stack,
     pair_cost,
     plain_cost,
     rest_cost,
@@ -47,7 +47,6 @@ from gars_vllm.grammar.kernel import (
     AFTER_FUTURE,
     BEFORE_FEATURE,
     BRACKET,
-    COUNT_AT,
     FIELD_KIND,
     GOTO,
     INDENT,
@@ -56,20 +55,16 @@ from gars_vllm.grammar.kernel import (
     LAYOUT_WIDTH,
     LINE_FLAGS,
     MAX_DEPTH,
-    MAX_HYPOTHESES,
     MUST_BE_COMPREHENSION,
     MUST_BE_GENERATOR,
     NONTERMINALS,
     REACH_ITEMS,
     REACH_START,
-    STACKS_AT,
     TERMINALS,
     TOPS_AT,
-    VIABLE_ITEMS,
     VIABLE_REACH,
-    VIABLE_SEQUENCE,
-    VIABLE_SEQUENCE_LENGTH,
     VIABLE_START,
+    after_sequence,
     apply,
     copy_row,
 )
@@ -160,7 +155,8 @@ def _put_line(nodes, work):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _is_word(code):  # type: ignore[no-untyped-def]
+def is_word(code):  # type: ignore[no-untyped-def]
+    """A word goes on behind it."""
     return (
         48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122 or code == 95 or code >= 128
     )  # fmt: skip
@@ -208,7 +204,7 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
             if work[LENGTH] == 0:
                 joins = not work[IS_APART]
             else:
-                joins = _is_word(work[TEXT + work[LENGTH] - 1])
+                joins = is_word(work[TEXT + work[LENGTH] - 1])
             joins = joins and not work[LINE_AHEAD]
         else:
             if work[LINE_AHEAD] and not _put_line(nodes, work):
@@ -224,18 +220,7 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
 @njit
 def _write_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-untyped-def]
     """Appends what the stacks in a row need; of several the one that needs the least."""
-    best = np.int64(IMPOSSIBLE)
-    top = np.int64(0)
-    for hypothesis in range(scratch[COUNT_AT + row]):
-        node = np.int64(scratch[STACKS_AT + row * MAX_HYPOTHESES + hypothesis])
-        cost = pair_cost(
-            tables, closing, nodes, scratch, work, np.int64(nodes[node, 3]),
-            np.int64(nodes[node, 0]), 0,
-        )  # fmt: skip
-        if cost < best:
-            best, top = cost, node
-    if best >= IMPOSSIBLE:
-        return False
+    best, top = cheapest_stack(tables, closing, nodes, scratch, work, row)
     base, state = np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
     way = np.empty(MAX_SAME, np.int64)
     while best > 0:
@@ -269,9 +254,8 @@ def _write_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no
 def _spell(closing, work):  # type: ignore[no-untyped-def]
     """The least number of tokens that join to the text that was written."""
     length = work[LENGTH]
-    slots = closing[SPELLINGS] + 1
-    mask = closing[closing[SPELLINGS]] - 1
-    longest = closing[closing[LONGEST]]
+    slots = closing[SPELLINGS] + 2
+    mask, longest = closing[slots - 2] - 1, closing[slots - 1]
     work[LEAST] = 0
     for i in range(1, length + 1):
         work[LEAST + i] = IMPOSSIBLE
@@ -341,19 +325,10 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
     than `plain`; its first token is left in `work`."""
     best = np.int64(plain)
     for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
-        row = depth
-        alive = True
         top = scratch[0]
-        offset = tables[tables[VIABLE_SEQUENCE] + v]
-        for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
-            if not apply(
-                tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1
-            ):
-                alive = False
-                break
-            row = depth + 1
+        row = after_sequence(tables, nodes, scratch, v, depth)
         reach = tables[tables[VIABLE_REACH] + v]
-        if alive and reach < 0:
+        if row >= 0 and reach < 0:
             # In brackets a new line is as a blank.
             place = closing[closing[AT_LINE] + state]
             inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
@@ -374,7 +349,7 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
                             tables, closing, nodes, scratch, work, row + 2, 0, 1 - blanks, -1, best
                         )
                     scratch[0] = before
-        elif alive:
+        elif row >= 0:
             begin = tables[tables[REACH_START] + reach]
             finish = closing[closing[FINISH_START] + v]
             for i in range(begin, tables[tables[REACH_START] + reach + 1]):
@@ -406,8 +381,8 @@ def closing_cost(  # type: ignore[no-untyped-def]
 ):
     """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
 
-    As costs.plain_cost, or fewer where an ending that is written in fewer tokens is found. Where it
-    is not 0, some token leads to where it is less.
+    As costs.plain_cost, or fewer where an ending that is written in fewer tokens is found, one
+    whose first token leads to where the cost is less.
     """
     plain = plain_cost(tables, closing, nodes, scratch, work, known, state, depth, enough)
     if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
@@ -429,16 +404,9 @@ def closing_cost(  # type: ignore[no-untyped-def]
         terminals = tables[TERMINALS]
         known[at[0] * terminals : (at[0] + 1) * terminals] = 0
         rest = closing_cost(
-            tables,
-            closing,
-            nodes,
-            scratch,
-            work,
-            known,
-            np.int64(after),
-            np.int64(at[0]),
+            tables, closing, nodes, scratch, work, known, np.int64(after), np.int64(at[0]),
             np.int64(tokens),
-        )
+        )  # fmt: skip
         if rest < tokens:
             found = tokens
     scratch[0] = top

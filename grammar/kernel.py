@@ -1014,6 +1014,26 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
 
 
 @njit
+def _apply_all(tables, nodes, scratch, first, count, depth):  # type: ignore[no-untyped-def]
+    """Applies the terminals `tables[first:first + count]` to row `depth`. Returns the row of the
+    configuration after them, -1 where one of them may not stand."""
+    row = depth
+    for i in range(first, first + count):
+        if not apply(tables, nodes, scratch, tables[i], row, depth + 1):
+            return -1
+        row = depth + 1
+    return row
+
+
+@njit
+def after_sequence(tables, nodes, scratch, option, depth):  # type: ignore[no-untyped-def]
+    """As _apply_all, with the sequence of a way to be viable (lexer.Viability)."""
+    first = tables[VIABLE_ITEMS] + tables[tables[VIABLE_SEQUENCE] + option]
+    count = tables[tables[VIABLE_SEQUENCE_LENGTH] + option]
+    return _apply_all(tables, nodes, scratch, first, count, depth)
+
+
+@njit
 def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
     """Some text that goes on from lexer state `state` and configuration row `depth` is a sentence.
 
@@ -1021,18 +1041,9 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
     that the parser can shift, and a shifted terminal always has a sentence that it is part of.
     """
     for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
-        row = depth
-        alive = True
         top = scratch[0]
-        offset = tables[tables[VIABLE_SEQUENCE] + v]
-        for i in range(tables[tables[VIABLE_SEQUENCE_LENGTH] + v]):
-            if not apply(
-                tables, nodes, scratch, tables[tables[VIABLE_ITEMS] + offset + i], row, depth + 1
-            ):
-                alive = False
-                break
-            row = depth + 1
-        if alive:
+        row = after_sequence(tables, nodes, scratch, v, depth)
+        if row >= 0:
             reach = tables[tables[VIABLE_REACH] + v]
             if reach < 0:
                 scratch[0] = top
@@ -1074,15 +1085,10 @@ def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-de
     if start < 0:
         return False
     top = scratch[0]
-    row = depth
-    alive = True
-    for i in range(tables[tables[END_LENGTH] + state]):
-        if not apply(tables, nodes, scratch, tables[tables[END_ITEMS] + start + i], row, depth + 1):
-            alive = False
-            break
-        row = depth + 1
+    count = tables[tables[END_LENGTH] + state]
+    row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + start, count, depth)
     scratch[0] = top
-    return alive
+    return row >= 0
 
 
 @njit
