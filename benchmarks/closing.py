@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How early the closing forbids tokens, against a search over all continuations, and what it costs.
 
-    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] TOKENIZER...
+    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N]
+                                           [--source humaneval|stdlib] TOKENIZER...
 
-Positions: random ones in HumanEval's solutions. With r tokens left a token should be allowed if and
-only if the text after it can be completed by r - 1 tokens. For r = 2 one walk after each token
-decides that; for r = 3 a walk after each pair of tokens does, which takes seconds a position.
+Positions: random ones in HumanEval's solutions, or in the standard library's files. With r tokens
+left a token should be allowed if and only if the text after it can be completed by r - 1 tokens.
+For r = 2 one walk after each token decides that; for r = 3 a walk after each pair of tokens does,
+which takes seconds to minutes a position.
 "possible": tokens that should be allowed, all positions together, "forbidden": those of them that
 are not; "too late": tokens that are allowed and should not be. Times: of a mask that is new.
 """
@@ -13,19 +15,24 @@ are not; "too late": tokens that are allowed and should not be. Times: of a mask
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from gars_vllm.benchmarks.completeness import stdlib
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.grammar import CompiledGrammar, compile_grammar
+from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
 from gars_vllm.grammar.costs import IMPOSSIBLE
 from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
+
+_FILES, _FAR = 200, 3000  # of the standard library, and how many tokens into a file
 
 
 def can_end_within(grammar: CompiledGrammar, state: int, tokens: int) -> bool:
@@ -64,11 +71,38 @@ def examine(grammar: CompiledGrammar, state: int, left: int) -> tuple[int, int, 
     return tokens_in(should), tokens_in(should & ~does), tokens_in(does & ~should)
 
 
+def in_humaneval(
+    grammar: CompiledGrammar, encoder: Encoder, draw: random.Random
+) -> Iterator[Matcher]:
+    problems = load_humaneval()
+    while True:
+        problem = draw.choice(problems)
+        matcher = grammar.matcher(problem.prompt, completion=True)
+        tokens = encoder.encode(problem.canonical_solution or "")
+        for token in tokens[: draw.randrange(len(tokens))]:
+            matcher.advance(token)
+        yield matcher
+
+
+def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Matcher]:
+    texts = [text for _, _, text in stdlib(_FILES)]
+    while True:
+        tokens = encoder.encode(draw.choice(texts))
+        matcher = grammar.matcher()
+        for token in tokens[: draw.randrange(min(len(tokens), _FAR) + 1)]:
+            matcher.advance(token)
+        yield matcher
+
+
+PLACES = {"humaneval": in_humaneval, "stdlib": in_stdlib}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("tokenizers", nargs="+", type=Path)
     parser.add_argument("--positions", type=int, default=200)
     parser.add_argument("--searched", type=int, default=10, help="positions with 3 tokens left")
+    parser.add_argument("--source", choices=("humaneval", "stdlib"), default="humaneval")
     asked = parser.parse_args()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("tokenizer", "left", "positions", "possible", "forbidden", "%", "too late",
@@ -81,14 +115,13 @@ def main() -> None:
         wanted = ((2, asked.positions), (3, asked.searched))
         for left, positions in ((r, n) for r, n in wanted if n):
             draw = random.Random(left)
-            problems = draw.choices(load_humaneval(), k=positions)
+            places = PLACES[asked.source](grammar, encoder, draw)
             counts, seconds = np.zeros(3, np.int64), []
             with progress() as bar:
-                for problem in bar.track(problems, description=f"{folder.name}, {left} left"):
-                    matcher = grammar.matcher(problem.prompt, completion=True)
-                    tokens = encoder.encode(problem.canonical_solution or "")
-                    for token in tokens[: draw.randrange(len(tokens))]:
-                        matcher.advance(token)
+                for matcher in bar.track(
+                    itertools.islice(places, positions), positions,
+                    description=f"{folder.name}, {left} left",
+                ):  # fmt: skip
                     if matcher.remaining_lower_bound() > left:
                         continue
                     started = time.perf_counter()

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import costs, endings, lalr
-from gars_vllm.grammar.lexer import CONTENT, LexerSpec, Machine, Op
+from gars_vllm.grammar import costs, endings, lalr, spellings
+from gars_vllm.grammar.lexer import CONTENT, FEATURE, LexerSpec, Machine, Op
+from gars_vllm.grammar.spellings import Texts
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -84,41 +84,10 @@ _LAYOUT = (
 _LAYOUT_COST = {
     endings.NEWLINE: (2 << _LINES) + 1, endings.INDENTED: 1 << _LINES, endings.DEDENTED: 0,
 }  # fmt: skip
-# A token with one name or other operand in it.
-_HOLDS_OPERAND = re.compile(
-    rb"([^\w\s'\"]*)( ?)([A-Za-z]|_+|\d|\"\"|''|\(\)|\[\]|\{\})([^\w\s'\"]*)"
-)
 _REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
 _OPERAND = (endings.WORD, endings.OPERAND)
 _NOTHING = _Shortest(0, ())
 _IMPOSSIBLE = _Shortest(costs.IMPOSSIBLE, None)
-
-
-class _Texts:
-    """Texts of the tables, each once."""
-
-    def __init__(self) -> None:
-        self.flat: list[int] = []
-        self._known: dict[tuple[int, ...], int] = {}
-        self.add(())
-
-    def add(self, text: tuple[int, ...] | None) -> int:
-        """Where a text begins: its length, then its codes. -1: none."""
-        if text is None or len(text) > endings.MAX_TEXT:
-            return -1
-        if text not in self._known:
-            self._known[text] = len(self.flat)
-            self.flat += [len(text), *text]
-        return self._known[text]
-
-    def pieces(self) -> set[bytes]:
-        """The runs of bytes in them."""
-        found = set()
-        for text in self._known:
-            for is_byte, codes in itertools.groupby(text, lambda code: code < 256):
-                if is_byte:
-                    found.add(bytes(codes))
-        return found
 
 
 def build(language: Language, vocabulary: Vocabulary) -> I32:
@@ -127,29 +96,32 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     parser, machine = language.parser, language.machine
     symbols = _derived(parser.rules, _symbols(language, spelling), spelling)
     nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
-    texts = _Texts()
+    texts = Texts()
     starts, left, length, cost, text = [0], [], [], [], []
     for items in parser.items:
+        ways = []
         for rule, at in items:
             name, right = parser.rules[rule] if rule >= 0 else ("", (parser.start,))
             missing = _joined(right[at:], symbols, spelling)
             if missing.cost < costs.IMPOSSIBLE:
-                left.append(nonterminal[name] if rule >= 0 else -1)
-                length.append(at)
-                cost.append(missing.cost)
-                text.append(texts.add(missing.text))
+                ways.append((_rank(missing), nonterminal[name] if rule >= 0 else -1, at, missing))
+        for _, symbol, at, missing in sorted(ways, key=lambda way: way[0]):
+            left.append(symbol)
+            length.append(at)
+            cost.append(missing.cost)
+            text.append(texts.add(missing.text))
         starts.append(len(cost))
     finish_start: list[int] = []
     finish: list[int] = []
     finish_text: list[int] = []
-    characters = _Characters(machine, vocabulary)
+    characters = _Characters(machine, vocabulary, spelling)
     for state, options in enumerate(machine.viable):
         for option in options:
             finish_start.append(len(finish))
             for terminal, shortest in zip(option.reach or (), option.endings, strict=True):
                 ending = characters.ending(state, terminal, shortest)
                 finish.append(spelling.count(ending))
-                finish_text.append(texts.add(_finish(machine, terminal, ending)))
+                finish_text.append(texts.add(_finish(machine, state, terminal, ending)))
     line_end = [_LINE_END.get(t.name, 0) for t in machine.spec.terminals]
     indents = spelling.counts(b" ", costs.MAX_INDENT)
     tabs = spelling.counts(b"\t", costs.MAX_INDENT)
@@ -161,47 +133,79 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     state_quote = [quote.get(mode, -1) for mode in machine.modes]
     terminal_quote = [quote.get(t.next_mode, -1) for t in machine.spec.terminals]
     field_quote = [quote.get(mode, -1) for mode, _ in machine.spec.fields]
-    spellings = _spellings(vocabulary, texts)
+    line_feed, joined = texts.add((endings.LINE_END_HERE,)), texts.add((10,))
+    insertions = _insertions(machine, texts, spelling)
+    written = spellings.table(vocabulary, texts)
     parts: list[Sequence[int] | I32] = [
         starts, left, length, cost, finish_start, finish,
         [_PLACE.get(kind, costs.IN_LINE) for kind in machine.kinds], line_end, indents, tabs, begun,
-        text, finish_text, texts.flat, spellings, state_quote, terminal_quote,
-        field_quote,
+        text, finish_text, texts.flat, written, state_quote, terminal_quote,
+        field_quote, insertions,
     ]  # fmt: skip
     arrays = [np.array(p if len(p) else [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
-    begin = [i for i, t in enumerate(machine.spec.terminals) if t.op == Op.BEGIN]
-    header = np.append(offsets, begin or [-1]).astype(np.int32)
+    of_op = {t.op: i for i, t in enumerate(machine.spec.terminals)}
+    begin, empty = of_op.get(Op.BEGIN, -1), of_op.get(Op.BLANK, -1)
+    header = np.append(offsets, [begin, empty, line_feed, joined]).astype(np.int32)
     return np.concatenate([header, *arrays])
 
 
 class _Characters:
-    """Ends of characters that the vocabulary has a token for."""
+    """Ends of characters that the vocabulary writes with the fewest tokens."""
 
-    def __init__(self, machine: Machine, vocabulary: Vocabulary) -> None:
+    def __init__(self, machine: Machine, vocabulary: Vocabulary, spelling: Spelling) -> None:
         self._machine = machine
-        rests = sorted(t for t in set(vocabulary.tokens) if t and len(t) < 4 and _REST.fullmatch(t))
-        self._of_length = {n: [t for t in rests if len(t) == n] for n in (2, 3)}
+        self._spelling = spelling
+        tokens = {t for t in vocabulary.tokens if t and len(t) < 4}
+        rests = sorted(t for t in tokens if _REST.fullmatch(t))
+        ones, twos, threes = ([t for t in rests if len(t) == n] for n in (1, 2, 3))
+        pairs = [two + one for two in twos for one in ones[:1]]
+        pairs += [one + two for one in ones for two in twos]
+        self._of_length = {2: [twos], 3: [threes, pairs]}
 
     def ending(self, state: int, terminal: int, shortest: bytes) -> bytes:
-        """`shortest`, or in its place, where it is the rest of a character, one that is a token."""
-        rests = self._of_length.get(len(shortest), [])
-        if not rests or _REST.fullmatch(shortest) is None or shortest in rests:
+        """`shortest`, where it begins with the rest of a character with the one in its place that
+        takes the fewest tokens."""
+        found = _REST.match(shortest)
+        if found is None:
             return shortest
-        return next((r for r in rests if self._completes(state, r, terminal)), shortest)
+        rest, after = found[0], shortest[found.end() :]
+        tokens = self._spelling.count(rest)
+        for fewest, others in enumerate(self._of_length.get(len(rest), []), 1):
+            if tokens <= fewest:
+                break
+            for other in others:
+                if _becomes(self._machine, state, other, terminal, after):
+                    return other + after
+        return shortest
 
-    def _completes(self, state: int, rest: bytes, terminal: int) -> bool:
-        machine = self._machine
-        for byte in rest:
-            ways = machine.alternatives[int(machine.entry[state, byte])]
-            state = next((after for emitted, after in ways if not emitted), -1)
-            if state < 0:
-                return False
-        return any(
-            (t, text) == (terminal, b"")
-            for option in machine.viable[state]
-            for t, text in zip(option.reach or (), option.endings, strict=True)
-        )
+
+def _insertions(machine: Machine, texts: Texts, spelling: Spelling) -> list[int]:
+    """What Python asks for beside its grammar (endings.INSERTIONS)."""
+    none = [4, 4, 4, 4, -1, 0]
+    terminals = machine.spec.terminals
+    number = {t.name: i for i, t in enumerate(terminals)}
+    features = [i for i, t in enumerate(terminals) if t.argument == FEATURE and t.symbol == "NAME"]
+    if not features or not number.keys() >= {"IMPORT", "FOR", "IN", "DEF", "NAME"}:
+        return none
+    names = [name.encode() for name in terminals[features[0]].pattern.split("|")]
+    feature = min(names, key=lambda name: (spelling.count(b" " + name), name))
+    loop = (
+        endings.WORD, *b"for", endings.WORD, endings.NAME, endings.WORD, *b"in",
+        endings.WORD, endings.OPERAND,
+    )  # fmt: skip
+    made = (
+        ((endings.WORD, *feature), features),
+        ((endings.WORD, *b"import", endings.WORD, *feature), [number["IMPORT"], *features]),
+        (loop, [number[name] for name in ("FOR", "NAME", "IN", "NAME")]),
+        ((endings.WORD, *b"def"), [number["DEF"]]),
+    )
+    found: list[int] = []
+    starts: list[int] = []
+    for text, sequence in made:
+        starts.append(len(made) + len(found))
+        found += [texts.add(text), len(sequence), *sequence]
+    return starts + found
 
 
 def _quotes(spec: LexerSpec) -> dict[str, bytes]:
@@ -213,14 +217,41 @@ def _quotes(spec: LexerSpec) -> dict[str, bytes]:
     }
 
 
-def _finish(machine: Machine, terminal: int, ending: bytes) -> tuple[int, ...]:
+def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple[int, ...]:
     """An ending of a terminal as a text."""
     if not ending:
         text = machine.shortest[terminal]
         return () if text and endings.is_word(text[-1]) else (endings.APART,)
+    line_end = _LINE_END.get(machine.spec.terminals[terminal].name)
+    if line_end == costs.JOINS_LINES:
+        return (10,)
+    if line_end == costs.ENDS_LINE and ending.endswith(b"\n"):
+        return (*ending[:-1], endings.LINE_END_HERE)
     if machine.spec.terminals[terminal].symbol == "NAME" and ending.isalpha() and len(ending) == 1:
         return (endings.NAME,)
+    if ending in (b"''", b'""'):
+        return (endings.EMPTY,)
+    if all(_becomes(machine, state, bytes([b]) + ending[1:], terminal, b"") for b in b" ,.&"):
+        return (endings.ESCAPED, *ending[1:])
     return tuple(ending)
+
+
+def _becomes(machine: Machine, state: int, text: bytes, terminal: int, ending: bytes) -> bool:
+    """After a text the terminal can be ended by `ending`."""
+    for at, byte in enumerate(text, 1):
+        ways = machine.alternatives[int(machine.entry[state, byte])]
+        if at == len(text) and not ending and any(emitted == (terminal,) for emitted, _ in ways):
+            return True
+        state = next((after for emitted, after in ways if not emitted), -1)
+        if state < 0:
+            return False
+    if not ending and _LINE_END.get(machine.spec.terminals[terminal].name) == costs.COMMENTS:
+        return True  # what is viable there is the end of its line
+    return any(
+        (t, shortest) == (terminal, ending)
+        for option in machine.viable[state]
+        for t, shortest in zip(option.reach or (), option.endings, strict=True)
+    )
 
 
 def _joined(
@@ -326,51 +357,8 @@ def _derived(
     return known
 
 
-def _rank(shortest: _Shortest) -> int:
+def _rank(shortest: _Shortest) -> tuple[int, int]:
+    """The less, the more tokens can write it."""
     text = shortest.text or ()
-    return 0 if endings.OPERAND in text else 1 if endings.NAME in text else 2
-
-
-def _spellings(vocabulary: Vocabulary, texts: _Texts) -> I32:
-    """How tokens can stand in what is joined of the texts, blanks and new lines: a set of hashes
-    (endings.fill), and in front its size and the length of the longest token."""
-    pieces = texts.pieces()
-    firsts = {p[0] for p in pieces} | set(b" \n")
-    lasts = {p[-1] for p in pieces} | set(b" \n\t")
-    beside = {p[i : i + 2] for p in pieces for i in range(len(p) - 1)}
-    beside |= {bytes([a, b]) for a in lasts for b in firsts | set(b"\t")}
-    alphabet = bytes(firsts | lasts | {byte for p in pieces for byte in p} | set(b"\t"))
-    found: dict[tuple[int, ...], bytes | None] = {}
-    for token in dict.fromkeys(t for t in vocabulary.tokens if t and len(t) <= endings.MAX_TEXT):
-        if not token.translate(None, alphabet) and all(
-            token[i : i + 2] in beside for i in range(len(token) - 1)
-        ):
-            found[tuple(token)] = None
-        whole = _HOLDS_OPERAND.fullmatch(token)
-        if whole is None:
-            continue
-        before, blank, operand, after = whole.groups()
-        for code in (endings.NAME, endings.OPERAND):
-            if code == endings.NAME and not (operand.isalpha() or operand[:1] == b"_"):
-                continue
-            for space in {b"", blank}:
-                key = (*before, *space, code, *after)
-                kept = found.get(key)
-                if kept is None or _plainness(token) < _plainness(kept):
-                    found[key] = token
-    listed = list(found)
-    starts = np.cumsum([0, *map(len, listed)])
-    codes = np.array([code for key in listed for code in key] or [0], np.int32)
-    hashes = np.zeros(len(listed), np.int64)
-    endings.hash_all(codes, starts, hashes)
-    slots = np.zeros((1 << max(4, (2 * len(listed)).bit_length()), 3), np.int32)
-    tokens = [-1 if found[key] is None else texts.add(tuple(found[key] or b"")) for key in listed]
-    endings.fill(hashes, np.array(tokens, np.int32), slots)
-    front = np.array([len(slots), max(map(len, listed), default=0)], np.int32)
-    return np.concatenate([front, slots.ravel()])
-
-
-def _plainness(token: bytes) -> tuple[int, bytes]:
-    """Names stand where strings and brackets may not, so that they come first."""
-    text = token.strip()
-    return (0 if b"x" in text else 1 if re.search(rb"\w", text) else 2, token)
+    kind = 0 if endings.OPERAND in text else 1 if endings.NAME in text else 2
+    return len(text) - text.count(endings.WORD), kind

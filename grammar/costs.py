@@ -43,14 +43,19 @@ from gars_vllm.grammar.kernel import (
     after_sequence,
     apply,
     can_end,
+    forget,
     shift,
+    viable,
 )
 
 # Directory of the closing's tables.
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
  INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS,
- STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE, BEGIN) = range(19)  # fmt: skip
-PARTS = 19  # the last is no offset but the number of the terminal that begins a line
+ STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE,
+ INSERTIONS, BEGIN, EMPTY_LINE, LINE_FEED, JOINED_LINE) = range(23)  # fmt: skip
+# The last four are no offsets: the terminals that begin a line and that end one which holds nothing
+# (-1 without a layout), and the texts (in TEXTS) of a line's end and of one behind a backslash.
+PARTS = 23
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.
@@ -62,6 +67,7 @@ ENDS_LINE, COMMENTS, COMMENTS_LINE, JOINS_LINES = 1, 2, 3, 4
 LINES_BITS = 8
 IMPOSSIBLE = 1 << 28
 MAX_INDENT = 256
+FIRST_WAY, LAST_WAY = 1, 2
 MAX_SAME = 128  # states that can follow each other on one list
 # Working memory: costs that are kept, [KEPT, 3]: 1 + list, state on it, cost. The next that falls
 # on a place overwrites it. Lists are nodes' numbers: when those change, it must be cleared.
@@ -73,6 +79,7 @@ CALLS_AT = FOUND + 2
 MAX_CALLS = 4096
 PLACES = 5 * MAX_SAME  # of a call: states, costs, 1 = to be read, state before, item between
 WORK_SIZE = CALLS_AT + PLACES * MAX_CALLS
+MARGIN = 12  # the largest of these:
 _FEATURE_MARGIN = 12  # `import division` after `from __future__`: the parser takes any name
 _ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
 _COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target must stand
@@ -85,7 +92,8 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type
 
     An item that begins on `base` leads to another state on it, and so on: those are relaxed among
     each other. One that begins deeper leaves a shorter list, whose cost is another call's.
-    `anew`: what is kept is not used, so that FOUND and the places say which way leads there.
+    `anew`: FIRST_WAY or LAST_WAY: what is kept is not used, so that FOUND and the places say which
+    way leads there, the first or the last of those that cost the same.
     """
     slot = KEPT_AT + 3 * ((base * 31 + state * 7919) & (KEPT - 1))
     if not anew and work[slot] == base + 1 and work[slot + 1] == state and base < scratch[1]:
@@ -99,24 +107,27 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type
     work[states], work[cost_of], work[waiting] = state, 0, 1
     count = 1
     best = np.int64(IMPOSSIBLE)
+    more = 1 if anew == LAST_WAY else 0
+    bar = best
     last, way = -1, -1
     changed = True
     while changed:
         changed = False
         k = 0
         while k < count:
-            if work[waiting + k] and work[cost_of + k] < best:
+            if work[waiting + k] and work[cost_of + k] < bar:
                 work[waiting + k] = 0
                 for item in range(
                     closing[closing[ITEM_START] + work[states + k]],
                     closing[closing[ITEM_START] + work[states + k] + 1],
                 ):
                     cost = work[cost_of + k] + closing[closing[ITEM_COST] + item]
-                    if cost >= best:
+                    if cost >= bar:
                         continue
                     left = closing[closing[ITEM_LEFT] + item]
                     if left < 0:
                         best, last, way = cost, k, item
+                        bar = best + more
                         continue
                     lower = np.int64(base)
                     for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
@@ -128,8 +139,9 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type
                         cost += pair_cost(
                             tables, closing, nodes, scratch, work, lower, following, np.int64(0)
                         )
-                        if cost < best:
+                        if cost < bar:
                             best, last, way = cost, k, item
+                            bar = best + more
                         continue
                     known = 0
                     while known < count and work[states + known] != following:
@@ -263,7 +275,8 @@ def plain_cost(  # type: ignore[no-untyped-def]
     not asked yet, else 1 + the cost after that terminal.
     """
     if scratch[LAYOUT_AT + depth * LAYOUT_WIDTH + DONE]:
-        return 0
+        forget(tables, scratch, depth)
+        return 0 if viable(tables, nodes, scratch, state, depth) else IMPOSSIBLE
     if enough <= 1 and can_end(tables, nodes, scratch, state, depth):
         return 0
     best = IMPOSSIBLE

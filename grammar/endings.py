@@ -18,18 +18,27 @@ from gars_vllm.grammar.costs import (
     BEGIN,
     CALLS,
     CALLS_AT,
+    COMMENTS,
+    COMMENTS_LINE,
+    EMPTY_LINE,
+    ENDS_LINE,
     FIELD_QUOTE,
     FINISH,
     FINISH_START,
     FINISH_TEXT,
+    FIRST_WAY,
     FOUND,
     IMPOSSIBLE,
     IN_LINE,
+    INSERTIONS,
     ITEM_LEFT,
     ITEM_LENGTH,
     ITEM_TEXT,
+    JOINED_LINE,
+    LAST_WAY,
     LINE_END,
-    LINE_START,
+    LINE_FEED,
+    MARGIN,
     MAX_SAME,
     PLACES,
     SPELLINGS,
@@ -47,6 +56,7 @@ from gars_vllm.grammar.kernel import (
     AFTER_FUTURE,
     BEFORE_FEATURE,
     BRACKET,
+    COLUMN,
     FIELD_KIND,
     GOTO,
     INDENT,
@@ -60,6 +70,7 @@ from gars_vllm.grammar.kernel import (
     NONTERMINALS,
     REACH_ITEMS,
     REACH_START,
+    TAB_COLUMN,
     TERMINALS,
     TOPS_AT,
     VIABLE_REACH,
@@ -71,14 +82,18 @@ from gars_vllm.grammar.kernel import (
 
 # In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
 # any spelling; what says, where nothing has been written, that a word may follow what stands
-# before; the quotes that end the f-string around.
-NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED = range(256, 264)
+# before; the quotes that end the f-string around; a character behind a backslash; the quotes of
+# an empty string; that the line ends before anything else is written. In keys of SPELLINGS also:
+# the text may end here (what the token then still holds is blank).
+(NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, EMPTY, LINE_END_HERE,
+ ENDED) = range(256, 268)  # fmt: skip
 MAX_TEXT = 64
 # Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
-# new line comes before the next byte, its indentation (a node), whether a word may follow what
-# stands before the text; of f-strings the quotes (in TEXTS) of the one whose literal part the text
-# begins in, else -1, and the brackets around. How many tokens each beginning takes, where the last
-# of them begins and how it is spelled (in TEXTS, -1: as written); the best text's first token.
+# new line comes before the next byte (LINE_BLANKS and more: with so many blanks in front), its
+# indentation (a node), whether a word may follow what stands before the text; of f-strings the
+# quotes (in TEXTS) of the one whose literal part the text begins in, else -1, and the brackets
+# around. How many tokens each beginning takes, where the last of them begins and how it is spelled
+# (in TEXTS, -1: as written); the best text's first token.
 LENGTH = costs.WORK_SIZE
 LINE_AHEAD, LEVEL, IS_APART, FIRST_LENGTH, QUOTE, AROUND = range(LENGTH + 1, LENGTH + 7)
 TEXT = LENGTH + 7
@@ -87,6 +102,11 @@ BACK = LEAST + MAX_TEXT + 1
 SPELLED = BACK + MAX_TEXT + 1
 FIRST = SPELLED + MAX_TEXT + 1
 WORK_SIZE = FIRST + MAX_TEXT
+LINE_BLANKS = 2
+NOTHING, CANNOT = -1, -2  # see _inserted
+# INSERTIONS: where each begins, then its text, how many terminals it has, and those.
+FEATURE_INSERTED, IMPORT_INSERTED, LOOP_INSERTED, DEF_INSERTED = range(4)
+_LEVELS = 8  # of indentation that are looked at
 _FACTOR = -0x61C8864680B583EB  # of 64 bits, odd (golden ratio); products wrap
 
 
@@ -135,13 +155,15 @@ def _put(work, byte):  # type: ignore[no-untyped-def]
 
 @njit
 def _put_line(nodes, work):  # type: ignore[no-untyped-def]
-    """A new line with the indentation of its level."""
+    """A new line with the indentation that was asked for, else that of its level."""
     node = work[LEVEL]
     column, tabs = nodes[node, 0], nodes[node, 1]
     if node == 0:
         column, tabs = 0, 0
     blank, count = 32, column
-    if column != tabs:
+    if work[LINE_AHEAD] >= LINE_BLANKS:
+        count = work[LINE_AHEAD] - LINE_BLANKS
+    elif column != tabs:
         blank, count = 9, tabs
         if column != 8 * tabs:
             return False
@@ -186,6 +208,8 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
         code = closing[i]
         if code == NEWLINE:
             work[LINE_AHEAD] = 1
+        elif code == LINE_END_HERE:
+            work[LINE_AHEAD] = LINE_BLANKS
         elif code == DEDENTED:
             work[LEVEL] = nodes[work[LEVEL], 3]
         elif code == INDENTED:
@@ -211,20 +235,21 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
                 return False
             if joins and not _put(work, 32):
                 return False
+            joins = False
             if not _put(work, code):
                 return False
-            joins = False
     return True
 
 
 @njit
-def _write_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-untyped-def]
-    """Appends what the stacks in a row need; of several the one that needs the least."""
+def _write_stack(tables, closing, nodes, scratch, work, row, which):  # type: ignore[no-untyped-def]
+    """Appends what the stacks in a row need; of several the one that needs the least. `which`: of
+    ways that cost the same, see costs.pair_cost."""
     best, top = cheapest_stack(tables, closing, nodes, scratch, work, row)
     base, state = np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
     way = np.empty(MAX_SAME, np.int64)
     while best > 0:
-        best = pair_cost(tables, closing, nodes, scratch, work, base, state, 1)
+        best = pair_cost(tables, closing, nodes, scratch, work, base, state, which)
         last, item = np.int64(work[FOUND]), np.int64(work[FOUND + 1])
         if best == 0:
             break
@@ -251,11 +276,23 @@ def _write_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no
 
 
 @njit
+def _look_up(closing, value):  # type: ignore[no-untyped-def]
+    """The place of a hash in SPELLINGS, -1 where no token is written like that."""
+    slots = closing[SPELLINGS] + 2
+    low, high = _halves(value)
+    at = (low >> 1) & (closing[slots - 2] - 1)
+    while closing[slots + 3 * at] != 0:
+        if closing[slots + 3 * at] == low and closing[slots + 3 * at + 1] == high:
+            return slots + 3 * at
+        at = (at + 1) & (closing[slots - 2] - 1)
+    return np.int64(-1)
+
+
+@njit
 def _spell(closing, work):  # type: ignore[no-untyped-def]
     """The least number of tokens that join to the text that was written."""
     length = work[LENGTH]
-    slots = closing[SPELLINGS] + 2
-    mask, longest = closing[slots - 2] - 1, closing[slots - 1]
+    longest = closing[closing[SPELLINGS] + 1]
     work[LEAST] = 0
     for i in range(1, length + 1):
         work[LEAST + i] = IMPOSSIBLE
@@ -268,41 +305,94 @@ def _spell(closing, work):  # type: ignore[no-untyped-def]
             value = hash_byte(value, np.int64(work[TEXT + end - 1]))
             if tokens >= work[LEAST + end]:
                 continue
-            low, high = _halves(value)
-            at = (low >> 1) & mask
-            while closing[slots + 3 * at] != 0:
-                if closing[slots + 3 * at] == low and closing[slots + 3 * at + 1] == high:
-                    work[LEAST + end], work[BACK + end] = tokens, start
-                    work[SPELLED + end] = closing[slots + 3 * at + 2]
-                    break
-                at = (at + 1) & mask
+            place = _look_up(closing, value)
+            if place < 0 and end == length:
+                place = _look_up(closing, hash_byte(value, np.int64(ENDED)))
+            if place >= 0:
+                work[LEAST + end], work[BACK + end] = tokens, start
+                work[SPELLED + end] = closing[place + 2]
     return np.int64(work[LEAST + length])
 
 
 @njit
 def _consider(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, row, finish, apart, quote, best
+    tables, closing, nodes, scratch, work, row, finish, blanks, apart, quote, best
 ):
-    """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
+    """The least of `best` and the tokens of an ending: `finish`, then `blanks`, then what row `row`
+    needs.
 
     `apart`: what stands before is no word, so that a word may follow. `quote`: see QUOTE.
     """
+    top = scratch[0]
+    inserted = _inserted(tables, nodes, scratch, closing, row)
     at = LAYOUT_AT + row * LAYOUT_WIDTH
-    if scratch[at + LINE_FLAGS] & (AFTER_ASYNC | AFTER_FUTURE | BEFORE_FEATURE):
-        return best
+    level, around = scratch[at + INDENT], scratch[at + BRACKET]
+    if inserted >= 0:
+        row += 1
+    for which in (FIRST_WAY, LAST_WAY):
+        if best == 1 or inserted == CANNOT:
+            break
+        work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
+        work[LEVEL], work[AROUND], work[QUOTE] = level, around, quote
+        alive = _write(closing, nodes, work, finish)
+        if work[LINE_AHEAD]:
+            work[LINE_AHEAD] += blanks
+        else:
+            for _ in range(blanks):
+                alive = alive and _put(work, 32)
+        if alive and inserted >= 0:
+            alive = _write(closing, nodes, work, inserted)
+        if (
+            not alive
+            or not _write_stack(tables, closing, nodes, scratch, work, row, which)
+            or work[LENGTH] == 0
+        ):
+            continue
+        if work[LENGTH] == 1 and work[TEXT] == 10:
+            _put(work, 32)  # a text may not end right behind a joined line's newline
+        tokens = _spell(closing, work)
+        if tokens < best:
+            best = tokens
+            _keep_first(closing, work)
+    scratch[0] = top
+    return best
+
+
+@njit
+def _inserted(tables, nodes, scratch, closing, row):  # type: ignore[no-untyped-def]
+    """What must come before the cheapest way down the stack is one: its text; the configuration
+    after it is in row + 1. NOTHING where nothing must; CANNOT where that is not known."""
+    at = LAYOUT_AT + row * LAYOUT_WIDTH
+    flags = scratch[at + LINE_FLAGS]
+    owed = nodes[scratch[at + BRACKET], 2]
+    which = -1
+    if flags & BEFORE_FEATURE:
+        which = FEATURE_INSERTED
+    elif flags & AFTER_FUTURE:
+        which = IMPORT_INSERTED
+    elif owed & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
+        which = LOOP_INSERTED
+    elif owed & INSIDE_SUCH:
+        return CANNOT
+    elif flags & AFTER_ASYNC and scratch[at + BRACKET] == 0:
+        which = DEF_INSERTED
+    if which < 0:
+        return NOTHING
+    insertion = closing[INSERTIONS] + closing[closing[INSERTIONS] + which]
+    source = row
+    for i in range(insertion + 2, insertion + 2 + closing[insertion + 1]):
+        if not apply(tables, nodes, scratch, closing[i], source, row + 1):
+            return CANNOT
+        source = row + 1
+    at = LAYOUT_AT + source * LAYOUT_WIDTH
     if nodes[scratch[at + BRACKET], 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH):
-        return best
-    work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
-    work[LEVEL], work[AROUND], work[QUOTE] = scratch[at + INDENT], scratch[at + BRACKET], quote
-    if not _write(closing, nodes, work, finish) or not _write_stack(
-        tables, closing, nodes, scratch, work, row
-    ):
-        return best
-    if work[LENGTH] == 0:
-        return best
-    tokens = _spell(closing, work)
-    if tokens >= best:
-        return best
+        return CANNOT
+    return np.int64(closing[insertion])
+
+
+@njit
+def _keep_first(closing, work):  # type: ignore[no-untyped-def]
+    """Keeps the first token of the text that was spelled."""
     end = work[LENGTH]
     while work[BACK + end] > 0:
         end = work[BACK + end]
@@ -316,7 +406,45 @@ def _consider(  # type: ignore[no-untyped-def]
         work[FIRST_LENGTH] = end
         for i in range(end):
             work[FIRST + i] = work[TEXT + i]
-    return tokens
+
+
+@njit
+def _margin(nodes, scratch, row):  # type: ignore[no-untyped-def]
+    """By how much the cost of a configuration may be too large."""
+    at = LAYOUT_AT + row * LAYOUT_WIDTH
+    owed = nodes[scratch[at + BRACKET], 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR)
+    flags = scratch[at + LINE_FLAGS] & (AFTER_ASYNC | AFTER_FUTURE | BEFORE_FEATURE)
+    return MARGIN if owed or flags else 0
+
+
+@njit
+def _consider_line(tables, closing, nodes, scratch, work, row, finish, best):  # type: ignore[no-untyped-def]
+    """As _consider, at the start of a line: what comes next stands where the line has come to, as
+    deep as one of the open blocks, or deeper than all."""
+    at = LAYOUT_AT + row * LAYOUT_WIDTH
+    column, tabs = scratch[at + COLUMN], scratch[at + TAB_COLUMN]
+    level = scratch[at + INDENT]
+    blanks = max(nodes[level, 0] - column, nodes[level, 1] - tabs, 0) + 1
+    for _ in range(_LEVELS):
+        before = scratch[0]
+        terminal = tables[TERMINALS] + blanks - 1
+        if (
+            blanks == 0 or apply(tables, nodes, scratch, np.int64(terminal), row, row + 1)
+        ) and apply(
+            tables, nodes, scratch, closing[BEGIN], row + 1 if blanks else row, row + 2
+        ):  # fmt: skip
+            best = _consider(
+                tables, closing, nodes, scratch, work, row + 2, finish, blanks, 1, -1, best
+            )
+        scratch[0] = before
+        if blanks == 0:
+            break
+        blanks = 0
+        while level != 0 and blanks == 0:
+            if nodes[level, 0] - column == nodes[level, 1] - tabs:
+                blanks = max(nodes[level, 0] - column, 0)
+            level = nodes[level, 3]
+    return best
 
 
 @njit
@@ -332,42 +460,49 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
             # In brackets a new line is as a blank.
             place = closing[closing[AT_LINE] + state]
             inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
-            if place == IN_LINE or (inside and place != AFTER_BACKSLASH):
+            if place == AFTER_BACKSLASH:
                 best = _consider(
-                    tables, closing, nodes, scratch, work, row, 0, 1,
+                    tables, closing, nodes, scratch, work, row, closing[JOINED_LINE], 0, 0, -1, best
+                )
+            elif place == IN_LINE or inside:
+                best = _consider(
+                    tables, closing, nodes, scratch, work, row, 0, 0, 1,
                     closing[closing[STATE_QUOTE] + state], best,
                 )  # fmt: skip
-            elif place == LINE_START:
-                # The next statement begins here, or one blank further in.
-                for blanks in range(2):
-                    at = row + blanks
-                    before = scratch[0]
-                    if (
-                        blanks == 0 or apply(tables, nodes, scratch, tables[TERMINALS], row, at)
-                    ) and apply(tables, nodes, scratch, closing[BEGIN], at, row + 2):
-                        best = _consider(
-                            tables, closing, nodes, scratch, work, row + 2, 0, 1 - blanks, -1, best
-                        )
-                    scratch[0] = before
+            else:
+                best = _consider_line(tables, closing, nodes, scratch, work, row, 0, best)
         elif row >= 0:
             begin = tables[tables[REACH_START] + reach]
             finish = closing[closing[FINISH_START] + v]
             for i in range(begin, tables[tables[REACH_START] + reach + 1]):
                 terminal = tables[tables[REACH_ITEMS] + i]
+                end = closing[closing[LINE_END] + terminal]
                 cost = closing[closing[FINISH] + finish + i - begin]
-                if cost > plain or closing[closing[LINE_END] + terminal] != 0:
+                if cost > plain or end == COMMENTS:
                     continue
                 after = known[depth * tables[TERMINALS] + terminal] - 1 if row == depth else -1
-                if after >= 0 and cost + after > plain + 1:
+                if after >= 0 and cost + after > plain + 1 + MARGIN:
                     continue
                 before = scratch[0]
                 if apply(tables, nodes, scratch, terminal, row, row + 1):
+                    text = closing[closing[FINISH_TEXT] + finish + i - begin]
+                    if end == COMMENTS_LINE:
+                        text = closing[LINE_FEED]
+                        if not apply(tables, nodes, scratch, closing[EMPTY_LINE], row + 1, row + 1):
+                            scratch[0] = before
+                            continue
+                    bracket = scratch[LAYOUT_AT + (row + 1) * LAYOUT_WIDTH + BRACKET]
+                    if bracket == 0 and (end == ENDS_LINE or end == COMMENTS_LINE):
+                        best = _consider_line(
+                            tables, closing, nodes, scratch, work, row + 1, text, best
+                        )
+                        scratch[0] = before
+                        continue
                     if after < 0:
                         after = rest_cost(tables, closing, nodes, scratch, work, row + 1, IN_LINE)
-                    if cost + after <= plain + 1:
+                    if cost + after <= plain + 1 + _margin(nodes, scratch, row + 1):
                         best = _consider(
-                            tables, closing, nodes, scratch, work, row + 1,
-                            closing[closing[FINISH_TEXT] + finish + i - begin], 0,
+                            tables, closing, nodes, scratch, work, row + 1, text, 0, 0,
                             closing[closing[TERMINAL_QUOTE] + terminal], best,
                         )  # fmt: skip
                 scratch[0] = before

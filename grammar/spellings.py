@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tokens can write which part of an ending (endings.py).
+
+An ending is written with as few blanks as there can be, and with `x` for a name. A token may hold
+more: ` }])` and a new line, `self)`, `foo()))`. What such a token stands for is found here; whether
+it fits where it is wanted is seen when it is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gars_vllm.grammar import endings
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar.vocabulary import Vocabulary
+
+I32 = NDArray[np.int32]
+Key = tuple[int, ...]
+
+_PLAIN_WORD = re.compile(rb"\s?\w\w+")
+_WORD = re.compile(rb"\w+")
+# What may stand behind the end of a text: a statement's or tuple's last sign, blanks, a comment.
+_TAIL = re.compile(rb"[;,]?\s*(#[^\n]*)?\s*\Z")
+_BESIDE_SIGNS = re.compile(rb"\s+(?=[^\w\s])|(?<=[^\w\s])\s+")
+_BETWEEN_WORDS = re.compile(rb"\s+(?=\w)")
+_OPERAND = re.compile(
+    rb"(?<![\w'\"])(?:[A-Za-z_]\w*|\d+|\"\"|''|\(\)|\[\]|\{\})(?![\w'\"])", re.ASCII
+)
+# A character that a backslash may stand before, then the quote that ends the string.
+_ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\]([\"'].*)?")
+_JOINED = re.compile(rb"(?:\r\n?|\n)\s+")
+_KEYWORDS = frozenset(word.encode() for word in keyword.kwlist)
+_CONSTANTS = frozenset((b"None", b"True", b"False"))
+
+
+class Texts:
+    """Texts of the tables, each once."""
+
+    def __init__(self) -> None:
+        self.flat: list[int] = []
+        self._known: dict[Key, int] = {}
+        self.add(())
+
+    def add(self, text: Key | None) -> int:
+        """Where a text begins: its length, then its codes. -1: none."""
+        if text is None or len(text) > endings.MAX_TEXT:
+            return -1
+        if text not in self._known:
+            self._known[text] = len(self.flat)
+            self.flat += [len(text), *text]
+        return self._known[text]
+
+    def pieces(self) -> set[bytes]:
+        """The runs of bytes in them."""
+        found = set()
+        for text in self._known:
+            for is_byte, codes in itertools.groupby(text, lambda code: code < 256):
+                if is_byte:
+                    found.add(bytes(codes))
+        return found
+
+
+def table(vocabulary: Vocabulary, texts: Texts) -> I32:
+    """How tokens can stand in what is joined of the texts, blanks and new lines: a set of hashes
+    (endings.fill), and in front its size and the length of the longest token."""
+    wanted = _Wanted(texts.pieces())
+    found: dict[Key, bytes | None] = {}
+    for token in dict.fromkeys(t for t in vocabulary.tokens if t and len(t) <= endings.MAX_TEXT):
+        if wanted.holds(token):
+            found[tuple(token)] = None
+        if token.isascii() and not _PLAIN_WORD.fullmatch(token):
+            for key in _keys(token, wanted):
+                kept = found.get(key, token)
+                if kept is not None and _strangeness(token) <= _strangeness(kept):
+                    found[key] = token
+    listed = list(found)
+    starts = np.cumsum([0, *map(len, listed)])
+    codes = np.array([code for key in listed for code in key] or [0], np.int32)
+    hashes = np.zeros(len(listed), np.int64)
+    endings.hash_all(codes, starts, hashes)
+    slots = np.zeros((1 << max(4, (2 * len(listed)).bit_length()), 3), np.int32)
+    tokens = [-1 if found[key] is None else texts.add(tuple(found[key] or b"")) for key in listed]
+    endings.fill(hashes, np.array(tokens, np.int32), slots)
+    front = np.array([len(slots), max(map(len, listed), default=0)], np.int32)
+    return np.concatenate([front, slots.ravel()])
+
+
+class _Wanted:
+    """What can stand in endings, so that most tokens need not be kept."""
+
+    def __init__(self, pieces: set[bytes]) -> None:
+        firsts = {p[0] for p in pieces} | set(b" \n")
+        lasts = {p[-1] for p in pieces} | set(b" \n\t")
+        beside = {p[i : i + 2] for p in pieces for i in range(len(p) - 1)}
+        beside |= {bytes([a, b]) for a in lasts for b in firsts | set(b"\t")}
+        self._beside = frozenset(beside)
+        self._alphabet = bytes(firsts | lasts | {byte for p in pieces for byte in p} | set(b"\t"))
+        words = {word for piece in pieces for word in _WORD.findall(piece)}
+        self._words = frozenset(
+            word[i:j]
+            for word in words
+            for i in range(len(word))
+            for j in range(i + 1, len(word) + 1)
+        )
+
+    def holds(self, text: bytes) -> bool:
+        return (
+            not text.translate(None, self._alphabet)
+            and self._words.issuperset(_WORD.findall(text))
+            and all(text[i : i + 2] in self._beside for i in range(len(text) - 1))
+        )
+
+
+def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
+    """What a token can stand for, beside what it is."""
+    if _JOINED.fullmatch(token):
+        yield (10, 32, endings.ENDED)
+    tail = _TAIL.search(token)
+    end = tail.start() if tail else len(token)
+    bodies = {(token[:end].rstrip(), True)} if end else set()
+    if b"\n" not in token[len(token.rstrip()) :]:
+        bodies.add((token.rstrip(b" \t\f"), False))
+    for body, ended in bodies:
+        text = _BETWEEN_WORDS.sub(b" ", _BESIDE_SIGNS.sub(b"", body))
+        line = b"\n" + text.lstrip() if body[:1] in b"\r\n" else text  # that a joined line asks for
+        last = (endings.ENDED,) if ended else ()
+        for form in {body, text, text.removeprefix(b" "), line} - {b""}:
+            for key in _with_operand(form, wanted):
+                yield key + last
+            if wanted.holds(form):
+                yield (*form, *last)
+        escaped = body or token
+        if _ESCAPED.fullmatch(escaped) and wanted.holds(escaped[1:]):
+            yield (endings.ESCAPED, *escaped[1:], *last)
+
+
+def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
+    """A text with one operand in it as such."""
+    for found in _OPERAND.finditer(text):
+        before, operand, after = text[: found.start()], found[0], text[found.end() :]
+        if not wanted.holds(before) or not wanted.holds(after):
+            continue
+        is_name = operand[:1].isalpha() or operand[:1] == b"_"
+        if is_name and operand in _KEYWORDS - _CONSTANTS:
+            continue
+        codes = [endings.OPERAND]
+        if is_name and operand not in _CONSTANTS:
+            codes.append(endings.NAME)
+        if operand in (b"''", b'""'):
+            codes.append(endings.EMPTY)
+        for code in codes:
+            yield (*before, code, *after)
+            # `()` may follow a word without the blank that is written there.
+            if (
+                not operand[:1].isalnum()
+                and operand[:1] != b"_"
+                and (not before or endings.is_word(before[-1]))
+            ):
+                yield (*before, 32, code, *after)
+
+
+def _strangeness(token: bytes) -> tuple[bool, int, int, bytes]:
+    """The plainest token is taken. A name can stand where a string or brackets cannot."""
+    kind = 0 if b"x" in token else 1 if re.search(rb"\w", token) else 2
+    return b"\n" in token, kind, len(token), token
