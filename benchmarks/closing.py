@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from gars_vllm.benchmarks.completeness import stdlib
 from gars_vllm.cli.console import console, progress
+from gars_vllm.engine.acceptance import advance
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
@@ -77,21 +78,24 @@ def in_humaneval(
     problems = load_humaneval()
     while True:
         problem = draw.choice(problems)
-        matcher = grammar.matcher(problem.prompt, completion=True)
         tokens = encoder.encode(problem.canonical_solution or "")
-        for token in tokens[: draw.randrange(len(tokens))]:
-            matcher.advance(token)
-        yield matcher
+        start = grammar.matcher(problem.prompt, completion=True)
+        yield moved(start, tokens, draw.randrange(len(tokens)))
 
 
 def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Matcher]:
     texts = [text for _, _, text in stdlib(_FILES)]
     while True:
         tokens = encoder.encode(draw.choice(texts))
-        matcher = grammar.matcher()
-        for token in tokens[: draw.randrange(min(len(tokens), _FAR) + 1)]:
-            matcher.advance(token)
-        yield matcher
+        yield moved(grammar.matcher(), tokens, draw.randrange(min(len(tokens), _FAR) + 1))
+
+
+def moved(matcher: Matcher, tokens: list[int], count: int) -> Matcher:
+    """The matcher after the first `count` tokens of a text."""
+    pieces = matcher.grammar.vocabulary.texts(tokens)
+    for token, piece in itertools.islice(zip(tokens, pieces, strict=True), count):
+        advance(matcher, token, piece)
+    return matcher
 
 
 PLACES = {"humaneval": in_humaneval, "stdlib": in_stdlib}
