@@ -84,6 +84,8 @@ _LAYOUT = (
 _LAYOUT_COST = {
     endings.NEWLINE: (2 << _LINES) + 1, endings.INDENTED: 1 << _LINES, endings.DEDENTED: 0,
 }  # fmt: skip
+_EXAMPLES = ((b"x", b"x"), (b"_", b"_"), (b"A", b"A"), (b'""', b"x"))  # an operand and a name
+_DIGITS = re.compile(rb"([0a])\1+")  # of an escape
 _REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
 _OPERAND = (endings.WORD, endings.OPERAND)
 _NOTHING = _Shortest(0, ())
@@ -145,8 +147,8 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     arrays = [np.array(p if len(p) else [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
     of_op = {t.op: i for i, t in enumerate(machine.spec.terminals)}
-    begin, empty = of_op.get(Op.BEGIN, -1), of_op.get(Op.BLANK, -1)
-    header = np.append(offsets, [begin, empty, line_feed, joined]).astype(np.int32)
+    ops = [of_op.get(op, -1) for op in (Op.BEGIN, Op.NEWLINE, Op.BLANK)]
+    header = np.append(offsets, [*ops, line_feed, joined]).astype(np.int32)
     return np.concatenate([header, *arrays])
 
 
@@ -164,9 +166,14 @@ class _Characters:
         self._of_length = {2: [twos], 3: [threes, pairs]}
 
     def ending(self, state: int, terminal: int, shortest: bytes) -> bytes:
-        """`shortest`, where it begins with the rest of a character with the one in its place that
-        takes the fewest tokens."""
-        found = _REST.match(shortest)
+        """`shortest`, where it begins with the rest of a character or with an escape's digits with
+        those in its place that take the fewest tokens."""
+        digits, found = _DIGITS.match(shortest), _REST.match(shortest)
+        if digits is not None:
+            after = shortest[digits.end() :]
+            same = [digits[0], *(digits[0].replace(digits[1], c) for c in (b"0", b"A", b"f", b"1"))]
+            fits = [s for s in same if _becomes(self._machine, state, s, terminal, after)]
+            return min(fits, key=self._spelling.count, default=digits[0]) + after
         if found is None:
             return shortest
         rest, after = found[0], shortest[found.end() :]
@@ -219,20 +226,26 @@ def _quotes(spec: LexerSpec) -> dict[str, bytes]:
 
 def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple[int, ...]:
     """An ending of a terminal as a text."""
+    line_end = _LINE_END.get(machine.spec.terminals[terminal].name)
+    if line_end in (costs.COMMENTS, costs.COMMENTS_LINE):
+        return (*ending, endings.LINE_END_HERE)
     if not ending:
         text = machine.shortest[terminal]
         return () if text and endings.is_word(text[-1]) else (endings.APART,)
-    line_end = _LINE_END.get(machine.spec.terminals[terminal].name)
     if line_end == costs.JOINS_LINES:
         return (10,)
     if line_end == costs.ENDS_LINE and ending.endswith(b"\n"):
         return (*ending[:-1], endings.LINE_END_HERE)
     if machine.spec.terminals[terminal].symbol == "NAME" and ending.isalpha() and len(ending) == 1:
         return (endings.NAME,)
-    if ending in (b"''", b'""'):
+    if ending in (b"''", b'""') and all(
+        _becomes(machine, state, quotes, terminal, b"") for quotes in (b"''", b'""')
+    ):
         return (endings.EMPTY,)
     if all(_becomes(machine, state, bytes([b]) + ending[1:], terminal, b"") for b in b" ,.&"):
         return (endings.ESCAPED, *ending[1:])
+    if _becomes(machine, state, b" " + ending, terminal, b""):
+        return (endings.LEADING, *ending)
     return tuple(ending)
 
 
@@ -270,6 +283,10 @@ def _cost_of(text: tuple[int, ...], spelling: Spelling) -> int:
     """The cost of a text, each run of bytes in as few tokens as there are."""
     if endings.QUOTED in text:
         return costs.IMPOSSIBLE
+    return min(_cost_with(text, operand, name, spelling) for operand, name in _EXAMPLES)
+
+
+def _cost_with(text: tuple[int, ...], operand: bytes, name: bytes, spelling: Spelling) -> int:
     cost, run, joins = 0, b"", False
     for code in (*text, endings.DEDENTED):
         if code in _LAYOUT_COST:
@@ -282,7 +299,8 @@ def _cost_of(text: tuple[int, ...], spelling: Spelling) -> int:
             joins = joins or not run
             run += b" " if run and endings.is_word(run[-1]) else b""
         else:
-            run += b"x" if code in (endings.NAME, endings.OPERAND) else bytes([code])
+            special = {endings.OPERAND: operand, endings.NAME: name}
+            run += special[code] if code in special else bytes([code])
     return cost
 
 

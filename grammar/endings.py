@@ -21,7 +21,7 @@ from gars_vllm.grammar.costs import (
     COMMENTS,
     COMMENTS_LINE,
     EMPTY_LINE,
-    ENDS_LINE,
+    END_OF_LINE,
     FIELD_QUOTE,
     FINISH,
     FINISH_START,
@@ -35,6 +35,7 @@ from gars_vllm.grammar.costs import (
     ITEM_LENGTH,
     ITEM_TEXT,
     JOINED_LINE,
+    JOINS_LINES,
     LAST_WAY,
     LINE_END,
     LINE_FEED,
@@ -83,20 +84,25 @@ from gars_vllm.grammar.kernel import (
 # In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
 # any spelling; what says, where nothing has been written, that a word may follow what stands
 # before; the quotes that end the f-string around; a character behind a backslash; the quotes of
-# an empty string; that the line ends before anything else is written. In keys of SPELLINGS also:
-# the text may end here (what the token then still holds is blank).
+# an empty string; that the line ends before anything else is written; that a blank may come first.
+# In what is written also: a blank that keeps words apart (JOINT). In keys of SPELLINGS also: the
+# token has a blank in front (LEADING); the text may end here (ENDED; what the token then still
+# holds is blank).
 (NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, EMPTY, LINE_END_HERE,
- ENDED) = range(256, 268)  # fmt: skip
+ LEADING, JOINT, ENDED) = range(256, 270)  # fmt: skip
 MAX_TEXT = 64
 # Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
 # new line comes before the next byte (LINE_BLANKS and more: with so many blanks in front), its
-# indentation (a node), whether a word may follow what stands before the text; of f-strings the
-# quotes (in TEXTS) of the one whose literal part the text begins in, else -1, and the brackets
-# around. How many tokens each beginning takes, where the last of them begins and how it is spelled
-# (in TEXTS, -1: as written); the best text's first token.
+# indentation (a node), whether the line stands where it must not be dedented any more, whether a
+# word may follow what stands before the text; of f-strings the quotes (in TEXTS) of the one whose
+# literal part the text begins in, else -1, and the brackets around; whether the first token may
+# have a blank in front, and where that ends which completes a terminal: no other token there may.
+# How many tokens each beginning takes, where the last of them begins and how it is spelled (in
+# TEXTS, -1: as written); the best text's first token.
 LENGTH = costs.WORK_SIZE
-LINE_AHEAD, LEVEL, IS_APART, FIRST_LENGTH, QUOTE, AROUND = range(LENGTH + 1, LENGTH + 7)
-TEXT = LENGTH + 7
+(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD,
+ FINISHED) = range(LENGTH + 1, LENGTH + 10)  # fmt: skip
+TEXT = LENGTH + 10
 LEAST = TEXT + MAX_TEXT
 BACK = LEAST + MAX_TEXT + 1
 SPELLED = BACK + MAX_TEXT + 1
@@ -211,11 +217,15 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
         elif code == LINE_END_HERE:
             work[LINE_AHEAD] = LINE_BLANKS
         elif code == DEDENTED:
+            if work[IS_FIXED]:
+                return False
             work[LEVEL] = nodes[work[LEVEL], 3]
         elif code == INDENTED:
             return False
         elif code == APART:
             work[IS_APART] = 1
+        elif code == LEADING:
+            work[MAY_LEAD] = 1
         elif code == QUOTED:
             quotes = _quotes(closing, nodes, work)
             if quotes < 0:
@@ -233,9 +243,10 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
         else:
             if work[LINE_AHEAD] and not _put_line(nodes, work):
                 return False
-            if joins and not _put(work, 32):
+            if joins and not _put(work, JOINT):
                 return False
             joins = False
+            work[IS_FIXED] = 0
             if not _put(work, code):
                 return False
     return True
@@ -300,14 +311,23 @@ def _spell(closing, work):  # type: ignore[no-untyped-def]
         tokens = work[LEAST + start] + 1
         if tokens > IMPOSSIBLE:
             continue
-        value = np.int64(1)
+        value, led = np.int64(1), hash_byte(np.int64(1), np.int64(LEADING))
+        before = np.int64(work[TEXT + start - 1]) if start else np.int64(0)
+        leads = before != 10 and before != 32 and start >= work[FINISHED]
+        if start == 0:
+            leads = work[MAY_LEAD] != 0
         for end in range(start + 1, min(length, start + longest) + 1):
-            value = hash_byte(value, np.int64(work[TEXT + end - 1]))
+            code = np.int64(work[TEXT + end - 1])
+            value, led = hash_byte(value, code), hash_byte(led, code)
             if tokens >= work[LEAST + end]:
                 continue
             place = _look_up(closing, value)
             if place < 0 and end == length:
                 place = _look_up(closing, hash_byte(value, np.int64(ENDED)))
+            if place < 0 and leads:
+                place = _look_up(closing, led)
+                if place < 0 and end == length:
+                    place = _look_up(closing, hash_byte(led, np.int64(ENDED)))
             if place >= 0:
                 work[LEAST + end], work[BACK + end] = tokens, start
                 work[SPELLED + end] = closing[place + 2]
@@ -318,10 +338,10 @@ def _spell(closing, work):  # type: ignore[no-untyped-def]
 def _consider(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, row, finish, blanks, apart, quote, best
 ):
-    """The least of `best` and the tokens of an ending: `finish`, then `blanks`, then what row `row`
-    needs.
+    """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
 
-    `apart`: what stands before is no word, so that a word may follow. `quote`: see QUOTE.
+    `blanks`: of the line that begins between the two, -1 where none does. `apart`: what stands
+    before is no word, so that a word may follow. `quote`: see QUOTE.
     """
     top = scratch[0]
     inserted = _inserted(tables, nodes, scratch, closing, row)
@@ -333,13 +353,18 @@ def _consider(  # type: ignore[no-untyped-def]
         if best == 1 or inserted == CANNOT:
             break
         work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
-        work[LEVEL], work[AROUND], work[QUOTE] = level, around, quote
+        work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
+        work[MAY_LEAD] = 0
         alive = _write(closing, nodes, work, finish)
+        work[IS_FIXED] = blanks >= 0
+        if work[LENGTH] == 0 and blanks < 0:
+            work[MAY_LEAD] = 1
         if work[LINE_AHEAD]:
-            work[LINE_AHEAD] += blanks
+            work[LINE_AHEAD] += max(blanks, 0)
         else:
             for _ in range(blanks):
                 alive = alive and _put(work, 32)
+        work[FINISHED] = work[LENGTH]
         if alive and inserted >= 0:
             alive = _write(closing, nodes, work, inserted)
         if (
@@ -350,11 +375,36 @@ def _consider(  # type: ignore[no-untyped-def]
             continue
         if work[LENGTH] == 1 and work[TEXT] == 10:
             _put(work, 32)  # a text may not end right behind a joined line's newline
+        best = _least(closing, work, best)
+    scratch[0] = top
+    return best
+
+
+@njit
+def _least(closing, work, best):  # type: ignore[no-untyped-def]
+    """The least of `best` and the tokens of the text that was written; where that is less, its
+    first token is kept. Its operands may also be empty strings, or brackets, of which one token
+    opens and another closes."""
+    length = work[LENGTH]
+    text = work[TEXT : TEXT + length].copy()
+    for opens, closes in ((0, 0), (34, 34), (39, 39), (40, 41), (91, 93)):
+        if opens:
+            if best <= 2:
+                break
+            work[LENGTH] = 0
+            alive, operands = True, 0
+            for code in text:
+                if code == OPERAND:
+                    operands += 1
+                    alive = alive and _put(work, opens) and _put(work, closes)
+                else:
+                    alive = alive and _put(work, code)
+            if not alive or operands == 0:
+                break
         tokens = _spell(closing, work)
         if tokens < best:
             best = tokens
             _keep_first(closing, work)
-    scratch[0] = top
     return best
 
 
@@ -462,15 +512,29 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
             inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
             if place == AFTER_BACKSLASH:
                 best = _consider(
-                    tables, closing, nodes, scratch, work, row, closing[JOINED_LINE], 0, 0, -1, best
+                    tables,
+                    closing,
+                    nodes,
+                    scratch,
+                    work,
+                    row,
+                    closing[JOINED_LINE],
+                    -1,
+                    0,
+                    -1,
+                    best,
                 )
             elif place == IN_LINE or inside:
                 best = _consider(
-                    tables, closing, nodes, scratch, work, row, 0, 0, 1,
+                    tables, closing, nodes, scratch, work, row, 0, -1, 1,
                     closing[closing[STATE_QUOTE] + state], best,
                 )  # fmt: skip
             else:
                 best = _consider_line(tables, closing, nodes, scratch, work, row, 0, best)
+                if apply(tables, nodes, scratch, closing[EMPTY_LINE], row, row + 1):
+                    best = _consider_line(
+                        tables, closing, nodes, scratch, work, row + 1, closing[LINE_FEED], best
+                    )
         elif row >= 0:
             begin = tables[tables[REACH_START] + reach]
             finish = closing[closing[FINISH_START] + v]
@@ -478,7 +542,7 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
                 terminal = tables[tables[REACH_ITEMS] + i]
                 end = closing[closing[LINE_END] + terminal]
                 cost = closing[closing[FINISH] + finish + i - begin]
-                if cost > plain or end == COMMENTS:
+                if cost > plain:
                     continue
                 after = known[depth * tables[TERMINALS] + terminal] - 1 if row == depth else -1
                 if after >= 0 and cost + after > plain + 1 + MARGIN:
@@ -486,13 +550,13 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
                 before = scratch[0]
                 if apply(tables, nodes, scratch, terminal, row, row + 1):
                     text = closing[closing[FINISH_TEXT] + finish + i - begin]
-                    if end == COMMENTS_LINE:
-                        text = closing[LINE_FEED]
-                        if not apply(tables, nodes, scratch, closing[EMPTY_LINE], row + 1, row + 1):
+                    if end == COMMENTS or end == COMMENTS_LINE:  # then its line must end
+                        ends = closing[END_OF_LINE if end == COMMENTS else EMPTY_LINE]
+                        if not apply(tables, nodes, scratch, ends, row + 1, row + 1):
                             scratch[0] = before
                             continue
                     bracket = scratch[LAYOUT_AT + (row + 1) * LAYOUT_WIDTH + BRACKET]
-                    if bracket == 0 and (end == ENDS_LINE or end == COMMENTS_LINE):
+                    if bracket == 0 and end != IN_LINE and end != JOINS_LINES:
                         best = _consider_line(
                             tables, closing, nodes, scratch, work, row + 1, text, best
                         )
@@ -502,7 +566,7 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
                         after = rest_cost(tables, closing, nodes, scratch, work, row + 1, IN_LINE)
                     if cost + after <= plain + 1 + _margin(nodes, scratch, row + 1):
                         best = _consider(
-                            tables, closing, nodes, scratch, work, row + 1, text, 0, 0,
+                            tables, closing, nodes, scratch, work, row + 1, text, -1, 0,
                             closing[closing[TERMINAL_QUOTE] + terminal], best,
                         )  # fmt: skip
                 scratch[0] = before

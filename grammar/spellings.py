@@ -38,6 +38,7 @@ _ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\]([\"'].*)?")
 _JOINED = re.compile(rb"(?:\r\n?|\n)\s+")
 _KEYWORDS = frozenset(word.encode() for word in keyword.kwlist)
 _CONSTANTS = frozenset((b"None", b"True", b"False"))
+_BLANK_LINES = re.compile(rb"\A\s*[\r\n]")  # before the last new line of some
 
 
 class Texts:
@@ -75,8 +76,10 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
     for token in dict.fromkeys(t for t in vocabulary.tokens if t and len(t) <= endings.MAX_TEXT):
         if wanted.holds(token):
             found[tuple(token)] = None
+            if token[:1] == b" ":
+                found[endings.JOINT, *token[1:]] = token
         if token.isascii() and not _PLAIN_WORD.fullmatch(token):
-            for key in _keys(token, wanted):
+            for key in itertools.chain.from_iterable(map(_joined, _keys(token, wanted))):
                 kept = found.get(key, token)
                 if kept is not None and _strangeness(token) <= _strangeness(kept):
                     found[key] = token
@@ -122,23 +125,41 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     """What a token can stand for, beside what it is."""
     if _JOINED.fullmatch(token):
         yield (10, 32, endings.ENDED)
+        yield (10, *_BLANK_LINES.sub(b"", token))
     tail = _TAIL.search(token)
     end = tail.start() if tail else len(token)
-    bodies = {(token[:end].rstrip(), True)} if end else set()
-    if b"\n" not in token[len(token.rstrip()) :]:
-        bodies.add((token.rstrip(b" \t\f"), False))
-    for body, ended in bodies:
+    after = token[end:]
+    bodies: set[tuple[bytes, Key]] = set()  # and what follows them
+    if end:
+        bodies.add((token[:end].rstrip(), (endings.ENDED,)))
+        if b"\n" in after or b"\r" in after:
+            bodies.add((token[:end].rstrip(), (10, *_BLANK_LINES.sub(b"", after.lstrip(b";,")))))
+    if not token[len(token.rstrip()) :].strip(b" \t\f"):
+        bodies.add((token.rstrip(b" \t\f"), ()))
+    for body, last in bodies:
         text = _BETWEEN_WORDS.sub(b" ", _BESIDE_SIGNS.sub(b"", body))
         line = b"\n" + text.lstrip() if body[:1] in b"\r\n" else text  # that a joined line asks for
-        last = (endings.ENDED,) if ended else ()
         for form in {body, text, text.removeprefix(b" "), line} - {b""}:
+            leads = body[:1].isspace() and not form[:1].isspace()
+            first = (endings.LEADING,) if leads else ()
             for key in _with_operand(form, wanted):
-                yield key + last
+                yield first + key + last
             if wanted.holds(form):
-                yield (*form, *last)
+                yield (*first, *form, *last)
         escaped = body or token
         if _ESCAPED.fullmatch(escaped) and wanted.holds(escaped[1:]):
             yield (endings.ESCAPED, *escaped[1:], *last)
+
+
+def _joined(key: Key) -> Iterator[Key]:
+    """A key with the blanks in it that stand between words as such; in front it may be either."""
+    inside = [
+        endings.JOINT if i and code == 32 and key[i - 1] not in (10, 32) else code
+        for i, code in enumerate(key)
+    ]
+    yield tuple(inside)
+    if len(key) > 1 and key[0] == 32 != key[1]:
+        yield (endings.JOINT, *inside[1:])
 
 
 def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
@@ -163,7 +184,7 @@ def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
                 and operand[:1] != b"_"
                 and (not before or endings.is_word(before[-1]))
             ):
-                yield (*before, 32, code, *after)
+                yield (*before, endings.JOINT, code, *after)
 
 
 def _strangeness(token: bytes) -> tuple[bool, int, int, bytes]:

@@ -115,6 +115,11 @@ def test_tokens_that_hold_several_terminals_count_once(
         ("if x: # a", b"\n x", 1),
         ("if x:\n  # a", b"\n x", 1),
         ("if x:\n    if x:\n", b"     x", 1),  # deeper than all blocks
+        # a block that must go on further out than the line has come to, or in a comment
+        ("if x:\n    try:\n        x\n        ", b"\n    except:x", 1),
+        ("if x:\n    try:\n        x\n        # a", b"\n    except:x", 1),
+        ("if x:\n    try:\n        x\n", b"    except:x", 1),
+        ("if x:\n    try:\n        x # \u00e9", b"\n    except:x", 1),
         # `from __future__` asks for more than the grammar
         ("from __future__ import", b" annotations", 1),
         ("from __future__ ", b" import division", 1),
@@ -144,9 +149,18 @@ def test_await_and_async_ask_for_more_than_the_grammar() -> None:
     assert grammar.closer.bound(grammar.matcher("async def f():\n async ").state) == 6
 
 
-@pytest.mark.parametrize(("before", "tokens"), [("x # a", 1), ("# a", 1), ("x = '''a", 4)])
+def test_an_operand_may_lie_in_two_tokens() -> None:
+    tokens = [*BYTES, b":'", b"'})"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("f({x").state) == 2
+    assert grammar.closer.bound(grammar.matcher("f([x").state) == 2  # ] and )
+
+
+@pytest.mark.parametrize(
+    ("before", "tokens"), [("x # a", 1), ("# a", 1), ("x = '''a", 4), ("if x: # a", 2)]
+)
 def test_a_comment_needs_no_more_than_its_last_character(before: str, tokens: int) -> None:
-    vocabulary = [*BYTES, b"\xa6\x82"]
+    vocabulary = [*BYTES, b"\xa6\x82", b"\n x"]
     grammar = compile_grammar("python", Vocabulary.from_tokens(vocabulary, eos=[len(vocabulary)]))
     matcher = grammar.matcher(before)
     matcher.advance_text(b"\xe0")
