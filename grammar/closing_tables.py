@@ -168,12 +168,14 @@ class _Characters:
     def ending(self, state: int, terminal: int, shortest: bytes) -> bytes:
         """`shortest`, where it begins with the rest of a character or with an escape's digits with
         those in its place that take the fewest tokens."""
+        machine = self._machine
         digits, found = _DIGITS.match(shortest), _REST.match(shortest)
         if digits is not None:
             after = shortest[digits.end() :]
-            same = [digits[0], *(digits[0].replace(digits[1], c) for c in (b"0", b"A", b"f", b"1"))]
-            fits = [s for s in same if _becomes(self._machine, state, s, terminal, after)]
-            return min(fits, key=self._spelling.count, default=digits[0]) + after
+            least = len(digits[0])  # more of them may be text behind the escape
+            same = [digits[0]] + [d * n for d in (b"0", b"A", b"f") for n in range(least, 9)]
+            fits = [s + after for s in same if _becomes(machine, state, s, terminal, after)]
+            return min(fits, key=self._spelling.count, default=shortest)
         if found is None:
             return shortest
         rest, after = found[0], shortest[found.end() :]
@@ -182,7 +184,7 @@ class _Characters:
             if tokens <= fewest:
                 break
             for other in others:
-                if _becomes(self._machine, state, other, terminal, after):
+                if _becomes(machine, state, other, terminal, after):
                     return other + after
         return shortest
 

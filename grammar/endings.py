@@ -512,18 +512,13 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
             inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
             if place == AFTER_BACKSLASH:
                 best = _consider(
-                    tables,
-                    closing,
-                    nodes,
-                    scratch,
-                    work,
-                    row,
-                    closing[JOINED_LINE],
-                    -1,
-                    0,
-                    -1,
+                    tables, closing, nodes, scratch, work, row, closing[JOINED_LINE], -1, 0, -1,
                     best,
-                )
+                )  # fmt: skip
+                if not inside and best > 1:
+                    best = _consider_line(
+                        tables, closing, nodes, scratch, work, row, closing[JOINED_LINE], best
+                    )
             elif place == IN_LINE or inside:
                 best = _consider(
                     tables, closing, nodes, scratch, work, row, 0, -1, 1,

@@ -110,6 +110,9 @@ def test_tokens_that_hold_several_terminals_count_once(
         ("x \\", b"\r\r", 1),
         ("\\", b"\n\t\n", 1),
         ("f(\\", b"\n )", 1),
+        ("if x:\n\\", b"\n x", 1),
+        ('x = "\\u', b'AAAA"', 1),
+        ('x = "\\u1', b'AAAAA"', 1),  # digits and more
         # a comment's line ends first
         ("f([ # a", b"\n ])", 1),
         ("if x: # a", b"\n x", 1),
@@ -147,6 +150,19 @@ def test_await_and_async_ask_for_more_than_the_grammar() -> None:
     assert grammar.closer.bound(grammar.matcher("f(await x").state) == 5
     assert grammar.closer.bound(grammar.matcher("async ").state) == 6  # d e f, ` x`, `():` and x
     assert grammar.closer.bound(grammar.matcher("async def f():\n async ").state) == 6
+
+
+def test_a_blank_in_front_of_a_token_counts_where_it_may_stand() -> None:
+    tokens = [*BYTES, b' ")', b" x)", b' ""', b"()\n"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    for text, bound in (
+        ('f("a', 1),  # in a string
+        ('f(r"a" r', 3),  # not between a prefix and its quote
+        ("f('a' 'b", 2),
+        ('f("""a', 3),  # ` ""`, the third quote and ), not ` ")`
+        ("if x:\n    try:\n    ", 14),  # not where it would be indentation
+    ):
+        assert grammar.closer.bound(grammar.matcher(text).state) == bound, text
 
 
 def test_an_operand_may_lie_in_two_tokens() -> None:
