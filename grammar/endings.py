@@ -96,19 +96,21 @@ MAX_TEXT = 64
 # indentation (a node), whether the line stands where it must not be dedented any more, whether a
 # word may follow what stands before the text; of f-strings the quotes (in TEXTS) of the one whose
 # literal part the text begins in, else -1, and the brackets around; whether the first token may
-# have a blank in front, and where that ends which completes a terminal: no other token there may.
+# have a blank in front, and where that ends which completes a terminal: no other token there may;
+# how many tokens are few enough to look no further, plus one.
 # How many tokens each beginning takes, where the last of them begins and how it is spelled (in
 # TEXTS, -1: as written); the best text's first token.
 LENGTH = costs.WORK_SIZE
-(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD,
- FINISHED) = range(LENGTH + 1, LENGTH + 10)  # fmt: skip
-TEXT = LENGTH + 10
+(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD, FINISHED,
+ ENOUGH) = range(LENGTH + 1, LENGTH + 11)  # fmt: skip
+TEXT = LENGTH + 11
 LEAST = TEXT + MAX_TEXT
 BACK = LEAST + MAX_TEXT + 1
 SPELLED = BACK + MAX_TEXT + 1
 FIRST = SPELLED + MAX_TEXT + 1
 WORK_SIZE = FIRST + MAX_TEXT
 LINE_BLANKS = 2
+BEGINNING = -2  # in SPELLINGS: longer ones are in it
 NOTHING, CANNOT = -1, -2  # see _inserted
 # INSERTIONS: where each begins, then its text, how many terminals it has, and those.
 FEATURE_INSERTED, IMPORT_INSERTED, LOOP_INSERTED, DEF_INSERTED = range(4)
@@ -125,24 +127,28 @@ def hash_byte(value, byte):  # type: ignore[no-untyped-def]
 
 @njit
 def hash_all(text, start, found):  # type: ignore[no-untyped-def]
-    """`found[i]` (int64): the hash of the codes `text[start[i]:start[i + 1]]`."""
-    for i in range(found.shape[0]):
+    """`found[k]` (int64): the hash of the codes of `text[start[i]:start[i + 1]]` up to place k."""
+    for i in range(start.shape[0] - 1):
         value = np.int64(1)
         for k in range(start[i], start[i + 1]):
             value = hash_byte(value, np.int64(text[k]))
-        found[i] = value
+            found[k] = value
 
 
 @njit
-def fill(hashes, spelled, slots):  # type: ignore[no-untyped-def]
-    """Hashes (int64) and what each stands for, as int32 [size, 3], a power of two in size, zeros
-    where free."""
-    for i in range(hashes.shape[0]):
-        low, high = _halves(hashes[i])
-        at = (low >> 1) & (slots.shape[0] - 1)
-        while slots[at, 0] != 0:
-            at = (at + 1) & (slots.shape[0] - 1)
-        slots[at, 0], slots[at, 1], slots[at, 2] = low, high, spelled[i]
+def fill(hashes, start, spelled, slots):  # type: ignore[no-untyped-def]
+    """Hashes of texts and their beginnings (hash_all), and what each stands for, BEGINNING where
+    that is no text, as int32 [size, 3], a power of two in size, zeros where free."""
+    for i in range(start.shape[0] - 1):
+        for k in range(start[i], start[i + 1]):
+            low, high = _halves(hashes[k])
+            at = (low >> 1) & (slots.shape[0] - 1)
+            while slots[at, 0] != 0 and (slots[at, 0] != low or slots[at, 1] != high):
+                at = (at + 1) & (slots.shape[0] - 1)
+            if slots[at, 0] == 0:
+                slots[at, 0], slots[at, 1], slots[at, 2] = low, high, BEGINNING
+            if k == start[i + 1] - 1:
+                slots[at, 2] = spelled[i]
 
 
 @njit
@@ -288,22 +294,36 @@ def _write_stack(tables, closing, nodes, scratch, work, row, which):  # type: ig
 
 @njit
 def _look_up(closing, value):  # type: ignore[no-untyped-def]
-    """The place of a hash in SPELLINGS, -1 where no token is written like that."""
-    slots = closing[SPELLINGS] + 2
+    """The place of a hash in SPELLINGS, -1 where no token is written like that or begins so."""
+    slots = closing[SPELLINGS] + 1
     low, high = _halves(value)
-    at = (low >> 1) & (closing[slots - 2] - 1)
+    at = (low >> 1) & (closing[slots - 1] - 1)
     while closing[slots + 3 * at] != 0:
         if closing[slots + 3 * at] == low and closing[slots + 3 * at + 1] == high:
             return slots + 3 * at
-        at = (at + 1) & (closing[slots - 2] - 1)
+        at = (at + 1) & (closing[slots - 1] - 1)
     return np.int64(-1)
+
+
+@njit
+def _whole(closing, value, ends):  # type: ignore[no-untyped-def]
+    """What a hash stands for, also if the text `ends` behind it; BEGINNING where it is not whole.
+    And whether anything longer can be."""
+    place = _look_up(closing, value)
+    if place < 0:
+        return np.int64(BEGINNING), False
+    found = np.int64(closing[place + 2])
+    if found == BEGINNING and ends:
+        place = _look_up(closing, hash_byte(value, np.int64(ENDED)))
+        if place >= 0:
+            found = np.int64(closing[place + 2])
+    return found, True
 
 
 @njit
 def _spell(closing, work):  # type: ignore[no-untyped-def]
     """The least number of tokens that join to the text that was written."""
     length = work[LENGTH]
-    longest = closing[closing[SPELLINGS] + 1]
     work[LEAST] = 0
     for i in range(1, length + 1):
         work[LEAST + i] = IMPOSSIBLE
@@ -311,26 +331,26 @@ def _spell(closing, work):  # type: ignore[no-untyped-def]
         tokens = work[LEAST + start] + 1
         if tokens > IMPOSSIBLE:
             continue
-        value, led = np.int64(1), hash_byte(np.int64(1), np.int64(LEADING))
         before = np.int64(work[TEXT + start - 1]) if start else np.int64(0)
         leads = before != 10 and before != 32 and start >= work[FINISHED]
         if start == 0:
             leads = work[MAY_LEAD] != 0
-        for end in range(start + 1, min(length, start + longest) + 1):
-            code = np.int64(work[TEXT + end - 1])
+        value, led, goes_on = np.int64(1), hash_byte(np.int64(1), np.int64(LEADING)), True
+        end = start
+        while end < length and (goes_on or leads):
+            code = np.int64(work[TEXT + end])
+            end += 1
             value, led = hash_byte(value, code), hash_byte(led, code)
-            if tokens >= work[LEAST + end]:
-                continue
-            place = _look_up(closing, value)
-            if place < 0 and end == length:
-                place = _look_up(closing, hash_byte(value, np.int64(ENDED)))
-            if place < 0 and leads:
-                place = _look_up(closing, led)
-                if place < 0 and end == length:
-                    place = _look_up(closing, hash_byte(led, np.int64(ENDED)))
-            if place >= 0:
+            found = np.int64(BEGINNING)
+            if goes_on:
+                found, goes_on = _whole(closing, value, end == length)
+            if leads:
+                other, leads = _whole(closing, led, end == length)
+                if found == BEGINNING:
+                    found = other
+            if found != BEGINNING and tokens < work[LEAST + end]:
                 work[LEAST + end], work[BACK + end] = tokens, start
-                work[SPELLED + end] = closing[place + 2]
+                work[SPELLED + end] = found
     return np.int64(work[LEAST + length])
 
 
@@ -350,7 +370,7 @@ def _consider(  # type: ignore[no-untyped-def]
     if inserted >= 0:
         row += 1
     for which in (FIRST_WAY, LAST_WAY):
-        if best == 1 or inserted == CANNOT:
+        if best < work[ENOUGH] or inserted == CANNOT:
             break
         work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
         work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
@@ -385,22 +405,28 @@ def _least(closing, work, best):  # type: ignore[no-untyped-def]
     """The least of `best` and the tokens of the text that was written; where that is less, its
     first token is kept. Its operands may also be empty strings, or brackets, of which one token
     opens and another closes."""
-    length = work[LENGTH]
+    tokens = _spell(closing, work)
+    if tokens < best:
+        best = tokens
+        _keep_first(closing, work)
+    length, operands = work[LENGTH], 0
+    for i in range(length):
+        operands += work[TEXT + i] == OPERAND
+    if operands == 0 or tokens - operands >= min(best, work[ENOUGH]) or best <= 2:
+        return best
     text = work[TEXT : TEXT + length].copy()
-    for opens, closes in ((0, 0), (34, 34), (39, 39), (40, 41), (91, 93)):
-        if opens:
-            if best <= 2:
-                break
-            work[LENGTH] = 0
-            alive, operands = True, 0
-            for code in text:
-                if code == OPERAND:
-                    operands += 1
-                    alive = alive and _put(work, opens) and _put(work, closes)
-                else:
-                    alive = alive and _put(work, code)
-            if not alive or operands == 0:
-                break
+    for opens, closes in ((34, 34), (39, 39), (40, 41), (91, 93)):
+        if best < work[ENOUGH]:
+            break
+        work[LENGTH] = 0
+        alive = True
+        for code in text:
+            if code == OPERAND:
+                alive = alive and _put(work, opens) and _put(work, closes)
+            else:
+                alive = alive and _put(work, code)
+        if not alive:
+            break
         tokens = _spell(closing, work)
         if tokens < best:
             best = tokens
@@ -537,7 +563,7 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
                 terminal = tables[tables[REACH_ITEMS] + i]
                 end = closing[closing[LINE_END] + terminal]
                 cost = closing[closing[FINISH] + finish + i - begin]
-                if cost > plain:
+                if cost > plain or best < work[ENOUGH]:
                     continue
                 after = known[depth * tables[TERMINALS] + terminal] - 1 if row == depth else -1
                 if after >= 0 and cost + after > plain + 1 + MARGIN:
@@ -582,6 +608,7 @@ def closing_cost(  # type: ignore[no-untyped-def]
     if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
         return plain
     bar = np.int64(plain) if enough <= 1 else min(np.int64(plain), np.int64(enough))
+    work[ENOUGH] = max(enough, 2)
     tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
     if tokens >= bar:
         return plain

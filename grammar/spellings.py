@@ -69,8 +69,8 @@ class Texts:
 
 
 def table(vocabulary: Vocabulary, texts: Texts) -> I32:
-    """How tokens can stand in what is joined of the texts, blanks and new lines: a set of hashes
-    (endings.fill), and in front its size and the length of the longest token."""
+    """How tokens can stand in what is joined of the texts, blanks and new lines: a table of hashes
+    (endings.fill), and in front its size."""
     wanted = _Wanted(texts.pieces())
     found: dict[Key, bytes | None] = {}
     for token in dict.fromkeys(t for t in vocabulary.tokens if t and len(t) <= endings.MAX_TEXT):
@@ -86,13 +86,13 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
     listed = list(found)
     starts = np.cumsum([0, *map(len, listed)])
     codes = np.array([code for key in listed for code in key] or [0], np.int32)
-    hashes = np.zeros(len(listed), np.int64)
+    hashes = np.zeros(len(codes), np.int64)
     endings.hash_all(codes, starts, hashes)
-    slots = np.zeros((1 << max(4, (2 * len(listed)).bit_length()), 3), np.int32)
+    size = 1 << max(4, (2 * len(np.unique(hashes))).bit_length())
+    slots = np.zeros((size, 3), np.int32)
     tokens = [-1 if found[key] is None else texts.add(tuple(found[key] or b"")) for key in listed]
-    endings.fill(hashes, np.array(tokens, np.int32), slots)
-    front = np.array([len(slots), max(map(len, listed), default=0)], np.int32)
-    return np.concatenate([front, slots.ravel()])
+    endings.fill(hashes, starts, np.array(tokens, np.int32), slots)
+    return np.concatenate([np.array([size], np.int32), slots.ravel()])
 
 
 class _Wanted:
