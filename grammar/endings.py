@@ -99,7 +99,7 @@ MAX_TEXT = 64
 # have a blank in front, and where that ends which completes a terminal: no other token there may;
 # how many tokens are few enough to look no further, plus one.
 # How many tokens each beginning takes, where the last of them begins and how it is spelled (in
-# TEXTS, -1: as written); the best text's first token.
+# TEXTS, -1: as written); the best text's first token; the text as it was written first.
 LENGTH = costs.WORK_SIZE
 (LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD, FINISHED,
  ENOUGH) = range(LENGTH + 1, LENGTH + 11)  # fmt: skip
@@ -108,7 +108,8 @@ LEAST = TEXT + MAX_TEXT
 BACK = LEAST + MAX_TEXT + 1
 SPELLED = BACK + MAX_TEXT + 1
 FIRST = SPELLED + MAX_TEXT + 1
-WORK_SIZE = FIRST + MAX_TEXT
+COPY = FIRST + MAX_TEXT
+WORK_SIZE = COPY + MAX_TEXT
 LINE_BLANKS = 2
 BEGINNING = -2  # in SPELLINGS: longer ones are in it
 NOTHING, CANNOT = -1, -2  # see _inserted
@@ -414,13 +415,17 @@ def _least(closing, work, best):  # type: ignore[no-untyped-def]
         operands += work[TEXT + i] == OPERAND
     if operands == 0 or tokens - operands >= min(best, work[ENOUGH]) or best <= 2:
         return best
-    text = work[TEXT : TEXT + length].copy()
-    for opens, closes in ((34, 34), (39, 39), (40, 41), (91, 93)):
+    for i in range(length):
+        work[COPY + i] = work[TEXT + i]
+    for which in range(4):
         if best < work[ENOUGH]:
             break
+        opens = 34 if which == 0 else 39 if which == 1 else 40 if which == 2 else 91
+        closes = opens if which < 2 else 41 if which == 2 else 93
         work[LENGTH] = 0
         alive = True
-        for code in text:
+        for i in range(length):
+            code = np.int64(work[COPY + i])
             if code == OPERAND:
                 alive = alive and _put(work, opens) and _put(work, closes)
             else:
@@ -623,7 +628,8 @@ def closing_cost(  # type: ignore[no-untyped-def]
     found = np.int64(plain)
     if after >= 0:
         terminals = tables[TERMINALS]
-        known[at[0] * terminals : (at[0] + 1) * terminals] = 0
+        for i in range(at[0] * terminals, (at[0] + 1) * terminals):
+            known[i] = 0
         rest = closing_cost(
             tables, closing, nodes, scratch, work, known, np.int64(after), np.int64(at[0]),
             np.int64(tokens),
@@ -644,7 +650,8 @@ def walk_costs(  # type: ignore[no-untyped-def]
     """
     scratch[TOPS_AT] = scratch[0]
     terminals = tables[TERMINALS]
-    known[:terminals] = 0
+    for k in range(terminals):
+        known[k] = 0
     i = 0
     while i < trie.shape[0]:
         depth = trie[i, 1]
@@ -655,7 +662,8 @@ def walk_costs(  # type: ignore[no-untyped-def]
                 continue
             scratch[TOPS_AT + depth] = scratch[0]
             if trie[i, 3] < trie[i, 4]:
-                known[depth * terminals : (depth + 1) * terminals] = 0
+                for k in range(depth * terminals, (depth + 1) * terminals):
+                    known[k] = 0
         for j in range(trie[i, 3], trie[i, 4]):
             costs[j] = closing_cost(
                 tables, closing, nodes, scratch, work, known, outs[j], depth, enough
