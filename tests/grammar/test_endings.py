@@ -105,6 +105,7 @@ def test_tokens_that_hold_several_terminals_count_once(
         # an empty string, whichever quotes
         ("f('' r", b"'')", 1),
         ("f('' r", b'"")', 1),
+        ("f('' f", b'"")', 1),
         # a joined line
         ("x \\", b"\n\t\t", 1),
         ("x \\", b"\r\r", 1),
@@ -150,6 +151,9 @@ def test_await_and_async_ask_for_more_than_the_grammar() -> None:
     assert grammar.closer.bound(grammar.matcher("f(await x").state) == 5
     assert grammar.closer.bound(grammar.matcher("async ").state) == 6  # d e f, ` x`, `():` and x
     assert grammar.closer.bound(grammar.matcher("async def f():\n async ").state) == 6
+    tokens += [b"with"]  # cheaper, but not here
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("async ").state) == 6
 
 
 def test_a_blank_in_front_of_a_token_counts_where_it_may_stand() -> None:
