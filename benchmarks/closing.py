@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How early the closing forbids tokens, against a search over all continuations, and what it costs.
 
-    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N]
+    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--bounds N]
                                            [--source humaneval|stdlib] TOKENIZER...
 
 Positions: random ones in HumanEval's solutions, or in the standard library's files. With r tokens
@@ -10,6 +10,9 @@ For r = 2 one walk after each token decides that; for r = 3 a walk after each pa
 which takes seconds to minutes a position.
 "possible": tokens that should be allowed, all positions together, "forbidden": those of them that
 are not; "too late": tokens that are allowed and should not be. Times: of a mask that is new.
+
+--bounds: further from the end, where trying everything would take too long, the bound of a state is
+compared with the shortest completion that a search finds, after one more token, drawn at random.
 """
 
 from __future__ import annotations
@@ -98,6 +101,22 @@ def moved(matcher: Matcher, tokens: list[int], count: int) -> Matcher:
     return matcher
 
 
+def shorter(
+    grammar: CompiledGrammar, places: Iterator[Matcher], draw: random.Random
+) -> Iterator[tuple[int, int]]:
+    """Bounds after a random token more, and how many tokens fewer a search needs."""
+    for matcher in places:
+        bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
+        tokens = [t for t in np.flatnonzero(bits).tolist() if not grammar.is_eos(t)]
+        if not tokens:
+            continue
+        matcher.advance(draw.choice(tokens))
+        bound = grammar.closer.bound(matcher.state)
+        found = grammar.closer.completion(matcher.state)
+        if bound > 0 and found is not None:
+            yield bound, bound - len(found)
+
+
 PLACES = {"humaneval": in_humaneval, "stdlib": in_stdlib}
 
 
@@ -106,6 +125,7 @@ def main() -> None:
     parser.add_argument("tokenizers", nargs="+", type=Path)
     parser.add_argument("--positions", type=int, default=200)
     parser.add_argument("--searched", type=int, default=10, help="positions with 3 tokens left")
+    parser.add_argument("--bounds", type=int, default=0, metavar="N", help="bounds to compare")
     parser.add_argument("--source", choices=("humaneval", "stdlib"), default="humaneval")
     asked = parser.parse_args()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -137,6 +157,31 @@ def main() -> None:
                 f"{100 * counts[1] / max(counts[0], 1):.2f}", str(counts[2]),
                 *(f"{np.percentile(seconds, p):.2f}" for p in (50, 99, 100)),
             )  # fmt: skip
+    console().print(table)
+    if asked.bounds:
+        compare_bounds(asked)
+
+
+def compare_bounds(asked: argparse.Namespace) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("tokenizer", "bounds", "largest", "shorter found", "by, at most"):
+        table.add_column(heading, justify="left" if heading == "tokenizer" else "right")
+    for folder in asked.tokenizers:
+        encoder, draw = Encoder.of(folder), random.Random(0)
+        grammar = compile_grammar("python", encoder.vocabulary)
+        found = shorter(grammar, PLACES[asked.source](grammar, encoder, draw), draw)
+        with progress() as bar:
+            pairs = list(
+                bar.track(
+                    itertools.islice(found, asked.bounds), asked.bounds,
+                    description=f"{folder.name}, bounds",
+                )
+            )  # fmt: skip
+        less = [fewer for _, fewer in pairs]
+        table.add_row(
+            folder.name, str(len(pairs)), str(max(bound for bound, _ in pairs)),
+            str(sum(n > 0 for n in less)), str(max(less)),
+        )  # fmt: skip
     console().print(table)
 
 

@@ -11,15 +11,11 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
 
 import numpy as np
-from gars_vllm.grammar import costs, endings, jit, kernel
-from numba import typeof, types
-from numpy.typing import NDArray
+from gars_vllm.grammar import endings, jit, kernel
 
 _TIMEOUT = 120  # seconds
-_PATIENCE = 15  # seconds
 _running: subprocess.Popen[bytes] | None = None
 
 
@@ -32,9 +28,6 @@ def start() -> None:
                 [sys.executable, "-W", "ignore", "-m", "gars_vllm.grammar.ahead"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-        empty, pairs = np.zeros(1, np.int32), np.zeros((1, 5), np.int32)
-        tables, scratch = _nothing()  # the mask's kernels first: the closing's need some of them
-        kernel.walk(tables, pairs, scratch, pairs[:0], empty[:0], np.zeros(0, np.uint8))
 
 
 def wait() -> None:
@@ -49,27 +42,10 @@ def wait() -> None:
         _running = None
 
 
-def _nothing() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Tables and working memory for calls in which nothing is to be done."""
-    return np.zeros(len(kernel.PARTS) + 3, np.int32), kernel.scratch_memory(0)
-
-
 def main() -> None:
-    """Compiles what needs nothing of the mask's kernels, waits for those, and compiles the rest: by
-    a call, of the types that closing.Closer calls with, in which nothing is to be done."""
+    """One call of the types that closing.Closer calls with, in which nothing is to be done."""
     empty, pairs = np.zeros(1, np.int32), np.zeros((1, 5), np.int32)
-    array, nodes, number = typeof(empty), typeof(pairs), types.int64
-    stack = (array, array, nodes, array, array, number)
-    for function, arguments in (
-        (costs.cheapest_stack, stack),
-        (endings._least, (array, array, number)),
-        (endings._write_stack, (*stack, number)),
-    ):
-        function.compile(arguments)  # type: ignore[attr-defined]  # numba's
-    until = time.monotonic() + _PATIENCE
-    while time.monotonic() < until and not any(jit.folder().rglob("kernel.apply*.nbc")):
-        time.sleep(0.05)
-    tables, scratch = _nothing()
+    tables, scratch = np.zeros(len(kernel.PARTS) + 3, np.int32), kernel.scratch_memory(0)
     endings.walk_costs(
         tables, empty, pairs, scratch, empty, empty, pairs[:0], empty[:0], 0, empty[:0]
     )

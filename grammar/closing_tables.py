@@ -124,7 +124,7 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
                 ending = characters.ending(state, terminal, shortest)
                 finish.append(spelling.count(ending))
                 finish_text.append(texts.add(_finish(machine, state, terminal, ending)))
-    line_end = [_LINE_END.get(t.name, 0) for t in machine.spec.terminals]
+    line_end = [_line_end(machine, i) for i in range(len(machine.spec.terminals))]
     indents = spelling.counts(b" ", costs.MAX_INDENT)
     tabs = spelling.counts(b"\t", costs.MAX_INDENT)
     column = {name: i for i, name in enumerate(parser.terminals)}
@@ -228,7 +228,7 @@ def _quotes(spec: LexerSpec) -> dict[str, bytes]:
 
 def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple[int, ...]:
     """An ending of a terminal as a text."""
-    line_end = _LINE_END.get(machine.spec.terminals[terminal].name)
+    line_end = _line_end(machine, terminal)
     if line_end in (costs.COMMENTS, costs.COMMENTS_LINE):
         return (*ending, endings.LINE_END_HERE)
     if not ending:
@@ -240,15 +240,17 @@ def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple
         return (*ending[:-1], endings.LINE_END_HERE)
     if machine.spec.terminals[terminal].symbol == "NAME" and ending.isalpha() and len(ending) == 1:
         return (endings.NAME,)
-    if ending in (b"''", b'""') and all(
-        _becomes(machine, state, quotes, terminal, b"") for quotes in (b"''", b'""')
-    ):
-        return (endings.EMPTY,)
     if all(_becomes(machine, state, bytes([b]) + ending[1:], terminal, b"") for b in b" ,.&"):
         return (endings.ESCAPED, *ending[1:])
     if _becomes(machine, state, b" " + ending, terminal, b""):
         return (endings.LEADING, *ending)
     return tuple(ending)
+
+
+def _line_end(machine: Machine, terminal: int) -> int:
+    """What a terminal does to its line (costs.LINE_END). Only where there is a layout: in a .lark
+    file the same names say nothing."""
+    return _LINE_END.get(machine.spec.terminals[terminal].name, 0) if machine.spec.layout else 0
 
 
 def _becomes(machine: Machine, state: int, text: bytes, terminal: int, ending: bytes) -> bool:
@@ -260,7 +262,7 @@ def _becomes(machine: Machine, state: int, text: bytes, terminal: int, ending: b
         state = next((after for emitted, after in ways if not emitted), -1)
         if state < 0:
             return False
-    if not ending and _LINE_END.get(machine.spec.terminals[terminal].name) == costs.COMMENTS:
+    if not ending and _line_end(machine, terminal) == costs.COMMENTS:
         return True  # what is viable there is the end of its line
     return any(
         (t, shortest) == (terminal, ending)

@@ -83,13 +83,12 @@ from gars_vllm.grammar.kernel import (
 
 # In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
 # any spelling; what says, where nothing has been written, that a word may follow what stands
-# before; the quotes that end the f-string around; a character behind a backslash; the quotes of
-# an empty string; that the line ends before anything else is written; that a blank may come first.
-# In what is written also: a blank that keeps words apart (JOINT). In keys of SPELLINGS also: the
-# token has a blank in front (LEADING); the text may end here (ENDED; what the token then still
-# holds is blank).
-(NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, EMPTY, LINE_END_HERE,
- LEADING, JOINT, ENDED) = range(256, 270)  # fmt: skip
+# before; the quotes that end the f-string around; a character behind a backslash; that the line
+# ends before anything else is written; that a blank may come first. In what is written also: a
+# blank that keeps words apart (JOINT). In keys of SPELLINGS also: the token has a blank in front
+# (LEADING); the text may end here (ENDED; what the token then still holds is blank).
+(NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, LINE_END_HERE, LEADING,
+ JOINT, ENDED) = range(256, 269)  # fmt: skip
 MAX_TEXT = 64
 # Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
 # new line comes before the next byte (LINE_BLANKS and more: with so many blanks in front), its

@@ -129,17 +129,18 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     tail = _TAIL.search(token)
     end = tail.start() if tail else len(token)
     after = token[end:]
-    bodies: set[tuple[bytes, Key]] = set()  # and what follows them
+    bodies: list[tuple[bytes, Key]] = []  # and what follows them
     if end:
-        bodies.add((token[:end].rstrip(), (endings.ENDED,)))
+        bodies.append((token[:end].rstrip(), (endings.ENDED,)))
         if b"\n" in after or b"\r" in after:
-            bodies.add((token[:end].rstrip(), (10, *_BLANK_LINES.sub(b"", after.lstrip(b";,")))))
+            bodies.append((token[:end].rstrip(), (10, *_BLANK_LINES.sub(b"", after.lstrip(b";,")))))
     if not token[len(token.rstrip()) :].strip(b" \t\f"):
-        bodies.add((token.rstrip(b" \t\f"), ()))
+        bodies.append((token.rstrip(b" \t\f"), ()))
     for body, last in bodies:
         text = _BETWEEN_WORDS.sub(b" ", _BESIDE_SIGNS.sub(b"", body))
         line = b"\n" + text.lstrip() if body[:1] in b"\r\n" else text  # that a joined line asks for
-        for form in {body, text, text.removeprefix(b" "), line} - {b""}:
+        # No sets: the tables' order would be another in each process.
+        for form in filter(None, dict.fromkeys((body, text, text.removeprefix(b" "), line))):
             leads = body[:1].isspace() and not form[:1].isspace()
             first = (endings.LEADING,) if leads else ()
             for key in _with_operand(form, wanted):
@@ -174,8 +175,6 @@ def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
         codes = [endings.OPERAND]
         if is_name and operand not in _CONSTANTS:
             codes.append(endings.NAME)
-        if operand in (b"''", b'""'):
-            codes.append(endings.EMPTY)
         for code in codes:
             yield (*before, code, *after)
             # `()` may follow a word without the blank that is written there.

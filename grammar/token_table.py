@@ -191,20 +191,9 @@ def _run(  # type: ignore[no-untyped-def]
 
 @njit
 def _compose(  # type: ignore[no-untyped-def]
-    tables,
-    spaces,
-    states,
-    byte,
-    level,
-    arena,
-    begin,
-    offsets,
-    keys,
-    values,
-    parents,
-    lexemes,
-    counts,
-):
+    tables, spaces, states, byte, level, arena, begin, offsets, keys, values, parents, lexemes,
+    counts
+):  # fmt: skip
     """What every lexer state becomes with one more byte: level + 1 of the path from level."""
     at = begin[level] + offsets[level, states]
     begin[level + 1] = at

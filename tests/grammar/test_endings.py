@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,6 +171,40 @@ def test_a_blank_in_front_of_a_token_counts_where_it_may_stand() -> None:
         ("if x:\n    try:\n    ", 14),  # not where it would be indentation
     ):
         assert grammar.closer.bound(grammar.matcher(text).state) == bound, text
+
+
+def test_names_of_a_lark_file_are_no_layout(tmp_path: Path) -> None:
+    """A `COMMENT` or `NEWLINE` there does nothing to lines."""
+    file = tmp_path / "lines.lark"
+    file.write_text(
+        "start: line+\nline: NAME NEWLINE\nNAME: /[a-z]+/\nNEWLINE: /\\n/\n"
+        'COMMENT: /#[^\\n]*/\n%ignore COMMENT\n%ignore " "\n'
+    )
+    grammar = compile_grammar(file, Vocabulary.from_tokens(BYTES, eos=[256]))
+    for text, bound in (("", 2), ("a", 1), ("a # x", 1), ("a\n", 0), ("a\n# x", 0)):
+        matcher = grammar.matcher(text)
+        assert grammar.closer.bound(matcher.state) == bound, text
+        assert len(matcher.shortest_completion()) == bound
+
+
+def test_spellings_are_the_same_in_every_process() -> None:
+    program = """
+import hashlib, itertools
+from gars_vllm.grammar import Vocabulary, spellings
+tokens = [bytes(t) for n in (1, 2, 3) for t in itertools.product(b" )]}x;\\n", repeat=n)]
+texts = spellings.Texts()
+texts.add(tuple(b")]}x)}])"))
+found = spellings.table(Vocabulary.from_tokens(tokens, eos=[len(tokens)]), texts)
+print(hashlib.sha256(found.tobytes() + repr(texts.flat).encode()).hexdigest())
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(found) == 1
 
 
 def test_an_operand_may_lie_in_two_tokens() -> None:
