@@ -85,7 +85,7 @@ _LAYOUT_COST = {
     endings.NEWLINE: (2 << _LINES) + 1, endings.INDENTED: 1 << _LINES, endings.DEDENTED: 0,
 }  # fmt: skip
 _EXAMPLES = ((b"x", b"x"), (b"_", b"_"), (b"A", b"A"), (b'""', b"x"))  # an operand and a name
-_DIGITS = re.compile(rb"([0a])\1+")  # of an escape
+_DIGITS = re.compile(rb"0+a+|00+|aa+")  # of an escape
 _REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
 _OPERAND = (endings.WORD, endings.OPERAND)
 _NOTHING = _Shortest(0, ())
@@ -122,7 +122,7 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
             finish_start.append(len(finish))
             for terminal, shortest in zip(option.reach or (), option.endings, strict=True):
                 ending = characters.ending(state, terminal, shortest)
-                finish.append(spelling.count(ending))
+                finish.append(spelling.count(ending) + _apart(machine, terminal))
                 finish_text.append(texts.add(_finish(machine, state, terminal, ending)))
     line_end = [_line_end(machine, i) for i in range(len(machine.spec.terminals))]
     indents = spelling.counts(b" ", costs.MAX_INDENT)
@@ -135,7 +135,8 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     state_quote = [quote.get(mode, -1) for mode in machine.modes]
     terminal_quote = [quote.get(t.next_mode, -1) for t in machine.spec.terminals]
     field_quote = [quote.get(mode, -1) for mode, _ in machine.spec.fields]
-    line_feed, joined = texts.add((endings.LINE_END_HERE,)), texts.add((10,))
+    line_ends = ((endings.LINE_END_HERE,), (10,), (10, endings.LINE_END_HERE))
+    ends = [texts.add(text) for text in line_ends]
     insertions = _insertions(machine, texts, spelling)
     written = spellings.table(vocabulary, texts)
     parts: list[Sequence[int] | I32] = [
@@ -147,8 +148,8 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     arrays = [np.array(p if len(p) else [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
     of_op = {t.op: i for i, t in enumerate(machine.spec.terminals)}
-    ops = [of_op.get(op, -1) for op in (Op.BEGIN, Op.NEWLINE, Op.BLANK)]
-    header = np.append(offsets, [*ops, line_feed, joined]).astype(np.int32)
+    ops = [of_op.get(op, -1) for op in (Op.BEGIN, Op.NEWLINE, Op.BLANK, Op.JOIN)]
+    header = np.append(offsets, [*ops, *ends]).astype(np.int32)
     return np.concatenate([header, *arrays])
 
 
@@ -173,9 +174,16 @@ class _Characters:
         if digits is not None:
             after = shortest[digits.end() :]
             least = len(digits[0])  # more of them may be text behind the escape
-            same = [digits[0]] + [d * n for d in (b"0", b"A", b"f") for n in range(least, 9)]
-            fits = [s + after for s in same if _becomes(machine, state, s, terminal, after)]
-            return min(fits, key=self._spelling.count, default=shortest)
+            same = {digits[0]} | {
+                b"0" * zeros + d * n
+                for zeros in range(least)
+                for d in (b"0", b"A", b"f")
+                for n in range(least - zeros, 9)
+            }
+            for made in sorted(same, key=lambda s: (self._spelling.count(s + after), len(s), s)):
+                if _becomes(machine, state, made, terminal, after):
+                    return made + after
+            return shortest
         if found is None:
             return shortest
         rest, after = found[0], shortest[found.end() :]
@@ -229,8 +237,14 @@ def _quotes(spec: LexerSpec) -> dict[str, bytes]:
 def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple[int, ...]:
     """An ending of a terminal as a text."""
     line_end = _line_end(machine, terminal)
+    text = tuple(ending)
+    if ending[:1] > b"\x7f" > ending[1:2] and all(
+        _becomes(machine, state, bytes([b]) + ending[1:], terminal, b"")
+        for b in b"\x80\x9f\xa0\xbf"
+    ):
+        text = (endings.REST, *ending[1:])
     if line_end in (costs.COMMENTS, costs.COMMENTS_LINE):
-        return (*ending, endings.LINE_END_HERE)
+        return (*text, endings.LINE_END_HERE)
     if not ending:
         text = machine.shortest[terminal]
         return () if text and endings.is_word(text[-1]) else (endings.APART,)
@@ -244,7 +258,14 @@ def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple
         return (endings.ESCAPED, *ending[1:])
     if _becomes(machine, state, b" " + ending, terminal, b""):
         return (endings.LEADING, *ending)
-    return tuple(ending)
+    return text
+
+
+def _apart(machine: Machine, terminal: int) -> int:
+    """Tokens that may be needed to keep a terminal apart from what comes next. `del 1` must become
+    `del 1 .x`: a dot right behind the number would be its own. Where that is too many, an ending
+    that is written out (endings.py) shows it."""
+    return int(machine.spec.layout and machine.spec.terminals[terminal].symbol == "NUMBER")
 
 
 def _line_end(machine: Machine, terminal: int) -> int:

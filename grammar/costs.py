@@ -52,10 +52,12 @@ from gars_vllm.grammar.kernel import (
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
  INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS,
  STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE,
- INSERTIONS, BEGIN, END_OF_LINE, EMPTY_LINE, LINE_FEED, JOINED_LINE) = range(24)  # fmt: skip
-# The last five are no offsets: the terminals that begin a line, end it and end one which holds
-# nothing (-1 without a layout); the texts (in TEXTS) of a line's end and of one behind a backslash.
-PARTS = 24
+ INSERTIONS, BEGIN, END_OF_LINE, EMPTY_LINE, JOIN_LINES, LINE_FEED,
+ JOINED_LINE, JOINED_EMPTY) = range(26)  # fmt: skip
+# The last seven are no offsets: the terminals that begin a line, end it, end one which holds
+# nothing and join it to the next (-1 without a layout); the texts (in TEXTS) of a line's end, of
+# one behind a backslash, of both.
+PARTS = 26
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.

@@ -34,6 +34,8 @@ from gars_vllm.grammar.costs import (
     ITEM_LEFT,
     ITEM_LENGTH,
     ITEM_TEXT,
+    JOIN_LINES,
+    JOINED_EMPTY,
     JOINED_LINE,
     JOINS_LINES,
     LAST_WAY,
@@ -83,26 +85,29 @@ from gars_vllm.grammar.kernel import (
 
 # In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
 # any spelling; what says, where nothing has been written, that a word may follow what stands
-# before; the quotes that end the f-string around; a character behind a backslash; that the line
-# ends before anything else is written; that a blank may come first. In what is written also: a
+# before; the quotes that end the f-string around; a character behind a backslash; the last
+# byte of a character; that the line ends before anything else is written; that a blank may come
+# first. In what is written also: a
 # blank that keeps words apart (JOINT). In keys of SPELLINGS also: the token has a blank in front
 # (LEADING); the text may end here (ENDED; what the token then still holds is blank).
 (NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, LINE_END_HERE, LEADING,
- JOINT, ENDED) = range(256, 269)  # fmt: skip
-MAX_TEXT = 64
+ JOINT, ENDED, REST) = range(256, 270)  # fmt: skip
+MAX_TEXT = 128
 # Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
 # new line comes before the next byte (LINE_BLANKS and more: with so many blanks in front), its
 # indentation (a node), whether the line stands where it must not be dedented any more, whether a
 # word may follow what stands before the text; of f-strings the quotes (in TEXTS) of the one whose
 # literal part the text begins in, else -1, and the brackets around; whether the first token may
 # have a blank in front, and where that ends which completes a terminal: no other token there may;
-# how many tokens are few enough to look no further, plus one.
+# how many tokens are few enough to look no further, plus one; that what follows that place is in
+# brackets; the hash of the best ending (_mark); how many are known not to fit, and their hashes.
 # How many tokens each beginning takes, where the last of them begins and how it is spelled (in
 # TEXTS, -1: as written); the best text's first token; the text as it was written first.
 LENGTH = costs.WORK_SIZE
-(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD, FINISHED,
- ENOUGH) = range(LENGTH + 1, LENGTH + 11)  # fmt: skip
-TEXT = LENGTH + 11
+(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD, FINISHED, ENOUGH,
+ NO_LAYOUT, MARK, FAILED) = range(LENGTH + 1, LENGTH + 14)  # fmt: skip
+TRIES = 4
+TEXT = FAILED + 1 + TRIES
 LEAST = TEXT + MAX_TEXT
 BACK = LEAST + MAX_TEXT + 1
 SPELLED = BACK + MAX_TEXT + 1
@@ -333,6 +338,8 @@ def _spell(closing, work):  # type: ignore[no-untyped-def]
             continue
         before = np.int64(work[TEXT + start - 1]) if start else np.int64(0)
         leads = before != 10 and before != 32 and start >= work[FINISHED]
+        if before == 10 and start == work[FINISHED] + work[NO_LAYOUT] - 1:
+            leads = True
         if start == 0:
             leads = work[MAY_LEAD] != 0
         value, led, goes_on = np.int64(1), hash_byte(np.int64(1), np.int64(LEADING)), True
@@ -355,49 +362,39 @@ def _spell(closing, work):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _consider(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, row, finish, blanks, apart, quote, best
-):
-    """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
+def _mark(work, tokens):  # type: ignore[no-untyped-def]
+    """Where the first token of the text that was spelled ends, and a hash of it and the count."""
+    end = work[LENGTH]
+    while work[BACK + end] > 0:
+        end = work[BACK + end]
+    value = hash_byte(np.int64(1), np.int64(tokens))
+    for i in range(end):
+        value = hash_byte(value, np.int64(work[TEXT + i]))
+    return end, hash_byte(value, np.int64(work[SPELLED + end])) & 0x7FFFFFFF
 
-    `blanks`: of the line that begins between the two, -1 where none does. `apart`: what stands
-    before is no word, so that a word may follow. `quote`: see QUOTE.
-    """
-    top = scratch[0]
-    inserted = _inserted(tables, nodes, scratch, closing, row)
-    at = LAYOUT_AT + row * LAYOUT_WIDTH
-    level, around = scratch[at + INDENT], scratch[at + BRACKET]
-    if inserted >= 0:
-        row += 1
-    for which in (FIRST_WAY, LAST_WAY):
-        if best < work[ENOUGH] or inserted == CANNOT:
-            break
-        work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
-        work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
-        work[MAY_LEAD] = 0
-        alive = _write(closing, nodes, work, finish)
-        work[IS_FIXED] = blanks >= 0
-        if work[LENGTH] == 0 and blanks < 0:
-            work[MAY_LEAD] = 1
-        if work[LINE_AHEAD]:
-            work[LINE_AHEAD] += max(blanks, 0)
-        else:
-            for _ in range(blanks):
-                alive = alive and _put(work, 32)
-        work[FINISHED] = work[LENGTH]
-        if alive and inserted >= 0:
-            alive = _write(closing, nodes, work, inserted)
-        if (
-            not alive
-            or not _write_stack(tables, closing, nodes, scratch, work, row, which)
-            or work[LENGTH] == 0
-        ):
-            continue
-        if work[LENGTH] == 1 and work[TEXT] == 10:
-            _put(work, 32)  # a text may not end right behind a joined line's newline
-        best = _least(closing, work, best)
-    scratch[0] = top
-    return best
+
+@njit
+def _keep_first(closing, work, tokens, best):  # type: ignore[no-untyped-def]
+    """The least of `best` and `tokens`, those of the text that was spelled; where that is less, its
+    first token is kept. One that is known not to fit does not count."""
+    if tokens >= best:
+        return best
+    end, mark = _mark(work, tokens)
+    for i in range(work[FAILED]):
+        if work[FAILED + 1 + i] == mark:
+            return best
+    work[MARK] = mark
+    spelled = work[SPELLED + end]
+    if spelled >= 0:
+        spelled += closing[TEXTS]
+        work[FIRST_LENGTH] = closing[spelled]
+        for i in range(closing[spelled]):
+            work[FIRST + i] = closing[spelled + 1 + i]
+    else:
+        work[FIRST_LENGTH] = end
+        for i in range(end):
+            work[FIRST + i] = work[TEXT + i]
+    return tokens
 
 
 @njit
@@ -406,13 +403,11 @@ def _least(closing, work, best):  # type: ignore[no-untyped-def]
     first token is kept. Its operands may also be empty strings, or brackets, of which one token
     opens and another closes."""
     tokens = _spell(closing, work)
-    if tokens < best:
-        best = tokens
-        _keep_first(closing, work)
+    best = _keep_first(closing, work, tokens, best)
     length, operands = work[LENGTH], 0
     for i in range(length):
         operands += work[TEXT + i] == OPERAND
-    if operands == 0 or tokens - operands >= min(best, work[ENOUGH]) or best <= 2:
+    if operands == 0 or tokens - operands >= best or best <= 2:
         return best
     for i in range(length):
         work[COPY + i] = work[TEXT + i]
@@ -431,10 +426,7 @@ def _least(closing, work, best):  # type: ignore[no-untyped-def]
                 alive = alive and _put(work, code)
         if not alive:
             break
-        tokens = _spell(closing, work)
-        if tokens < best:
-            best = tokens
-            _keep_first(closing, work)
+        best = _keep_first(closing, work, _spell(closing, work), best)
     return best
 
 
@@ -471,21 +463,50 @@ def _inserted(tables, nodes, scratch, closing, row):  # type: ignore[no-untyped-
 
 
 @njit
-def _keep_first(closing, work):  # type: ignore[no-untyped-def]
-    """Keeps the first token of the text that was spelled."""
-    end = work[LENGTH]
-    while work[BACK + end] > 0:
-        end = work[BACK + end]
-    spelled = work[SPELLED + end]
-    if spelled >= 0:
-        spelled += closing[TEXTS]
-        work[FIRST_LENGTH] = closing[spelled]
-        for i in range(closing[spelled]):
-            work[FIRST + i] = closing[spelled + 1 + i]
-    else:
-        work[FIRST_LENGTH] = end
-        for i in range(end):
-            work[FIRST + i] = work[TEXT + i]
+def _consider(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, row, finish, blanks, apart, quote, best
+):
+    """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
+
+    `blanks`: of the line that begins between the two, -1 where none does. `apart`: what stands
+    before is no word, so that a word may follow. `quote`: see QUOTE.
+    """
+    top = scratch[0]
+    inserted = _inserted(tables, nodes, scratch, closing, row)
+    at = LAYOUT_AT + row * LAYOUT_WIDTH
+    level, around = scratch[at + INDENT], scratch[at + BRACKET]
+    if inserted >= 0:
+        row += 1
+    for which in (FIRST_WAY, LAST_WAY):
+        if best < work[ENOUGH] or inserted == CANNOT:
+            break
+        work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
+        work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
+        work[MAY_LEAD] = 0
+        alive = _write(closing, nodes, work, finish)
+        work[IS_FIXED] = blanks >= 0
+        if work[LENGTH] == 0 and blanks < 0:
+            work[MAY_LEAD] = 1
+        if work[LINE_AHEAD]:
+            work[LINE_AHEAD] += max(blanks, 0)
+        else:
+            for _ in range(blanks):
+                alive = alive and _put(work, 32)
+        work[FINISHED] = work[LENGTH]
+        work[NO_LAYOUT] = (1 + (work[LINE_AHEAD] > 0)) if blanks < 0 else -MAX_TEXT
+        if alive and inserted >= 0:
+            alive = _write(closing, nodes, work, inserted)
+        if (
+            not alive
+            or not _write_stack(tables, closing, nodes, scratch, work, row, which)
+            or work[LENGTH] == 0
+        ):
+            continue
+        if work[LENGTH] == 1 and work[TEXT] == 10:
+            _put(work, 32)  # a text may not end right behind a joined line's newline
+        best = _least(closing, work, best)
+    scratch[0] = top
+    return best
 
 
 @njit
@@ -540,25 +561,22 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
             # In brackets a new line is as a blank.
             place = closing[closing[AT_LINE] + state]
             inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
-            if place == AFTER_BACKSLASH:
+            joined = place == AFTER_BACKSLASH
+            if joined and not inside:
+                apply(tables, nodes, scratch, closing[JOIN_LINES], row, row + 1)
+                row += 1
+            text = closing[JOINED_LINE] if joined else 0
+            if place == IN_LINE or inside:
                 best = _consider(
-                    tables, closing, nodes, scratch, work, row, closing[JOINED_LINE], -1, 0, -1,
-                    best,
-                )  # fmt: skip
-                if not inside and best > 1:
-                    best = _consider_line(
-                        tables, closing, nodes, scratch, work, row, closing[JOINED_LINE], best
-                    )
-            elif place == IN_LINE or inside:
-                best = _consider(
-                    tables, closing, nodes, scratch, work, row, 0, -1, 1,
+                    tables, closing, nodes, scratch, work, row, text, -1, 0 if joined else 1,
                     closing[closing[STATE_QUOTE] + state], best,
                 )  # fmt: skip
             else:
-                best = _consider_line(tables, closing, nodes, scratch, work, row, 0, best)
+                best = _consider_line(tables, closing, nodes, scratch, work, row, text, best)
                 if apply(tables, nodes, scratch, closing[EMPTY_LINE], row, row + 1):
+                    text = closing[JOINED_EMPTY if joined else LINE_FEED]
                     best = _consider_line(
-                        tables, closing, nodes, scratch, work, row + 1, closing[LINE_FEED], best
+                        tables, closing, nodes, scratch, work, row + 1, text, best
                     )
         elif row >= 0:
             begin = tables[tables[REACH_START] + reach]
@@ -606,36 +624,44 @@ def closing_cost(  # type: ignore[no-untyped-def]
     """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
 
     As costs.plain_cost, or fewer where an ending that is written in fewer tokens is found, one
-    whose first token leads to where the cost is less.
+    whose first token leads to where the cost is less. Of those that are found a few are tried.
     """
     plain = plain_cost(tables, closing, nodes, scratch, work, known, state, depth, enough)
     if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
         return plain
     bar = np.int64(plain) if enough <= 1 else min(np.int64(plain), np.int64(enough))
-    work[ENOUGH] = max(enough, 2)
-    tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
-    if tokens >= bar:
-        return plain
-    length = np.int64(work[FIRST_LENGTH])
-    text = np.empty(length, np.uint8)
-    for i in range(length):
-        text[i] = work[FIRST + i]
     at = np.zeros(1, np.int32)
-    top = scratch[0]
-    copy_row(scratch, depth, depth + 1)
-    after = read(tables, nodes, scratch, text, 0, length, state, depth + 1, at)
+    text = np.empty(MAX_TEXT, np.uint8)
     found = np.int64(plain)
-    if after >= 0:
-        terminals = tables[TERMINALS]
-        for i in range(at[0] * terminals, (at[0] + 1) * terminals):
-            known[i] = 0
-        rest = closing_cost(
-            tables, closing, nodes, scratch, work, known, np.int64(after), np.int64(at[0]),
-            np.int64(tokens),
-        )  # fmt: skip
-        if rest < tokens:
-            found = tokens
-    scratch[0] = top
+    top = scratch[0]
+    failed = np.zeros(TRIES, np.int32)
+    for tries in range(TRIES):
+        for i in range(tries):
+            work[FAILED + 1 + i] = failed[i]
+        work[FAILED] = tries
+        work[ENOUGH] = max(enough, 2)
+        tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
+        if tokens >= bar:
+            break
+        failed[tries] = work[MARK]
+        length = np.int64(work[FIRST_LENGTH])
+        for i in range(length):
+            text[i] = work[FIRST + i]
+        copy_row(scratch, depth, depth + 1)
+        after = read(tables, nodes, scratch, text, 0, length, state, depth + 1, at)
+        if after >= 0:
+            terminals = tables[TERMINALS]
+            for i in range(at[0] * terminals, (at[0] + 1) * terminals):
+                known[i] = 0
+            rest = closing_cost(
+                tables, closing, nodes, scratch, work, known, np.int64(after), np.int64(at[0]),
+                np.int64(tokens),
+            )  # fmt: skip
+            if rest < tokens:
+                found = tokens
+        scratch[0] = top
+        if found == tokens:
+            break
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +36,8 @@ _OPERAND = re.compile(
 # A character that a backslash may stand before, then the quote that ends the string.
 _ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\]([\"'].*)?")
 _JOINED = re.compile(rb"(?:\r\n?|\n)\s+")
+_NEW_LINE = re.compile(rb"\r\n?|\n")
+_REST = re.compile(rb"[\x80-\xbf]")
 _KEYWORDS = frozenset(word.encode() for word in keyword.kwlist)
 _CONSTANTS = frozenset((b"None", b"True", b"False"))
 _BLANK_LINES = re.compile(rb"\A\s*[\r\n]")  # before the last new line of some
@@ -78,8 +80,14 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
             found[tuple(token)] = None
             if token[:1] == b" ":
                 found[endings.JOINT, *token[1:]] = token
-        if token.isascii() and not _PLAIN_WORD.fullmatch(token):
-            for key in itertools.chain.from_iterable(map(_joined, _keys(token, wanted))):
+                found[endings.LEADING, *token[1:]] = token
+        made: Iterable[Key] = ()
+        if token.isascii():
+            made = () if _PLAIN_WORD.fullmatch(token) else _keys(token, wanted)
+        elif _REST.match(token) and token[1:].isascii():
+            made = _behind_character(token[1:], wanted)
+        if made:
+            for key in itertools.chain.from_iterable(map(_joined, made)):
                 kept = found.get(key, token)
                 if kept is not None and _strangeness(token) <= _strangeness(kept):
                     found[key] = token
@@ -125,7 +133,10 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     """What a token can stand for, beside what it is."""
     if _JOINED.fullmatch(token):
         yield (10, 32, endings.ENDED)
-        yield (10, *_BLANK_LINES.sub(b"", token))
+        last = _BLANK_LINES.sub(b"", token)
+        yield (10, *last)
+        if len(_NEW_LINE.findall(token)) > 1:
+            yield (10, 10, *last)
     tail = _TAIL.search(token)
     end = tail.start() if tail else len(token)
     after = token[end:]
@@ -150,6 +161,15 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
         escaped = body or token
         if _ESCAPED.fullmatch(escaped) and wanted.holds(escaped[1:]):
             yield (endings.ESCAPED, *escaped[1:], *last)
+
+
+def _behind_character(token: bytes, wanted: _Wanted) -> Iterator[Key]:
+    """What a token can stand for that holds a character's last byte and then these."""
+    if wanted.holds(token):
+        yield (endings.REST, *token)
+    for key in _keys(token, wanted) if token else ():
+        if key[0] != endings.LEADING:
+            yield (endings.REST, *key)
 
 
 def _joined(key: Key) -> Iterator[Key]:

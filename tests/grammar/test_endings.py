@@ -153,11 +153,11 @@ def test_await_and_async_ask_for_more_than_the_grammar() -> None:
     tokens = [*BYTES, b" for", b" x", b" in", b" def", b"():"]
     grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
     assert grammar.closer.bound(grammar.matcher("f(await x").state) == 5
-    assert grammar.closer.bound(grammar.matcher("async ").state) == 6  # d e f, ` x`, `():` and x
-    assert grammar.closer.bound(grammar.matcher("async def f():\n async ").state) == 6
+    assert grammar.closer.bound(grammar.matcher("async ").state) == 4  # ` def`, ` x`, `():` and x
+    assert grammar.closer.bound(grammar.matcher("async def f():\n async ").state) == 4
     tokens += [b"with"]  # cheaper, but not here
     grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
-    assert grammar.closer.bound(grammar.matcher("async ").state) == 6
+    assert grammar.closer.bound(grammar.matcher("async ").state) == 4
 
 
 def test_a_blank_in_front_of_a_token_counts_where_it_may_stand() -> None:
@@ -205,6 +205,82 @@ print(hashlib.sha256(found.tobytes() + repr(texts.flat).encode()).hexdigest())
         for seed in ("1", "2", "3")
     }  # fmt: skip
     assert len(found) == 1
+
+
+def test_tokens_of_a_line_may_lie_far_behind_its_beginning() -> None:
+    """What is missing is more than 64 bytes."""
+    text = "".join(f"{'    ' * i}try:\n{'    ' * (i + 1)}try:\n" for i in (0, 2))
+    tokens = [*BYTES, b"x\n" + b" " * 12, b"except :x\n", b" " * 8, b" " * 4]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    matcher = grammar.matcher(text + " " * 16)
+    end = text_of(grammar, matcher.shortest_completion())
+    assert len(end) > 64
+    assert grammar.closer.bound(matcher.state) == 7, end
+
+
+def test_after_a_joined_line_an_empty_one_may_come() -> None:
+    tokens = [*BYTES, b"\r\r", b"    ", b"except:x"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    matcher = grammar.matcher("if x:\n    try:\n        x\n       \\")
+    assert grammar.closer.bound(matcher.state) == 3
+    assert text_of(grammar, matcher.shortest_completion()) == b"\r\r    except:x"
+
+
+def test_a_dot_behind_a_number_is_its_own() -> None:
+    tokens = [*BYTES, b"._", b"in", b" in", b" x"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    for text, bound in (
+        ("{x for 1", 5), ("{x for 1.", 4), ("del 12", 2), ("del 1j", 1), ("f(12", 1), ("12", 0),
+    ):  # fmt: skip
+        matcher = grammar.matcher(text)
+        assert grammar.closer.bound(matcher.state) == bound, text
+        assert len(matcher.shortest_completion()) == bound, text
+
+
+def test_an_ending_that_does_not_fit_hides_none_that_does() -> None:
+    """A backslash before the quote would keep it from ending the string: another is looked for."""
+    tokens = [*BYTES, b'")\r', b":x", b"except"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher('try:\n f()\n f(f"{a}\\').state) == 4
+
+
+def test_digits_of_an_escape_may_be_written_in_any_tokens() -> None:
+    tokens = [*BYTES, b"AAAAAAAA", b"'])"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("f(['\\U0").state) == 4  # 0, 0, AAAAAAAA, '])
+
+
+@pytest.mark.parametrize(("before", "after", "tokens"), [
+    ("f([ # a", b"\x89\n", 2), ("if x: # a", b"\x89\n\n", 2), ("f('a", b"\x89')", 1),
+])  # fmt: skip
+def test_a_token_may_hold_the_end_of_a_character(before: str, after: bytes, tokens: int) -> None:
+    made = [*BYTES, after, b"])", b" x"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(made, eos=[len(made)]))
+    matcher = grammar.matcher(before)
+    matcher.advance_text(b"\xe5\x8c")
+    assert grammar.closer.bound(matcher.state) == tokens
+
+
+def test_a_token_may_hold_two_bytes_of_a_character() -> None:
+    tokens = [*BYTES, b"\x82\xac"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    matcher = grammar.matcher("f(x")
+    matcher.advance_text(b"\xe7")
+    assert grammar.closer.bound(matcher.state) == 2
+
+
+def test_in_brackets_a_blank_may_lead_behind_a_new_line() -> None:
+    tokens = [*BYTES, b" ])"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("f([ # a").state) == 2
+    assert grammar.closer.bound(grammar.matcher("f([\\").state) == 2
+    assert grammar.closer.bound(grammar.matcher("if x:\n  # a").state) == 3  # new line, 1, x
+
+
+def test_a_word_that_only_a_blank_makes_one_token() -> None:
+    tokens = [*BYTES, b" division", b" )"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("from __future__ import(").state) == 2
 
 
 def test_an_operand_may_lie_in_two_tokens() -> None:
