@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 from gars_vllm.grammar import endings, jit, kernel
+from numba import typeof, types
 
 _TIMEOUT = 120  # seconds
 _running: subprocess.Popen[bytes] | None = None
@@ -43,8 +44,11 @@ def wait() -> None:
 
 
 def main() -> None:
-    """One call of the types that closing.Closer calls with, in which nothing is to be done."""
+    """The parser's step, which the other process needs next, then the closing: one call of the
+    types that closing.Closer calls with, in which nothing is to be done."""
     empty, pairs = np.zeros(1, np.int32), np.zeros((1, 5), np.int32)
+    arrays = (typeof(empty), typeof(pairs), typeof(empty))
+    kernel.apply.compile((*arrays, *[types.int64] * 3))  # type: ignore[attr-defined]  # numba's
     tables, scratch = np.zeros(len(kernel.PARTS) + 3, np.int32), kernel.scratch_memory(0)
     endings.walk_costs(
         tables, empty, pairs, scratch, empty, empty, pairs[:0], empty[:0], 0, empty[:0]

@@ -16,30 +16,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from gars_vllm.grammar.far import read
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
-    ALTERNATIVE_NEXT,
-    ALTERNATIVE_START,
     BRACKET,
     COUNT_AT,
     DONE,
-    EMITTED,
-    ENTRY,
-    ENTRY_START,
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
     MAX_BRACKETS,
-    MAX_DEPTH,
     MAX_HYPOTHESES,
     MAX_INDENTS,
     SEEN_AT,
     STACKS_AT,
-    apply,
     copy_row,
-    forget,
     push,
-    viable,
 )
 from numpy.typing import NDArray
 
@@ -245,63 +237,6 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
 
 
 @njit
-def read(tables, nodes, scratch, text, first, last, state, start, at):  # type: ignore[no-untyped-def]
-    """Reads the bytes `text[first:last]` from configuration row `start` and lexer state `state`.
-
-    Rows from `start` on are written to. A byte can have several outcomes; the first way through all
-    bytes after which the text can go on is taken. Returns the lexer state, REFUSED when there is
-    none; `at[0]`: the row that holds the configuration.
-    """
-    length = last - first
-    states = np.empty(length + 1, np.int32)  # before each byte
-    rows = np.empty(length + 1, np.int32)
-    tops = np.empty(length + 1, np.int32)  # of the nodes
-    tried = np.empty(length + 1, np.int32)  # the next outcome of each byte
-    choices = np.empty(length + 1, np.int32)  # bytes before with outcomes that may yet be tried
-    states[0], rows[0], tops[0], choices[0] = state, start, scratch[0], 0
-    level, fresh = 0, True
-    while level >= 0:
-        if level == length:
-            forget(tables, scratch, rows[level])
-            if viable(tables, nodes, scratch, states[level], rows[level]):
-                at[0] = rows[level]
-                return states[level]
-            level -= 1
-            fresh = False
-            continue
-        entry = tables[tables[ENTRY] + states[level] * 256 + text[first + level]]
-        end = tables[tables[ENTRY_START] + entry + 1]
-        if fresh:
-            tried[level] = tables[tables[ENTRY_START] + entry]
-        fresh = False
-        while tried[level] < end and not fresh:
-            a = tried[level]
-            tried[level] += 1
-            scratch[0] = tops[level]
-            more = choices[level] + (1 if tried[level] < end else 0)
-            row = rows[level]
-            fresh = True
-            for k in range(
-                tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
-            ):
-                # In place where nothing before can be tried again: long tokens need few rows.
-                target = row + 1 if more > 0 and row == rows[level] else row
-                if target >= MAX_DEPTH - 16:
-                    scratch[3] = 2
-                    return np.int32(REFUSED)
-                if not apply(tables, nodes, scratch, tables[tables[EMITTED] + k], row, target):
-                    fresh = False
-                    break
-                row = target
-            if fresh:
-                states[level + 1] = tables[tables[ALTERNATIVE_NEXT] + a]
-                rows[level + 1], tops[level + 1] = row, scratch[0]
-                choices[level + 1] = more
-        level += 1 if fresh else -1
-    return np.int32(REFUSED)
-
-
-@njit
 def step(tables, nodes, scratch, bank, text, start, number, token_class):  # type: ignore[no-untyped-def]
     """The state after a token of a class (see TokenTable), REFUSED, FULL or AMBIGUOUS."""
     if token_class == 0:
@@ -315,23 +250,13 @@ def step(tables, nodes, scratch, bank, text, start, number, token_class):  # typ
     found = np.int32(REFUSED)
     lexer_state = load(scratch, bank, number)
     if not scratch[LAYOUT_AT + DONE]:
-        at = np.zeros(1, np.int32)
-        after = read(
-            tables,
-            nodes,
-            scratch,
-            text,
-            start[token_class - 1],
-            start[token_class],
-            lexer_state,
-            0,
-            at,
-        )
+        piece = text[start[token_class - 1] : start[token_class]]
+        after, row = read(tables, nodes, scratch, piece, piece.shape[0], lexer_state, 0)
         if scratch[3] != 0:
             scratch[0] = scratch[1]
             return np.int32(AMBIGUOUS)
         if after >= 0:
-            found = keep(nodes, scratch, bank, at[0], after)
+            found = keep(nodes, scratch, bank, row, after)
             if found < REFUSED:
                 return found
         scratch[0] = scratch[1]
@@ -352,13 +277,12 @@ def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-un
     """Reads raw bytes. `out`: how many were read (fewer where one cannot follow), the state after
     them, or after the last ones that were kept. Returns 0 or an error code.
     """
-    at = np.zeros(1, np.int32)
-    state = load(scratch, bank, number)
+    state = np.int64(load(scratch, bank, number))
     out[0], out[1] = 0, number
     for i in range(text.shape[0]):
         if scratch[LAYOUT_AT + DONE]:
             return 0
-        after = read(tables, nodes, scratch, text, i, i + 1, state, 0, at)
+        after, row = read(tables, nodes, scratch, text[i : i + 1], 1, state, 0)
         if scratch[3] != 0:
             scratch[0] = scratch[1]
             return AMBIGUOUS
@@ -366,8 +290,8 @@ def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-un
             scratch[0] = scratch[1]
             return 0
         state = after
-        if at[0] != 0:
-            copy_row(scratch, at[0], 0)
+        if row != 0:
+            copy_row(scratch, row, 0)
         out[0] = i + 1
         if i % 64 == 63 or i + 1 == text.shape[0]:
             found = keep(nodes, scratch, bank, 0, state)

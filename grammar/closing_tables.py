@@ -246,8 +246,8 @@ def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple
     if line_end in (costs.COMMENTS, costs.COMMENTS_LINE):
         return (*text, endings.LINE_END_HERE)
     if not ending:
-        text = machine.shortest[terminal]
-        return () if text and endings.is_word(text[-1]) else (endings.APART,)
+        whole = machine.shortest[terminal]
+        return () if whole and endings.is_word(whole[-1]) else (endings.APART,)
     if line_end == costs.JOINS_LINES:
         return (10,)
     if line_end == costs.ENDS_LINE and ending.endswith(b"\n"):

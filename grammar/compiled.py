@@ -10,7 +10,16 @@ from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
-from gars_vllm.grammar import ahead, closing, closing_tables, kernel, language, store, token_table
+from gars_vllm.grammar import (
+    ahead,
+    closing,
+    closing_tables,
+    far,
+    kernel,
+    language,
+    store,
+    token_table,
+)
 from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
@@ -77,6 +86,7 @@ class CompiledGrammar:
         self.walks = 0
         self.tables = lang.tables
         self.scratch = kernel.scratch_memory(len(lang.machine.spec.terminals))
+        far.connect(self.scratch)
         self._counter = self.scratch[:4]
         self._make_bank(_STATES)
         self._memo = banks.make_memo(len(lang.machine.entry), _MASKS)

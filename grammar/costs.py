@@ -12,6 +12,7 @@ tokens that hold several make the true number smaller, never larger.
 from __future__ import annotations
 
 import numpy as np
+from gars_vllm.grammar.far import after_sequence, apply, can_end, shift, viable
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
@@ -40,12 +41,7 @@ from gars_vllm.grammar.kernel import (
     TERMINALS,
     VIABLE_REACH,
     VIABLE_START,
-    after_sequence,
-    apply,
-    can_end,
     forget,
-    shift,
-    viable,
 )
 
 # Directory of the closing's tables.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 from gars_vllm.grammar import costs
-from gars_vllm.grammar.bank import read
 from gars_vllm.grammar.costs import (
     AFTER_BACKSLASH,
     AT_LINE,
@@ -53,6 +52,7 @@ from gars_vllm.grammar.costs import (
     plain_cost,
     rest_cost,
 )
+from gars_vllm.grammar.far import after_sequence, apply, read
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
@@ -78,8 +78,6 @@ from gars_vllm.grammar.kernel import (
     TOPS_AT,
     VIABLE_REACH,
     VIABLE_START,
-    after_sequence,
-    apply,
     copy_row,
 )
 
@@ -630,7 +628,6 @@ def closing_cost(  # type: ignore[no-untyped-def]
     if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
         return plain
     bar = np.int64(plain) if enough <= 1 else min(np.int64(plain), np.int64(enough))
-    at = np.zeros(1, np.int32)
     text = np.empty(MAX_TEXT, np.uint8)
     found = np.int64(plain)
     top = scratch[0]
@@ -648,15 +645,14 @@ def closing_cost(  # type: ignore[no-untyped-def]
         for i in range(length):
             text[i] = work[FIRST + i]
         copy_row(scratch, depth, depth + 1)
-        after = read(tables, nodes, scratch, text, 0, length, state, depth + 1, at)
+        after, row = read(tables, nodes, scratch, text, length, state, depth + 1)
         if after >= 0:
             terminals = tables[TERMINALS]
-            for i in range(at[0] * terminals, (at[0] + 1) * terminals):
+            for i in range(row * terminals, (row + 1) * terminals):
                 known[i] = 0
             rest = closing_cost(
-                tables, closing, nodes, scratch, work, known, np.int64(after), np.int64(at[0]),
-                np.int64(tokens),
-            )  # fmt: skip
+                tables, closing, nodes, scratch, work, known, after, row, np.int64(tokens)
+            )
             if rest < tokens:
                 found = tokens
         scratch[0] = top

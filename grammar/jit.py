@@ -7,16 +7,17 @@ modules, and stale machine code with yesterday's constants would give wrong mask
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 from gars_vllm.grammar.store import cache_folder
+from numba import cfunc, types
 from numba import njit as _njit
-from numba import types
 from numba.core import config
 
 
@@ -41,12 +42,8 @@ def njit(function: Callable[..., Any]) -> Callable[..., Any]:
     Called from compiled code it takes every whole number as int64: numba would else compile it
     anew for each mixture of widths and for each constant, which takes minutes for ours.
     """
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder())  # read when the function's cache is made, just below
-    try:
+    with _cache_folder():
         made = _njit(cache=True)(function)
-    finally:
-        config.CACHE_DIR = before
     template = made.get_call_template
 
     def widened(args: Any, kws: Any) -> Any:
@@ -54,6 +51,23 @@ def njit(function: Callable[..., Any]) -> Callable[..., Any]:
 
     made.get_call_template = widened
     return cast("Callable[..., Any]", made)
+
+
+def c_function(signature: Any, function: Callable[..., Any]) -> Any:
+    """Compiles a function now, for calls by its `address`."""
+    with _cache_folder():
+        return cfunc(signature, cache=True)(function)
+
+
+@contextlib.contextmanager
+def _cache_folder() -> Iterator[None]:
+    """What is made meanwhile has its cache there: numba reads it from its settings."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder())
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
 
 
 def _wide(argument: Any) -> Any:

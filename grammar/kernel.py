@@ -171,6 +171,7 @@ CHAINS = 1 << 14
 KNOWN_AT = CHAIN_AT + 3 * CHAINS + MAX_DEPTH
 STAMPS_AT = KNOWN_AT - MAX_DEPTH
 LAST_STAMP = 7
+FUNCTION_AT = 8  # an address, in two (far.py)
 
 
 def pack(parts: Mapping[str, I32]) -> I32:
@@ -1072,7 +1073,8 @@ def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def
 def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
     """Row `depth` holds another configuration: what `viable` knew of the old one is void."""
     if scratch[LAST_STAMP] == 1 << 30:
-        scratch[STAMPS_AT:] = 0
+        for i in range(STAMPS_AT, KNOWN_AT + MAX_DEPTH * tables[TERMINALS]):
+            scratch[i] = 0
         scratch[LAST_STAMP] = 0
     scratch[LAST_STAMP] += 1
     scratch[STAMPS_AT + depth] = scratch[LAST_STAMP]

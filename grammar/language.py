@@ -24,7 +24,7 @@ _GENERIC_BACKUP = 3
 _COMPILE = frozenset(
     (
         "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
-        "costs", "endings", "spellings", "token_table",
+        "costs", "endings", "far", "reading", "spellings", "token_table",
     )
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ as the literal part of an f-string. Which of them lives is decided by whoever ap
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 MAX_STATES = 20_000
 CONTENT = "content"
 _PLAIN = bytes(range(97, 123)) + bytes(range(48, 58)) + bytes(range(32, 127)) + b"\n\t"
-_PLAIN_FIRST = np.array(list(dict.fromkeys(b"x" + _PLAIN + bytes(range(256)))), np.int64)
+_PLAIN_LAST = tuple(dict.fromkeys(b"x" + _PLAIN + bytes(range(256))))[::-1]
+_NAMED = frozenset(b"\t\n\f\r #:\\`}")  # bytes for which the layout has rules of its own
 
 
 class Op(IntEnum):
@@ -175,15 +177,18 @@ class _Builder:
         self.in_content = {CONTENT, *(mode for mode, _ in spec.narrowed)}
         self.content_starts = {self.start_of[mode] for mode in self.in_content}
         self.label = [self._winner(a) for a in self.dfa.accept]
-        self.reach = [self._labels_from(s) for s in range(len(self.dfa.accept))]
+        self._delta: list[list[int]] = self.dfa.delta.tolist()
+        following = [set(row) - {automaton.DEAD} for row in self._delta]
+        self.reach = [self._labels_from(s, following) for s in range(len(self.dfa.accept))]
+        self.same_as = self._same_as()
         self.final = (self.dfa.delta == automaton.DEAD).all(axis=1)
         self.endings: dict[int, dict[int, bytes]] = {}
         self.sources: list[list[tuple[int, int]]] = [[] for _ in self.label]
-        for source, row in enumerate(self.dfa.delta[:, _PLAIN_FIRST]):
-            targets, first = np.unique(row, return_index=True)
-            for target, place in zip(targets.tolist(), first.tolist(), strict=True):
+        for source, row in enumerate(self._delta):
+            plainest = {row[byte]: byte for byte in _PLAIN_LAST}
+            for target, byte in sorted(plainest.items()):
                 if target != automaton.DEAD:  # one byte for each, what a person would write
-                    self.sources[target].append((source, int(_PLAIN_FIRST[place])))
+                    self.sources[target].append((source, byte))
         self.numbers: dict[_State, int] = {}
         self.order: list[_State] = []
 
@@ -192,14 +197,22 @@ class _Builder:
             return -1
         return max(accepted, key=lambda i: (self.spec.terminals[i].priority, -i))
 
-    def _labels_from(self, start: int) -> tuple[int, ...]:
+    def _labels_from(self, start: int, following: Sequence[set[int]]) -> tuple[int, ...]:
         seen, todo = {start}, [start]
         while todo:
-            for target in set(self.dfa.delta[todo.pop()].tolist()):
-                if target != automaton.DEAD and target not in seen:
-                    seen.add(target)
-                    todo.append(target)
+            new = following[todo.pop()] - seen
+            seen |= new
+            todo += new
         return tuple(sorted({self.label[s] for s in seen} - {-1}))
+
+    def _same_as(self) -> list[int]:
+        """Per byte the least one that does the same everywhere: itself where `step` names it."""
+        _, classes = np.unique(self.dfa.delta, axis=1, return_inverse=True)
+        first: dict[int, int] = {}
+        return [
+            byte if byte in _NAMED else first.setdefault(number, byte)
+            for byte, number in enumerate(classes.reshape(-1).tolist())
+        ]
 
     def number(self, state: _State) -> int:
         if state not in self.numbers:
@@ -239,7 +252,7 @@ class _Builder:
     def _plain(
         self, q: int, backup: tuple[int, bytes] | None, byte: int
     ) -> list[tuple[tuple[int, ...], _State]]:
-        target = int(self.dfa.delta[q, byte])
+        target = self._delta[q][byte]
         label = self.label[q]
         if target != automaton.DEAD:
             if self.final[target]:
@@ -429,8 +442,11 @@ def build(spec: LexerSpec) -> Machine:
     entries: dict[tuple[tuple[tuple[int, ...], int], ...], int] = {(): 0}
     alternatives: list[tuple[tuple[tuple[int, ...], int], ...]] = [()]
     for state in builder.order:  # grows while it is walked
-        row = []
-        for byte in range(256):
+        row: list[int] = []
+        for byte, same in enumerate(builder.same_as):
+            if same < byte:
+                row.append(row[same])
+                continue
             outcome = tuple((e, builder.number(s)) for e, s in builder.step(state, byte))
             if outcome not in entries:
                 entries[outcome] = len(alternatives)

@@ -133,10 +133,10 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     """What a token can stand for, beside what it is."""
     if _JOINED.fullmatch(token):
         yield (10, 32, endings.ENDED)
-        last = _BLANK_LINES.sub(b"", token)
-        yield (10, *last)
+        blanks = _BLANK_LINES.sub(b"", token)
+        yield (10, *blanks)
         if len(_NEW_LINE.findall(token)) > 1:
-            yield (10, 10, *last)
+            yield (10, 10, *blanks)
     tail = _TAIL.search(token)
     end = tail.start() if tail else len(token)
     after = token[end:]

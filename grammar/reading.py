@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled inner loop: reading bytes, whatever tokens they lie in."""
+
+from __future__ import annotations
+
+import numpy as np
+from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.kernel import (
+    ALTERNATIVE_NEXT,
+    ALTERNATIVE_START,
+    EMITTED,
+    ENTRY,
+    ENTRY_START,
+    MAX_DEPTH,
+    apply,
+    forget,
+    viable,
+)
+
+
+@njit
+def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignore[no-untyped-def]
+    """Reads the bytes `text[:length]` from configuration row `start` and lexer state `state`.
+
+    Rows from `start` on are written to. A byte can have several outcomes; the first way through all
+    bytes after which the text can go on is taken. Returns the lexer state, -1 when there is
+    none; `at[0]`: the row that holds the configuration.
+    """
+    states = np.empty(length + 1, np.int32)  # before each byte
+    rows = np.empty(length + 1, np.int32)
+    tops = np.empty(length + 1, np.int32)  # of the nodes
+    tried = np.empty(length + 1, np.int32)  # the next outcome of each byte
+    choices = np.empty(length + 1, np.int32)  # bytes before with outcomes that may yet be tried
+    states[0], rows[0], tops[0], choices[0] = state, start, scratch[0], 0
+    level, fresh = 0, True
+    while level >= 0:
+        if level == length:
+            forget(tables, scratch, rows[level])
+            if viable(tables, nodes, scratch, states[level], rows[level]):
+                at[0] = rows[level]
+                return states[level]
+            level -= 1
+            fresh = False
+            continue
+        entry = tables[tables[ENTRY] + states[level] * 256 + text[level]]
+        end = tables[tables[ENTRY_START] + entry + 1]
+        if fresh:
+            tried[level] = tables[tables[ENTRY_START] + entry]
+        fresh = False
+        while tried[level] < end and not fresh:
+            a = tried[level]
+            tried[level] += 1
+            scratch[0] = tops[level]
+            more = choices[level] + (1 if tried[level] < end else 0)
+            row = rows[level]
+            fresh = True
+            for k in range(
+                tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
+            ):
+                # In place where nothing before can be tried again: long tokens need few rows.
+                target = row + 1 if more > 0 and row == rows[level] else row
+                if target >= MAX_DEPTH - 16:
+                    scratch[3] = 2
+                    return np.int32(-1)
+                if not apply(tables, nodes, scratch, tables[tables[EMITTED] + k], row, target):
+                    fresh = False
+                    break
+                row = target
+            if fresh:
+                states[level + 1] = tables[tables[ALTERNATIVE_NEXT] + a]
+                rows[level + 1], tops[level + 1] = row, scratch[0]
+                choices[level + 1] = more
+        level += 1 if fresh else -1
+    return np.int32(-1)
