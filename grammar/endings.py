@@ -83,11 +83,11 @@ from gars_vllm.grammar.kernel import (
 
 # In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
 # any spelling; what says, where nothing has been written, that a word may follow what stands
-# before; the quotes that end the f-string around; a character behind a backslash; the last
-# byte of a character; that the line ends before anything else is written; that a blank may come
-# first. In what is written also: a
-# blank that keeps words apart (JOINT). In keys of SPELLINGS also: the token has a blank in front
-# (LEADING); the text may end here (ENDED; what the token then still holds is blank).
+# before; the quotes that end the f-string around; a character behind a backslash; the last byte of
+# a character; that the line ends before anything else is written; that a blank may come first. In
+# what is written also: a blank that keeps words apart (JOINT). In keys of SPELLINGS also: the token
+# has a blank in front (LEADING); the text may end here (ENDED; what the token then still holds is
+# blank).
 (NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, LINE_END_HERE, LEADING,
  JOINT, ENDED, REST) = range(256, 270)  # fmt: skip
 MAX_TEXT = 128

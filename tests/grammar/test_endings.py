@@ -288,6 +288,9 @@ def test_an_operand_may_lie_in_two_tokens() -> None:
     grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
     assert grammar.closer.bound(grammar.matcher("f({x").state) == 2
     assert grammar.closer.bound(grammar.matcher("f([x").state) == 2  # ] and )
+    tokens.append(b"})")  # so that `:x` and `})` are as few as can be without
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("f({1:1, x").state) == 2
 
 
 @pytest.mark.parametrize(
