@@ -86,11 +86,10 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
             made = () if _PLAIN_WORD.fullmatch(token) else _keys(token, wanted)
         elif _REST.match(token) and token[1:].isascii():
             made = _behind_character(token[1:], wanted)
-        if made:
-            for key in itertools.chain.from_iterable(map(_joined, made)):
-                kept = found.get(key, token)
-                if kept is not None and _strangeness(token) <= _strangeness(kept):
-                    found[key] = token
+        for key in itertools.chain.from_iterable(map(_joined, made)):
+            kept = found.get(key, token)
+            if kept is not None and _strangeness(token) <= _strangeness(kept):
+                found[key] = token
     listed = list(found)
     starts = np.cumsum([0, *map(len, listed)])
     codes = np.array([code for key in listed for code in key] or [0], np.int32)
