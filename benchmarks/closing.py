@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """How early the closing forbids tokens, against a search over all continuations, and what it costs.
 
-    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--bounds N]
-                                           [--source humaneval|stdlib] TOKENIZER...
+    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--states N]
+                                           [--source humaneval|stdlib|walks] TOKENIZER...
 
-Positions: random ones in HumanEval's solutions, or in the standard library's files. With r tokens
-left a token should be allowed if and only if the text after it can be completed by r - 1 tokens.
-For r = 2 one walk after each token decides that; for r = 3 a walk after each pair of tokens does,
-which takes seconds to minutes a position.
+Positions: random ones in HumanEval's solutions, in the standard library's files, or in random walks
+(engine/walks.py, `trie`). With r tokens left a token should be allowed if and only if the text
+after it can be completed by r - 1 tokens. For r = 2 one walk after each token decides that; for
+r = 3 a walk after each pair of tokens does, which takes seconds to minutes a position.
 "possible": tokens that should be allowed, all positions together, "forbidden": those of them that
 are not; "too late": tokens that are allowed and should not be. Times: of a mask that is new.
 
---bounds: further from the end, where trying everything would take too long, the bound of a state is
-compared with the shortest completion that a search finds, after one more token, drawn at random.
+--states: further from the end trying everything would take too long. But bounds are lengths of
+endings that exist, 0 where a text may end; so all are the least there are if and only if none is
+more than one above the bound after some token (Bellman's equation; by induction over the length).
+That is looked at: in a state, the bound after every token; on the ways to the end too, by walks
+that have just as many tokens left as they need, or a few more. "too high": states where it does
+not hold; what they need is printed. "differ": some tokens are taken, and the mask with just as many
+left as the token and the bound after it: where that forbids it.
 """
 
 from __future__ import annotations
@@ -21,12 +26,15 @@ import argparse
 import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from gars_vllm.benchmarks.completeness import stdlib
 from gars_vllm.cli.console import console, progress
+from gars_vllm.engine import walks
 from gars_vllm.engine.acceptance import advance
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
@@ -37,6 +45,8 @@ from rich import box
 from rich.table import Table
 
 _FILES, _FAR = 200, 3000  # of the standard library, and how many tokens into a file
+_SHOWN = 120  # bytes
+_WALKED, _COMPARED = 60, 20  # tokens of a walk, and of a state that are compared
 
 
 def can_end_within(grammar: CompiledGrammar, state: int, tokens: int) -> bool:
@@ -75,49 +85,109 @@ def examine(grammar: CompiledGrammar, state: int, left: int) -> tuple[int, int, 
     return tokens_in(should), tokens_in(should & ~does), tokens_in(does & ~should)
 
 
+class Place(NamedTuple):
+    matcher: Matcher
+    before: bytes  # the text there, or its end
+
+
 def in_humaneval(
     grammar: CompiledGrammar, encoder: Encoder, draw: random.Random
-) -> Iterator[Matcher]:
+) -> Iterator[Place]:
     problems = load_humaneval()
     while True:
         problem = draw.choice(problems)
         tokens = encoder.encode(problem.canonical_solution or "")
         start = grammar.matcher(problem.prompt, completion=True)
-        yield moved(start, tokens, draw.randrange(len(tokens)))
+        yield moved(start, tokens[: draw.randrange(len(tokens))])
 
 
-def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Matcher]:
+def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Place]:
     texts = [text for _, _, text in stdlib(_FILES)]
     while True:
         tokens = encoder.encode(draw.choice(texts))
-        yield moved(grammar.matcher(), tokens, draw.randrange(min(len(tokens), _FAR) + 1))
+        yield moved(grammar.matcher(), tokens[: draw.randrange(min(len(tokens), _FAR) + 1)])
 
 
-def moved(matcher: Matcher, tokens: list[int], count: int) -> Matcher:
-    """The matcher after the first `count` tokens of a text."""
+def in_walks(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Place]:
+    weights = walks.weights_of(walks.Weights.TRIE, encoder.vocabulary, encoder)
+    while True:
+        matcher, before = grammar.matcher(), b""
+        for _ in range(draw.randrange(_WALKED)):
+            allowed = tokens_of(grammar, matcher.mask())
+            sums = weights[allowed].cumsum()
+            if not len(allowed) or sums[-1] == 0:
+                break
+            token = int(allowed[np.searchsorted(sums, draw.random() * sums[-1], side="right")])
+            matcher.advance(token)
+            before += grammar.vocabulary.tokens[token] or b""
+        yield Place(matcher, before)
+
+
+def moved(matcher: Matcher, tokens: list[int]) -> Place:
     pieces = matcher.grammar.vocabulary.texts(tokens)
-    for token, piece in itertools.islice(zip(tokens, pieces, strict=True), count):
+    for token, piece in zip(tokens, pieces, strict=True):
         advance(matcher, token, piece)
-    return matcher
+    return Place(matcher, b"".join(pieces)[-_SHOWN:])
 
 
-def shorter(
-    grammar: CompiledGrammar, places: Iterator[Matcher], draw: random.Random
-) -> Iterator[tuple[int, int]]:
-    """Bounds after a random token more, and how many tokens fewer a search needs."""
-    for matcher in places:
-        bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
-        tokens = [t for t in np.flatnonzero(bits).tolist() if not grammar.is_eos(t)]
-        if not tokens:
-            continue
-        matcher.advance(draw.choice(tokens))
-        bound = grammar.closer.bound(matcher.state)
-        found = grammar.closer.completion(matcher.state)
-        if bound > 0 and found is not None:
-            yield bound, bound - len(found)
+def tokens_of(grammar: CompiledGrammar, mask: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The tokens of a mask that are no EOS."""
+    bits = np.unpackbits(mask.view(np.uint8), bitorder="little")
+    bits[list(grammar.vocabulary.eos)] = 0
+    return np.flatnonzero(bits)
 
 
-PLACES = {"humaneval": in_humaneval, "stdlib": in_stdlib}
+@dataclass(frozen=True)
+class Compared:
+    """A state's bound, the least after one more token, and of how many tokens how many the mask
+    forbids that the bounds after them would allow."""
+
+    bound: int
+    after: int
+    tokens: int
+    differ: int
+    text: str  # what stands there, and the token after which the least is
+
+    @property
+    def is_too_high(self) -> bool:
+        return self.bound > self.after + 1
+
+
+def compare(
+    grammar: CompiledGrammar, places: Iterable[Place], draw: random.Random
+) -> Iterator[Compared]:
+    """States on random ways to an end."""
+    texts = grammar.vocabulary.tokens
+    for matcher, before in places:
+        walked: list[bytes] = []
+        astray, left = draw.randrange(3), -1
+        while len(walked) < _WALKED and not matcher.is_done():
+            bound, after = grammar.closer.bound(matcher.state), grammar.closer.costs(matcher.state)
+            if not len(after):
+                break
+            tokens = tokens_of(grammar, matcher.mask())
+            some, differ = draw.sample(range(len(tokens)), min(_COMPARED, len(tokens))), 0
+            for token in tokens[some].tolist():
+                needed = grammar.closer.bound(grammar.step(matcher.state, token)) + 1
+                mask = grammar.mask(grammar.closer.row(matcher.state, needed))
+                differ += not mask[token >> 5] >> (token & 31) & 1
+            best = texts[grammar.token_of(matcher.state, int(after.argmin()))] or b""
+            yield Compared(
+                bound, int(after.min()), len(some), differ,
+                f"{(before + b''.join(walked))[-_SHOWN:]!r} then {best!r}",
+            )  # fmt: skip
+            if len(walked) == astray:
+                left = bound + draw.randrange(4)
+            tokens = tokens_of(grammar, matcher.mask(left if left >= 0 else None))
+            if not len(tokens) or left == 0:
+                break
+            token = int(draw.choice(tokens))
+            matcher.advance(token)
+            walked.append(texts[token] or b"")
+            left -= left > 0
+
+
+PLACES = {"humaneval": in_humaneval, "stdlib": in_stdlib, "walks": in_walks}
 
 
 def main() -> None:
@@ -125,8 +195,9 @@ def main() -> None:
     parser.add_argument("tokenizers", nargs="+", type=Path)
     parser.add_argument("--positions", type=int, default=200)
     parser.add_argument("--searched", type=int, default=10, help="positions with 3 tokens left")
-    parser.add_argument("--bounds", type=int, default=0, metavar="N", help="bounds to compare")
-    parser.add_argument("--source", choices=("humaneval", "stdlib"), default="humaneval")
+    parser.add_argument("--states", type=int, default=0, help="states whose bounds are compared")
+    parser.add_argument("--seed", type=int, default=0, help="of those")
+    parser.add_argument("--source", choices=tuple(PLACES), default="humaneval")
     asked = parser.parse_args()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("tokenizer", "left", "positions", "possible", "forbidden", "%", "too late",
@@ -142,7 +213,7 @@ def main() -> None:
             places = PLACES[asked.source](grammar, encoder, draw)
             counts, seconds = np.zeros(3, np.int64), []
             with progress() as bar:
-                for matcher in bar.track(
+                for matcher, _ in bar.track(
                     itertools.islice(places, positions), positions,
                     description=f"{folder.name}, {left} left",
                 ):  # fmt: skip
@@ -157,30 +228,42 @@ def main() -> None:
                 f"{100 * counts[1] / max(counts[0], 1):.2f}", str(counts[2]),
                 *(f"{np.percentile(seconds, p):.2f}" for p in (50, 99, 100)),
             )  # fmt: skip
-    console().print(table)
-    if asked.bounds:
+    if table.row_count:
+        console().print(table)
+    if asked.states:
         compare_bounds(asked)
 
 
 def compare_bounds(asked: argparse.Namespace) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("tokenizer", "bounds", "largest", "shorter found", "by, at most"):
+    for heading in ("tokenizer", "states", "not at an end", "largest bound", "tokens looked at",
+                    "too high", "tokens compared", "differ"):  # fmt: skip
         table.add_column(heading, justify="left" if heading == "tokenizer" else "right")
     for folder in asked.tokenizers:
-        encoder, draw = Encoder.of(folder), random.Random(0)
+        encoder, draw = Encoder.of(folder), random.Random(asked.seed)
         grammar = compile_grammar("python", encoder.vocabulary)
-        found = shorter(grammar, PLACES[asked.source](grammar, encoder, draw), draw)
+        found = compare(grammar, PLACES[asked.source](grammar, encoder, draw), draw)
+        seen = []
         with progress() as bar:
-            pairs = list(
-                bar.track(
-                    itertools.islice(found, asked.bounds), asked.bounds,
-                    description=f"{folder.name}, bounds",
-                )
-            )  # fmt: skip
-        less = [fewer for _, fewer in pairs]
+            for one in bar.track(
+                itertools.islice(found, asked.states), asked.states,
+                description=f"{folder.name}, bounds",
+            ):  # fmt: skip
+                seen.append(one)
+                if one.is_too_high:
+                    console().print(
+                        f"{folder.name}: {one.bound}, yet {one.after} after {one.text}",
+                        markup=False, soft_wrap=True,
+                    )  # fmt: skip
+        real = [one for one in seen if one.bound]
         table.add_row(
-            folder.name, str(len(pairs)), str(max(bound for bound, _ in pairs)),
-            str(sum(n > 0 for n in less)), str(max(less)),
+            folder.name, *(
+                f"{n:,}" for n in (
+                    len(seen), len(real), max(one.bound for one in seen),
+                    len(real) * len(encoder.vocabulary), sum(one.is_too_high for one in seen),
+                    sum(one.tokens for one in seen), sum(one.differ for one in seen),
+                )
+            ),
         )  # fmt: skip
     console().print(table)
 

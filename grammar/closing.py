@@ -60,7 +60,7 @@ class Closer:
         return int(
             endings.closing_cost(
                 grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, state, 0, 0,
+                self._known, state, 0, 0, costs.IMPOSSIBLE,
             )
         )  # fmt: skip
 

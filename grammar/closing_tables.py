@@ -84,10 +84,17 @@ _LAYOUT = (
 _LAYOUT_COST = {
     endings.NEWLINE: (2 << _LINES) + 1, endings.INDENTED: 1 << _LINES, endings.DEDENTED: 0,
 }  # fmt: skip
-_EXAMPLES = ((b"x", b"x"), (b"_", b"_"), (b"A", b"A"), (b'""', b"x"))  # an operand and a name
+# An operand, a target, a subscript, a name.
+_EXAMPLES = (
+    (b"x", b"x", b"x", b"x"), (b"_", b"_", b"_", b"_"), (b"A", b"A", b"A", b"A"),
+    (b'""', b"x", b'""', b"x"), (b"()", b"()", b"()", b"x"), (b"x", b"x", b":", b"x"),
+)  # fmt: skip
+_OF_EXAMPLES = (endings.OPERAND, endings.TARGET, endings.SUBSCRIPT, endings.NAME)
 _DIGITS = re.compile(rb"0+a+|00+|aa+")  # of an escape
 _REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
 _OPERAND = (endings.WORD, endings.OPERAND)
+_NAME, _TARGET = (endings.WORD, endings.NAME), (endings.WORD, endings.TARGET)
+_SUBSCRIPT = (endings.WORD, endings.SUBSCRIPT)
 _NOTHING = _Shortest(0, ())
 _IMPOSSIBLE = _Shortest(costs.IMPOSSIBLE, None)
 
@@ -135,15 +142,15 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     state_quote = [quote.get(mode, -1) for mode in machine.modes]
     terminal_quote = [quote.get(t.next_mode, -1) for t in machine.spec.terminals]
     field_quote = [quote.get(mode, -1) for mode, _ in machine.spec.fields]
-    line_ends = ((endings.LINE_END_HERE,), (10,), (10, endings.LINE_END_HERE))
+    line_ends = ((endings.LINE_END_HERE,), (10,), (10, endings.LINE_END_HERE), (13,))
     ends = [texts.add(text) for text in line_ends]
     insertions = _insertions(machine, texts, spelling)
     written = spellings.table(vocabulary, texts)
     parts: list[Sequence[int] | I32] = [
         starts, left, length, cost, finish_start, finish,
-        [_PLACE.get(kind, costs.IN_LINE) for kind in machine.kinds], line_end, indents, tabs, begun,
-        text, finish_text, texts.flat, written, state_quote, terminal_quote,
-        field_quote, insertions,
+        [_place(machine, state) for state in range(len(machine.kinds))],
+        line_end, indents, tabs, begun, text, finish_text, texts.flat, written, state_quote,
+        terminal_quote, field_quote, insertions,
     ]  # fmt: skip
     arrays = [np.array(p if len(p) else [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
@@ -268,6 +275,16 @@ def _apart(machine: Machine, terminal: int) -> int:
     return int(machine.spec.layout and machine.spec.terminals[terminal].symbol == "NUMBER")
 
 
+def _place(machine: Machine, state: int) -> int:
+    """Where a lexer state stands (costs.AT_LINE)."""
+    kind = machine.kinds[state]
+    if kind == "joined":
+        ways = machine.alternatives[int(machine.entry[state, 10])]
+        if any(not emitted and machine.kinds[after] == "joined" for emitted, after in ways):
+            return costs.AFTER_RETURN
+    return _PLACE.get(kind, costs.IN_LINE)
+
+
 def _line_end(machine: Machine, terminal: int) -> int:
     """What a terminal does to its line (costs.LINE_END). Only where there is a layout: in a .lark
     file the same names say nothing."""
@@ -308,10 +325,11 @@ def _cost_of(text: tuple[int, ...], spelling: Spelling) -> int:
     """The cost of a text, each run of bytes in as few tokens as there are."""
     if endings.QUOTED in text:
         return costs.IMPOSSIBLE
-    return min(_cost_with(text, operand, name, spelling) for operand, name in _EXAMPLES)
+    return min(_cost_with(text, example, spelling) for example in _EXAMPLES)
 
 
-def _cost_with(text: tuple[int, ...], operand: bytes, name: bytes, spelling: Spelling) -> int:
+def _cost_with(text: tuple[int, ...], example: tuple[bytes, ...], spelling: Spelling) -> int:
+    special = dict(zip(_OF_EXAMPLES, example, strict=True))
     cost, run, joins = 0, b"", False
     for code in (*text, endings.DEDENTED):
         if code in _LAYOUT_COST:
@@ -324,7 +342,6 @@ def _cost_with(text: tuple[int, ...], operand: bytes, name: bytes, spelling: Spe
             joins = joins or not run
             run += b" " if run and endings.is_word(run[-1]) else b""
         else:
-            special = {endings.OPERAND: operand, endings.NAME: name}
             run += special[code] if code in special else bytes([code])
     return cost
 
@@ -347,7 +364,7 @@ def _symbols(language: Language, spelling: Spelling) -> dict[str, _Shortest]:
     made = {symbol: _chosen(options) for symbol, options in found.items()}
     made[lalr.END] = _NOTHING
     if layout and "NAME" in made:
-        made["NAME"] = _Shortest(made["NAME"].cost, (endings.WORD, endings.NAME))
+        made["NAME"] = _Shortest(made["NAME"].cost, _NAME)
     if layout:
         for name, code in _LAYOUT:
             made[name] = _Shortest(_LAYOUT_COST[code], (code,))
@@ -385,14 +402,19 @@ def _derived(
                 alone[left] |= more
                 changed = True
     operands = {name for name, terminals in alone.items() if {"NAME", "STRING"} <= terminals}
+    colons = {name for name, symbol in symbols.items() if symbol.text == (58,)}
+    subscripts = {name for name in operands if alone[name] & colons}
     simple = {symbols[t].text for t in ("NAME", "NUMBER", "STRING") if t in symbols} | {_OPERAND}
+    targets = {name for name in _with_brackets(rules, symbols) - operands if "NAME" in alone[name]}
     changed = True
     while changed:
         changed = False
         for left, right in rules:
             made = _joined(right, known, spelling)
             if left in operands and made.text in simple:
-                made = _Shortest(made.cost, _OPERAND)
+                made = _Shortest(made.cost, _SUBSCRIPT if left in subscripts else _OPERAND)
+            elif left in targets and made.text == _NAME:
+                made = _Shortest(made.cost, _TARGET)
             # Of two that cost the same, the one with more ways to be written: `:x` is often a token
             if (made.cost, _rank(made)) < (known[left].cost, _rank(known[left])):
                 known[left] = made
@@ -400,8 +422,24 @@ def _derived(
     return known
 
 
+def _with_brackets(
+    rules: tuple[tuple[str, tuple[str, ...]], ...], symbols: dict[str, _Shortest]
+) -> set[str]:
+    """The symbols that `()` can be."""
+    found: set[str] = set()
+    size = -1
+    while len(found) > size:
+        size = len(found)
+        for left, right in rules:
+            texts = [symbols[name].text if name in symbols else None for name in right]
+            if texts == [(40,), (41,)] or (len(right) == 1 and right[0] in found):
+                found.add(left)
+    return found
+
+
 def _rank(shortest: _Shortest) -> tuple[int, int]:
     """The less, the more tokens can write it."""
     text = shortest.text or ()
-    kind = 0 if endings.OPERAND in text else 1 if endings.NAME in text else 2
+    by_freedom = (endings.SUBSCRIPT, endings.OPERAND, endings.TARGET, endings.NAME)
+    kind = next((i for i, code in enumerate(by_freedom) if code in text), len(by_freedom))
     return len(text) - text.count(endings.WORD), kind

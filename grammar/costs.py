@@ -49,17 +49,19 @@ from gars_vllm.grammar.kernel import (
  INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS,
  STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE,
  INSERTIONS, BEGIN, END_OF_LINE, EMPTY_LINE, JOIN_LINES, LINE_FEED,
- JOINED_LINE, JOINED_EMPTY) = range(26)  # fmt: skip
-# The last seven are no offsets: the terminals that begin a line, end it, end one which holds
+ JOINED_LINE, JOINED_EMPTY, RETURNED) = range(27)  # fmt: skip
+# The last eight are no offsets: the terminals that begin a line, end it, end one which holds
 # nothing and join it to the next (-1 without a layout); the texts (in TEXTS) of a line's end, of
-# one behind a backslash, of both.
-PARTS = 26
+# one behind a backslash, of both, and of one behind a carriage return.
+PARTS = 27
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.
-IN_LINE, LINE_START, AFTER_BACKSLASH = 0, 1, 2  # AT_LINE, per lexer state
-COMMENTED = 2
 ENDS_LINE, COMMENTS, COMMENTS_LINE, JOINS_LINES = 1, 2, 3, 4
+# AT_LINE, per lexer state; the last: after a joined line's carriage return, so that a line feed is
+# the same newline.
+IN_LINE, LINE_START, AFTER_BACKSLASH, AFTER_RETURN = 0, 1, 2, 3
+COMMENTED = 2
 # A cost is (tokens + lines) << LINES_BITS | lines, so that sums stay sums: how much a new line
 # costs depends on the indentation, which the stack does not know.
 LINES_BITS = 8

@@ -13,6 +13,7 @@ import numpy as np
 from gars_vllm.grammar import costs
 from gars_vllm.grammar.costs import (
     AFTER_BACKSLASH,
+    AFTER_RETURN,
     AT_LINE,
     BEGIN,
     CALLS,
@@ -43,6 +44,7 @@ from gars_vllm.grammar.costs import (
     MARGIN,
     MAX_SAME,
     PLACES,
+    RETURNED,
     SPELLINGS,
     STATE_QUOTE,
     TERMINAL_QUOTE,
@@ -84,12 +86,12 @@ from gars_vllm.grammar.kernel import (
 # In texts, beside bytes: what the layout makes; where a word begins; a name and another operand of
 # any spelling; what says, where nothing has been written, that a word may follow what stands
 # before; the quotes that end the f-string around; a character behind a backslash; the last byte of
-# a character; that the line ends before anything else is written; that a blank may come first. In
-# what is written also: a blank that keeps words apart (JOINT). In keys of SPELLINGS also: the token
-# has a blank in front (LEADING); the text may end here (ENDED; what the token then still holds is
-# blank).
+# a character; that the line ends before anything else is written; that a blank may come first; what
+# can be assigned to, a name or brackets; an operand or a colon. In what is written also: a blank
+# that keeps words apart (JOINT). In keys of SPELLINGS also: the token has a blank in front
+# (LEADING); the text may end here (ENDED; what the token then still holds is blank).
 (NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, LINE_END_HERE, LEADING,
- JOINT, ENDED, REST) = range(256, 270)  # fmt: skip
+ JOINT, ENDED, REST, TARGET, SUBSCRIPT) = range(256, 272)  # fmt: skip
 MAX_TEXT = 128
 # Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
 # new line comes before the next byte (LINE_BLANKS and more: with so many blanks in front), its
@@ -98,20 +100,22 @@ MAX_TEXT = 128
 # literal part the text begins in, else -1, and the brackets around; whether the first token may
 # have a blank in front, and where that ends which completes a terminal: no other token there may;
 # how many tokens are few enough to look no further, plus one; that what follows that place is in
-# brackets; the hash of the best ending (_mark); how many are known not to fit, and their hashes.
-# How many tokens each beginning takes, where the last of them begins and how it is spelled (in
-# TEXTS, -1: as written); the best text's first token; the text as it was written first.
+# brackets; how many tokens have been tried as the first one, and their hashes. Per node (_spell)
+# how many tokens lead there, where the last of them begins and how it is spelled (in TEXTS, -1: as
+# written); the first token of a text and of the best.
 LENGTH = costs.WORK_SIZE
-(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD, FINISHED, ENOUGH,
- NO_LAYOUT, MARK, FAILED) = range(LENGTH + 1, LENGTH + 14)  # fmt: skip
+(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, BEST_LENGTH, QUOTE, AROUND, MAY_LEAD,
+ FINISHED, ENOUGH, NO_LAYOUT, FAILED) = range(LENGTH + 1, LENGTH + 14)  # fmt: skip
 TRIES = 4
+NODES = 5  # of each place of the text, see _spell
+MAX_PENDING = NODES * MAX_TEXT + 64
 TEXT = FAILED + 1 + TRIES
 LEAST = TEXT + MAX_TEXT
-BACK = LEAST + MAX_TEXT + 1
-SPELLED = BACK + MAX_TEXT + 1
-FIRST = SPELLED + MAX_TEXT + 1
-COPY = FIRST + MAX_TEXT
-WORK_SIZE = COPY + MAX_TEXT
+BACK = LEAST + NODES * MAX_TEXT + 1
+SPELLED = BACK + NODES * MAX_TEXT + 1
+FIRST = SPELLED + NODES * MAX_TEXT + 1
+BEST_FIRST = FIRST + 2 * MAX_TEXT
+WORK_SIZE = BEST_FIRST + 2 * MAX_TEXT
 LINE_BLANKS = 2
 BEGINNING = -2  # in SPELLINGS: longer ones are in it
 NOTHING, CANNOT = -1, -2  # see _inserted
@@ -324,74 +328,164 @@ def _whole(closing, value, ends):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _spell(closing, work):  # type: ignore[no-untyped-def]
-    """The least number of tokens that join to the text that was written."""
+def _spell(closing, work, freely):  # type: ignore[no-untyped-def]
+    """The least number of tokens that join to the text that was written; `freely`, or to one like
+    it: the last byte of a character may be another.
+
+    From node to node: NODES * place, before a code of the text; and, `freely`, NODES * place + kind
+    inside an operand that is written as an empty string or as brackets (_opening), of which one
+    token may open and another close.
+    """
     length = work[LENGTH]
     work[LEAST] = 0
-    for i in range(1, length + 1):
-        work[LEAST + i] = IMPOSSIBLE
-    for start in range(length):
-        tokens = work[LEAST + start] + 1
-        if tokens > IMPOSSIBLE:
-            continue
-        before = np.int64(work[TEXT + start - 1]) if start else np.int64(0)
-        leads = before != 10 and before != 32 and start >= work[FINISHED]
-        if before == 10 and start == work[FINISHED] + work[NO_LAYOUT] - 1:
-            leads = True
-        if start == 0:
-            leads = work[MAY_LEAD] != 0
-        value, led, goes_on = np.int64(1), hash_byte(np.int64(1), np.int64(LEADING)), True
-        end = start
-        while end < length and (goes_on or leads):
-            code = np.int64(work[TEXT + end])
-            end += 1
-            value, led = hash_byte(value, code), hash_byte(led, code)
-            found = np.int64(BEGINNING)
-            if goes_on:
-                found, goes_on = _whole(closing, value, end == length)
-            if leads:
-                other, leads = _whole(closing, led, end == length)
-                if found == BEGINNING:
-                    found = other
-            if found != BEGINNING and tokens < work[LEAST + end]:
-                work[LEAST + end], work[BACK + end] = tokens, start
-                work[SPELLED + end] = found
-    return np.int64(work[LEAST + length])
+    for node in range(1, NODES * length + 1):
+        work[LEAST + node] = IMPOSSIBLE
+    pending = np.empty((MAX_PENDING, 5), np.int64)
+    for start in range(0, NODES * length, 1 if freely else NODES):
+        if work[LEAST + start] < IMPOSSIBLE:
+            _tokens_from(closing, work, pending, start, freely, np.int64(-1))
+    return np.int64(work[LEAST + NODES * length])
 
 
 @njit
-def _mark(work, tokens):  # type: ignore[no-untyped-def]
-    """Where the first token of the text that was spelled ends, and a hash of it and the count."""
-    end = work[LENGTH]
-    while work[BACK + end] > 0:
-        end = work[BACK + end]
-    value = hash_byte(np.int64(1), np.int64(tokens))
-    for i in range(end):
-        value = hash_byte(value, np.int64(work[TEXT + i]))
-    return end, hash_byte(value, np.int64(work[SPELLED + end])) & 0x7FFFFFFF
+def _tokens_from(closing, work, pending, start, freely, sought):  # type: ignore[no-untyped-def]
+    """Follows all tokens that can stand from node `start` on, depth first, and counts them at the
+    nodes where they end; or writes the first one that ends at node `sought` to FIRST.
+
+    `pending`: ways to go on: int64 code, node behind it, hashes of what was read before it and of
+    that with a blank in front (0: no token begins so), how much that was.
+    """
+    length = work[LENGTH]
+    tokens = np.int64(work[LEAST + start] + 1)
+    place, kind = start // NODES, start % NODES
+    before = np.int64(work[TEXT + place - 1]) if place else np.int64(0)
+    leads = before != 10 and before != 32 and place >= work[FINISHED]
+    if before == 10 and place == work[FINISHED] + work[NO_LAYOUT] - 1:
+        leads = True
+    if start == 0:
+        leads = work[MAY_LEAD] != 0
+    led = hash_byte(np.int64(1), np.int64(LEADING)) if leads or kind > 0 else np.int64(0)
+    count = _ways(work, pending, np.int64(0), start, np.int64(1), led, np.int64(0), freely)
+    while count > 0:
+        count -= 1
+        code, node, depth = pending[count, 0], pending[count, 1], pending[count, 4]
+        value, led = pending[count, 2], pending[count, 3]
+        if sought >= 0:
+            work[FIRST + depth] = code
+        ends = node == NODES * length
+        found, written = np.int64(BEGINNING), np.int64(0)
+        if value != 0:
+            written = hash_byte(value, code)
+            found, goes_on = _whole(closing, written, ends)
+            value = written if goes_on else np.int64(0)
+        if led != 0:
+            led = hash_byte(led, code)
+            other, goes_on = _whole(closing, led, ends)
+            led = led if goes_on else np.int64(0)
+            if found == BEGINNING:
+                found = other
+        if found != BEGINNING and not (start == 0 and _has_failed(closing, work, written, found)):
+            if node == sought:
+                work[FIRST_LENGTH] = depth + 1
+                return
+            if sought < 0 and tokens < work[LEAST + node]:
+                work[LEAST + node], work[BACK + node], work[SPELLED + node] = tokens, start, found
+        if not ends and (value != 0 or led != 0):
+            count = _ways(work, pending, count, node, value, led, depth + 1, freely)
 
 
 @njit
-def _keep_first(closing, work, tokens, best):  # type: ignore[no-untyped-def]
+def _has_failed(closing, work, written, spelled):  # type: ignore[no-untyped-def]
+    """The token has been tried as the first one. `written`: the hash of what it stands for."""
+    if work[FAILED] == 0:
+        return False
+    if spelled >= 0:
+        written = np.int64(1)
+        text = closing[TEXTS] + spelled
+        for i in range(text + 1, text + 1 + closing[text]):
+            written = hash_byte(written, np.int64(closing[i]))
+    known = False
+    for i in range(work[FAILED]):
+        known = known or work[FAILED + 1 + i] == written & 0x7FFFFFFF
+    return known
+
+
+@njit
+def _ways(work, pending, count, node, value, led, depth, freely):  # type: ignore[no-untyped-def]
+    """Puts the ways on from a node on `pending`, the text as it is last; how many there are."""
+    place, kind = node // NODES, node % NODES
+    code = np.int64(work[TEXT + place])
+    following = node - kind + NODES
+    if kind > 0:
+        code = _closing(kind)
+    elif freely and _ends_character(work, place):
+        for other in range(0xBF, 0x7F, -1):
+            if other != code:
+                pending[count, 0], pending[count, 1] = other, following
+                pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
+                count += 1
+    elif freely:
+        at = place
+        if code == JOINT and place + 1 < work[LENGTH]:
+            at += 1
+        operand = np.int64(work[TEXT + at])
+        if operand == SUBSCRIPT:
+            pending[count, 0], pending[count, 1] = 58, NODES * (at + 1)
+            pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
+            count += 1
+        if _is_operand(operand):
+            for other in range(4, 2 if operand == TARGET else 0, -1):
+                pending[count, 0], pending[count, 1] = _opening(other), NODES * at + other
+                pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
+                count += 1
+    pending[count, 0], pending[count, 1] = OPERAND if code == SUBSCRIPT else code, following
+    pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
+    return count + 1
+
+
+@njit
+def _ends_character(work, place):  # type: ignore[no-untyped-def]
+    """The code is the last byte of a character in UTF-8 that has several."""
+    last = 0x80 <= work[TEXT + place] <= 0xBF
+    return last and not (place + 1 < work[LENGTH] and 0x80 <= work[TEXT + place + 1] <= 0xBF)
+
+
+@njit
+def _is_operand(code):  # type: ignore[no-untyped-def]
+    return code == OPERAND or code == TARGET or code == SUBSCRIPT
+
+
+@njit
+def _opening(kind):  # type: ignore[no-untyped-def]
+    return np.int64(34 if kind == 1 else 39 if kind == 2 else 40 if kind == 3 else 91)
+
+
+@njit
+def _closing(kind):  # type: ignore[no-untyped-def]
+    return np.int64(34 if kind == 1 else 39 if kind == 2 else 41 if kind == 3 else 93)
+
+
+@njit
+def _keep_first(closing, work, tokens, best, freely):  # type: ignore[no-untyped-def]
     """The least of `best` and `tokens`, those of the text that was spelled; where that is less, its
-    first token is kept. One that is known not to fit does not count."""
+    first token is kept."""
     if tokens >= best:
         return best
-    end, mark = _mark(work, tokens)
-    for i in range(work[FAILED]):
-        if work[FAILED + 1 + i] == mark:
-            return best
-    work[MARK] = mark
-    spelled = work[SPELLED + end]
-    if spelled >= 0:
-        spelled += closing[TEXTS]
-        work[FIRST_LENGTH] = closing[spelled]
-        for i in range(closing[spelled]):
-            work[FIRST + i] = closing[spelled + 1 + i]
+    end = NODES * work[LENGTH]
+    while work[BACK + end] > 0:
+        end = work[BACK + end]
+    text = np.int64(work[SPELLED + end])
+    if text >= 0:
+        text += closing[TEXTS]
+        work[FIRST_LENGTH] = closing[text]
+        for i in range(closing[text]):
+            work[FIRST + i] = closing[text + 1 + i]
     else:
-        work[FIRST_LENGTH] = end
-        for i in range(end):
-            work[FIRST + i] = work[TEXT + i]
+        pending = np.empty((MAX_PENDING, 5), np.int64)
+        _tokens_from(closing, work, pending, np.int64(0), freely, np.int64(end))
+    for i in range(work[FIRST_LENGTH]):
+        work[BEST_FIRST + i] = work[FIRST + i]
+    work[BEST_LENGTH] = work[FIRST_LENGTH]
     return tokens
 
 
@@ -400,32 +494,15 @@ def _least(closing, work, best):  # type: ignore[no-untyped-def]
     """The least of `best` and the tokens of the text that was written; where that is less, its
     first token is kept. Its operands may also be empty strings, or brackets, of which one token
     opens and another closes."""
-    tokens = _spell(closing, work)
-    best = _keep_first(closing, work, tokens, best)
-    length, operands = work[LENGTH], 0
-    for i in range(length):
-        operands += work[TEXT + i] == OPERAND
-    if operands == 0 or tokens - operands >= best or best <= 2:
+    tokens = _spell(closing, work, False)
+    best = _keep_first(closing, work, tokens, best, False)
+    choices = 0
+    for i in range(work[LENGTH]):
+        code = work[TEXT + i]
+        choices += _is_operand(code) or _ends_character(work, i)
+    if choices == 0 or tokens - choices >= best or best <= 1:
         return best
-    for i in range(length):
-        work[COPY + i] = work[TEXT + i]
-    for which in range(4):
-        if best < work[ENOUGH]:
-            break
-        opens = 34 if which == 0 else 39 if which == 1 else 40 if which == 2 else 91
-        closes = opens if which < 2 else 41 if which == 2 else 93
-        work[LENGTH] = 0
-        alive = True
-        for i in range(length):
-            code = np.int64(work[COPY + i])
-            if code == OPERAND:
-                alive = alive and _put(work, opens) and _put(work, closes)
-            else:
-                alive = alive and _put(work, code)
-        if not alive:
-            break
-        best = _keep_first(closing, work, _spell(closing, work), best)
-    return best
+    return _keep_first(closing, work, _spell(closing, work, True), best, True)
 
 
 @njit
@@ -572,7 +649,8 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
             else:
                 best = _consider_line(tables, closing, nodes, scratch, work, row, text, best)
                 if apply(tables, nodes, scratch, closing[EMPTY_LINE], row, row + 1):
-                    text = closing[JOINED_EMPTY if joined else LINE_FEED]
+                    empty = RETURNED if place == AFTER_RETURN else LINE_FEED
+                    text = closing[JOINED_EMPTY if joined else empty]
                     best = _consider_line(
                         tables, closing, nodes, scratch, work, row + 1, text, best
                     )
@@ -617,18 +695,19 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
 
 @njit
 def closing_cost(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, state, depth, enough
+    tables, closing, nodes, scratch, work, known, state, depth, enough, limit
 ):
     """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
 
     As costs.plain_cost, or fewer where an ending that is written in fewer tokens is found, one
     whose first token leads to where the cost is less. Of those that are found a few are tried.
+    From `limit` on it need not be the least either.
     """
     plain = plain_cost(tables, closing, nodes, scratch, work, known, state, depth, enough)
     if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
         return plain
-    bar = np.int64(plain) if enough <= 1 else min(np.int64(plain), np.int64(enough))
-    text = np.empty(MAX_TEXT, np.uint8)
+    bar = min(np.int64(plain), np.int64(limit))
+    text = np.empty(2 * MAX_TEXT, np.uint8)
     found = np.int64(plain)
     top = scratch[0]
     failed = np.zeros(TRIES, np.int32)
@@ -638,12 +717,13 @@ def closing_cost(  # type: ignore[no-untyped-def]
         work[FAILED] = tries
         work[ENOUGH] = max(enough, 2)
         tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
-        if tokens >= bar:
+        if tokens >= min(bar, found):
             break
-        failed[tries] = work[MARK]
-        length = np.int64(work[FIRST_LENGTH])
+        length, mark = np.int64(work[BEST_LENGTH]), np.int64(1)
         for i in range(length):
-            text[i] = work[FIRST + i]
+            text[i] = work[BEST_FIRST + i]
+            mark = hash_byte(mark, np.int64(work[BEST_FIRST + i]))
+        failed[tries] = mark & 0x7FFFFFFF
         copy_row(scratch, depth, depth + 1)
         after, row = read(tables, nodes, scratch, text, length, state, depth + 1)
         if after >= 0:
@@ -651,12 +731,12 @@ def closing_cost(  # type: ignore[no-untyped-def]
             for i in range(row * terminals, (row + 1) * terminals):
                 known[i] = 0
             rest = closing_cost(
-                tables, closing, nodes, scratch, work, known, after, row, np.int64(tokens)
-            )
-            if rest < tokens:
-                found = tokens
+                tables, closing, nodes, scratch, work, known, after, row, np.int64(tokens),
+                max(np.int64(tokens), min(bar, found) - 1),
+            )  # fmt: skip
+            found = min(found, rest + 1)
         scratch[0] = top
-        if found == tokens:
+        if found <= tokens:
             break
     return found
 
@@ -687,7 +767,16 @@ def walk_costs(  # type: ignore[no-untyped-def]
                     known[k] = 0
         for j in range(trie[i, 3], trie[i, 4]):
             costs[j] = closing_cost(
-                tables, closing, nodes, scratch, work, known, outs[j], depth, enough
+                tables,
+                closing,
+                nodes,
+                scratch,
+                work,
+                known,
+                outs[j],
+                depth,
+                enough,
+                enough if enough > 1 else IMPOSSIBLE,
             )
         i += 1
     scratch[0] = scratch[TOPS_AT]

@@ -85,7 +85,7 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
         if token.isascii():
             made = () if _PLAIN_WORD.fullmatch(token) else _keys(token, wanted)
         elif _REST.match(token) and token[1:].isascii():
-            made = _behind_character(token[1:], wanted)
+            made = _behind_character(token, wanted)
         for key in itertools.chain.from_iterable(map(_joined, made)):
             kept = found.get(key, token)
             if kept is not None and _strangeness(token) <= _strangeness(kept):
@@ -138,12 +138,14 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
             yield (10, 10, *blanks)
     tail = _TAIL.search(token)
     end = tail.start() if tail else len(token)
-    after = token[end:]
     bodies: list[tuple[bytes, Key]] = []  # and what follows them
-    if end:
-        bodies.append((token[:end].rstrip(), (endings.ENDED,)))
-        if b"\n" in after or b"\r" in after:
-            bodies.append((token[:end].rstrip(), (10, *_BLANK_LINES.sub(b"", after.lstrip(b";,")))))
+    for cut in (end, end + 1) if token[end : end + 1] in (b";", b",") else (end,):
+        if cut:
+            after = token[cut:]
+            bodies.append((token[:cut].rstrip(), (endings.ENDED,)))
+            if b"\n" in after or b"\r" in after:
+                blanks = _BLANK_LINES.sub(b"", after.lstrip(b";,"))
+                bodies.append((token[:cut].rstrip(), (10, *blanks)))
     if not token[len(token.rstrip()) :].strip(b" \t\f"):
         bodies.append((token.rstrip(b" \t\f"), ()))
     for body, last in bodies:
@@ -163,12 +165,13 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
 
 
 def _behind_character(token: bytes, wanted: _Wanted) -> Iterator[Key]:
-    """What a token can stand for that holds a character's last byte and then these."""
-    if wanted.holds(token):
-        yield (endings.REST, *token)
-    for key in _keys(token, wanted) if token else ():
-        if key[0] != endings.LEADING:
-            yield (endings.REST, *key)
+    """What a token can stand for that holds a character's last byte and then ASCII."""
+    for first in (endings.REST, token[0]):
+        if wanted.holds(token[1:]):
+            yield (first, *token[1:])
+        for key in _keys(token[1:], wanted) if token[1:] else ():
+            if key[0] != endings.LEADING:
+                yield (first, *key)
 
 
 def _joined(key: Key) -> Iterator[Key]:
@@ -193,7 +196,9 @@ def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
             continue
         codes = [endings.OPERAND]
         if is_name and operand not in _CONSTANTS:
-            codes.append(endings.NAME)
+            codes += [endings.NAME, endings.TARGET]
+        elif operand in (b"()", b"[]"):
+            codes.append(endings.TARGET)
         for code in codes:
             yield (*before, code, *after)
             # `()` may follow a word without the blank that is written there.

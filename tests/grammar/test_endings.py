@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.benchmarks.closing import examine
+from gars_vllm.benchmarks.closing import Place, compare, examine
 from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,6 +226,15 @@ def test_after_a_joined_line_an_empty_one_may_come() -> None:
     assert text_of(grammar, matcher.shortest_completion()) == b"\r\r    except:x"
 
 
+def test_a_line_feed_behind_a_carriage_return_is_no_empty_line() -> None:
+    tokens = [*BYTES, b" " * 5]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    for text, bound in (("\\\r", 3), ("\\\n", 3), ("\\", 4), ("\\\r\n", 3)):
+        matcher = grammar.matcher("if x:\n    for i in y:\n    " + text)
+        assert grammar.closer.bound(matcher.state) == bound, text
+        assert len(matcher.shortest_completion()) == bound, text
+
+
 def test_a_dot_behind_a_number_is_its_own() -> None:
     tokens = [*BYTES, b"._", b"in", b" in", b" x"]
     grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
@@ -293,6 +302,60 @@ def test_an_operand_may_lie_in_two_tokens() -> None:
     assert grammar.closer.bound(grammar.matcher("f({1:1, x").state) == 2
 
 
+def test_brackets_can_stand_where_a_target_must() -> None:
+    tokens = [*BYTES, b"():"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    for text, bound in (("with x as", 2), ("with x as y, z as", 2), ("[() for ", 7)):
+        assert grammar.closer.bound(grammar.matcher(text).state) == bound, text
+    assert grammar.closer.bound(grammar.matcher("try:\n x\nexcept x as").state) == 4  # ` x:x`
+
+
+def test_a_subscript_may_be_a_colon() -> None:
+    tokens = [*BYTES, b":],"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("*x[").state) == 1
+    assert grammar.closer.bound(grammar.matcher("*x[-1 in").state) == 4
+
+
+def test_operands_are_written_each_in_its_own_way() -> None:
+    """One ends in `")` and a line, another is the name in `:_`."""
+    tokens = [*BYTES, b'")\n', b"class", b" A", b":_"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    matcher = grammar.matcher("@f(a ==")
+    assert grammar.closer.bound(matcher.state) == 5
+    assert text_of(grammar, matcher.shortest_completion()) == b'"")\nclass A:_'
+
+
+def test_of_an_ending_that_does_not_fit_the_rest_counts() -> None:
+    """`());` and a new line may not follow a decorator, whatever they save."""
+    tokens = [*BYTES, b"());\n", b'")\n', b"class", b" A", b":_"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("@f(a ==").state) == 5
+
+
+def test_a_token_that_does_not_save_all_that_it_promised_may_be_the_best() -> None:
+    """Behind the comment `});` and a line do not fit: ` }`, then ` )` and a line."""
+    tokens = [*BYTES, b"});\n", b" }", b" )\n", b"class", b" A", b":_"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("@f(a+{b # c").state) == 6
+
+
+def test_a_sign_at_the_end_of_a_token_may_be_what_is_missing() -> None:
+    tokens = [*BYTES, b'"]],\n', b'"]]']
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher('*[["a').state) == 1
+
+
+@pytest.mark.parametrize(("before", "tokens"), [("@a", 4), ("f([ # a", 2)])
+def test_which_byte_ends_a_character_is_free(before: str, tokens: int) -> None:
+    """Not every byte makes a letter of this one, and only one is a token with a new line."""
+    made = [*BYTES, b"\x89\n\n", b"\xbf\n\n", b"])", b"class", b" A", b":_"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(made, eos=[len(made)]))
+    matcher = grammar.matcher(before)
+    matcher.advance_text(b"\xcb")
+    assert grammar.closer.bound(matcher.state) == tokens
+
+
 @pytest.mark.parametrize(
     ("before", "tokens"), [("x # a", 1), ("# a", 1), ("x = '''a", 4), ("if x: # a", 2)]
 )
@@ -321,6 +384,28 @@ def text_of(grammar: CompiledGrammar, tokens: tuple[int, ...]) -> bytes:
 
 def least_after(grammar: CompiledGrammar, state: int) -> int:
     return int(grammar.closer.costs(state, 1).min())
+
+
+STARTS = [
+    "",
+    "def f(x):\n    ",
+    "f([x, {",
+    "if x:\n    try:\n        x = f'{y",
+    "@f(\n",
+    "class A:\n  x = 1\n  ",
+]
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(STARTS), st.randoms(use_true_random=False))
+def test_no_bound_is_more_than_one_above_that_after_some_token(
+    python: CompiledGrammar, start: str, draw: random.Random
+) -> None:
+    """So that by induction over their length all are the shortest there are, and masks follow."""
+    place = Place(python.matcher(start), start.encode())
+    for found in compare(python, [place], draw):
+        assert not found.is_too_high, found.text
+        assert found.differ == 0, found.text
 
 
 @settings(max_examples=150)
