@@ -88,8 +88,10 @@ class V2Slots:
         device = self._states.device
         if self._side is None:
             return _Copy(slots, starts, *self._read(slots, starts, width), None)
+        # Asked for here: within the other stream it would be that one, which waited for itself.
+        drawing = torch.cuda.current_stream(device)
         with torch.cuda.stream(self._side):
-            self._side.wait_stream(torch.cuda.current_stream(device))
+            self._side.wait_stream(drawing)
             found = self._read(slots, starts, width)
             pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in found]
             for host, there in zip(pinned, found, strict=True):
