@@ -100,12 +100,12 @@ MAX_TEXT = 128
 # literal part the text begins in, else -1, and the brackets around; whether the first token may
 # have a blank in front, and where that ends which completes a terminal: no other token there may;
 # how many tokens are few enough to look no further, plus one; that what follows that place is in
-# brackets; how many tokens have been tried as the first one, and their hashes. Per node (_spell)
-# how many tokens lead there, where the last of them begins and how it is spelled (in TEXTS, -1: as
-# written); the first token of a text and of the best.
+# brackets; that the line is deeper than its level; how many tokens have been tried as the first
+# one, and their hashes. Per node (_spell) how many tokens lead there, where the last of them begins
+# and how it is spelled (in TEXTS, -1: as written); the first token of a text and of the best.
 LENGTH = costs.WORK_SIZE
 (LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, BEST_LENGTH, QUOTE, AROUND, MAY_LEAD,
- FINISHED, ENOUGH, NO_LAYOUT, FAILED) = range(LENGTH + 1, LENGTH + 14)  # fmt: skip
+ FINISHED, ENOUGH, NO_LAYOUT, DEEPER, FAILED) = range(LENGTH + 1, LENGTH + 15)  # fmt: skip
 TRIES = 4
 NODES = 5  # of each place of the text, see _spell
 MAX_PENDING = NODES * MAX_TEXT + 64
@@ -191,6 +191,8 @@ def _put_line(nodes, work):  # type: ignore[no-untyped-def]
     alive = _put(work, 10)
     for _ in range(count):
         alive = alive and _put(work, blank)
+    if work[LINE_AHEAD] < LINE_BLANKS and work[DEEPER] > 0:
+        alive = alive and _put(work, 32)
     work[LINE_AHEAD] = 0
     return alive
 
@@ -232,9 +234,14 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
         elif code == DEDENTED:
             if work[IS_FIXED]:
                 return False
-            work[LEVEL] = nodes[work[LEVEL], 3]
+            if work[DEEPER] > 0:
+                work[DEEPER] -= 1
+            else:
+                work[LEVEL] = nodes[work[LEVEL], 3]
         elif code == INDENTED:
-            return False
+            if work[LINE_AHEAD] != 1 or work[DEEPER] > 0:
+                return False
+            work[DEEPER] = 1
         elif code == APART:
             work[IS_APART] = 1
         elif code == LEADING:
@@ -557,7 +564,7 @@ def _consider(  # type: ignore[no-untyped-def]
             break
         work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
         work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
-        work[MAY_LEAD] = 0
+        work[MAY_LEAD], work[DEEPER] = 0, 0
         alive = _write(closing, nodes, work, finish)
         work[IS_FIXED] = blanks >= 0
         if work[LENGTH] == 0 and blanks < 0:

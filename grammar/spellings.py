@@ -146,8 +146,8 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
             if b"\n" in after or b"\r" in after:
                 blanks = _BLANK_LINES.sub(b"", after.lstrip(b";,"))
                 bodies.append((token[:cut].rstrip(), (10, *blanks)))
-    if not token[len(token.rstrip()) :].strip(b" \t\f"):
-        bodies.append((token.rstrip(b" \t\f"), ()))
+    if token.strip():  # in brackets a new line is as a blank
+        bodies.append((token.rstrip(), ()))
     for body, last in bodies:
         text = _BETWEEN_WORDS.sub(b" ", _BESIDE_SIGNS.sub(b"", body))
         line = b"\n" + text.lstrip() if body[:1] in b"\r\n" else text  # that a joined line asks for

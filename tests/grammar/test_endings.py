@@ -310,6 +310,21 @@ def test_brackets_can_stand_where_a_target_must() -> None:
     assert grammar.closer.bound(grammar.matcher("try:\n x\nexcept x as").state) == 4  # ` x:x`
 
 
+def test_a_line_deeper_than_the_one_before() -> None:
+    tokens = [*BYTES, b":\n", b" case", b" x", b":x", b"    "]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("match a,b").state) == 4
+    assert grammar.closer.bound(grammar.matcher("if b:\n    match a,b").state) == 5
+
+
+def test_in_brackets_a_token_may_end_in_a_new_line() -> None:
+    tokens = [*BYTES, b"()]\n"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher("[[a not in").state) == 2
+    assert grammar.closer.bound(grammar.matcher("x = [[a not in").state) == 2
+    assert grammar.closer.bound(grammar.matcher("if x[-").state) == 4  # (, ), ], :, x but a name
+
+
 def test_a_subscript_may_be_a_colon() -> None:
     tokens = [*BYTES, b":],"]
     grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
