@@ -51,7 +51,7 @@ def main() -> None:
     kernel.apply.compile((*arrays, *[types.int64] * 3))  # type: ignore[attr-defined]  # numba's
     tables, scratch = np.zeros(len(kernel.PARTS) + 3, np.int32), kernel.scratch_memory(0)
     endings.walk_costs(
-        tables, empty, pairs, scratch, empty, empty, pairs[:0], empty[:0], 0, empty[:0]
+        tables, empty, pairs, scratch, empty, empty, pairs[:0], empty[:0], 0, 0, empty[:0]
     )
 
 

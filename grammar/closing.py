@@ -8,6 +8,7 @@ a shortest completion remain. So a sample that is cut off by its budget is whole
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,24 @@ _PER_BLOCK = 4
 _KEPT = 512  # arrays of costs that are kept
 
 
+@dataclass(frozen=True)
+class _Costs:
+    """Closer.costs: `after` are the least from `enough` to below `limit`."""
+
+    enough: int
+    limit: int
+    after: I32
+
+    def tell(self, remaining: int) -> bool:
+        """They are enough to know which are below `remaining`."""
+        after = self.after
+        if remaining < self.enough:
+            return not ((after >= remaining) & (after < self.enough)).any()
+        if remaining > self.limit:
+            return not ((after >= remaining) & (after < costs.IMPOSSIBLE)).any()
+        return True
+
+
 class Closer:
     """The closing of one compiled grammar. What it finds is kept by state and shared."""
 
@@ -34,7 +53,7 @@ class Closer:
         self._work = np.zeros(endings.WORK_SIZE, np.int32)
         terminals = len(grammar.language.machine.spec.terminals)
         self._known = np.zeros(kernel.MAX_DEPTH * terminals, np.int32)
-        self._costs: dict[int, tuple[int, I32]] = {}
+        self._costs: dict[int, _Costs] = {}
         self._rows: dict[tuple[int, int], int] = {}
         self._completions: dict[int, tuple[int, ...] | None] = {}
 
@@ -66,22 +85,25 @@ class Closer:
 
     def costs(self, number: int, enough: int = 0) -> I32:
         """Per outcome of the state's tokens (token_table), the bound after it; those below
-        `enough` need not be the least."""
-        known, found = self._costs.get(number, (0, None))
-        if found is None or (enough < known and ((found >= enough) & (found < known)).any()):
+        `enough` need not be the least, nor, if that is more than 1, those from it on."""
+        known = self._costs.get(number)
+        if known is None or not known.tell(enough):
             if len(self._costs) >= _KEPT:
                 self._costs.clear()
+            if known is not None:
+                enough = 0  # asked for by texts that are not equally near their ends: once for all
             ahead.wait()
             grammar = self._grammar
             state = grammar.load(number)
             table = grammar.state_tables[state]
+            limit = enough if enough > 1 else costs.IMPOSSIBLE
             found = np.full(len(table.outs), costs.IMPOSSIBLE, np.int32)
             endings.walk_costs(
                 grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, table.trie, table.outs, enough, found,
+                self._known, table.trie, table.outs, enough, limit, found,
             )  # fmt: skip
-            self._costs[number] = (enough, found)
-        return found
+            known = self._costs[number] = _Costs(enough, limit, found)
+        return known.after
 
     def is_far(self, number: int, remaining: int) -> bool:
         """So many tokens are left that the closing need not look at the state."""

@@ -106,7 +106,7 @@ MAX_TEXT = 128
 LENGTH = costs.WORK_SIZE
 (LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, BEST_LENGTH, QUOTE, AROUND, MAY_LEAD,
  FINISHED, ENOUGH, NO_LAYOUT, DEEPER, FAILED) = range(LENGTH + 1, LENGTH + 15)  # fmt: skip
-TRIES = 4
+TRIES = 6
 NODES = 5  # of each place of the text, see _spell
 MAX_PENDING = NODES * MAX_TEXT + 64
 TEXT = FAILED + 1 + TRIES
@@ -428,24 +428,26 @@ def _ways(work, pending, count, node, value, led, depth, freely):  # type: ignor
     elif freely and _ends_character(work, place):
         for other in range(0xBF, 0x7F, -1):
             if other != code:
-                pending[count, 0], pending[count, 1] = other, following
-                pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
-                count += 1
+                count = _push(pending, count, other, following, value, led, depth)
     elif freely:
         at = place
         if code == JOINT and place + 1 < work[LENGTH]:
             at += 1
         operand = np.int64(work[TEXT + at])
         if operand == SUBSCRIPT:
-            pending[count, 0], pending[count, 1] = 58, NODES * (at + 1)
-            pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
-            count += 1
+            count = _push(pending, count, np.int64(58), NODES * (at + 1), value, led, depth)
         if _is_operand(operand):
             for other in range(4, 2 if operand == TARGET else 0, -1):
-                pending[count, 0], pending[count, 1] = _opening(other), NODES * at + other
-                pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
-                count += 1
-    pending[count, 0], pending[count, 1] = OPERAND if code == SUBSCRIPT else code, following
+                inside = NODES * at + other
+                count = _push(pending, count, _opening(other), inside, value, led, depth)
+    if code == SUBSCRIPT:
+        code = np.int64(OPERAND)
+    return _push(pending, count, code, following, value, led, depth)
+
+
+@njit
+def _push(pending, count, code, node, value, led, depth):  # type: ignore[no-untyped-def]
+    pending[count, 0], pending[count, 1] = code, node
     pending[count, 2], pending[count, 3], pending[count, 4] = value, led, depth
     return count + 1
 
@@ -722,7 +724,8 @@ def closing_cost(  # type: ignore[no-untyped-def]
         for i in range(tries):
             work[FAILED + 1 + i] = failed[i]
         work[FAILED] = tries
-        work[ENOUGH] = max(enough, 2)
+        # The first that is few enough, unless that one has not fitted: then the least.
+        work[ENOUGH] = max(enough, 2) if tries == 0 else 2
         tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
         if tokens >= min(bar, found):
             break
@@ -750,11 +753,12 @@ def closing_cost(  # type: ignore[no-untyped-def]
 
 @njit
 def walk_costs(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, trie, outs, enough, costs
+    tables, closing, nodes, scratch, work, known, trie, outs, enough, limit, costs
 ):
     """The cost after each outcome of the tokens of one lexer state; configuration in row 0.
 
-    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before; `enough`: see costs.plain_cost.
+    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before; `enough`, `limit`: see
+    closing_cost.
     """
     scratch[TOPS_AT] = scratch[0]
     terminals = tables[TERMINALS]
@@ -783,7 +787,7 @@ def walk_costs(  # type: ignore[no-untyped-def]
                 outs[j],
                 depth,
                 enough,
-                enough if enough > 1 else IMPOSSIBLE,
+                limit,
             )
         i += 1
     scratch[0] = scratch[TOPS_AT]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -421,6 +422,20 @@ def test_no_bound_is_more_than_one_above_that_after_some_token(
     for found in compare(python, [place], draw):
         assert not found.is_too_high, found.text
         assert found.differ == 0, found.text
+
+
+@pytest.mark.parametrize("text", ["@f(", "f([x, {", "if x:\n    try:\n        x = f'{y", "x = ["])
+def test_masks_do_not_depend_on_what_was_asked_before(python: CompiledGrammar, text: str) -> None:
+    """Texts meet in a state with fewer and with more tokens left."""
+    state, closer = python.matcher(text).state, python.closer
+    alone = []
+    for left in range(1, 14):
+        closer.forget()
+        alone.append(python.mask(closer.row(state, left)).copy())
+    for first, second in itertools.permutations(range(1, 14), 2):
+        closer.forget()
+        python.mask(closer.row(state, first))
+        assert (python.mask(closer.row(state, second)) == alone[second - 1]).all(), (first, second)
 
 
 @settings(max_examples=150)
