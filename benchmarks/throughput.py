@@ -4,8 +4,8 @@
     python -m gars_vllm.benchmarks.throughput [--model NAME] [--n N]... [--rounds N] [--syncode]
 
 The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
-that only the mask differs (no closing). Its ratios are of the rounds, which alternate, since a
-machine's speed drifts. The second is of real runs, `gars-vllm sample` without the start of its
+that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through the
+masks and back again, since a machine's speed drifts. The second is of real runs, `gars-vllm sample` without the start of its
 engine: "none" has no grammar and the usual stop strings, so that its samples are longer. "valid"
 are samples that compile; "solved" are problems with a sample that passes HumanEval's tests, per
 minute of sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind
@@ -134,16 +134,16 @@ def equal_work(model: str, sizes: tuple[int, ...], rounds: int, limit: int, toke
             script.flush()
             done = subprocess.run(
                 [sys.executable, "-W", "ignore", script.name, model,
-                 *map(str, (n, limit, tokens, rounds)), *kinds],
+                 *map(str, (n, limit, tokens, rounds)), *kinds, *reversed(kinds)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND")]
         if done.returncode or not lines:
             raise RuntimeError(done.stderr)
         found = json.loads(lines[-1].removeprefix("FOUND"))
-        plain = [t / s for kind, t, s, _ in found if kind == "none"]
-        for kind in kinds:
-            runs = [(t, s, m) for k, t, s, m in found if k == kind]
+        runs_of = {kind: _rounds(found, kind) for kind in kinds}
+        plain = [t / s for t, s, _ in runs_of["none"]]
+        for kind, runs in runs_of.items():
             ratios = [t / s / p for (t, s, _), p in zip(runs, plain, strict=True)]
             result.rows.append(
                 {
@@ -154,6 +154,17 @@ def equal_work(model: str, sizes: tuple[int, ...], rounds: int, limit: int, toke
                 }
             )  # fmt: skip
     return result
+
+
+def _rounds(
+    found: list[tuple[str, int, float, float]], kind: str
+) -> list[tuple[int, float, float]]:
+    """Tokens, seconds, seconds in the mask: of each round, there and back."""
+    runs = [numbers for name, *numbers in found if name == kind]
+    return [
+        (a[0] + b[0], a[1] + b[1], a[2] + b[2])
+        for a, b in zip(runs[::2], runs[1::2], strict=True)
+    ]  # fmt: skip
 
 
 def _range(ratios: list[float]) -> str:

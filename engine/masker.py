@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from gars_vllm.engine.constraints import Constraint
 from gars_vllm.engine.mask_table import ENDS, EVERYTHING, MaskTable, is_plain, upload
+from gars_vllm.engine.softmax import Softmax
 from gars_vllm.engine.weights import Weights
 from numpy.typing import NDArray
 
@@ -44,6 +45,7 @@ class Masker:
         self._table = MaskTable((size + 31) // 32, device)
         self._weights = weights
         self._later = _Later(weights) if weights and device.type == "cuda" else None
+        self._softmax = Softmax()
         self._shares: Shares | None = None
         self._put_off: list[int] | None = None
         self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
@@ -102,7 +104,7 @@ class Masker:
             self._table.apply(logits, slots)
         crossed = [i for i, c in enumerate(rows) if slots[i] and c is not None and c.asked.crossed]
         if logits.device.type == "cpu":  # a device is not asked: the step would wait for it
-            crossed = [i for i in crossed if self._is_dead(logits, i)]
+            crossed = self._dead(logits, crossed)
         if crossed:
             self._revive(logits, slots, crossed)
 
@@ -155,8 +157,7 @@ class Masker:
         """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
         heat = torch.from_numpy(heats[:, None])
         started = time.perf_counter()
-        # A division by one number is the faster one.
-        shares = (logits / (heat[0, 0] if (heats == heats[0]).all() else heat)).softmax(1)
+        shares = self._softmax(logits, heat[:, 0])
         if Masker.is_drawn_from:
             self.drawing_seconds += time.perf_counter() - started
         top = shares.amax(1)
@@ -183,11 +184,15 @@ class Masker:
         self._shares = Shares(logits, shares, mass, heat[:, 0])
         return log_z, overruled
 
-    def _is_dead(self, logits: torch.Tensor, row: int) -> bool:
-        """The mask and another rule of the request's have left nothing."""
+    def _dead(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
+        """Those of the rows in which the mask and another rule of the request's leave nothing."""
+        if not rows:
+            return []
         if self._shares is not None:
-            return bool(self._shares.mass[row] == 0)
-        return bool(logits[row].amax() == -torch.inf)
+            left = self._shares.mass.numpy()[rows] > 0
+        else:
+            left = (logits[rows].amax(1) > -torch.inf).numpy()
+        return [row for row, some in zip(rows, left, strict=True) if not some]
 
     def _revive(self, logits: torch.Tensor, slots: Sequence[int], crossed: Sequence[int]) -> None:
         """Where another rule of the request's and the grammar leave nothing between them, say

@@ -29,6 +29,7 @@ import torch
 from gars_vllm.engine.constraints import drawing
 from gars_vllm.engine.masker import Masker
 from gars_vllm.engine.race import Ints, race
+from gars_vllm.engine.softmax import Softmax
 from gars_vllm.engine.vllm_rows import follow
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
@@ -41,12 +42,12 @@ def draw(
     top_p: torch.Tensor,
     seeds: Ints,
     positions: Ints,
+    softmax: Softmax | None = None,
 ) -> torch.Tensor:
     """int64 [rows]: a token of each row. `logits`: float [rows, vocabulary]; `temperature` (above
     0) and `top_p` (above 0, at most 1): float64 [rows]; `seeds`, `positions`: int64 [rows], of the
     request and of the token in it."""
-    # torch's softmax takes -inf in its stride; its exp and logsumexp are ten times slower then.
-    every = (logits / temperature.to(logits.dtype).unsqueeze(1)).softmax(1)
+    every = (softmax or Softmax())(logits, temperature.to(logits.dtype))
     mass = torch.ones(len(every), dtype=torch.float64)
     return draw_from(every, mass, top_p, seeds, positions)
 
@@ -78,6 +79,7 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         self._rows: dict[int, _Asked] = {}
+        self._softmax = Softmax()
         _permit_amx()
         Masker.is_drawn_from = True
         self._chance = torch.Generator().manual_seed(vllm_config.model_config.seed or 0)
@@ -122,7 +124,7 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
             tokens = draw_from(values, shares.mass[rows], top_p, seeds, positions)
         else:
             some = logits if every else logits[rows]
-            tokens = draw(some, temperature, top_p, seeds, positions)
+            tokens = draw(some, temperature, top_p, seeds, positions, self._softmax)
         logits[rows, tokens] = torch.finfo(logits.dtype).max
         return logits
 
