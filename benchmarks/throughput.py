@@ -4,9 +4,9 @@
     python -m gars_vllm.benchmarks.throughput [--model NAME] [--n N]... [--rounds N] [--syncode]
 
 The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
-that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through the
-masks and back again, since a machine's speed drifts. The second is of real runs, `gars-vllm sample` without the start of its
-engine: "none" has no grammar and the usual stop strings, so that its samples are longer. "valid"
+that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through
+the masks and back again, since a machine's speed drifts. The second is of real runs, `gars-vllm
+sample` without the start of its engine: "none" has no grammar and the usual stop strings, so that its samples are longer. "valid"
 are samples that compile; "solved" are problems with a sample that passes HumanEval's tests, per
 minute of sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind
 transformers' `generate` in float32, as SynCode itself uses it; "JSON" is the same model under our
@@ -160,11 +160,10 @@ def _rounds(
     found: list[tuple[str, int, float, float]], kind: str
 ) -> list[tuple[int, float, float]]:
     """Tokens, seconds, seconds in the mask: of each round, there and back."""
-    runs = [numbers for name, *numbers in found if name == kind]
+    runs = [(t, s, m) for name, t, s, m in found if name == kind]
     return [
-        (a[0] + b[0], a[1] + b[1], a[2] + b[2])
-        for a, b in zip(runs[::2], runs[1::2], strict=True)
-    ]  # fmt: skip
+        (t + u, s + r, m + n) for (t, s, m), (u, r, n) in zip(runs[::2], runs[1::2], strict=True)
+    ]
 
 
 def _range(ratios: list[float]) -> str:
