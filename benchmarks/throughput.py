@@ -6,11 +6,11 @@
 The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
 that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through
 the masks and back again, since a machine's speed drifts. The second is of real runs, `gars-vllm
-sample` without the start of its engine: "none" has no grammar and the usual stop strings, so that its samples are longer. "valid"
-are samples that compile; "solved" are problems with a sample that passes HumanEval's tests, per
-minute of sampling. SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind
-transformers' `generate` in float32, as SynCode itself uses it; "JSON" is the same model under our
-JSON grammar and under vLLM's structured outputs.
+sample` without the start of its engine: "none" has no grammar and the usual stop strings, so that
+its samples are longer. "valid" are samples that compile; "solved" are problems with a sample that
+passes HumanEval's tests, per minute of sampling. SynCode's mask (`--mask syncode`) stands behind
+the same vLLM, and behind transformers' `generate` in float32, as SynCode itself uses it; "JSON" is
+the same model under our JSON grammar and under vLLM's structured outputs.
 """
 
 from __future__ import annotations
