@@ -102,10 +102,10 @@ MAX_TEXT = 128
 # how many tokens are few enough to look no further, plus one; that what follows that place is in
 # brackets; that the line is deeper than its level; how many tokens have been tried as the first
 # one, and their hashes. Per node (_spell) how many tokens lead there, where the last of them begins
-# and how it is spelled (in TEXTS, -1: as written); the first token of a text and of the best.
+# and how it is spelled (in TEXTS, -1: as written); the best text's first token.
 LENGTH = costs.WORK_SIZE
-(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, BEST_LENGTH, QUOTE, AROUND, MAY_LEAD,
- FINISHED, ENOUGH, NO_LAYOUT, DEEPER, FAILED) = range(LENGTH + 1, LENGTH + 15)  # fmt: skip
+(LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD,
+ FINISHED, ENOUGH, NO_LAYOUT, DEEPER, FAILED) = range(LENGTH + 1, LENGTH + 14)  # fmt: skip
 TRIES = 6
 NODES = 5  # of each place of the text, see _spell
 MAX_PENDING = NODES * MAX_TEXT + 64
@@ -114,8 +114,7 @@ LEAST = TEXT + MAX_TEXT
 BACK = LEAST + NODES * MAX_TEXT + 1
 SPELLED = BACK + NODES * MAX_TEXT + 1
 FIRST = SPELLED + NODES * MAX_TEXT + 1
-BEST_FIRST = FIRST + 2 * MAX_TEXT
-WORK_SIZE = BEST_FIRST + 2 * MAX_TEXT
+WORK_SIZE = FIRST + 2 * MAX_TEXT
 LINE_BLANKS = 2
 BEGINNING = -2  # in SPELLINGS: longer ones are in it
 NOTHING, CANNOT = -1, -2  # see _inserted
@@ -492,9 +491,6 @@ def _keep_first(closing, work, tokens, best, freely):  # type: ignore[no-untyped
     else:
         pending = np.empty((MAX_PENDING, 5), np.int64)
         _tokens_from(closing, work, pending, np.int64(0), freely, np.int64(end))
-    for i in range(work[FIRST_LENGTH]):
-        work[BEST_FIRST + i] = work[FIRST + i]
-    work[BEST_LENGTH] = work[FIRST_LENGTH]
     return tokens
 
 
@@ -729,10 +725,10 @@ def closing_cost(  # type: ignore[no-untyped-def]
         tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
         if tokens >= min(bar, found):
             break
-        length, mark = np.int64(work[BEST_LENGTH]), np.int64(1)
+        length, mark = np.int64(work[FIRST_LENGTH]), np.int64(1)
         for i in range(length):
-            text[i] = work[BEST_FIRST + i]
-            mark = hash_byte(mark, np.int64(work[BEST_FIRST + i]))
+            text[i] = work[FIRST + i]
+            mark = hash_byte(mark, np.int64(work[FIRST + i]))
         failed[tries] = mark & 0x7FFFFFFF
         copy_row(scratch, depth, depth + 1)
         after, row = read(tables, nodes, scratch, text, length, state, depth + 1)
@@ -778,16 +774,7 @@ def walk_costs(  # type: ignore[no-untyped-def]
                     known[k] = 0
         for j in range(trie[i, 3], trie[i, 4]):
             costs[j] = closing_cost(
-                tables,
-                closing,
-                nodes,
-                scratch,
-                work,
-                known,
-                outs[j],
-                depth,
-                enough,
-                limit,
+                tables, closing, nodes, scratch, work, known, outs[j], depth, enough, limit
             )
         i += 1
     scratch[0] = scratch[TOPS_AT]
