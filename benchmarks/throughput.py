@@ -2,15 +2,19 @@
 """Samples end to end: the same job under different masks, one after another, `--rounds` times.
 
     python -m gars_vllm.benchmarks.throughput [--model NAME] [--n N]... [--rounds N] [--syncode]
+    python -m gars_vllm.benchmarks.throughput --mask none --mask python [--engine JSON] ...
 
 The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
 that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through
-the masks and back again, since a machine's speed drifts. The second is of real runs, `gars-vllm
-sample` without the start of its engine: "none" has no grammar and the usual stop strings, so that
-its samples are longer. "valid" are samples that compile; "solved" are problems with a sample that
-passes HumanEval's tests, per minute of sampling. SynCode's mask (`--mask syncode`) stands behind
-the same vLLM, and behind transformers' `generate` in float32, as SynCode itself uses it; "JSON" is
-the same model under our JSON grammar and under vLLM's structured outputs.
+the masks and back again, since a machine's speed drifts. The second form makes this table only, of
+the masks named (see KINDS), on as many samples at once as `--batch` says.
+
+The second table is of real runs, `gars-vllm sample` without the start of its engine: "none" has no
+grammar and the usual stop strings, so that its samples are longer. "valid" are samples that
+compile; "solved" are problems with a sample that passes HumanEval's tests, per minute of sampling.
+SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind transformers' `generate`
+in float32, as SynCode itself uses it; "JSON" is the same model under our JSON grammar and under
+vLLM's structured outputs.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gars_vllm.benchmarks.tables import Result, Value, say
 from gars_vllm.engine import models
@@ -47,33 +53,33 @@ class Endless(VllmBackend):
         return params
 
 if __name__ == "__main__":
-    model, n, limit, length, rounds = sys.argv[1], *map(int, sys.argv[2:6])
-    kinds = sys.argv[6:]
+    asked = json.loads(sys.argv[1])
+    model, n, limit, length = (asked[k] for k in ("model", "n", "limit", "tokens"))
     spec = models.lookup(model)
     files = models.resolve(spec)
     tokenizer = tokenizers.load(files.folder)
     backend, found = None, []
-    for number in range(rounds + 1):  # the first loads compiled code and is not counted
-        for kind in kinds:
+    for number in range(asked["rounds"] + 1):  # the first loads compiled code and is not counted
+        for kind in asked["kinds"]:
             structured = kind == "structured"
             grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
             settings = sampling.Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
                                          weights=kind != "weightless", seed=number)
-            asked = [
+            texts = [
                 replace(prompts.build(t, PromptKind.COMPLETION, "none", tokenizer), stop=(),
                         mode=Mode.TEXT, prefix=t.prompt if grammar == "python" else "")
                 for t in tasks.load_humaneval()[:limit]
             ]
-            context = prompts.context_length(asked, length, None)
+            context = prompts.context_length(texts, length, None)
             job = sampling.Job(files.folder, tokenizer, settings, context,
-                               min(128, n * limit))
+                               min(asked["batch"], n * limit), asked["engine"])
             if backend is None:
                 backend = Endless(job)
             backend._job = job
             before = backend.mask_seconds()
             started = time.perf_counter()
             requests = sampling.Requests(
-                sampling.Request(p, i) for p in asked for i in range(n)
+                sampling.Request(p, i) for p in texts for i in range(n)
             )
             tokens = sum(len(d.ids) for d in backend.draw(requests))
             seconds = time.perf_counter() - started
@@ -83,6 +89,14 @@ if __name__ == "__main__":
     backend.close()
 """
 
+KINDS = {
+    "none": "none",
+    "python": "gars-vllm, Python",
+    "weightless": "gars-vllm, Python, --no-weights",
+    "json": "gars-vllm, JSON",
+    "structured": "vLLM's structured outputs, JSON",
+}
+NOTHING: Mapping[str, Any] = {}
 MASKS = {"none": ("--grammar", "none"), "gars-vllm": ()}
 SYNCODE = {
     "SynCode": ("--mask", "syncode"),
@@ -118,23 +132,28 @@ def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: t
         }  # fmt: skip
 
 
-def equal_work(model: str, sizes: tuple[int, ...], rounds: int, limit: int, tokens: int) -> Result:
-    """Tokens per second where every sample has the same number of tokens."""
+def equal_work(
+    model: str, sizes: tuple[int, ...], rounds: int, limit: int, tokens: int,
+    kinds: Sequence[str] = tuple(KINDS), batch: int = 128, engine: Mapping[str, Any] = NOTHING,
+) -> Result:  # fmt: skip
+    """Tokens per second where every sample has the same number of tokens.
+
+    `kinds`: of KINDS, the first is what the others are compared with; `engine`: vLLM's arguments.
+    """
     result = Result(
         f"Equal work: vLLM, {model}, {limit} prompts, {tokens} tokens a sample, temperature 0.8"
     )
-    kinds = ("none", "python", "weightless", "json", "structured")
-    names = {"none": "none", "python": "gars-vllm, Python",
-             "weightless": "gars-vllm, Python, --no-weights", "json": "gars-vllm, JSON",
-             "structured": "vLLM's structured outputs, JSON"}  # fmt: skip
     for n in sizes:
         say(f"equal work, n = {n}")
+        asked = {
+            "model": model, "n": n, "limit": limit, "tokens": tokens, "rounds": rounds,
+            "kinds": [*kinds, *reversed(kinds)], "batch": batch, "engine": dict(engine),
+        }  # fmt: skip
         with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
             script.write(_EQUAL)
             script.flush()
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", script.name, model,
-                 *map(str, (n, limit, tokens, rounds)), *kinds, *reversed(kinds)],
+                [sys.executable, "-W", "ignore", script.name, json.dumps(asked)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND")]
@@ -142,14 +161,14 @@ def equal_work(model: str, sizes: tuple[int, ...], rounds: int, limit: int, toke
             raise RuntimeError(done.stderr)
         found = json.loads(lines[-1].removeprefix("FOUND"))
         runs_of = {kind: _rounds(found, kind) for kind in kinds}
-        plain = [t / s for t, s, _ in runs_of["none"]]
+        plain = [t / s for t, s, _ in runs_of[kinds[0]]]
         for kind, runs in runs_of.items():
             ratios = [t / s / p for (t, s, _), p in zip(runs, plain, strict=True)]
             result.rows.append(
                 {
-                    "n": n, "mask": names[kind], "tokens": sum(t for t, _, _ in runs),
+                    "n": n, "mask": KINDS[kind], "tokens": sum(t for t, _, _ in runs),
                     "tokens/s": statistics.median(t / s for t, s, _ in runs),
-                    "of none": _range(ratios),
+                    f"of {kinds[0]}": _range(ratios),
                     "mask %": 100 * statistics.median(m / s for _, s, m in runs),
                 }
             )  # fmt: skip
@@ -167,7 +186,7 @@ def _rounds(
 
 
 def _range(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
 def run(
@@ -213,7 +232,16 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--syncode", action="store_true")
+    parser.add_argument("--mask", action="append", choices=KINDS)
+    parser.add_argument("--batch", type=int, default=128, help="samples at once (with --mask)")
+    parser.add_argument("--engine", type=json.loads, default=NOTHING, help="vLLM's, with --mask")
     asked = parser.parse_args()
+    if asked.mask:
+        equal_work(
+            asked.model, tuple(asked.n or (128,)), asked.rounds, asked.limit, asked.max_tokens,
+            asked.mask, asked.batch, asked.engine,
+        ).show()  # fmt: skip
+        return
     for result in run(
         asked.model, tuple(asked.n or (1, 16, 128)), asked.rounds, asked.limit, asked.max_tokens,
         asked.temperature, asked.syncode,

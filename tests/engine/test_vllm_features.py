@@ -2,8 +2,8 @@
 """Real engines of both runners, made to do what a busy scheduler does.
 
 In each, what is finished is valid, and what is drawn greedily is what Transformers draws with the
-same mask, one prompt at a time and nothing else going on. Model Runner V2 runs here on Triton's
-interpreter (triton_cpu/).
+same mask, one prompt at a time and nothing else going on. Where there is no GPU, Model Runner V2 runs
+on Triton's interpreter (triton_cpu/).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from gars_vllm.grammar import compile_grammar
 
 pytestmark = pytest.mark.vllm
 HERE = Path(__file__).parent
+ON_GPU = torch.cuda.is_available()
+# A GPU is shared by the engines of the tests that run at once.
+SHARE: dict[str, Any] = {"gpu_memory_utilization": 0.08} if ON_GPU else {}
 GREEDY = {"temperature": 0.0}
 HOT = {"temperature": 1.0, "seed": None}
 
@@ -59,14 +62,10 @@ class Engine:
 
     def run(self, abort: list[int] | None = None) -> None:
         environment = dict(os.environ)
-        environment.pop("VLLM_USE_V2_MODEL_RUNNER", None)
-        if self.v2:
-            environment |= {
-                "PYTHONPATH": str(HERE / "triton_cpu"),
-                "TRITON_INTERPRET": "1",
-                "VLLM_USE_V2_MODEL_RUNNER": "1",
-            }
-        spec = {"model": str(self.model), "engine": self.engine, "requests": self.requests}
+        environment["VLLM_USE_V2_MODEL_RUNNER"] = "1" if self.v2 else "0"
+        if self.v2 and not ON_GPU:
+            environment |= {"PYTHONPATH": str(HERE / "triton_cpu"), "TRITON_INTERPRET": "1"}
+        spec = {"model": str(self.model), "engine": SHARE | self.engine, "requests": self.requests}
         done = subprocess.run(
             [sys.executable, str(HERE / "vllm_script.py")],
             input=json.dumps(spec | {"abort": abort or []}),
@@ -139,8 +138,9 @@ def prompts(model: Path, length: int) -> list[list[int]]:
 def busy(request: pytest.FixtureRequest, model: Path) -> Engine:
     """Requests of every kind at once; prefixes are cached."""
     v2 = request.param == "v2"
+    slow = v2 and not ON_GPU
     engine = Engine(model, v2, {"max_num_seqs": 256, "enable_prefix_caching": True})
-    most = 10 if v2 else 40
+    most = 10 if slow else 40
     texts = prompts(model, 70)
     engine.add(texts[0], "python", n=200, max_tokens=most, **HOT)  # 0
     for i in range(1, 4):  # 1 to 9
@@ -234,15 +234,16 @@ def test_prefixes_were_shared(busy: Engine) -> None:
 def tight(request: pytest.FixtureRequest, model: Path) -> Engine:
     """Prompts in chunks, and a cache of keys and values that holds a part of the batch."""
     v2 = request.param == "v2"
+    slow = v2 and not ON_GPU
     settings = {
         "max_num_seqs": 16, "max_num_batched_tokens": 48, "enable_prefix_caching": False,
         "max_model_len": 256,
-        "num_gpu_blocks_override": 14 if v2 else 30,
+        "num_gpu_blocks_override": 14 if slow else 30,
     }  # fmt: skip
     engine = Engine(model, v2, settings)
-    texts = prompts(model, 91 if v2 else 150)
-    most = 12 if v2 else 60
-    for i in range(6 if v2 else 14):
+    texts = prompts(model, 91 if slow else 150)
+    most = 12 if slow else 60
+    for i in range(6 if slow else 14):
         engine.add(texts[i], ("python", "json", "python")[i % 3], max_tokens=most, **GREEDY)
     engine.add(texts[0], "python", max_tokens=most, **HOT)
     engine.run()
