@@ -37,6 +37,16 @@ QUIET = {
 }
 
 
+def on_cpu() -> bool:
+    """Whether torch sees no GPU. By NVML, as vLLM itself asks: CUDA's own count would start CUDA in
+    this process, and an engine that vLLM forks from it then fails ("Cannot re-initialize CUDA").
+    """
+    import torch
+
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    return not torch.cuda.is_available()
+
+
 def cpu_environment(ranks: int = 1) -> dict[str, str]:
     """What vLLM's CPU backend must find in its environment not to crawl; the user's own wins.
 
@@ -119,16 +129,14 @@ class VllmBackend:
             FILES_ALLOWED: "1",
         }
         os.environ.update(self._told)
-        import torch
-
         extra: dict[str, object] = {}
         processors = [PROCESSOR]
-        on_cpu = not torch.cuda.is_available()
+        here = on_cpu()
         # The V1 runner's, which is what a CPU gets.
-        self._draws = on_cpu and os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0") == "0"
+        self._draws = here and os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0") == "0"
         if job.settings.mask is Mask.SYNCODE:  # which reads lists of tokens, as the V1 runner has
             os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
-        if on_cpu:
+        if here:
             for key, value in cpu_environment(ranks_of(job.engine)).items():
                 os.environ.setdefault(key, value)
             extra = cpu_engine()

@@ -112,13 +112,12 @@ def command(
     `folder`: for the files that its processes share; `more`: arguments of `vllm serve`, which win
     over ours; `ranks`: how many processes will share a CPU's cores.
     """
-    import torch
-    from gars_vllm.engine.vllm_backend import QUIET, cpu_engine, cpu_environment
+    from gars_vllm.engine.vllm_backend import QUIET, cpu_engine, cpu_environment, on_cpu
 
     Weights(folder / "weights")
     environment = dict(os.environ)
     processors, settings = [PROCESSOR], []
-    draws = not torch.cuda.is_available()
+    draws = on_cpu()
     if draws:
         wanted = QUIET | cpu_environment(ranks)
         del wanted["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the server cannot do without

@@ -25,10 +25,7 @@ def main() -> None:
     folder = tempfile.mkdtemp()
     os.environ[WEIGHTS] = f"{folder}/weights"
     weights = Weights(Path(os.environ[WEIGHTS]))
-    import torch
-
-    on_cpu = not torch.cuda.is_available()
-    for key, value in vllm_backend.cpu_environment().items() if on_cpu else ():
+    for key, value in vllm_backend.cpu_environment().items() if vllm_backend.on_cpu() else ():
         os.environ.setdefault(key, value)
     vllm_backend._keep_llvmlite_from_vllm()
     from vllm import LLM, SamplingParams
