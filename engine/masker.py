@@ -178,7 +178,7 @@ class Masker:
             some = logits[few] / heat[few]
             self._table.apply(some, [slots[i] for i in few])
             after = some.logsumexp(1)
-            log_z[few] = (after - before).double().numpy()
+            log_z[few.numpy()] = (after - before).double().numpy()
             shares[few], mass[few] = some.softmax(1), 1.0
             mass[few[after == -torch.inf]] = 0.0  # another rule has forbidden the rest
         self._shares = Shares(logits, shares, mass, heat[:, 0])
