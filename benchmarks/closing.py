@@ -2,10 +2,11 @@
 """How early the closing forbids tokens, against a search over all continuations, and what it costs.
 
     python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--states N]
-                                           [--source humaneval|stdlib|walks] TOKENIZER...
+        [--source humaneval|tabs|returns|stdlib|walks|uniform] TOKENIZER...
 
-Positions: random ones in HumanEval's solutions, in the standard library's files, or in random walks
-(engine/walks.py, `trie`). With r tokens left a token should be allowed if and only if the text
+Positions: random ones in HumanEval's solutions, as they are, indented by tabs (`tabs`), or with new
+lines of other systems and the lines' ends joined (`returns`); in the standard library's files; or in
+random walks (engine/walks.py, `trie`, or `uniform`). With r tokens left a token should be allowed if and only if the text
 after it can be completed by r - 1 tokens. For r = 2 one walk after each token decides that; for
 r = 3 a walk after each pair of tokens does, which takes seconds to minutes a position.
 "possible": tokens that should be allowed, all positions together, "forbidden": those of them that
@@ -25,9 +26,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,14 +94,26 @@ class Place(NamedTuple):
 
 
 def in_humaneval(
-    grammar: CompiledGrammar, encoder: Encoder, draw: random.Random
-) -> Iterator[Place]:
+    grammar: CompiledGrammar, encoder: Encoder, draw: random.Random,
+    change: Callable[[str, random.Random], str] = lambda text, _: text,
+) -> Iterator[Place]:  # fmt: skip
     problems = load_humaneval()
     while True:
         problem = draw.choice(problems)
-        tokens = encoder.encode(problem.canonical_solution or "")
-        start = grammar.matcher(problem.prompt, completion=True)
+        tokens = encoder.encode(change(problem.canonical_solution or "", draw))
+        start = grammar.matcher(change(problem.prompt, draw), completion=True)
         yield moved(start, tokens[: draw.randrange(len(tokens))])
+
+
+def by_tabs(text: str, _: random.Random) -> str:
+    return re.sub(r"(?m)^(?: {4})+", lambda blanks: "\t" * (len(blanks[0]) // 4), text)
+
+
+def by_returns(text: str, draw: random.Random) -> str:
+    """Lines end as on other systems, and some are broken by a backslash."""
+    end = draw.choice(("\r", "\r\n"))
+    text = re.sub(r"(?<==) ", lambda _: f"\\{end}" if draw.random() < 0.5 else " ", text)
+    return re.sub(r"(?<!\r)\n", end, text)
 
 
 def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Place]:
@@ -108,8 +123,11 @@ def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -
         yield moved(grammar.matcher(), tokens[: draw.randrange(min(len(tokens), _FAR) + 1)])
 
 
-def in_walks(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Place]:
-    weights = walks.weights_of(walks.Weights.TRIE, encoder.vocabulary, encoder)
+def in_walks(
+    grammar: CompiledGrammar, encoder: Encoder, draw: random.Random,
+    kind: walks.Weights = walks.Weights.TRIE,
+) -> Iterator[Place]:  # fmt: skip
+    weights = walks.weights_of(kind, encoder.vocabulary, encoder)
     while True:
         matcher, before = grammar.matcher(), b""
         for _ in range(draw.randrange(_WALKED)):
@@ -187,7 +205,11 @@ def compare(
             left -= left > 0
 
 
-PLACES = {"humaneval": in_humaneval, "stdlib": in_stdlib, "walks": in_walks}
+PLACES = {
+    "humaneval": in_humaneval, "tabs": partial(in_humaneval, change=by_tabs),
+    "returns": partial(in_humaneval, change=by_returns), "stdlib": in_stdlib,
+    "walks": in_walks, "uniform": partial(in_walks, kind=walks.Weights.UNIFORM),
+}  # fmt: skip
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ _TAIL = re.compile(rb"[;,]?\s*(#[^\n]*)?\s*\Z")
 _BESIDE_SIGNS = re.compile(rb"\s+(?=[^\w\s])|(?<=[^\w\s])\s+")
 _BETWEEN_WORDS = re.compile(rb"\s+(?=\w)")
 _OPERAND = re.compile(
-    rb"(?<![\w'\"])(?:[A-Za-z_]\w*|\d+|\"\"|''|\(\)|\[\]|\{\})(?![\w'\"])", re.ASCII
+    rb"(?<![\w'\"])(?:[A-Za-z_]\w*|\d+|\"\"|''|\(\)|\[\]|\{\}|\.\.\.)(?![\w'\"])", re.ASCII
 )
 # A character that a backslash may stand before, then the quote that ends the string.
 _ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\]([\"'].*)?")
