@@ -4,11 +4,12 @@
     python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--states N]
         [--source humaneval|tabs|returns|stdlib|walks|uniform] TOKENIZER...
 
-Positions: random ones in HumanEval's solutions, as they are, indented by tabs (`tabs`), or with new
-lines of other systems and the lines' ends joined (`returns`); in the standard library's files; or in
-random walks (engine/walks.py, `trie`, or `uniform`). With r tokens left a token should be allowed if and only if the text
-after it can be completed by r - 1 tokens. For r = 2 one walk after each token decides that; for
-r = 3 a walk after each pair of tokens does, which takes seconds to minutes a position.
+Positions: random ones in HumanEval's solutions, as they are, indented by tabs (`tabs`), or with the
+new lines of other systems and some lines joined (`returns`); in the standard library's files; or in
+random walks (engine/walks.py, `trie`, or `uniform`). With r tokens left a token should be allowed
+if and only if the text after it can be completed by r - 1 tokens. For r = 2 one walk after each
+token decides that; for r = 3 a walk after each pair of tokens does, which takes seconds to minutes
+a position.
 "possible": tokens that should be allowed, all positions together, "forbidden": those of them that
 are not; "too late": tokens that are allowed and should not be. Times: of a mask that is new.
 
@@ -205,7 +206,7 @@ def compare(
             left -= left > 0
 
 
-PLACES = {
+PLACES: dict[str, Callable[[CompiledGrammar, Encoder, random.Random], Iterator[Place]]] = {
     "humaneval": in_humaneval, "tabs": partial(in_humaneval, change=by_tabs),
     "returns": partial(in_humaneval, change=by_returns), "stdlib": in_stdlib,
     "walks": in_walks, "uniform": partial(in_walks, kind=walks.Weights.UNIFORM),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,18 +83,24 @@ class MaskTable:
             self._rows.index_copy_(0, places, rows)
             self._new.clear()
 
-    def apply(self, logits: torch.Tensor, slots: Sequence[int], value: float = -torch.inf) -> None:
-        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary].
-
-        Another `value` only where they are plain (`is_plain`).
-        """
+    def apply(self, logits: torch.Tensor, slots: Sequence[int]) -> None:
+        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
         if is_plain(logits):
             self._flush()
             # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
-            nothing = np.float32(value)
-            _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64), nothing)
+            _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
         else:
             xgrammar.apply_token_bitmask_inplace(logits, self.gather(slots))
+
+    def keep(self, shares: torch.Tensor, slots: Sequence[int]) -> torch.Tensor:
+        """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
+
+        `shares`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
+        """
+        self._flush()
+        sums = np.zeros(len(slots))
+        _keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
+        return torch.from_numpy(sums)
 
     def gather(self, slots: Sequence[int], out: torch.Tensor | None = None) -> torch.Tensor:
         """int32 [len(slots), words], into `out` where that is given."""
@@ -124,12 +131,12 @@ def is_plain(logits: torch.Tensor) -> bool:
 
 
 @njit
-def _forbid(logits, rows, slots, nothing):  # type: ignore[no-untyped-def]
+def _forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
     """MaskTable.apply, word by word: most words forbid all of their tokens or none."""
     size = logits.shape[1]
     for row in range(slots.shape[0]):
         slot = slots[row]
-        if slot == 0:
+        if slot == EVERYTHING:
             continue
         for word in range(rows.shape[1]):
             bits = rows[slot, word]
@@ -138,8 +145,40 @@ def _forbid(logits, rows, slots, nothing):  # type: ignore[no-untyped-def]
                 continue
             if bits == 0 and first + 32 <= size:
                 for i in range(32):
-                    logits[row, first + i] = nothing
+                    logits[row, first + i] = np.float32(-np.inf)
                 continue
             for i in range(min(32, size - first)):
                 if not (bits >> i) & 1:
-                    logits[row, first + i] = nothing
+                    logits[row, first + i] = np.float32(-np.inf)
+
+
+@partial(njit, fastmath=True)
+def _keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
+    """MaskTable.keep."""
+    size = shares.shape[1]
+    for row in range(slots.shape[0]):
+        slot = slots[row]
+        total = np.float64(0)
+        for word in range(size // 32):
+            bits = rows[slot, word]
+            first = 32 * word
+            some = np.float32(0)
+            if bits == 0:
+                for i in range(32):
+                    shares[row, first + i] = 0
+            elif bits == -1:
+                for i in range(32):
+                    some += shares[row, first + i]
+            else:
+                for i in range(32):
+                    value = shares[row, first + i] if (bits >> i) & 1 else np.float32(0)
+                    shares[row, first + i] = value
+                    some += value
+            total += some
+        for i in range(size % 32):
+            at = size - size % 32 + i
+            if (rows[slot, at // 32] >> i) & 1:
+                total += shares[row, at]
+            else:
+                shares[row, at] = 0
+        sums[row] = total

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 # Of the probability: float32 has nothing below 1e-38, and loses digits before.
 _FEW = 1e-18
+_SURE = 1e-3  # more than shares' sums are wrong by
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,8 @@ class Masker:
         if Masker.is_drawn_from:
             self.drawing_seconds += time.perf_counter() - started
         top = shares.amax(1)
-        self._table.apply(shares, slots, 0.0)
-        mass = shares.sum(1).double()
-        overruled = (top > shares.amax(1)).numpy()
+        mass = self._table.keep(shares, slots)
+        overruled = _lost(shares, top, mass).numpy()
         few = torch.nonzero(mass < _FEW).squeeze(1)
         if len(few):
             before = (logits[few] / heat[few]).logsumexp(1)
@@ -206,6 +206,18 @@ class Masker:
         some = some.masked_fill(some.amax(1, keepdim=True) == -torch.inf, 0.0)
         self._table.apply(some, [slots[i] for i in crossed])
         logits[index] = some
+
+
+def _lost(shares: torch.Tensor, top: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """Whether the largest share `top` of a row was taken, bool [rows]; `mass`: what is left.
+
+    It was where less is left, it was not where less was taken; only other rows are looked at."""
+    lost = top > mass + _SURE
+    asked = torch.nonzero(~lost & (top <= 1 - mass + _SURE)).squeeze(1)
+    if 2 * len(asked) > len(top):
+        return top > shares.amax(1)
+    lost[asked] = top[asked] > shares[asked].amax(1)
+    return lost
 
 
 def _add(

@@ -36,14 +36,15 @@ def folder() -> Path:
     return base / f"kernels-{state.hexdigest()[:16]}"
 
 
-def njit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of arrays and numbers when it is first called.
+def njit(function: Callable[..., Any], fastmath: bool = False) -> Callable[..., Any]:
+    """Compiles a function of arrays and numbers when it is first called. `fastmath`: sums may be
+    taken in any order, of numbers that are finite.
 
     Called from compiled code it takes every whole number as int64: numba would else compile it
     anew for each mixture of widths and for each constant, which takes minutes for ours.
     """
     with _cache_folder():
-        made = _njit(cache=True)(function)
+        made = _njit(cache=True, fastmath=fastmath)(function)
     template = made.get_call_template
 
     def widened(args: Any, kws: Any) -> Any:

@@ -92,3 +92,19 @@ def test_apply_is_exact_at_the_vocabulary_s_end(tiny_model: Path) -> None:
         half = before.to(torch.bfloat16)
         table.apply(half, slots)
         assert torch.equal(torch.isinf(half), torch.isinf(logits))
+
+
+def test_what_is_kept_of_shares_is_exact(tiny_model: Path) -> None:
+    """As `apply`; the sum of a row is that of what is left."""
+    table = MaskTable(WORDS, torch.device("cpu"))
+    some = masks(tiny_model, 20)
+    slots = [0, *(table.slot(m) for m in some)]
+    for size in (WORDS * 32, WORDS * 32 - 5, WORDS * 32 - 32):
+        logits = torch.randn(len(slots), size)
+        shares = torch.softmax(logits, 1)
+        expected = shares.clone()
+        table.apply(logits, slots)
+        expected[torch.isinf(logits)] = 0
+        sums = table.keep(shares, slots)
+        assert torch.equal(shares, expected)
+        torch.testing.assert_close(sums, expected.double().sum(1), rtol=1e-6, atol=0)

@@ -306,3 +306,19 @@ def test_the_end_of_an_ended_program_is_no_choice(
     assert found is not None
     assert found.log_z == pytest.approx(float(before[allowed].logsumexp(0)), abs=1e-5)
     assert found.overruled == 0
+
+
+@pytest.mark.parametrize(("flattest", "most_peaked"), [(0.1, 2.0), (0.1, 30.0), (9.0, 30.0)])
+def test_whether_the_best_was_lost(flattest: float, most_peaked: float) -> None:
+    """Ties too, and masks that leave nothing or all: as the two maxima say. Peaked rows are decided
+    by their sums, flat ones are not."""
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn((24, 40), generator=draw)
+    logits *= torch.linspace(flattest, most_peaked, 24)[:, None]
+    logits[::3] = logits[::3].round()  # so that the largest has its like
+    shares = torch.softmax(logits, 1)
+    top = shares.amax(1)
+    for kept in (0.0, 0.02, 0.3, 0.7, 0.98, 1.0):
+        left = shares * (torch.rand(shares.shape, generator=draw) < kept)
+        found = masker._lost(left, top, left.double().sum(1))
+        assert torch.equal(found, top > left.amax(1))
