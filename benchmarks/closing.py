@@ -2,10 +2,11 @@
 """How early the closing forbids tokens, against a search over all continuations, and what it costs.
 
     python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--states N]
-        [--source humaneval|tabs|returns|stdlib|walks|uniform] TOKENIZER...
+        [--source humaneval|tabs|returns|stdlib|rules|walks|uniform] TOKENIZER...
 
 Positions: random ones in HumanEval's solutions, as they are, indented by tabs (`tabs`), or with the
-new lines of other systems and some lines joined (`returns`); in the standard library's files; or in
+new lines of other systems and some lines joined (`returns`); in the standard library's files; in
+the sources of Python's rules (`rules`; tests/grammar/data, from the repository's root); or in
 random walks (engine/walks.py, `trie`, or `uniform`). With r tokens left a token should be allowed
 if and only if the text after it can be completed by r - 1 tokens. For r = 2 one walk after each
 token decides that; for r = 3 a walk after each pair of tokens does, which takes seconds to minutes
@@ -25,6 +26,8 @@ left as the token and the bound after it: where that forbids it.
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import itertools
 import random
 import re
@@ -40,9 +43,10 @@ from gars_vllm.benchmarks.completeness import stdlib
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import walks
 from gars_vllm.engine.acceptance import advance
+from gars_vllm.engine.programs import is_valid
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
+from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, compile_grammar
 from gars_vllm.grammar.costs import IMPOSSIBLE
 from numpy.typing import NDArray
 from rich import box
@@ -50,6 +54,7 @@ from rich.table import Table
 
 _FILES, _FAR = 200, 3000  # of the standard library, and how many tokens into a file
 _SHOWN = 120  # bytes
+_RULES = Path("tests/grammar/data/python_rules.txt")
 _WALKED, _COMPARED = 60, 20  # tokens of a walk, and of a state that are compared
 
 
@@ -101,8 +106,12 @@ def in_humaneval(
     problems = load_humaneval()
     while True:
         problem = draw.choice(problems)
-        tokens = encoder.encode(change(problem.canonical_solution or "", draw))
-        start = grammar.matcher(change(problem.prompt, draw), completion=True)
+        prompt = change(problem.prompt, draw)
+        solution = change(problem.canonical_solution or "", draw)
+        if not is_valid(prompt + solution, "python"):  # some are indented by less
+            continue
+        tokens = encoder.encode(solution)
+        start = grammar.matcher(prompt, completion=True)
         yield moved(start, tokens[: draw.randrange(len(tokens))])
 
 
@@ -122,6 +131,22 @@ def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -
     while True:
         tokens = encoder.encode(draw.choice(texts))
         yield moved(grammar.matcher(), tokens[: draw.randrange(min(len(tokens), _FAR) + 1)])
+
+
+def in_rules(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Place]:
+    """Up to any byte, since tokens of a tokenizer's own seldom end within what is rare."""
+    if not _RULES.exists():
+        raise SystemExit(f"{_RULES} is not here: run this from the repository's root")
+    lines = _RULES.read_text().splitlines()
+    sources = [ast.literal_eval(line) for line in lines if line and not line.startswith("#")]
+    while True:
+        source = draw.choice(sources).encode()
+        matcher, before = grammar.matcher(), b""
+        with contextlib.suppress(GrammarError):  # many are no valid programs
+            for byte in source[: draw.randrange(len(source) + 1)]:
+                matcher.advance_text(bytes([byte]))
+                before += bytes([byte])
+        yield Place(matcher, before)
 
 
 def in_walks(
@@ -209,6 +234,7 @@ def compare(
 PLACES: dict[str, Callable[[CompiledGrammar, Encoder, random.Random], Iterator[Place]]] = {
     "humaneval": in_humaneval, "tabs": partial(in_humaneval, change=by_tabs),
     "returns": partial(in_humaneval, change=by_returns), "stdlib": in_stdlib,
+    "rules": in_rules,
     "walks": in_walks, "uniform": partial(in_walks, kind=walks.Weights.UNIFORM),
 }  # fmt: skip
 

@@ -155,7 +155,7 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     arrays = [np.array(p if len(p) else [0], np.int32) for p in parts]
     offsets = costs.PARTS + np.cumsum([0] + [len(a) for a in arrays[:-1]])
     of_op = {t.op: i for i, t in enumerate(machine.spec.terminals)}
-    ops = [of_op.get(op, -1) for op in (Op.BEGIN, Op.NEWLINE, Op.BLANK, Op.JOIN)]
+    ops = [of_op.get(op, -1) for op in (Op.BEGIN, Op.NEWLINE, Op.BLANK, Op.JOIN, Op.TAB)]
     header = np.append(offsets, [*ops, *ends]).astype(np.int32)
     return np.concatenate([header, *arrays])
 
@@ -206,11 +206,11 @@ class _Characters:
 
 def _insertions(machine: Machine, texts: Texts, spelling: Spelling) -> list[int]:
     """What Python asks for beside its grammar (endings.INSERTIONS)."""
-    none = [4, 4, 4, 4, -1, 0]
+    none = [5, 5, 5, 5, 5, -1, 0]
     terminals = machine.spec.terminals
     number = {t.name: i for i, t in enumerate(terminals)}
     features = [i for i, t in enumerate(terminals) if t.argument == FEATURE and t.symbol == "NAME"]
-    if not features or not number.keys() >= {"IMPORT", "FOR", "IN", "DEF", "NAME"}:
+    if not features or not number.keys() >= {"IMPORT", "FOR", "IN", "DEF", "NAME", "DOT"}:
         return none
     names = [name.encode() for name in terminals[features[0]].pattern.split("|")]
     feature = min(names, key=lambda name: (spelling.count(b" " + name), name))
@@ -223,6 +223,7 @@ def _insertions(machine: Machine, texts: Texts, spelling: Spelling) -> list[int]
         ((endings.WORD, *b"import", endings.WORD, *feature), [number["IMPORT"], *features]),
         (loop, [number[name] for name in ("FOR", "NAME", "IN", "NAME")]),
         ((endings.WORD, *b"def"), [number["DEF"]]),
+        ((46, endings.NAME), [number["DOT"], number["NAME"]]),
     )
     found: list[int] = []
     starts: list[int] = []
@@ -401,7 +402,13 @@ def _derived(
             if not more <= alone[left]:
                 alone[left] |= more
                 changed = True
-    operands = {name for name, terminals in alone.items() if {"NAME", "STRING"} <= terminals}
+    # Patterns that do not match everything are no names, but what is written for them may be one:
+    # the last of a statement may match everything.
+    operands = {
+        name
+        for name, terminals in alone.items()
+        if "STRING" in terminals and terminals & {"NAME", "NUMBER"}
+    }
     colons = {name for name, symbol in symbols.items() if symbol.text == (58,)}
     subscripts = {name for name in operands if alone[name] & colons}
     simple = {symbols[t].text for t in ("NAME", "NUMBER", "STRING") if t in symbols} | {_OPERAND}

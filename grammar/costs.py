@@ -48,12 +48,12 @@ from gars_vllm.grammar.kernel import (
 (ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, FINISH_START, FINISH, AT_LINE, LINE_END,
  INDENT_TOKENS, TAB_TOKENS, BEGINNERS, ITEM_TEXT, FINISH_TEXT, TEXTS, SPELLINGS,
  STATE_QUOTE, TERMINAL_QUOTE, FIELD_QUOTE,
- INSERTIONS, BEGIN, END_OF_LINE, EMPTY_LINE, JOIN_LINES, LINE_FEED,
- JOINED_LINE, JOINED_EMPTY, RETURNED) = range(27)  # fmt: skip
-# The last eight are no offsets: the terminals that begin a line, end it, end one which holds
-# nothing and join it to the next (-1 without a layout); the texts (in TEXTS) of a line's end, of
-# one behind a backslash, of both, and of one behind a carriage return.
-PARTS = 27
+ INSERTIONS, BEGIN, END_OF_LINE, EMPTY_LINE, JOIN_LINES, TAB_AHEAD, LINE_FEED,
+ JOINED_LINE, JOINED_EMPTY, RETURNED) = range(28)  # fmt: skip
+# The last nine are no offsets: the terminals that begin a line, end it, end one which holds
+# nothing, join it to the next and are a tab in front of it (-1 without a layout); the texts (in
+# TEXTS) of a line's end, of one behind a backslash, of both, and of one behind a carriage return.
+PARTS = 28
 # What a terminal does to its line (LINE_END): it ends it; it is a comment, which only the line's
 # end can follow; it is such a comment on a line of its own; it is a backslash and a newline, after
 # which the text cannot end.

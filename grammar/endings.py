@@ -47,6 +47,7 @@ from gars_vllm.grammar.costs import (
     RETURNED,
     SPELLINGS,
     STATE_QUOTE,
+    TAB_AHEAD,
     TERMINAL_QUOTE,
     TEXTS,
     cheapest_stack,
@@ -59,6 +60,7 @@ from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
     AFTER_FUTURE,
+    BARE_PARAMETERS,
     BEFORE_FEATURE,
     BRACKET,
     COLUMN,
@@ -100,13 +102,18 @@ MAX_TEXT = 128
 # literal part the text begins in, else -1, and the brackets around; whether the first token may
 # have a blank in front, and where that ends which completes a terminal: no other token there may;
 # how many tokens are few enough to look no further, plus one; that what follows that place is in
-# brackets; that the line is deeper than its level; how many tokens have been tried as the first
-# one, and their hashes. Per node (_spell) how many tokens lead there, where the last of them begins
-# and how it is spelled (in TEXTS, -1: as written); the best text's first token.
+# brackets; that the line is deeper than its level; how many brackets the text has opened, and
+# before which of those that it closes without having opened them a loop is written (-1: none); how
+# many tokens have been read; how many have been tried as the first one, and their hashes. Per node
+# (_spell) how many tokens lead there, where the last of them begins and how it is spelled (in
+# TEXTS, -1: as written); the best text's first token.
 LENGTH = costs.WORK_SIZE
 (LINE_AHEAD, LEVEL, IS_FIXED, IS_APART, FIRST_LENGTH, QUOTE, AROUND, MAY_LEAD,
- FINISHED, ENOUGH, NO_LAYOUT, DEEPER, FAILED) = range(LENGTH + 1, LENGTH + 14)  # fmt: skip
-TRIES = 6
+ FINISHED, ENOUGH, NO_LAYOUT, DEEPER, NESTED, LOOP_AT, READ, FAILED) = range(
+    LENGTH + 1, LENGTH + 17
+)  # fmt: skip
+TRIES = 8
+MAX_READ = 200  # tokens that are read for one text, all tries and what follows them together
 NODES = 5  # of each place of the text, see _spell
 MAX_PENDING = NODES * MAX_TEXT + 64
 TEXT = FAILED + 1 + TRIES
@@ -116,10 +123,12 @@ SPELLED = BACK + NODES * MAX_TEXT + 1
 FIRST = SPELLED + NODES * MAX_TEXT + 1
 WORK_SIZE = FIRST + 2 * MAX_TEXT
 LINE_BLANKS = 2
+TABS = 1 << 12  # in a number of blanks: that they are tabs
 BEGINNING = -2  # in SPELLINGS: longer ones are in it
 NOTHING, CANNOT = -1, -2  # see _inserted
 # INSERTIONS: where each begins, then its text, how many terminals it has, and those.
-FEATURE_INSERTED, IMPORT_INSERTED, LOOP_INSERTED, DEF_INSERTED = range(4)
+FEATURE_INSERTED, IMPORT_INSERTED, LOOP_INSERTED, DEF_INSERTED, MODULE_INSERTED = range(5)
+_BRACKETS = 4  # up to which a loop is looked for
 _LEVELS = 8  # of indentation that are looked at
 _FACTOR = -0x61C8864680B583EB  # of 64 bits, odd (golden ratio); products wrap
 
@@ -180,7 +189,7 @@ def _put_line(nodes, work):  # type: ignore[no-untyped-def]
         column, tabs = 0, 0
     blank, count = 32, column
     if work[LINE_AHEAD] >= LINE_BLANKS:
-        count = work[LINE_AHEAD] - LINE_BLANKS
+        blank, count = _blanks(work[LINE_AHEAD] - LINE_BLANKS)
     elif column != tabs:
         blank, count = 9, tabs
         if column != 8 * tabs:
@@ -194,6 +203,12 @@ def _put_line(nodes, work):  # type: ignore[no-untyped-def]
         alive = alive and _put(work, 32)
     work[LINE_AHEAD] = 0
     return alive
+
+
+@njit
+def _blanks(number):  # type: ignore[no-untyped-def]
+    """What stands in front of a line: which byte, and how often."""
+    return (9, number - TABS) if number >= TABS else (32, number)
 
 
 @njit
@@ -224,8 +239,27 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
         return False
     at = closing[TEXTS] + text
     joins = False
-    for i in range(at + 1, at + 1 + closing[at]):
+    i, end = np.int64(at + 1), np.int64(at + 1 + closing[at])
+    kept, kept_end = np.int64(-1), np.int64(0)  # of the text that a loop is written into
+    while i < end or kept >= 0:
+        if i == end:
+            i, end, kept = kept, kept_end, np.int64(-1)
         code = closing[i]
+        if code == 41 or code == 93 or code == 125:
+            if work[NESTED] > 0:
+                work[NESTED] -= 1
+            elif work[LOOP_AT] == 0:
+                work[LOOP_AT] = -1
+                kept, kept_end = i, end
+                at = closing[INSERTIONS] + closing[closing[INSERTIONS] + LOOP_INSERTED]
+                at = closing[TEXTS] + closing[at]
+                i, end = np.int64(at + 1), np.int64(at + 1 + closing[at])
+                continue
+            elif work[LOOP_AT] > 0:
+                work[LOOP_AT] -= 1
+        elif code == 40 or code == 91 or code == 123:
+            work[NESTED] += 1
+        i += 1
         if code == NEWLINE:
             work[LINE_AHEAD] = 1
         elif code == LINE_END_HERE:
@@ -365,7 +399,7 @@ def _tokens_from(closing, work, pending, start, freely, sought):  # type: ignore
     tokens = np.int64(work[LEAST + start] + 1)
     place, kind = start // NODES, start % NODES
     before = np.int64(work[TEXT + place - 1]) if place else np.int64(0)
-    leads = before != 10 and before != 32 and place >= work[FINISHED]
+    leads = before != 10 and before != 32 and before != 9 and place >= work[FINISHED]
     if before == 10 and place == work[FINISHED] + work[NO_LAYOUT] - 1:
         leads = True
     if start == 0:
@@ -384,13 +418,15 @@ def _tokens_from(closing, work, pending, start, freely, sought):  # type: ignore
             written = hash_byte(value, code)
             found, goes_on = _whole(closing, written, ends)
             value = written if goes_on else np.int64(0)
+        if start == 0 and found != BEGINNING and _has_failed(closing, work, written, found):
+            found = np.int64(BEGINNING)
         if led != 0:
             led = hash_byte(led, code)
             other, goes_on = _whole(closing, led, ends)
             led = led if goes_on else np.int64(0)
-            if found == BEGINNING:
+            if found == BEGINNING and not (start == 0 and _has_failed(closing, work, led, other)):
                 found = other
-        if found != BEGINNING and not (start == 0 and _has_failed(closing, work, written, found)):
+        if found != BEGINNING:
             if node == sought:
                 work[FIRST_LENGTH] = depth + 1
                 return
@@ -511,9 +547,10 @@ def _least(closing, work, best):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _inserted(tables, nodes, scratch, closing, row):  # type: ignore[no-untyped-def]
-    """What must come before the cheapest way down the stack is one: its text; the configuration
-    after it is in row + 1. NOTHING where nothing must; CANNOT where that is not known."""
+def _inserted(tables, nodes, scratch, closing, row, choice):  # type: ignore[no-untyped-def]
+    """What must come before the cheapest way down the stack is one, by `choice` (0 or 1) one thing
+    or another: its text; the configuration after it is in row + 1. NOTHING where nothing must;
+    CANNOT where that is not known, or there is no other choice."""
     at = LAYOUT_AT + row * LAYOUT_WIDTH
     flags = scratch[at + LINE_FLAGS]
     owed = nodes[scratch[at + BRACKET], 2]
@@ -521,13 +558,15 @@ def _inserted(tables, nodes, scratch, closing, row):  # type: ignore[no-untyped-
     if flags & BEFORE_FEATURE:
         which = FEATURE_INSERTED
     elif flags & AFTER_FUTURE:
-        which = IMPORT_INSERTED
+        which = MODULE_INSERTED if choice else IMPORT_INSERTED
     elif owed & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
         which = LOOP_INSERTED
     elif owed & INSIDE_SUCH:
         return CANNOT
     elif flags & AFTER_ASYNC and scratch[at + BRACKET] == 0:
         which = DEF_INSERTED
+    if choice and which != MODULE_INSERTED:
+        return NOTHING if which == FEATURE_INSERTED or which == DEF_INSERTED else CANNOT
     if which < 0:
         return NOTHING
     insertion = closing[INSERTIONS] + closing[closing[INSERTIONS] + which]
@@ -543,49 +582,74 @@ def _inserted(tables, nodes, scratch, closing, row):  # type: ignore[no-untyped-
 
 
 @njit
+def _may_loop(nodes, bracket, which):  # type: ignore[no-untyped-def]
+    """What must become a comprehension can be that bracket: `which`, 0 is the innermost."""
+    owed = 0
+    while bracket != 0:
+        owed |= nodes[bracket, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR)
+        kind = nodes[bracket, 0]
+        if kind < BARE_PARAMETERS or kind >= FIELD_KIND:  # no lambda
+            if which == 0:
+                return owed != 0 and (kind == 0 or (not owed & MUST_BE_GENERATOR and kind < 3))
+            which -= 1
+        bracket = nodes[bracket, 3]
+    return False
+
+
+@njit
 def _consider(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, row, finish, blanks, apart, quote, best
 ):
     """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
 
-    `blanks`: of the line that begins between the two, -1 where none does. `apart`: what stands
-    before is no word, so that a word may follow. `quote`: see QUOTE.
+    `blanks`: of the line that begins between the two (see _blanks), -1 where none does. `apart`:
+    what stands before is no word, so that a word may follow. `quote`: see QUOTE.
     """
     top = scratch[0]
-    inserted = _inserted(tables, nodes, scratch, closing, row)
     at = LAYOUT_AT + row * LAYOUT_WIDTH
     level, around = scratch[at + INDENT], scratch[at + BRACKET]
-    if inserted >= 0:
-        row += 1
-    for which in (FIRST_WAY, LAST_WAY):
-        if best < work[ENOUGH] or inserted == CANNOT:
-            break
-        work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
-        work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
-        work[MAY_LEAD], work[DEEPER] = 0, 0
-        alive = _write(closing, nodes, work, finish)
-        work[IS_FIXED] = blanks >= 0
-        if work[LENGTH] == 0 and blanks < 0:
-            work[MAY_LEAD] = 1
-        if work[LINE_AHEAD]:
-            work[LINE_AHEAD] += max(blanks, 0)
-        else:
-            for _ in range(blanks):
-                alive = alive and _put(work, 32)
-        work[FINISHED] = work[LENGTH]
-        work[NO_LAYOUT] = (1 + (work[LINE_AHEAD] > 0)) if blanks < 0 else -MAX_TEXT
-        if alive and inserted >= 0:
-            alive = _write(closing, nodes, work, inserted)
-        if (
-            not alive
-            or not _write_stack(tables, closing, nodes, scratch, work, row, which)
-            or work[LENGTH] == 0
-        ):
+    owed = nodes[around, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH)
+    for choice in range(2 + (_BRACKETS if owed else 0)):
+        inserted, loop = np.int64(NOTHING), choice - 2
+        if choice < 2:
+            inserted = _inserted(tables, nodes, scratch, closing, row, choice)
+        elif not _may_loop(nodes, around, loop):
             continue
-        if work[LENGTH] == 1 and work[TEXT] == 10:
-            _put(work, 32)  # a text may not end right behind a joined line's newline
-        best = _least(closing, work, best)
-    scratch[0] = top
+        after = row + (inserted >= 0)
+        for which in (FIRST_WAY, LAST_WAY):
+            if best < work[ENOUGH] or inserted == CANNOT:
+                break
+            work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
+            work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
+            work[MAY_LEAD], work[DEEPER], work[LOOP_AT] = 0, 0, -1
+            alive = _write(closing, nodes, work, finish)
+            work[IS_FIXED] = blanks >= 0
+            if work[LENGTH] == 0 and blanks < 0:
+                work[MAY_LEAD] = 1
+            if work[LINE_AHEAD]:
+                work[LINE_AHEAD] += max(blanks, 0)
+            else:
+                blank, count = _blanks(blanks)
+                for _ in range(count):
+                    alive = alive and _put(work, blank)
+            work[FINISHED] = work[LENGTH]
+            work[NO_LAYOUT] = (1 + (work[LINE_AHEAD] > 0)) if blanks < 0 else -MAX_TEXT
+            if alive and inserted >= 0:
+                alive = _write(closing, nodes, work, inserted)
+            work[NESTED], work[LOOP_AT] = 0, max(loop, -1)
+            if (
+                not alive
+                or not _write_stack(tables, closing, nodes, scratch, work, after, which)
+                or work[LENGTH] == 0
+                or work[LOOP_AT] >= 0
+            ):
+                continue
+            if work[LENGTH] == 1 and work[TEXT] == 10:
+                _put(work, 32)  # a text may not end right behind a joined line's newline
+            best = _least(closing, work, best)
+        scratch[0] = top
+        if choice == 0 and owed and inserted >= 0:
+            break
     return best
 
 
@@ -593,7 +657,8 @@ def _consider(  # type: ignore[no-untyped-def]
 def _margin(nodes, scratch, row):  # type: ignore[no-untyped-def]
     """By how much the cost of a configuration may be too large."""
     at = LAYOUT_AT + row * LAYOUT_WIDTH
-    owed = nodes[scratch[at + BRACKET], 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR)
+    owed = nodes[scratch[at + BRACKET], 2]
+    owed &= MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH
     flags = scratch[at + LINE_FLAGS] & (AFTER_ASYNC | AFTER_FUTURE | BEFORE_FEATURE)
     return MARGIN if owed or flags else 0
 
@@ -605,26 +670,46 @@ def _consider_line(tables, closing, nodes, scratch, work, row, finish, best):  #
     at = LAYOUT_AT + row * LAYOUT_WIDTH
     column, tabs = scratch[at + COLUMN], scratch[at + TAB_COLUMN]
     level = scratch[at + INDENT]
-    blanks = max(nodes[level, 0] - column, nodes[level, 1] - tabs, 0) + 1
+    if nodes[level, 0] != nodes[level, 1]:  # deeper by a tab
+        more = max(nodes[level, 0] // 8 - column // 8, nodes[level, 1] - tabs, 0) + 1
+        best = _consider_at(
+            tables, closing, nodes, scratch, work, row, finish, TABS + more, best
+        )  # fmt: skip
+    more = max(nodes[level, 0] - column, nodes[level, 1] - tabs, 0) + 1
+    best = _consider_at(tables, closing, nodes, scratch, work, row, finish, more, best)
     for _ in range(_LEVELS):
-        before = scratch[0]
-        terminal = tables[TERMINALS] + blanks - 1
-        if (
-            blanks == 0 or apply(tables, nodes, scratch, np.int64(terminal), row, row + 1)
-        ) and apply(
-            tables, nodes, scratch, closing[BEGIN], row + 1 if blanks else row, row + 2
-        ):  # fmt: skip
-            best = _consider(
-                tables, closing, nodes, scratch, work, row + 2, finish, blanks, 1, -1, best
-            )
-        scratch[0] = before
-        if blanks == 0:
+        if level == 0:
             break
-        blanks = 0
-        while level != 0 and blanks == 0:
-            if nodes[level, 0] - column == nodes[level, 1] - tabs:
-                blanks = max(nodes[level, 0] - column, 0)
-            level = nodes[level, 3]
+        by_tabs = nodes[level, 1] - tabs
+        if nodes[level, 0] - column == by_tabs and by_tabs > 0:
+            best = _consider_at(tables, closing, nodes, scratch, work, row, finish, by_tabs, best)
+        elif nodes[level, 0] == 8 * (column // 8 + by_tabs) and by_tabs > 0:
+            best = _consider_at(
+                tables, closing, nodes, scratch, work, row, finish, TABS + by_tabs, best
+            )  # fmt: skip
+        level = nodes[level, 3]
+    return _consider_at(tables, closing, nodes, scratch, work, row, finish, 0, best)
+
+
+@njit
+def _consider_at(tables, closing, nodes, scratch, work, row, finish, blanks, best):  # type: ignore[no-untyped-def]
+    """As _consider_line, with so many blanks more (see _blanks) in front."""
+    top = scratch[0]
+    blank, count = _blanks(blanks)
+    alive = True
+    if blank == 9:
+        for i in range(count):
+            alive = alive and apply(
+                tables, nodes, scratch, closing[TAB_AHEAD], row + min(i, 1), row + 1
+            )
+    elif count:
+        terminal = tables[TERMINALS] + count - 1
+        alive = apply(tables, nodes, scratch, np.int64(terminal), row, row + 1)
+    if alive and apply(tables, nodes, scratch, closing[BEGIN], row + min(count, 1), row + 2):
+        best = _consider(
+            tables, closing, nodes, scratch, work, row + 2, finish, blanks, 1, -1, best
+        )  # fmt: skip
+    scratch[0] = top
     return best
 
 
@@ -708,6 +793,15 @@ def closing_cost(  # type: ignore[no-untyped-def]
     whose first token leads to where the cost is less. Of those that are found a few are tried.
     From `limit` on it need not be the least either.
     """
+    work[READ] = 0
+    return _cost(tables, closing, nodes, scratch, work, known, state, depth, enough, limit)
+
+
+@njit
+def _cost(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, state, depth, enough, limit
+):
+    """As closing_cost, of what a token has led to as well."""
     plain = plain_cost(tables, closing, nodes, scratch, work, known, state, depth, enough)
     if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
         return plain
@@ -717,6 +811,9 @@ def closing_cost(  # type: ignore[no-untyped-def]
     top = scratch[0]
     failed = np.zeros(TRIES, np.int32)
     for tries in range(TRIES):
+        if work[READ] >= MAX_READ:
+            break
+        work[READ] += 1
         for i in range(tries):
             work[FAILED + 1 + i] = failed[i]
         work[FAILED] = tries
@@ -736,7 +833,7 @@ def closing_cost(  # type: ignore[no-untyped-def]
             terminals = tables[TERMINALS]
             for i in range(row * terminals, (row + 1) * terminals):
                 known[i] = 0
-            rest = closing_cost(
+            rest = _cost(
                 tables, closing, nodes, scratch, work, known, after, row, np.int64(tokens),
                 max(np.int64(tokens), min(bar, found) - 1),
             )  # fmt: skip

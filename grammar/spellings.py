@@ -33,11 +33,14 @@ _BETWEEN_WORDS = re.compile(rb"\s+(?=\w)")
 _OPERAND = re.compile(
     rb"(?<![\w'\"])(?:[A-Za-z_]\w*|\d+|\"\"|''|\(\)|\[\]|\{\}|\.\.\.)(?![\w'\"])", re.ASCII
 )
+# What can follow any operand and be assigned to; `.x` is written.
+_TRAILER = re.compile(rb"\s?(?:(?:\(\))+\.[A-Za-z_]\w*|\[(?:\.\.\.|:|\w+)\])", re.ASCII)
 # A character that a backslash may stand before, then the quote that ends the string.
 _ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\]([\"'].*)?")
 _JOINED = re.compile(rb"(?:\r\n?|\n)\s+")
 _NEW_LINE = re.compile(rb"\r\n?|\n")
 _REST = re.compile(rb"[\x80-\xbf]")
+_WILD = re.compile(rb"(?<!\w)_(?!\w)")
 _KEYWORDS = frozenset(word.encode() for word in keyword.kwlist)
 _CONSTANTS = frozenset((b"None", b"True", b"False"))
 _BLANK_LINES = re.compile(rb"\A\s*[\r\n]")  # before the last new line of some
@@ -159,6 +162,11 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
                 yield first + key + last
             if wanted.holds(form):
                 yield (*first, *form, *last)
+        trailer = _TRAILER.match(body)
+        if trailer is not None and wanted.holds(body[trailer.end() :]):
+            yield (endings.LEADING, 46, endings.NAME, *body[trailer.end() :], *last)
+        if body[:2] == b"()" and body[2:] and wanted.holds(body[2:]):  # in a pattern
+            yield (46, endings.NAME, *body[2:], *last)
         escaped = body or token
         if _ESCAPED.fullmatch(escaped) and wanted.holds(escaped[1:]):
             yield (endings.ESCAPED, *escaped[1:], *last)
@@ -211,6 +219,9 @@ def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
 
 
 def _strangeness(token: bytes) -> tuple[bool, int, int, bytes]:
-    """The plainest token is taken. A name can stand where a string or brackets cannot."""
-    kind = 0 if b"x" in token else 1 if re.search(rb"\w", token) else 2
+    """The plainest token is taken. A name can stand where a string or brackets cannot, or `_`,
+    which in a pattern is none."""
+    kind = 0 if b"x" in token else 1 if re.search(rb"\w", token) else 3
+    kind += bool(_WILD.search(token))
+    kind += 4 * bool(_TRAILER.match(token) or token[:2] == b"()")
     return b"\n" in token, kind, len(token), token

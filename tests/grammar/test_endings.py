@@ -394,6 +394,38 @@ def test_a_character_is_ended_by_a_token(joined: CompiledGrammar) -> None:
     assert joined.closer.bound(matcher.state) == 3  # no token holds three bytes, one holds two
 
 
+@pytest.mark.parametrize(
+    ("joined", "text", "bound"),
+    [
+        ([b"\texcept", b":x"], "def f():\n\ttry:\n\t\tx\n", 2),
+        ([b"\t\tx"], "def f():\n\tif x:\n", 1),
+        ([b"\n\t\t"], "def f():\n\tif x: # a", 2),
+        ([b"\n\t\tx", b":\n\t\tx"], "def f():\n\tif x", 1),
+        ([b" .", b"_:"], "with x as 80", 3),
+        ([b" [...]"], "del 80", 1),
+        ([b"().__"], "del 80", 1),
+        ([b' "":'], "match x:\n case", 2),
+        ([b" for", b" in", b" x", b" x)"], "def f(): ((await x,)", 4),
+        ([b" for", b" in", b" x", b" x)"], "def f(): ((await x,", 5),
+        ([b" for", b" in", b" x", b" x)"], "def f(): (await ", 5),
+        ([b" for", b" in", b" x", b" x)"], "def f(): ([await ", 6),
+        ([b" for", b" in", b" x", b" x)"], "(lambda x=await y: x", 4),
+        ([b" with", b" x", b":x"], "async def f():\n async ", 3),
+        ([b"._", b" import", b" x"], "x\nfrom __future__ ", 3),
+        ([b" )"], "from __future__ import (division,", 1),
+        ([b"_)", b"__)", b":x"], "match x:\n case (a as ", 2),
+    ],
+)
+def test_endings_that_were_found_by_every_beginning_of_the_rules(
+    joined: list[bytes], text: str, bound: int
+) -> None:
+    """Lines indented by tabs; what follows a number that must be assigned to; patterns; what must
+    become a comprehension further out; `async`, and `from __future__` where it is too late."""
+    tokens = [*BYTES, *joined]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
+    assert grammar.closer.bound(grammar.matcher(text).state) == bound
+
+
 def text_of(grammar: CompiledGrammar, tokens: tuple[int, ...]) -> bytes:
     return b"".join(grammar.vocabulary.tokens[t] or b"" for t in tokens)
 
