@@ -140,3 +140,17 @@ def test_chat_at_two_temperatures_with_log_probabilities(
     for record in records:
         assert grammar.matcher(record["program"]).can_stop()
         assert record["valid"]
+
+
+def test_a_gpu_is_asked_for_by_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's own count starts CUDA, and what vLLM forks from this process then fails (on a GPU)."""
+    import torch
+    from gars_vllm.engine.vllm_backend import on_cpu
+
+    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    asked = []
+    monkeypatch.setenv(name, "")  # so that what is set here is undone
+    monkeypatch.delenv(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(os.environ[name]) or True)
+    assert not on_cpu()
+    assert asked == ["1"]
