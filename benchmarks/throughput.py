@@ -20,6 +20,7 @@ vLLM's structured outputs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -223,6 +224,14 @@ def run(
     return [equal_work(model, sizes, rounds, 1, tokens // 2), result]
 
 
+def _arguments(text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return found
+    raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, say {{"enforce_eager": true}}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", default="smollm2-135m")
@@ -234,7 +243,9 @@ def main() -> None:
     parser.add_argument("--syncode", action="store_true")
     parser.add_argument("--mask", action="append", choices=KINDS)
     parser.add_argument("--batch", type=int, default=128, help="samples at once (with --mask)")
-    parser.add_argument("--engine", type=json.loads, default=NOTHING, help="vLLM's, with --mask")
+    parser.add_argument(
+        "--engine", type=_arguments, default=NOTHING, help="vLLM's, as a JSON object (with --mask)"
+    )
     asked = parser.parse_args()
     if asked.mask:
         equal_work(

@@ -22,11 +22,12 @@ from gars_vllm.engine import programs
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.engine.transformers_backend import GrammarLogits
+from gars_vllm.engine.vllm_backend import on_cpu
 from gars_vllm.grammar import compile_grammar
 
 pytestmark = pytest.mark.vllm
 HERE = Path(__file__).parent
-ON_GPU = torch.cuda.is_available()
+ON_GPU = not on_cpu()
 TIE = 1e-3  # a logit's difference; those of the tiny model's best two tokens are some 0.05
 # A GPU is shared by the engines of the tests that run at once.
 SHARE: dict[str, Any] = {"gpu_memory_utilization": 0.08} if ON_GPU else {}
@@ -104,8 +105,7 @@ class Engine:
             params["max_tokens"], **generate,
         )  # fmt: skip
         if ON_GPU:  # which multiplies less exactly: behind a tie either may be right
-            pairs = enumerate(zip(output["tokens"], found, strict=False))
-            for step, (ours, theirs) in pairs:
+            for step, (ours, theirs) in enumerate(zip(output["tokens"], found, strict=False)):
                 if ours != theirs and scores[step][theirs] - scores[step][ours] < TIE:
                     del output["tokens"][step:], found[step:]
                     break
