@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ class MaskTable:
             # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
             _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
         else:
-            xgrammar.apply_token_bitmask_inplace(logits, self.gather(slots))
+            _apply(logits, self.gather(slots))
 
     def keep(self, shares: torch.Tensor, slots: Sequence[int]) -> torch.Tensor:
         """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
@@ -101,6 +102,16 @@ class MaskTable:
         sums = np.zeros(len(slots))
         _keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
         return torch.from_numpy(sums)
+
+    def weigh(
+        self, logits: torch.Tensor, slots: Sequence[int], heats: NDArray[np.float32]
+    ) -> torch.Tensor:
+        """As `apply`, on a device; what it took, float32 [2, rows]: log Z, the logarithm of the
+        share of softmax(logits / heats) that is left, and whether a row's best was lost (1 or 0).
+        """
+        self._flush()
+        asked = upload(np.stack([np.array(slots, np.int32), heats.view(np.int32)]), logits.device)
+        return _weigh_on(logits.device)(logits, self._rows, asked)
 
     def gather(self, slots: Sequence[int], out: torch.Tensor | None = None) -> torch.Tensor:
         """int32 [len(slots), words], into `out` where that is given."""
@@ -113,6 +124,37 @@ class MaskTable:
     @property
     def nbytes(self) -> int:
         return int(self._rows.nbytes)
+
+
+def weigh_by_torch(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `asked` int32
+    [2, n]: numbers of rows, and the bits of temperatures in float32."""
+    heat = asked[1].view(torch.float32).unsqueeze(1)
+    before, best = (logits / heat).logsumexp(1), logits.amax(1)
+    _apply(logits, rows.index_select(0, asked[0]))
+    after = (logits / heat).logsumexp(1)
+    return torch.stack([after - before, (logits.amax(1) < best).float()])
+
+
+def _apply(logits: torch.Tensor, masks: torch.Tensor) -> None:
+    """By xgrammar's kernels; `masks` int32 [rows, words] are this call's own."""
+    beyond = logits.shape[1] % 32
+    if beyond and logits.device.type == "cpu":
+        # Where all of a row's last tokens are allowed its kernel for a CPU goes on to the bits
+        # beyond the vocabulary, and forbids the next row's first token.
+        masks[:, -1] |= -1 << beyond
+    xgrammar.apply_token_bitmask_inplace(logits, masks)
+
+
+def _weigh_on(
+    device: torch.device,
+) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    if device.type == "cuda":
+        with contextlib.suppress(ImportError):
+            from gars_vllm.engine.triton_kernel import weigh
+
+            return weigh
+    return weigh_by_torch
 
 
 def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

@@ -135,18 +135,12 @@ class Masker:
             log_z, overruled = self._weigh_here(logits, heats, slots, rows)
             _add(self._weights, keys, positions, ended, log_z[weighed], overruled[weighed])
             return
-        heat = upload(heats[:, None], logits.device)
-        before, best = (logits / heat).logsumexp(1), logits.argmax(1, keepdim=True)
-        self._table.apply(logits, slots)
-        log_z = (logits / heat).logsumexp(1) - before
-        lost = logits.gather(1, best).squeeze(1) == -torch.inf
-        found = torch.stack([log_z.double(), lost.double()])
-        index = upload(np.array(weighed), logits.device)
+        found = self._table.weigh(logits, slots, heats)
         if self._later is not None:
-            self._later.put(keys, positions, ended, found[:, index])
+            self._later.put(keys, positions, ended, weighed, found)
         else:
-            numbers = found[:, index].numpy()
-            _add(self._weights, keys, positions, ended, numbers[0], numbers[1] > 0)
+            log_z, lost = found.double().numpy()[:, weighed]
+            _add(self._weights, keys, positions, ended, log_z, lost > 0)
 
     def _weigh_here(
         self,
@@ -238,7 +232,14 @@ class _Later:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._waiting: queue.SimpleQueue[
-            tuple[Sequence[int], Sequence[int], NDArray[np.bool_], torch.Tensor, torch.cuda.Event]
+            tuple[
+                Sequence[int],
+                Sequence[int],
+                NDArray[np.bool_],
+                list[int],
+                torch.Tensor,
+                torch.cuda.Event,
+            ]
         ] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
 
@@ -247,18 +248,19 @@ class _Later:
         keys: Sequence[int],
         positions: Sequence[int],
         ended: NDArray[np.bool_],
+        weighed: list[int],
         found: torch.Tensor,
     ) -> None:
-        """`found`: float64 [2, samples], log Z and whether the best token was lost."""
+        """`found`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: the samples' rows."""
         host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
         host.copy_(found, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._waiting.put((keys, positions, ended, host, event))
+        self._waiting.put((keys, positions, ended, weighed, host, event))
 
     def _run(self) -> None:
         while True:
-            keys, positions, ended, host, event = self._waiting.get()
+            keys, positions, ended, weighed, host, event = self._waiting.get()
             event.synchronize()
-            numbers = host.numpy()
-            _add(self._weights, keys, positions, ended, numbers[0], numbers[1] > 0)
+            log_z, lost = host.double().numpy()[:, weighed]
+            _add(self._weights, keys, positions, ended, log_z, lost > 0)

@@ -217,6 +217,23 @@ def apply_bitmask(logits: Any, masks: Any) -> None:
     DEVICE.ask(lambda: xgrammar.apply_token_bitmask_inplace(logits.value(), masks.value()))
 
 
+def weigh(logits: Any, rows: Any, asked: Any) -> Any:
+    """Our kernel for a GPU."""
+    made = Late(torch.empty((2, len(logits)), device="meta"))
+
+    def work() -> None:
+        values, (slots, heats) = logits.value(), asked.value()
+        bits = rows.value()[slots][:, :, None] >> torch.arange(32) & 1
+        kept = bits.flatten(1)[:, : values.shape[1]] > 0
+        shares = (values / heats.view(torch.float32)[:, None]).double().softmax(1)
+        lost = ~kept.gather(1, values.argmax(1, keepdim=True)).squeeze(1)
+        made._value = torch.stack([(shares * kept).sum(1).log().float(), lost.float()])
+        values.masked_fill_(~kept, -torch.inf)
+
+    DEVICE.ask(work)
+    return made
+
+
 def install(monkeypatch: Any) -> None:
     """Our modules meet the device where they would meet a GPU."""
     DEVICE.reset()
@@ -225,6 +242,7 @@ def install(monkeypatch: Any) -> None:
         monkeypatch.setattr(module, "upload", upload)
     kernels = types.SimpleNamespace(apply_token_bitmask_inplace=apply_bitmask)
     monkeypatch.setattr(mask_table, "xgrammar", kernels)
+    monkeypatch.setattr(mask_table, "_weigh_on", lambda device: weigh)
 
 
 class Runner:
