@@ -30,7 +30,9 @@ from gars_vllm.benchmarks import texts
 from gars_vllm.benchmarks.peers import Llguidance, Ours, XGrammar
 from gars_vllm.benchmarks.tables import Result, Value, say
 from gars_vllm.benchmarks.texts import Cutter
-from gars_vllm.engine.mask_table import MaskTable
+from gars_vllm.engine.batch import Batch
+from gars_vllm.engine.constraints import Asked, Constraint
+from gars_vllm.engine.masker import Masker
 
 BATCHES = (1, 8, 32, 128, 256, 512, 1024)
 _BUDGET = 512  # tokens that a sample may have, so that the closing is asked as in a real run
@@ -71,27 +73,31 @@ class Samples:
 class OurBatch:
     name = "gars-vllm"
 
-    def __init__(self, mask: Ours, batch: int, size: int) -> None:
+    def __init__(self, mask: Ours, language: str, batch: int, size: int) -> None:
         self.grammar = mask.grammar
-        self.matchers = [self.grammar.matcher() for _ in range(batch)]
-        self.table = MaskTable((size + 31) // 32, torch.device("cpu"))
+        self.asked = Asked(language, budget=_BUDGET)
+        self.rows = Batch()
+        self.places = np.array([self.rows.add(self.fresh("")) for _ in range(batch)])
+        self.masker = Masker(size, torch.device("cpu"))
         self.gathered = torch.empty((batch, (size + 31) // 32), dtype=torch.int32)
+
+    def fresh(self, prefix: str) -> Constraint:
+        return Constraint(self.asked, self.grammar.matcher(prefix, completion=bool(prefix)))
 
     def begin(self, samples: dict[int, str]) -> None:
         for i, prefix in samples.items():
-            self.matchers[i] = self.grammar.matcher(prefix, completion=bool(prefix))
+            self.rows.drop(int(self.places[i]))
+            self.places[i] = self.rows.add(self.fresh(prefix))
 
     def step(self, tokens: list[int], logits: torch.Tensor) -> Stages:
         started = time.perf_counter()
-        self.table.begin()
-        slots = []
-        for matcher, token in zip(self.matchers, tokens, strict=True):
-            matcher.advance(token)
-            slots.append(self.table.slot(matcher, _BUDGET - matcher.length))
+        self.masker.begin()
+        self.rows.feed(self.places, np.array(tokens, np.int64))
+        slots = self.masker.look(self.rows, self.places).slots
         found = time.perf_counter()
-        self.table.gather(slots, self.gathered)
+        self.masker.table.gather(slots, self.gathered)
         gathered = time.perf_counter()
-        self.table.apply(logits, slots)
+        self.masker.table.apply(logits, slots)
         return found - started, gathered - found, time.perf_counter() - gathered
 
 
@@ -156,7 +162,9 @@ def measure(
                 matcher.mask_id(_BUDGET - matcher.length)
                 matcher.advance(token)
     known = ours.grammar.row_count
-    batches: list[OurBatch | XGrammarBatch | LlguidanceBatch] = [OurBatch(ours, batch, size)]
+    batches: list[OurBatch | XGrammarBatch | LlguidanceBatch] = [
+        OurBatch(ours, language, batch, size)
+    ]
     if language == "json":
         batches.append(XGrammarBatch(XGrammar(cutter), batch, size))
         batches.append(LlguidanceBatch(Llguidance(cutter), batch, size))

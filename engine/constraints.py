@@ -110,6 +110,10 @@ class Asked:
             draw is not None,
         )
 
+    def limit(self, otherwise: int) -> int:
+        """Tokens within which the text is brought to an end; `otherwise` where it is not."""
+        return self.budget if self.budget is not None and self.closing else otherwise
+
 
 def drawing(args: Mapping[str, Any]) -> tuple[float, float] | None:
     """What a request asks of our own sampler (vllm_cpu_sampler.py): temperature and top_p.
@@ -181,9 +185,8 @@ class Constraint:
     @property
     def remaining(self) -> int | None:
         """Tokens within which the text is brought to an end, if it is to be."""
-        if self.asked.budget is None or not self.asked.closing:
-            return None
-        return self.asked.budget - self.read
+        limit = self.asked.limit(-1)
+        return None if limit < 0 else limit - self.read
 
     @property
     def is_weighed(self) -> bool:
@@ -194,6 +197,23 @@ class Constraint:
     def has_ended(self) -> bool:
         """Its program is over, and nothing but EOS may come."""
         return self.matcher is not None and (self.stopped or self.matcher.is_done())
+
+    @property
+    def stops(self) -> bool:
+        """A comment at the margin would stop it."""
+        return self._stops and not self.stopped
+
+    @property
+    def at_margin(self) -> bool:
+        """The next byte begins a line."""
+        return not self._begins
+
+    def catch_up(self, state: int, read: int) -> None:
+        """Tokens that lead to this state of the matcher's have been read meanwhile, `read` in all;
+        none that this would have looked at (batch.py)."""
+        if read != self.read and self.matcher is not None:
+            self.read = read
+            self.matcher.follow(state)
 
     def allows(self, token: int) -> bool:
         """The token can follow; of a request without its grammar any can."""

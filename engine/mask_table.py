@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +16,10 @@ from gars_vllm.grammar.jit import njit
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from gars_vllm.grammar import Matcher
+    from gars_vllm.grammar import CompiledGrammar, Matcher
 
 EVERYTHING, ENDS = 0, 1  # rows that are always there
+Slots = Sequence[int] | NDArray[np.int64]
 _BYTES = 64 << 20  # of masks, at most, unless a single step needs more
 
 
@@ -34,8 +35,11 @@ class MaskTable:
         self._rows = torch.full((min(64, self._most), words), -1, dtype=torch.int32, device=device)
         self._count = 2
         self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be sent with the next step
-        self._slots: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._pinned: set[int] = set()  # of the step that is being made
+        # Of each grammar, by a mask's number, its row here; -1: none.
+        self._places: dict[CompiledGrammar, NDArray[np.int64]] = {}
+        self._owners: dict[int, tuple[CompiledGrammar, int]] = {}
+        self._step = 1
+        self._used = np.zeros(len(self._rows), np.int64)  # the step that last needed a row
 
     def set_ends(self, tokens: Sequence[int]) -> None:
         """The tokens that row ENDS allows."""
@@ -46,7 +50,7 @@ class MaskTable:
 
     def begin(self) -> None:
         """A new step: the rows of the last one may be overwritten."""
-        self._pinned.clear()
+        self._step += 1
 
     def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
         """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
@@ -54,23 +58,37 @@ class MaskTable:
         It holds until `begin` is called.
         """
         row = matcher.mask_id(remaining)
-        key = (id(matcher.grammar), row)
-        found = self._slots.get(key)
-        if found is None:
-            found = self._slots[key] = self._place()
+        (found,) = self.slots(matcher.grammar, np.array([row])).tolist()
+        if found < 0:
+            found = self._place()
+            self._owners[found] = matcher.grammar, row
+            self._places[matcher.grammar][row] = found
             self._new.append((found, matcher.grammar.mask(row)))
-        else:
-            self._slots.move_to_end(key)
-        self._pinned.add(found)
+            self._used[found] = self._step
+        return int(found)
+
+    def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
+        places = self._places.get(grammar)
+        if places is None or grammar.row_count > len(places):
+            longer = np.full(max(256, 2 * grammar.row_count), -1, np.int64)
+            if places is not None:
+                longer[: len(places)] = places
+            places = self._places[grammar] = longer
+        found = np.where(rows >= 0, places[rows], -1)
+        self._used[found[found >= 0]] = self._step
         return found
 
     def _place(self) -> int:
         if self._count >= self._most:
-            oldest = next(iter(self._slots))
-            if self._slots[oldest] not in self._pinned:
-                return self._slots.pop(oldest)
+            oldest = 2 + int(self._used[2 : self._count].argmin())
+            if self._used[oldest] < self._step:
+                grammar, row = self._owners[oldest]
+                self._places[grammar][row] = -1
+                return oldest
         if self._count == len(self._rows):
             self._rows = torch.cat([self._rows, torch.zeros_like(self._rows)])
+            self._used = np.concatenate([self._used, np.zeros_like(self._used)])
         self._count += 1
         return self._count - 1
 
@@ -84,7 +102,7 @@ class MaskTable:
             self._rows.index_copy_(0, places, rows)
             self._new.clear()
 
-    def apply(self, logits: torch.Tensor, slots: Sequence[int]) -> None:
+    def apply(self, logits: torch.Tensor, slots: Slots) -> None:
         """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
         if is_plain(logits):
             self._flush()
@@ -93,7 +111,7 @@ class MaskTable:
         else:
             _apply(logits, self.gather(slots))
 
-    def keep(self, shares: torch.Tensor, slots: Sequence[int]) -> torch.Tensor:
+    def keep(self, shares: torch.Tensor, slots: Slots) -> torch.Tensor:
         """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
 
         `shares`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
@@ -104,16 +122,26 @@ class MaskTable:
         return torch.from_numpy(sums)
 
     def weigh(
-        self, logits: torch.Tensor, slots: Sequence[int], heats: NDArray[np.float32]
+        self,
+        logits: torch.Tensor,
+        slots: NDArray[np.int64],
+        heats: NDArray[np.float32],
+        revived: NDArray[np.bool_],
     ) -> torch.Tensor:
         """As `apply`, on a device; what it took, float32 [2, rows]: log Z, the logarithm of the
         share of softmax(logits / heats) that is left, and whether a row's best was lost (1 or 0).
+
+        Of rows in `revived` that have nothing left, what the mask allows gets the logit 0.
         """
         self._flush()
-        asked = upload(np.stack([np.array(slots, np.int32), heats.view(np.int32)]), logits.device)
-        return _weigh_on(logits.device)(logits, self._rows, asked)
+        asked = np.stack([slots.astype(np.int32), heats.view(np.int32), revived.astype(np.int32)])
+        there = kernels(logits.device)
+        found: torch.Tensor = (there.weigh if there else weigh_by_torch)(
+            logits, self._rows, upload(asked, logits.device)
+        )
+        return found
 
-    def gather(self, slots: Sequence[int], out: torch.Tensor | None = None) -> torch.Tensor:
+    def gather(self, slots: Slots, out: torch.Tensor | None = None) -> torch.Tensor:
         """int32 [len(slots), words], into `out` where that is given."""
         self._flush()
         index = upload(np.array(slots, np.int64), self._rows.device)
@@ -128,16 +156,21 @@ class MaskTable:
 
 def weigh_by_torch(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
     """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `asked` int32
-    [2, n]: numbers of rows, and the bits of temperatures in float32."""
+    [3, n]: numbers of rows, the bits of temperatures in float32, and which are revived."""
     heat = asked[1].view(torch.float32).unsqueeze(1)
     before, best = (logits / heat).logsumexp(1), logits.amax(1)
-    _apply(logits, rows.index_select(0, asked[0]))
-    after = (logits / heat).logsumexp(1)
-    return torch.stack([after - before, (logits.amax(1) < best).float()])
+    masks = rows.index_select(0, asked[0])
+    _apply(logits, masks)
+    after, best_left = (logits / heat).logsumexp(1), logits.amax(1)
+    alike = torch.zeros_like(logits)
+    _apply(alike, masks)
+    is_revived = (asked[2] != 0) & (best_left == -torch.inf)
+    logits.copy_(torch.where(is_revived.unsqueeze(1), alike, logits))
+    return torch.stack([after - before, (best_left < best).float()])
 
 
 def _apply(logits: torch.Tensor, masks: torch.Tensor) -> None:
-    """By xgrammar's kernels; `masks` int32 [rows, words] are this call's own."""
+    """By xgrammar's kernels; `masks` int32 [rows, words] are the caller's own."""
     beyond = logits.shape[1] % 32
     if beyond and logits.device.type == "cpu":
         # Where all of a row's last tokens are allowed its kernel for a CPU goes on to the bits
@@ -146,15 +179,14 @@ def _apply(logits: torch.Tensor, masks: torch.Tensor) -> None:
     xgrammar.apply_token_bitmask_inplace(logits, masks)
 
 
-def _weigh_on(
-    device: torch.device,
-) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+def kernels(device: torch.device) -> ModuleType | None:
+    """triton_kernel.py, where there is a GPU for it."""
     if device.type == "cuda":
         with contextlib.suppress(ImportError):
-            from gars_vllm.engine.triton_kernel import weigh
+            from gars_vllm.engine import triton_kernel
 
-            return weigh
-    return weigh_by_torch
+            return triton_kernel
+    return None
 
 
 def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

@@ -6,14 +6,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
+from gars_vllm.engine.batch import Batch, Places
 from gars_vllm.engine.constraints import Constraint
-from gars_vllm.engine.mask_table import ENDS, EVERYTHING, MaskTable, is_plain, upload
+from gars_vllm.engine.mask_table import ENDS, EVERYTHING, MaskTable, is_plain
 from gars_vllm.engine.softmax import Softmax
 from gars_vllm.engine.weights import Weights
 from numpy.typing import NDArray
@@ -35,6 +36,22 @@ class Shares:
     temperature: torch.Tensor
 
 
+_Use = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Of each row: the row of the table; whether it has a matcher, and whether its program is over
+    (Constraint.has_ended); and what the batch holds at its place: `read`, `keys`, `heats`."""
+
+    slots: NDArray[np.int64]
+    has_matcher: NDArray[np.bool_]
+    ended: NDArray[np.bool_]
+    read: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    heats: NDArray[np.float32]
+
+
 class Masker:
     """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
 
@@ -43,24 +60,24 @@ class Masker:
 
     def __init__(self, size: int, device: torch.device, weights: Weights | None = None) -> None:
         """`size`: width of the logits; `weights`: where samples' weights are written."""
-        self._table = MaskTable((size + 31) // 32, device)
+        self.table = MaskTable((size + 31) // 32, device)
         self._weights = weights
-        self._later = _Later(weights) if weights and device.type == "cuda" else None
+        self._later = _Later() if weights and device.type == "cuda" else None
         self._softmax = Softmax()
         self._shares: Shares | None = None
-        self._put_off: list[int] | None = None
+        self._put_off: NDArray[np.int64] | None = None
         self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
         Masker.latest = self
 
     def set_ends(self, tokens: Sequence[int]) -> None:
         """The tokens that a request may draw which may only end."""
-        self._table.set_ends(tokens)
+        self.table.set_ends(tokens)
 
     def begin(self) -> None:
         """A new step."""
         if self._put_off is not None:
             raise RuntimeError("the sampler that is loaded has not drawn: it must follow the mask")
-        self._table.begin()
+        self.table.begin()
         self._shares = None
 
     def shares(
@@ -78,99 +95,119 @@ class Masker:
         ):
             return found
         if put_off is not None:
-            self._table.apply(logits, put_off)
+            self.table.apply(logits, put_off)
         return None
 
     def apply(
         self, logits: torch.Tensor, rows: Sequence[Constraint | None], weigh: bool = True
     ) -> None:
-        """Sets what is forbidden to -inf, in place. `logits`: float [rows, vocabulary].
+        """`apply_batch`, of constraints that are in no batch."""
+        self.apply_batch(logits, *Batch.of(rows), weigh)
+
+    def apply_batch(
+        self, logits: torch.Tensor, batch: Batch, places: Places, weigh: bool = True
+    ) -> None:
+        """Sets what is forbidden to -inf, in place. `logits`: float [rows, vocabulary]; row i has
+        the constraint at `places[i]` of the batch.
 
         `weigh`: each row is a step of its sample's, at the position that its constraint has read
         to; else no weights are written.
         """
+        step = self.look(batch, places)
         if weigh and self._weights is not None:
-            for c in rows:
-                if c is not None and c.freed_at is not None and not c.told:
-                    c.told = True
-                    if c.asked.key is not None:
-                        self._weights.free(c.asked.key, c.freed_at)
-        slots = [self._slot(c) for c in rows]
-        if not any(slots):
+            for key, position in batch.freed:
+                self._weights.free(key, position)
+            batch.freed.clear()
+        if not step.slots.any():
             return
-        weighed = [i for i, c in enumerate(rows) if c is not None and c.is_weighed]
-        if weigh and weighed and self._weights is not None:
-            self._apply_and_weigh(logits, rows, slots, weighed)
+        weighed = np.flatnonzero(step.has_matcher & (step.keys >= 0))
+        is_weighed = bool(weigh and len(weighed) and self._weights is not None)
+        crossed = batch.crossed[places] & (step.slots != EVERYTHING)
+        if not is_plain(logits):
+            found = self.table.weigh(logits, step.slots, step.heats, crossed)
+            if is_weighed:
+                self._write(step, weighed, found)
+            return
+        if is_weighed:
+            log_z, lost = self._weigh_here(logits, step, bool(batch.drawn[places].all()))
+            self._add(step, weighed, log_z, lost)
         else:
-            self._table.apply(logits, slots)
-        crossed = [i for i, c in enumerate(rows) if slots[i] and c is not None and c.asked.crossed]
-        if logits.device.type == "cpu":  # a device is not asked: the step would wait for it
-            crossed = self._dead(logits, crossed)
-        if crossed:
-            self._revive(logits, slots, crossed)
+            self.table.apply(logits, step.slots)
+        dead = self._dead(logits, np.flatnonzero(crossed))
+        if len(dead):
+            self._revive(logits, step.slots, dead)
 
-    def _slot(self, constraint: Constraint | None) -> int:
-        if constraint is None:
-            return EVERYTHING
-        if constraint.matcher is None:
-            return ENDS if constraint.refused else EVERYTHING
-        if constraint.stopped:
-            return ENDS
-        return self._table.slot(constraint.matcher, constraint.remaining)
+    def look(self, batch: Batch, places: Places) -> Step:
+        """What the rows may draw: their masks' rows in the table."""
+        stopped = batch.stopped[places]
+        is_last = stopped | batch.refused[places]
+        step = Step(
+            np.where(is_last, ENDS, EVERYTHING), np.zeros(len(places), np.bool_),
+            batch.ended[places] | stopped, batch.read[places], batch.key[places],
+            batch.heat[places],
+        )  # fmt: skip
+        for grammar, rows, numbers, done in batch.masks(places):
+            slots = self.table.slots(grammar, numbers)
+            slots[is_last[rows]] = ENDS
+            for i in np.flatnonzero(slots < 0).tolist():
+                constraint = batch.constraint(int(places[rows][i]))
+                assert constraint.matcher is not None
+                slots[i] = self.table.slot(constraint.matcher, constraint.remaining)
+            step.slots[rows], step.has_matcher[rows] = slots, True
+            step.ended[rows] |= done
+        return step
 
-    def _apply_and_weigh(
+    def _write(self, step: Step, weighed: NDArray[np.int64], found: torch.Tensor) -> None:
+        """`found`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: rows of samples."""
+        if self._later is None:
+            log_z, lost = found.double().numpy()
+            self._add(step, weighed, log_z, lost > 0)
+        else:
+            self._later.put(found, lambda log_z, lost: self._add(step, weighed, log_z, lost > 0))
+
+    def _add(
         self,
-        logits: torch.Tensor,
-        rows: Sequence[Constraint | None],
-        slots: Sequence[int],
-        weighed: list[int],
+        step: Step,
+        weighed: NDArray[np.int64],
+        log_z: NDArray[np.float64],
+        lost: NDArray[np.bool_],
     ) -> None:
+        """Of a program that has ended EOS is no choice of the model's: nothing is taken from it."""
         assert self._weights is not None
-        heats = np.array([1.0 if c is None else c.asked.temperature for c in rows], np.float32)
-        some = [c for c in (rows[i] for i in weighed) if c is not None]
-        keys, positions = [c.asked.key or 0 for c in some], [c.read for c in some]
-        # Of a program that has ended EOS is no choice of the model's: nothing is taken from it.
-        ended = np.array([c.has_ended for c in some])
-        if is_plain(logits):
-            log_z, overruled = self._weigh_here(logits, heats, slots, rows)
-            _add(self._weights, keys, positions, ended, log_z[weighed], overruled[weighed])
-            return
-        found = self._table.weigh(logits, slots, heats)
-        if self._later is not None:
-            self._later.put(keys, positions, ended, weighed, found)
-        else:
-            log_z, lost = found.double().numpy()[:, weighed]
-            _add(self._weights, keys, positions, ended, log_z, lost > 0)
+        ended = step.ended[weighed]
+        self._weights.add(
+            step.keys[weighed],
+            step.read[weighed],
+            np.where(ended, 0.0, log_z[weighed]),
+            lost[weighed] & ~ended,
+        )
 
     def _weigh_here(
-        self,
-        logits: torch.Tensor,
-        heats: NDArray[np.float32],
-        slots: Sequence[int],
-        rows: Sequence[Constraint | None],
+        self, logits: torch.Tensor, step: Step, all_drawn: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
-        heat = torch.from_numpy(heats[:, None])
+        slots = step.slots
+        heat = torch.from_numpy(step.heats[:, None])
         started = time.perf_counter()
         shares = self._softmax(logits, heat[:, 0])
         if Masker.is_drawn_from:
             self.drawing_seconds += time.perf_counter() - started
         top = shares.amax(1)
-        mass = self._table.keep(shares, slots)
+        mass = self.table.keep(shares, slots)
         overruled = _lost(shares, top, mass).numpy()
         few = torch.nonzero(mass < _FEW).squeeze(1)
         if len(few):
             before = (logits[few] / heat[few]).logsumexp(1)
         # Where every row will be drawn from its shares, nothing reads these logits any more.
-        if Masker.is_drawn_from and all(c is not None and c.asked.drawn for c in rows):
-            self._put_off = list(slots)
+        if Masker.is_drawn_from and all_drawn:
+            self._put_off = slots
         else:
-            self._table.apply(logits, slots)
+            self.table.apply(logits, slots)
         with np.errstate(divide="ignore"):
             log_z = np.log(np.minimum(mass.numpy(), 1.0))
         if len(few):
             some = logits[few] / heat[few]
-            self._table.apply(some, [slots[i] for i in few])
+            self.table.apply(some, slots[few.numpy()])
             after = some.logsumexp(1)
             log_z[few.numpy()] = (after - before).double().numpy()
             shares[few], mass[few] = some.softmax(1), 1.0
@@ -178,28 +215,29 @@ class Masker:
         self._shares = Shares(logits, shares, mass, heat[:, 0])
         return log_z, overruled
 
-    def _dead(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
+    def _dead(self, logits: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of the rows in which the mask and another rule of the request's leave nothing."""
-        if not rows:
-            return []
+        if not len(rows):
+            return rows
         if self._shares is not None:
             left = self._shares.mass.numpy()[rows] > 0
         else:
-            left = (logits[rows].amax(1) > -torch.inf).numpy()
-        return [row for row, some in zip(rows, left, strict=True) if not some]
+            left = (logits[torch.from_numpy(rows)].amax(1) > -torch.inf).numpy()
+        dead: NDArray[np.int64] = rows[~left]
+        return dead
 
-    def _revive(self, logits: torch.Tensor, slots: Sequence[int], crossed: Sequence[int]) -> None:
+    def _revive(
+        self, logits: torch.Tensor, slots: NDArray[np.int64], dead: NDArray[np.int64]
+    ) -> None:
         """Where another rule of the request's and the grammar leave nothing between them, say
         min_tokens and a text that can only end, the grammar alone decides: of rows without a
         possible token, those that it allows get equal logits."""
         if self._put_off is not None:
-            self._table.apply(logits, self._put_off)
+            self.table.apply(logits, self._put_off)
         self._shares = self._put_off = None
-        index = upload(np.array(crossed, np.int64), logits.device)
-        some = logits[index]
-        some = some.masked_fill(some.amax(1, keepdim=True) == -torch.inf, 0.0)
-        self._table.apply(some, [slots[i] for i in crossed])
-        logits[index] = some
+        some = torch.zeros((len(dead), logits.shape[1]), dtype=logits.dtype)
+        self.table.apply(some, slots[dead])
+        logits[torch.from_numpy(dead)] = some
 
 
 def _lost(shares: torch.Tensor, top: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
@@ -214,53 +252,26 @@ def _lost(shares: torch.Tensor, top: torch.Tensor, mass: torch.Tensor) -> torch.
     return lost
 
 
-def _add(
-    weights: Weights,
-    keys: Sequence[int],
-    positions: Sequence[int],
-    ended: NDArray[np.bool_],
-    log_z: NDArray[np.float64],
-    overruled: NDArray[np.bool_],
-) -> None:
-    weights.add(keys, positions, np.where(ended, 0.0, log_z), overruled & ~ended)
-
-
 class _Later:
     """Brings a step's numbers from the device and writes them, in a thread of its own: the step
     does not wait for them."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-        self._waiting: queue.SimpleQueue[
-            tuple[
-                Sequence[int],
-                Sequence[int],
-                NDArray[np.bool_],
-                list[int],
-                torch.Tensor,
-                torch.cuda.Event,
-            ]
-        ] = queue.SimpleQueue()
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[torch.Tensor, torch.cuda.Event, _Use]] = (
+            queue.SimpleQueue()
+        )
         threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
 
-    def put(
-        self,
-        keys: Sequence[int],
-        positions: Sequence[int],
-        ended: NDArray[np.bool_],
-        weighed: list[int],
-        found: torch.Tensor,
-    ) -> None:
-        """`found`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: the samples' rows."""
+    def put(self, found: torch.Tensor, use: _Use) -> None:
+        """`use` is called with the rows of `found`, float64, when they are there."""
         host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
         host.copy_(found, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._waiting.put((keys, positions, ended, weighed, host, event))
+        self._waiting.put((host, event, use))
 
     def _run(self) -> None:
         while True:
-            keys, positions, ended, weighed, host, event = self._waiting.get()
+            host, event, use = self._waiting.get()
             event.synchronize()
-            log_z, lost = host.double().numpy()[:, weighed]
-            _add(self._weights, keys, positions, ended, log_z, lost > 0)
+            use(*host.double().numpy())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A step's masks on a GPU, in one pass over the logits: masked, and weighed by what was taken.
+"""What a step does on a GPU, in two launches: each costs the host ten microseconds and more.
 
-By torch's operations the same is four passes and eight launches (see `mask_table.weigh_by_torch`).
-Imported on a GPU only: Triton comes with torch there, and with xgrammar.
+By torch's operations `weigh` is five passes over the logits and two dozen launches (see
+`mask_table.weigh_by_torch`). Imported on a GPU only: Triton comes with torch there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-_BLOCK, _WARPS = 4096, 8
+_BLOCK, _WARPS, _SLOTS = 4096, 8, 128
 
 
 def weigh(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
@@ -22,6 +22,18 @@ def weigh(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torc
             logits, logits.stride(0), rows, rows.stride(0), asked, found, *logits.shape,
             BLOCK=_BLOCK, num_warps=_WARPS,
         )  # fmt: skip
+    return found
+
+
+def last_tokens(tokens: torch.Tensor, totals: torch.Tensor, width: int) -> torch.Tensor:
+    """The last `width` tokens of each slot and how many it has: int32 [slots, width + 1]. `tokens`
+    int32 [slots, length], `totals` int32 [slots]; where a slot has fewer, in front what is not one.
+    """
+    slots = len(totals)
+    found = torch.empty((slots, width + 1), dtype=torch.int32, device=totals.device)
+    _last_tokens[(triton.cdiv(slots, _SLOTS),)](
+        tokens, tokens.stride(0), totals, found, slots, width, BLOCK=_SLOTS
+    )
     return found
 
 
@@ -49,6 +61,13 @@ def _weigh(  # type: ignore[no-untyped-def]
         most_kept, kept = _add(most_kept, kept, tl.where(allowed, scaled, -float("inf")))
     tl.store(found + row, most_kept + tl.log(kept) - (most + tl.log(total)))
     tl.store(found + count + row, tl.where(most_kept < most, 1.0, 0.0))
+    if (most_kept == -float("inf")) & (tl.load(asked + 2 * count + row) != 0):
+        for first in range(0, size, BLOCK):
+            at = first + tl.arange(0, BLOCK)
+            here = at < size
+            words = tl.load(rows + slot * rows_stride + at // 32, here, 0)
+            allowed = ((words >> (at % 32)) & 1) != 0
+            tl.store(logits + row * logits_stride + at, 0.0, here & allowed)
 
 
 @triton.jit
@@ -57,3 +76,20 @@ def _add(most, total, values):  # type: ignore[no-untyped-def]
     larger = tl.maximum(most, tl.max(values, 0))
     by = tl.where(larger == -float("inf"), 0.0, larger)  # -inf - -inf is no number
     return larger, total * tl.exp(most - by) + tl.sum(tl.exp(values - by), 0)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _last_tokens(  # type: ignore[no-untyped-def]
+    tokens, tokens_stride, totals, found, slots, width, BLOCK: tl.constexpr
+):
+    slot = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
+    here = slot < slots
+    total = tl.load(totals + slot, here, 0)
+    for i in range(width):
+        at = tl.maximum(total - width + i, 0)
+        tl.store(
+            found + slot * (width + 1) + i,
+            tl.load(tokens + slot * tokens_stride + at, here, 0),
+            here,
+        )
+    tl.store(found + slot * (width + 1) + width, total, here)

@@ -11,14 +11,18 @@ so for the forward pass.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from gars_vllm.engine.batch import NOTHING, Batch
 from gars_vllm.engine.constraints import Asked, Constraint, Grammars, Mask
-from gars_vllm.engine.mask_table import upload
+from gars_vllm.engine.mask_table import kernels, upload
 from gars_vllm.engine.masker import Masker
 from numpy.typing import NDArray
 
@@ -33,7 +37,7 @@ class _Copy:
     """Tokens on their way from the device. `tokens` [slots, width]: what each slot holds from
     `starts` on; `totals` [slots]: prompt and output together."""
 
-    slots: list[int]
+    slots: NDArray[np.int64]
     starts: NDArray[np.int64]
     tokens: torch.Tensor
     totals: torch.Tensor
@@ -54,44 +58,62 @@ class V2Slots:
         """`context`: tokens of prompt and output; `speculative`: tokens drafted in a step."""
         self._grammars, self._masker, self._states = grammars, masker, states
         self._context, self._width = context, 1 + speculative
-        self._slots: dict[int, Constraint] = {}
-        self._copy: _Copy | None = None
+        self._batch = Batch()
+        # By slot. Nothing tells that a request has left its slot: what is there is read on.
+        self._places = np.full(states.max_num_reqs, NOTHING, np.int64)
+        self._copy: _Copy | _LastTokens | None = None
+        self._is_behind = False
         self._side = torch.cuda.Stream() if states.device.type == "cuda" else None
+        self._last: _LastTokens | None = None
+        there = kernels(states.device)
+        if there is not None and self._side is not None:
+            self._last = _LastTokens(there, states, self._width, self._side)
 
     def add(self, slot: int, params: Any) -> bool:
         """A request takes a slot, whoever had it before; True if it has a grammar."""
-        self._slots.pop(slot, None)
-        asked = Asked.of(params, self._context - int(self._states.prompt_len.np[slot]))
+        if self._places[slot] != NOTHING:
+            self._batch.drop(int(self._places[slot]))
+            self._places[slot] = NOTHING
+        prompt = int(self._states.prompt_len.np[slot])
+        asked = Asked.of(params, self._context - prompt)
         if asked is None:
             return False
         if asked.mask is Mask.SYNCODE:
             logger.error("a request is ended: SynCode's mask needs VLLM_USE_V2_MODEL_RUNNER=0")
-            self._slots[slot] = Constraint(asked, None, refused=True)
+            made = Constraint(asked, None, refused=True)
         else:
-            self._slots[slot] = self._grammars.constraint(asked)
+            made = self._grammars.constraint(asked)
+        self._places[slot] = self._batch.add(made)
+        # One that comes back after a preemption brings the tokens that it had.
+        self._is_behind |= int(self._states.prefill_len.np[slot]) > prompt
         return True
 
     def stage(self) -> None:
         """Asks for the tokens that requests have more than is known; does not wait for them."""
         self._masker.begin()
-        self._copy = self._ask(self._width) if self._slots else None
+        self._copy = None
+        slots = np.flatnonzero(self._places != NOTHING)
+        if not len(slots):
+            return
+        if self._last is not None and not self._is_behind:
+            self._copy = self._last.ask(slots)
+            return
+        behind = self._states.prefill_len.np[slots] - self._starts(slots)
+        self._copy = self._ask(slots, self._width + max(0, int(behind.max())))
+        self._is_behind = False
 
-    def _ask(self, width: int) -> _Copy:
-        """Nothing tells that a request has left its slot: what is there is read on, and ignored."""
-        slots = list(self._slots)
-        prompts = self._states.prompt_len.np[slots].astype(np.int64)
-        known = np.array([self._slots[s].read for s in slots], np.int64)
-        # A request that comes back after a preemption brings the tokens that it had.
-        behind = self._states.prefill_len.np[slots] - prompts - known
-        width = max(width, int(behind.max()) + width)
-        starts = prompts + known
-        device = self._states.device
+    def _starts(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many tokens of each slot are known, the prompt's included."""
+        found: NDArray[np.int64] = (
+            self._batch.read[self._places[slots]] + self._states.prompt_len.np[slots]
+        )
+        return found
+
+    def _ask(self, slots: NDArray[np.int64], width: int) -> _Copy:
+        starts = self._starts(slots)
         if self._side is None:
             return _Copy(slots, starts, *self._read(slots, starts, width), None)
-        # Asked for here: within the other stream it would be that one, which waited for itself.
-        drawing = torch.cuda.current_stream(device)
-        with torch.cuda.stream(self._side):
-            self._side.wait_stream(drawing)
+        with _behind(self._side, self._states.device):
             found = self._read(slots, starts, width)
             pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in found]
             for host, there in zip(pinned, found, strict=True):
@@ -101,10 +123,10 @@ class V2Slots:
         return _Copy(slots, starts, pinned[0], pinned[1], arrived)
 
     def _read(
-        self, slots: list[int], starts: NDArray[np.int64], width: int
+        self, slots: NDArray[np.int64], starts: NDArray[np.int64], width: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._states.device
-        index = upload(np.array(slots, np.int64), device)
+        index = upload(slots, device)
         tokens = self._states.all_token_ids.gpu
         places = np.minimum(starts[:, None] + np.arange(width), tokens.shape[1] - 1)
         return tokens[index[:, None], upload(places, device)], self._states.total_len.gpu[index]
@@ -113,25 +135,30 @@ class V2Slots:
         """Reads the tokens that have been drawn, as many as the counts say."""
         while self._copy is not None:
             copy, self._copy = self._copy, None
-            if copy.arrived is not None:
-                copy.arrived.synchronize()
-            counts = copy.totals.numpy().astype(np.int64) - copy.starts
-            tokens = copy.tokens.numpy()
-            for i, slot in enumerate(copy.slots):
-                constraint = self._slots.get(slot)
-                if constraint is not None and counts[i] > 0:
-                    constraint.feed(tokens[i, : counts[i]].tolist())
-            most = int(counts.max(initial=0))
-            if most > tokens.shape[1]:  # more than a step gives: ask again, and wait
-                self._copy = self._ask(most)
+            if isinstance(copy, _LastTokens):
+                slots = copy.slots
+                starts = self._starts(slots)
+                tokens, counts = copy.wait(starts)
+            else:
+                slots = copy.slots
+                if copy.arrived is not None:
+                    copy.arrived.synchronize()
+                tokens, counts = copy.tokens.numpy(), copy.totals.numpy() - copy.starts
+            one, more = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
+            places = self._places[slots]
+            self._batch.feed(places[one], tokens[one, 0].astype(np.int64))
+            for i in more[counts[more] <= tokens.shape[1]].tolist():
+                self._batch.feed_one(int(places[i]), tokens[i, : counts[i]].tolist())
+            missing = more[counts[more] > tokens.shape[1]]
+            if len(missing):  # more than a step gives: ask again, and wait
+                self._copy = self._ask(slots[missing], int(counts[missing].max()))
 
     def apply(self, logits: torch.Tensor, context: LogitsContext) -> None:
         """Masks the rows of requests that have a grammar, in place."""
         self._catch_up()
-        mapping = context.idx_mapping_np
-        if logits.shape[0] == len(mapping):  # a row for each request
-            rows = [self._slots.get(int(slot)) for slot in mapping]
-            self._masker.apply(logits, rows)
+        slots = context.idx_mapping_np
+        if logits.shape[0] == len(slots):  # a row for each request
+            self._masker.apply_batch(logits, self._batch, self._places[slots])
         else:
             self._masker.apply(logits, self._drafted(context), weigh=False)
 
@@ -144,7 +171,9 @@ class V2Slots:
         drafts = context.input_ids.cpu().tolist()
         rows: list[Constraint | None] = []
         for slot, place, token in zip(slots, places, drafts, strict=True):
-            constraint = self._slots.get(slot)
+            constraint = None
+            if self._places[slot] != NOTHING:
+                constraint = self._batch.constraint(int(self._places[slot]))
             if place > 0 and constraint is not None:
                 before = rows[-1]
                 constraint = None
@@ -153,3 +182,47 @@ class V2Slots:
                     constraint.feed([token])
             rows.append(constraint)
         return rows
+
+
+class _LastTokens:
+    """The last tokens of every slot, read by one kernel without a word from the host."""
+
+    def __init__(
+        self, there: ModuleType, states: LogitsProcRequestState, width: int, side: torch.cuda.Stream
+    ) -> None:
+        self._kernels, self._states, self._width, self._side = there, states, width, side
+        self._arrived = torch.cuda.Event()
+        # One is enough: it is read before the next copy is asked for, or not at all.
+        shape = len(states.total_len.gpu), width + 1
+        self._host = torch.empty(shape, dtype=torch.int32, pin_memory=True)
+        self.slots = np.zeros(0, np.int64)
+
+    def ask(self, slots: NDArray[np.int64]) -> _LastTokens:
+        """They are on their way, for `wait` to be told of these slots."""
+        self.slots = slots
+        with _behind(self._side, self._states.device):
+            tokens, totals = self._states.all_token_ids.gpu, self._states.total_len.gpu
+            found = self._kernels.last_tokens(tokens, totals, self._width)
+            self._host.copy_(found, non_blocking=True)
+            self._arrived.record()
+        return self
+
+    def wait(self, starts: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """What the slots hold from `starts` on, [slots, width], and how many tokens that is; where
+        it is more than `width`, the tokens are not those."""
+        self._arrived.synchronize()
+        held = self._host.numpy()[self.slots]
+        counts = held[:, -1] - starts
+        first = self._width - np.clip(counts, 0, self._width)
+        places = np.minimum(first[:, None] + np.arange(self._width), self._width - 1)
+        return np.take_along_axis(held, places, 1), counts
+
+
+@contextlib.contextmanager
+def _behind(side: torch.cuda.Stream, device: torch.device) -> Iterator[None]:
+    """What is asked for within goes to the stream `side`, after all that the current one has yet
+    to do. That one is asked for here: within it would be `side`, which waited for itself."""
+    drawing = torch.cuda.current_stream(device)
+    with torch.cuda.stream(side):
+        side.wait_stream(drawing)
+        yield

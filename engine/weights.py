@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gars_vllm.grammar.jit import njit
 from numpy.typing import NDArray
 
 CAPACITY = 1 << 20  # samples whose weights are kept; the file is sparse
@@ -105,40 +106,26 @@ class Weights:
                 if file.tell() == 0:
                     file.truncate(capacity * _RECORD.itemsize)
             self._records = np.memmap(path, _RECORD, "r+")
+        # The same memory, as compiled code takes it.
+        flat = self._records.view(np.ndarray)
+        self._whole = flat.view(np.int64).reshape(len(flat), -1)
+        self._real = flat.view(np.float64).reshape(len(flat), -1)
+        self._spots = flat.view(np.int32).reshape(len(flat), -1)
 
     def add(
         self,
-        keys: Sequence[int],
-        positions: Sequence[int],
+        keys: Sequence[int] | NDArray[np.int64],
+        positions: Sequence[int] | NDArray[np.int64],
         log_z: NDArray[np.float64],
         overruled: NDArray[np.bool_],
     ) -> None:
-        """One step of some samples: `positions` are how many tokens each had before it.
+        """A step each of some samples: `positions` are how many tokens each had before it.
 
         A step at the position of the last one takes its place. Where steps are missing between, the
         sum is not known.
         """
         key, at = np.asarray(keys, np.int64), np.asarray(positions, np.int64)
-        places = key % len(self._records)
-        found = self._records[places]
-        fresh = (found["key"] != key + 1) | (at == 0)
-        found[fresh] = _UNWRITTEN
-        found["freed_at"][fresh] = -1
-        found["key"] = key + 1
-        goes_on = (found["steps"] == at) & (at > 0)
-        found["log_z"][~goes_on & (found["steps"] != at + 1) & (at > 0)] = np.nan
-        smaller = goes_on & ((found["last"] < found["smallest"]) | (at == 1))
-        found["smallest_at"][smaller] = at[smaller] - 1
-        found["smallest"][smaller] = found["last"][smaller]
-        found["log_z"][goes_on] += found["last"][goes_on]
-        (spots,) = np.nonzero(
-            goes_on & (found["last_overruled"] > 0) & (found["overruled"] < SPOTS)
-        )
-        found["overruled_at"][spots, found["overruled"][spots]] = at[spots] - 1
-        found["overruled"][goes_on] += found["last_overruled"][goes_on]
-        found["last"], found["last_overruled"] = log_z, overruled
-        found["steps"] = at + 1
-        self._records[places] = found
+        _add(self._whole, self._real, self._spots, key, at, log_z, overruled)
 
     def free(self, key: int, position: int) -> None:
         """The sample has lost its grammar: its token at `position` was forbidden."""
@@ -162,6 +149,43 @@ class Weights:
             if time.monotonic() >= until or record["key"] > key + 1:
                 return None
             time.sleep(0.001)
+
+
+def _place(name: str) -> int:
+    """Of a field in a record, in words of 8 bytes."""
+    assert _RECORD.fields is not None
+    return _RECORD.fields[name][1] // 8
+
+
+_KEY, _STEPS, _LOG_Z = _place("key"), _place("steps"), _place("log_z")
+_SMALLEST, _SMALLEST_AT = _place("smallest"), _place("smallest_at")
+_OVERRULED, _SPOTS = _place("overruled"), _place("overruled_at")
+_LAST, _LAST_OVERRULED, _FREED = _place("last"), _place("last_overruled"), _place("freed_at")
+
+
+@njit
+def _add(whole, real, spots, keys, positions, log_z, overruled):  # type: ignore[no-untyped-def]
+    """Weights.add: `whole`, `real` and `spots` are the records as int64, float64 and int32."""
+    for i in range(keys.shape[0]):
+        place, at = keys[i] % whole.shape[0], positions[i]
+        if whole[place, _KEY] != keys[i] + 1 or at == 0:
+            whole[place, :] = 0
+            whole[place, _KEY], whole[place, _FREED] = keys[i] + 1, -1
+        steps = whole[place, _STEPS]
+        if at > 0 and steps == at:  # the last step stands
+            last, was_overruled = real[place, _LAST], whole[place, _LAST_OVERRULED]
+            if at == 1 or last < real[place, _SMALLEST]:
+                real[place, _SMALLEST], whole[place, _SMALLEST_AT] = last, at - 1
+            real[place, _LOG_Z] += last
+            if was_overruled:
+                count = whole[place, _OVERRULED]
+                if count < SPOTS:
+                    spots[place, 2 * _SPOTS + count] = at - 1
+                whole[place, _OVERRULED] = count + 1
+        elif at > 0 and steps != at + 1:
+            real[place, _LOG_Z] = np.nan
+        real[place, _LAST], whole[place, _LAST_OVERRULED] = log_z[i], overruled[i]
+        whole[place, _STEPS] = at + 1
 
 
 def _finite(number: float) -> float | None:

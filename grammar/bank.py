@@ -273,6 +273,40 @@ def step(tables, nodes, scratch, bank, text, start, number, token_class):  # typ
 
 
 @njit
+def steps(bank, class_of, numbers, tokens, found):  # type: ignore[no-untyped-def]
+    """`step` for many states (int64, -1: none) and tokens (int64; `class_of`: their classes), where
+    it has been taken before: int64 `found`, REFUSED where it has not, or was refused."""
+    for i in range(numbers.shape[0]):
+        found[i] = REFUSED
+        number, token = numbers[i], tokens[i]
+        if number < 0 or token < 0 or token >= class_of.shape[0] or class_of[token] == 0:
+            continue
+        token_class = np.int64(class_of[token])
+        slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
+        at = np.int64(bank[STEPS])
+        while bank[at + 3 * slot] != 0:
+            if bank[at + 3 * slot] == number + 1 and bank[at + 3 * slot + 1] == token_class:
+                found[i] = bank[at + 3 * slot + 2]
+                break
+            slot = (slot + 1) & np.int64(bank[STEP_MASK])
+
+
+@njit
+def rows(nodes, bank, numbers, remaining, always, per_block, found, done):  # type: ignore[no-untyped-def]
+    """Of many states (int64) the row of the mask, where it is known and the plain one: -1 where it
+    is not, or where no more tokens remain than `always` and so many for each open block and
+    bracket. `done`: bool, the text has ended by its end marker."""
+    for i in range(numbers.shape[0]):
+        number = numbers[i]
+        first = bank[POOL] + bank[bank[STATES] + number]
+        done[i] = bank[first + 1 + DONE] != 0
+        is_open = nodes[bank[first + 1 + INDENT], 4] + nodes[bank[first + 1 + BRACKET], 4]
+        found[i] = -1
+        if done[i] or remaining[i] > always + per_block * is_open:
+            found[i] = bank[bank[ROWS] + number]
+
+
+@njit
 def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-untyped-def]
     """Reads raw bytes. `out`: how many were read (fewer where one cannot follow), the state after
     them, or after the last ones that were kept. Returns 0 or an error code.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 I32 = NDArray[np.int32]
 _BEAM = 6  # texts that are followed at a time in the search for a shortest completion
 _LOOKED_AT = 256  # of a state's outcomes, those with the least costs
-_ALWAYS = 48  # with fewer tokens left than this, and some for each open block, masks look ahead
-_PER_BLOCK = 4
+ALWAYS = 48  # with fewer tokens left than this, and some for each open block, masks look ahead
+PER_BLOCK = 4
 _KEPT = 512  # arrays of costs that are kept
 
 
@@ -107,7 +107,7 @@ class Closer:
 
     def is_far(self, number: int, remaining: int) -> bool:
         """So many tokens are left that the closing need not look at the state."""
-        return remaining > _ALWAYS + _PER_BLOCK * self._grammar.open_blocks(number)
+        return remaining > ALWAYS + PER_BLOCK * self._grammar.open_blocks(number)
 
     def row(self, number: int, remaining: int) -> int:
         """The row of the mask when `remaining` tokens are left, the one to be drawn included.

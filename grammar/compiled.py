@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
@@ -37,6 +38,15 @@ _LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 17
 State = tuple[int, ...]
+
+
+class Holder(Protocol):
+    """Whoever is somewhere in a text: a matcher, or a batch of what once were some."""
+
+    @property
+    def states(self) -> list[int]: ...
+
+    def renumber(self, numbers: NDArray[np.int32]) -> None: ...
 
 
 def compile_grammar(
@@ -94,11 +104,13 @@ class CompiledGrammar:
         self._out = np.zeros(2, np.int32)
         self._classes = table.token_class.tolist()
         self._class_count = len(table.first) + 1
+        self._class_of = np.array(table.token_class, np.int32)
+        self._class_of[[e for e in vocabulary.eos if e < len(self._class_of)]] = 0
         # Python's own copies of what is asked most
         self._steps: dict[int, int] = {}
         self._row_of_state: dict[int, int] = {}
         self._blocks: dict[int, int] = {}
-        self._matchers: WeakSet[Matcher] = WeakSet()
+        self._holders: WeakSet[Holder] = WeakSet()
         self._prefixes: OrderedDict[tuple[str, bool, bool], int] = OrderedDict()
         self._mask_words = (len(vocabulary) + 31) // 32
         self._forms: OrderedDict[int, tuple[int, bytes, bool]] = OrderedDict()
@@ -142,12 +154,12 @@ class CompiledGrammar:
                 self._prefixes.popitem(last=False)
             self._prefixes[key] = state
         made = Matcher(self, state)
-        self._matchers.add(made)
+        self._holders.add(made)
         return made
 
-    def watch(self, matcher: Matcher) -> None:
-        """Keeps the states of a matcher that was copied from another."""
-        self._matchers.add(matcher)
+    def watch(self, holder: Holder) -> None:
+        """Keeps the states that it holds, as long as it lives."""
+        self._holders.add(holder)
 
     def _initial(self, fence: bool) -> int:
         root = self._intern((self.language.parser.start_state, 0, 0), 0)
@@ -199,11 +211,11 @@ class CompiledGrammar:
         self.closer.forget_nodes()
 
     def _sweep(self) -> None:
-        """Drops the states that no matcher and no prefix needs, and numbers the others anew."""
-        matchers = list(self._matchers)
+        """Drops the states that no holder and no prefix needs, and numbers the others anew."""
+        holders = list(self._holders)
         needed = set(self._prefixes.values())
-        for matcher in matchers:
-            needed.update(matcher.states)
+        for holder in holders:
+            needed.update(holder.states)
         live = np.array(sorted(needed), np.int32)
         room = _STATES
         while room < 4 * len(live):
@@ -211,8 +223,8 @@ class CompiledGrammar:
         moved = self._move(live, room)
         for key, number in self._prefixes.items():
             self._prefixes[key] = int(moved[number])
-        for matcher in matchers:
-            matcher.renumber(moved)
+        for holder in holders:
+            holder.renumber(moved)
         for known in (self._steps, self._row_of_state, self._blocks):
             known.clear()
         self.closer.forget()
@@ -285,6 +297,24 @@ class CompiledGrammar:
         if code == banks.AMBIGUOUS:
             raise MemoryError("too many parses at once; the grammar is too ambiguous")
         self._grow()
+
+    def steps(self, numbers: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`step` of many states by a token each, where some text has taken that step before; -1
+        where none has, of EOS, and of tokens that are not allowed."""
+        found = np.empty(len(numbers), np.int64)
+        banks.steps(self._bank, self._class_of, numbers, tokens, found)
+        return found
+
+    def rows_of(
+        self, numbers: NDArray[np.int64], remaining: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The rows of the masks of many states with so many tokens `remaining` (Matcher.mask_id);
+        -1 where it must be asked of each: a mask that is new, or where the closing has a say. And
+        `is_done`."""
+        found, done = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.bool_)
+        limits = closing.ALWAYS, closing.PER_BLOCK
+        banks.rows(self.nodes, self._bank, numbers, remaining, *limits, found, done)
+        return found, done
 
     def feed(self, number: int, text: bytes) -> int:
         """The state after raw bytes. Raises GrammarError at the first byte that cannot follow."""

@@ -37,6 +37,10 @@ class Matcher:
         """The states after each token, the first one before any."""
         return self._history
 
+    def follow(self, state: int) -> None:
+        """Some tokens have been read that lead to this state: `rollback` takes them for one."""
+        self._history.append(state)
+
     def renumber(self, numbers: NDArray[np.int32]) -> None:
         """The grammar has numbered its states anew: int32 [old number] -> new number."""
         self._history = numbers[self._history].tolist()

@@ -46,6 +46,11 @@ class Vocabulary:
             state.update(b"-" if token is None else len(token).to_bytes(4, "little") + token)
         return state.hexdigest()
 
+    @cached_property
+    def has_newline(self) -> bytes:
+        """A byte for each token: 1 where it adds a line feed to a text."""
+        return bytes(b"\n" in (token or b"") for token in self.tokens)
+
     def texts(self, ids: Sequence[int]) -> list[bytes]:
         """The bytes that each token adds to a text that begins with the first; b"" for special
         tokens. Joined they are the text that was encoded."""

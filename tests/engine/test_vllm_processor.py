@@ -137,24 +137,21 @@ def test_a_forbidden_token_frees_its_request(
     assert "a request is freed of its grammar: token" in caplog.text
 
 
-def test_where_two_rules_leave_nothing_the_grammar_decides(processor: GrammarProcessor) -> None:
+def test_where_two_rules_leave_nothing_the_grammar_decides(
+    processor: GrammarProcessor, tiny_model: Path
+) -> None:
     """min_tokens has taken EOS away from a text that can only end."""
+    tokens = Encoder.of(tiny_model).encode("1")
     update(
         processor, 2,
-        added=[(0, params("json", max_tokens=9, min_tokens=8), None, [1]),
+        added=[(0, params("json", max_tokens=9, min_tokens=8), None, tokens),
                (1, params("python", min_tokens=8), None, [])],
     )  # fmt: skip
-    assert processor._v1 is not None
-    for row in processor._v1._rows.values():
-        row.constraint.read = 1
-    first = processor._v1._rows[0].constraint
-    assert first.matcher is not None
-    first.matcher.advance_text("1")
     logits = torch.randn(2, WIDTH)
     logits[0] = -torch.inf
     logits[1, 0] = -torch.inf  # EOS
     after = processor.apply(logits)
-    allowed = bits_of(first.matcher.mask(first.remaining))
+    allowed = expected(tiny_model, "json", "", tokens)
     assert torch.equal(after[0] == 0, allowed)
     assert torch.isinf(after[0][~allowed]).all()
     assert torch.isinf(after[1, 0])  # here the other tokens are enough

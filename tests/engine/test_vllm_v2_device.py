@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import xgrammar
 from gars_vllm.engine import mask_table, masker, programs, vllm_v2
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.engine.vllm_processor import GrammarProcessor
@@ -212,23 +211,36 @@ def upload(array: np.ndarray[Any, Any], device: Any) -> Any:
     return made
 
 
-def apply_bitmask(logits: Any, masks: Any) -> None:
-    """xgrammar's kernel."""
-    DEVICE.ask(lambda: xgrammar.apply_token_bitmask_inplace(logits.value(), masks.value()))
-
-
 def weigh(logits: Any, rows: Any, asked: Any) -> Any:
     """Our kernel for a GPU."""
     made = Late(torch.empty((2, len(logits)), device="meta"))
 
     def work() -> None:
-        values, (slots, heats) = logits.value(), asked.value()
+        values, (slots, heats, revived) = logits.value(), asked.value()
         bits = rows.value()[slots][:, :, None] >> torch.arange(32) & 1
         kept = bits.flatten(1)[:, : values.shape[1]] > 0
         shares = (values / heats.view(torch.float32)[:, None]).double().softmax(1)
         lost = ~kept.gather(1, values.argmax(1, keepdim=True)).squeeze(1)
         made._value = torch.stack([(shares * kept).sum(1).log().float(), lost.float()])
         values.masked_fill_(~kept, -torch.inf)
+        empty = (revived > 0) & (values.amax(1) == -torch.inf)
+        values[kept & empty[:, None]] = 0.0
+
+    DEVICE.ask(work)
+    return made
+
+
+def last_tokens(tokens: Any, totals: Any, width: int) -> Any:
+    """Another kernel of ours."""
+    made = Late(torch.empty((len(totals), width + 1), dtype=torch.int32, device="meta"))
+
+    def work() -> None:
+        held, counts = tokens.value(), totals.value()
+        made._value = torch.full((len(counts), width + 1), RUBBISH, dtype=torch.int32)
+        made._value[:, width] = counts
+        for slot, count in enumerate(counts.tolist()):
+            some = held[slot, max(0, count - width) : count]
+            made._value[slot, width - len(some) : width] = some
 
     DEVICE.ask(work)
     return made
@@ -237,12 +249,12 @@ def weigh(logits: Any, rows: Any, asked: Any) -> Any:
 def install(monkeypatch: Any) -> None:
     """Our modules meet the device where they would meet a GPU."""
     DEVICE.reset()
+    kernels = types.SimpleNamespace(weigh=weigh, last_tokens=last_tokens)
     for module in (mask_table, masker, vllm_v2):
         monkeypatch.setattr(module, "torch", _Torch("torch"))
+    for module in (mask_table, vllm_v2):
         monkeypatch.setattr(module, "upload", upload)
-    kernels = types.SimpleNamespace(apply_token_bitmask_inplace=apply_bitmask)
-    monkeypatch.setattr(mask_table, "xgrammar", kernels)
-    monkeypatch.setattr(mask_table, "_weigh_on", lambda device: weigh)
+        monkeypatch.setattr(module, "kernels", lambda device: kernels)
 
 
 class Runner:
