@@ -57,27 +57,31 @@ class MaskTable:
 
         It holds until `begin` is called.
         """
-        row = matcher.mask_id(remaining)
-        (found,) = self.slots(matcher.grammar, np.array([row])).tolist()
+        grammar, row = matcher.grammar, matcher.mask_id(remaining)
+        places = self._places_of(grammar)
+        found = int(places[row])
         if found < 0:
             found = self._place()
-            self._owners[found] = matcher.grammar, row
-            self._places[matcher.grammar][row] = found
-            self._new.append((found, matcher.grammar.mask(row)))
-            self._used[found] = self._step
-        return int(found)
+            self._owners[found] = grammar, row
+            places[row] = found
+            self._new.append((found, grammar.mask(row)))
+        self._used[found] = self._step
+        return found
 
     def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
+        found = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
+        self._used[found[found >= 0]] = self._step
+        return found
+
+    def _places_of(self, grammar: CompiledGrammar) -> NDArray[np.int64]:
         places = self._places.get(grammar)
         if places is None or grammar.row_count > len(places):
             longer = np.full(max(256, 2 * grammar.row_count), -1, np.int64)
             if places is not None:
                 longer[: len(places)] = places
             places = self._places[grammar] = longer
-        found = np.where(rows >= 0, places[rows], -1)
-        self._used[found[found >= 0]] = self._step
-        return found
+        return places
 
     def _place(self) -> int:
         if self._count >= self._most:

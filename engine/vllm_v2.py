@@ -2,18 +2,16 @@
 """vLLM's Model Runner V2: slots that are used again, rows in a new order at every step, tokens that
 live on the device.
 
-A step on a device: `stage`, called before the forward pass, has a stream of its own copy each
-request's newest tokens to pinned memory as soon as the last step has drawn them; the forward pass
-begins meanwhile. `apply` waits for that copy alone, looks the masks up, and sends numbers of rows.
-Under speculative decoding the drafts are known on the device only, and `apply` waits for them, and
-so for the forward pass.
+A step on a device: `stage`, called before the forward pass, asks for a copy of each request's
+newest tokens to pinned memory, so that it is made when the last step has drawn them and before the
+forward pass begins. `apply` waits for that copy alone, looks the masks up while the forward pass
+runs, and sends numbers of rows. Under speculative decoding the drafts are known on the device only,
+and `apply` waits for them, and so for the forward pass.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -63,11 +61,10 @@ class V2Slots:
         self._places = np.full(states.max_num_reqs, NOTHING, np.int64)
         self._copy: _Copy | _LastTokens | None = None
         self._is_behind = False
-        self._side = torch.cuda.Stream() if states.device.type == "cuda" else None
         self._last: _LastTokens | None = None
         there = kernels(states.device)
-        if there is not None and self._side is not None:
-            self._last = _LastTokens(there, states, self._width, self._side)
+        if there is not None:
+            self._last = _LastTokens(there, states, self._width)
 
     def add(self, slot: int, params: Any) -> bool:
         """A request takes a slot, whoever had it before; True if it has a grammar."""
@@ -111,15 +108,14 @@ class V2Slots:
 
     def _ask(self, slots: NDArray[np.int64], width: int) -> _Copy:
         starts = self._starts(slots)
-        if self._side is None:
-            return _Copy(slots, starts, *self._read(slots, starts, width), None)
-        with _behind(self._side, self._states.device):
-            found = self._read(slots, starts, width)
-            pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in found]
-            for host, there in zip(pinned, found, strict=True):
-                host.copy_(there, non_blocking=True)
-            arrived = torch.cuda.Event()
-            arrived.record()
+        found = self._read(slots, starts, width)
+        if self._states.device.type != "cuda":
+            return _Copy(slots, starts, *found, None)
+        pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in found]
+        for host, there in zip(pinned, found, strict=True):
+            host.copy_(there, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
         return _Copy(slots, starts, pinned[0], pinned[1], arrived)
 
     def _read(
@@ -187,10 +183,8 @@ class V2Slots:
 class _LastTokens:
     """The last tokens of every slot, read by one kernel without a word from the host."""
 
-    def __init__(
-        self, there: ModuleType, states: LogitsProcRequestState, width: int, side: torch.cuda.Stream
-    ) -> None:
-        self._kernels, self._states, self._width, self._side = there, states, width, side
+    def __init__(self, there: ModuleType, states: LogitsProcRequestState, width: int) -> None:
+        self._kernels, self._states, self._width = there, states, width
         self._arrived = torch.cuda.Event()
         # One is enough: it is read before the next copy is asked for, or not at all.
         shape = len(states.total_len.gpu), width + 1
@@ -200,11 +194,10 @@ class _LastTokens:
     def ask(self, slots: NDArray[np.int64]) -> _LastTokens:
         """They are on their way, for `wait` to be told of these slots."""
         self.slots = slots
-        with _behind(self._side, self._states.device):
-            tokens, totals = self._states.all_token_ids.gpu, self._states.total_len.gpu
-            found = self._kernels.last_tokens(tokens, totals, self._width)
-            self._host.copy_(found, non_blocking=True)
-            self._arrived.record()
+        tokens, totals = self._states.all_token_ids.gpu, self._states.total_len.gpu
+        found = self._kernels.last_tokens(tokens, totals, self._width)
+        self._host.copy_(found, non_blocking=True)
+        self._arrived.record()
         return self
 
     def wait(self, starts: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -216,13 +209,3 @@ class _LastTokens:
         first = self._width - np.clip(counts, 0, self._width)
         places = np.minimum(first[:, None] + np.arange(self._width), self._width - 1)
         return np.take_along_axis(held, places, 1), counts
-
-
-@contextlib.contextmanager
-def _behind(side: torch.cuda.Stream, device: torch.device) -> Iterator[None]:
-    """What is asked for within goes to the stream `side`, after all that the current one has yet
-    to do. That one is asked for here: within it would be `side`, which waited for itself."""
-    drawing = torch.cuda.current_stream(device)
-    with torch.cuda.stream(side):
-        side.wait_stream(drawing)
-        yield

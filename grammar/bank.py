@@ -38,12 +38,15 @@ from numpy.typing import NDArray
 I32 = NDArray[np.int32]
 
 REFUSED, FULL, AMBIGUOUS = -1, -2, -3
+NEVER = 1 << 30  # tokens
 
 # Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
+# ROWS: of each state the number of its mask, -1 where none is known. CALM: the fewest tokens that
+# may remain for its mask to be the plain one, as far as is known (closing.py).
 (
     NODE_SLOTS, NODE_MASK, STATES, STATE_LIMIT, STATE_COUNT, POOL, POOL_LIMIT, POOL_USED,
-    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS,
-) = range(14)  # fmt: skip
+    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM,
+) = range(15)  # fmt: skip
 BANK_HEADER = 16
 RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the stacks
 # Directory of the memo
@@ -71,7 +74,7 @@ def make_bank(nodes: int, states: int) -> I32:
     """An empty bank for so many nodes and states (powers of two)."""
     parts = {
         NODE_SLOTS: 2 * nodes, STATES: states + 1, POOL: 16 * states, STATE_SLOTS: 2 * states,
-        STEPS: 3 * 4 * states, ROWS: states,
+        STEPS: 3 * 4 * states, ROWS: states, CALM: states,
     }  # fmt: skip
     bank = _laid_out(BANK_HEADER, parts)
     bank[NODE_MASK], bank[STATE_MASK], bank[STEP_MASK] = (
@@ -81,6 +84,7 @@ def make_bank(nodes: int, states: int) -> I32:
     )
     bank[STATE_LIMIT], bank[POOL_LIMIT] = states, 16 * states
     bank[bank[ROWS] : bank[ROWS] + states] = -1
+    bank[bank[CALM] : bank[CALM] + states] = NEVER
     return bank
 
 
@@ -273,37 +277,16 @@ def step(tables, nodes, scratch, bank, text, start, number, token_class):  # typ
 
 
 @njit
-def steps(bank, class_of, numbers, tokens, found):  # type: ignore[no-untyped-def]
-    """`step` for many states (int64, -1: none) and tokens (int64; `class_of`: their classes), where
-    it has been taken before: int64 `found`, REFUSED where it has not, or was refused."""
+def steps(  # type: ignore[no-untyped-def]
+    tables, nodes, scratch, bank, text, start, class_of, numbers, tokens, found
+):
+    """`step` of many states (int64) by a token each (int64; `class_of`: their classes): int64
+    `found`, below 0 where `step` gives no state, and of tokens that are none."""
     for i in range(numbers.shape[0]):
         found[i] = REFUSED
-        number, token = numbers[i], tokens[i]
-        if number < 0 or token < 0 or token >= class_of.shape[0] or class_of[token] == 0:
-            continue
-        token_class = np.int64(class_of[token])
-        slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
-        at = np.int64(bank[STEPS])
-        while bank[at + 3 * slot] != 0:
-            if bank[at + 3 * slot] == number + 1 and bank[at + 3 * slot + 1] == token_class:
-                found[i] = bank[at + 3 * slot + 2]
-                break
-            slot = (slot + 1) & np.int64(bank[STEP_MASK])
-
-
-@njit
-def rows(nodes, bank, numbers, remaining, always, per_block, found, done):  # type: ignore[no-untyped-def]
-    """Of many states (int64) the row of the mask, where it is known and the plain one: -1 where it
-    is not, or where no more tokens remain than `always` and so many for each open block and
-    bracket. `done`: bool, the text has ended by its end marker."""
-    for i in range(numbers.shape[0]):
-        number = numbers[i]
-        first = bank[POOL] + bank[bank[STATES] + number]
-        done[i] = bank[first + 1 + DONE] != 0
-        is_open = nodes[bank[first + 1 + INDENT], 4] + nodes[bank[first + 1 + BRACKET], 4]
-        found[i] = -1
-        if done[i] or remaining[i] > always + per_block * is_open:
-            found[i] = bank[bank[ROWS] + number]
+        if 0 <= tokens[i] < class_of.shape[0]:
+            token_class = np.int64(class_of[tokens[i]])
+            found[i] = step(tables, nodes, scratch, bank, text, start, numbers[i], token_class)
 
 
 @njit
@@ -426,6 +409,27 @@ def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
 
 
 @njit
+def find_rows(  # type: ignore[no-untyped-def]
+    nodes, bank, memo, key, numbers, remaining, always, per_block, found, done
+):
+    """`find_row` of many states (int64): int64 `found`, -1 too where the mask need not be the plain
+    one, since no more tokens remain than `always` and so many for each open block and bracket, nor
+    as many as is known to be enough (CALM). `done`: the text has ended by its end marker."""
+    for i in range(numbers.shape[0]):
+        number = numbers[i]
+        first = bank[POOL] + bank[bank[STATES] + number]
+        done[i] = bank[first + 1 + DONE] != 0
+        is_open = nodes[bank[first + 1 + INDENT], 4] + nodes[bank[first + 1 + BRACKET], 4]
+        found[i] = -1
+        if (
+            done[i]
+            or remaining[i] > always + per_block * is_open
+            or remaining[i] >= bank[bank[CALM] + number]
+        ):
+            found[i] = find_row(nodes, bank, memo, key, number)
+
+
+@njit
 def remember(nodes, scratch, bank, memo, key, number, row):  # type: ignore[no-untyped-def]
     """Notes the row of a state whose walk has just been made; FULL when the memo has no room."""
     bank[bank[ROWS] + number] = row
@@ -512,6 +516,7 @@ def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ig
             return False
         mapping[number] = new
         new_bank[new_bank[ROWS] + new] = bank[bank[ROWS] + number]
+        new_bank[new_bank[CALM] + new] = bank[bank[CALM] + number]
     return True
 
 

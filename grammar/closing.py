@@ -131,6 +131,7 @@ class Closer:
         possible = after < costs.IMPOSSIBLE
         allowed = after < remaining
         if (allowed == possible).all():
+            grammar.calm(number, remaining)
             return grammar.row(number)
         if allowed.any() or grammar.can_stop(number):
             return grammar.restricted_row(number, allowed)

@@ -299,10 +299,13 @@ class CompiledGrammar:
         self._grow()
 
     def steps(self, numbers: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """`step` of many states by a token each, where some text has taken that step before; -1
-        where none has, of EOS, and of tokens that are not allowed."""
+        """`step` of many states by a token each; below 0 of EOS and of tokens that are not allowed,
+        and where `step` must make room first."""
         found = np.empty(len(numbers), np.int64)
-        banks.steps(self._bank, self._class_of, numbers, tokens, found)
+        banks.steps(
+            self.tables, self.nodes, self.scratch, self._bank, self.table.text, self.table.start,
+            self._class_of, numbers, tokens, found,
+        )  # fmt: skip
         return found
 
     def rows_of(
@@ -312,9 +315,16 @@ class CompiledGrammar:
         -1 where it must be asked of each: a mask that is new, or where the closing has a say. And
         `is_done`."""
         found, done = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.bool_)
-        limits = closing.ALWAYS, closing.PER_BLOCK
-        banks.rows(self.nodes, self._bank, numbers, remaining, *limits, found, done)
+        banks.find_rows(
+            self.nodes, self._bank, self._memo, self._key, numbers, remaining, closing.ALWAYS,
+            closing.PER_BLOCK, found, done,
+        )  # fmt: skip
         return found, done
+
+    def calm(self, number: int, remaining: int) -> None:
+        """With so many tokens left, or more, the closing has no say in the state."""
+        at = int(self._bank[banks.CALM]) + number
+        self._bank[at] = min(int(self._bank[at]), remaining)
 
     def feed(self, number: int, text: bytes) -> int:
         """The state after raw bytes. Raises GrammarError at the first byte that cannot follow."""
