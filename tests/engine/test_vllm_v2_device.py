@@ -2,18 +2,16 @@
 """What Model Runner V2's adapter does on a GPU, where there is none: on a device that does everything
 as late as it may.
 
-What is asked of it is put in the queue of the current stream and done only when somebody waits for
-it: an event, or another stream that was told to. Memory that a copy has not reached holds rubbish.
-Whoever reads a tensor of the device from the host, which on a GPU would make the step wait, gets an
-error. It says nothing of CUDA itself: neither of its kernels nor of races within a stream.
+What is asked of it is put in a queue and done only when somebody waits for it, by an event. Memory
+that a copy has not reached holds rubbish. Whoever reads a tensor of the device from the host, which
+on a GPU would make the step wait, gets an error. It says nothing of CUDA itself.
 """
 
 from __future__ import annotations
 
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +31,12 @@ PROMPT = [7, 8, 9]
 RUBBISH = 0x55
 
 
-class Stream:
-    def __init__(self) -> None:
-        self.work: list[Callable[[], Any]] = []
-        self._done = 0
-
-    def wait_stream(self, other: Stream) -> None:
-        until = len(other.work)
-        self.work.append(lambda: other.run(until))
-
-    def run(self, until: int) -> None:
-        with DEVICE.lock:
-            while self._done < until:
-                self._done += 1
-                self.work[self._done - 1]()
-
-
 class Event:
     def record(self) -> None:
-        self._stream, self._until = DEVICE.current, len(DEVICE.current.work)
+        self._until = len(DEVICE.work)
 
     def synchronize(self) -> None:
-        self._stream.run(self._until)
+        DEVICE.run(self._until)
 
 
 class Device:
@@ -67,13 +49,20 @@ class Device:
         self.reset()
 
     def reset(self) -> None:
-        self.main = self.current = Stream()
+        self.work: list[Callable[[], Any]] = []
+        self._done = 0
 
     def ask(self, work: Callable[[], Any]) -> None:
-        self.current.work.append(work)
+        self.work.append(work)
+
+    def run(self, until: int) -> None:
+        with self.lock:
+            while self._done < until:
+                self._done += 1
+                self.work[self._done - 1]()
 
     def finish(self) -> None:
-        self.main.run(len(self.main.work))
+        self.run(len(self.work))
 
 
 DEVICE = Device()
@@ -185,21 +174,7 @@ class _Torch(types.ModuleType):
         _pinned.add(made.data_ptr())
         return made
 
-    @staticmethod
-    def _stream(stream: Stream) -> Any:
-        @contextmanager
-        def entered() -> Iterator[None]:
-            before, DEVICE.current = DEVICE.current, stream
-            try:
-                yield
-            finally:
-                DEVICE.current = before
-
-        return entered()
-
-    cuda = types.SimpleNamespace(
-        Stream=Stream, Event=Event, stream=_stream, current_stream=lambda device: DEVICE.current
-    )
+    cuda = types.SimpleNamespace(Event=Event)
 
 
 def upload(array: np.ndarray[Any, Any], device: Any) -> Any:
@@ -274,13 +249,15 @@ class Runner:
         self.processor = GrammarProcessor(config, self.states)
 
     def add(
-        self, slot: int, grammar: str, key: int, temperature: float = 1.0, **others: Any
-    ) -> None:
-        self.states.prompt_len.np[slot] = self.states.prefill_len.np[slot] = len(PROMPT)
+        self, slot: int, grammar: str, key: int, temperature: float = 1.0,
+        output: Sequence[int] = (), **others: Any,
+    ) -> None:  # fmt: skip
+        self.states.prompt_len.np[slot] = len(PROMPT)
+        self.states.prefill_len.np[slot] = len(PROMPT) + len(output)
         args = {"grammar": grammar, "grammar_key": key}
         params = SamplingParams(extra_args=args, temperature=temperature, max_tokens=50, **others)
         assert self.processor.add_request(slot, params)
-        self.write(slot, PROMPT)
+        self.write(slot, [*PROMPT, *output])
 
     def write(self, slot: int, tokens: Sequence[int]) -> None:
         """Prompt or drawn tokens: the device writes them, when their turn comes."""
@@ -353,19 +330,29 @@ def test_more_tokens_than_a_step_gives(runner: Runner) -> None:
     assert torch.equal(found.value(), logits.masked_fill(~wanted, -torch.inf))
 
 
-def test_the_step_does_not_wait_for_the_forward_pass(runner: Runner) -> None:
-    """Neither `stage` nor `apply` needs what was asked for between the two."""
-    runner.add(1, "python", 7)
-    runner.step([1], torch.zeros((1, WIDTH)))
-    runner.write(1, runner.encoder.encode("x"))
+@pytest.mark.parametrize("is_back", [False, True])
+def test_the_step_does_not_wait_for_the_forward_pass(runner: Runner, is_back: bool) -> None:
+    """Neither `stage` nor `apply` needs what was asked for between the two; nor where a request
+    comes back after a preemption, with the tokens that it had."""
+    tokens = runner.encoder.encode("for i in (1, 2, 3")
+    if is_back:
+        runner.add(1, "python", 7, output=tokens)
+    else:
+        runner.add(1, "python", 7)
+        runner.step([1], torch.zeros((1, WIDTH)))
+        tokens = tokens[:1]
+        runner.write(1, tokens)
     runner.processor.apply_staged_writes()
     done: list[bool] = []
     DEVICE.ask(lambda: done.append(True))  # the forward pass
     context = types.SimpleNamespace(idx_mapping_np=np.array([1]))
-    runner.processor.apply(there(torch.zeros((1, WIDTH))), context)  # type: ignore[arg-type]
+    found = there(torch.zeros((1, WIDTH)))
+    runner.processor.apply(found, context)  # type: ignore[arg-type]
     assert not done
     DEVICE.finish()
     assert done
+    wanted = allowed(runner, "python", tokens)
+    assert torch.equal(found.value()[0] == 0, wanted)
 
 
 def test_where_another_rule_leaves_nothing_the_grammar_decides(runner: Runner) -> None:
