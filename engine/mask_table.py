@@ -111,7 +111,7 @@ class MaskTable:
         if is_plain(logits):
             self._flush()
             # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
-            _forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
+            forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
         else:
             _apply(logits, self.gather(slots))
 
@@ -122,7 +122,7 @@ class MaskTable:
         """
         self._flush()
         sums = np.zeros(len(slots))
-        _keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
+        keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
         return torch.from_numpy(sums)
 
     def weigh(
@@ -209,7 +209,7 @@ def is_plain(logits: torch.Tensor) -> bool:
 
 
 @njit
-def _forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
+def forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
     """MaskTable.apply, word by word: most words forbid all of their tokens or none."""
     size = logits.shape[1]
     for row in range(slots.shape[0]):
@@ -231,7 +231,7 @@ def _forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
 
 
 @partial(njit, fastmath=True)
-def _keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
+def keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
     """MaskTable.keep."""
     size = shares.shape[1]
     for row in range(slots.shape[0]):

@@ -54,7 +54,7 @@ def _is_inside(shares, first, token, goal):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _run(shares, first, goals, seeds, positions, tokens):  # type: ignore[no-untyped-def]
+def draw(shares, first, goals, seeds, positions, tokens):  # type: ignore[no-untyped-def]
     size, count = shares.shape[1], first.shape[1]
     block = np.empty(_BLOCK, np.int64)
     for row in range(shares.shape[0]):
@@ -115,5 +115,5 @@ def race(
     of one for each row whose nucleus does not end among them and has 151,936.
     """
     tokens = np.empty(len(shares), np.int64)
-    _run(shares, first, goals, seeds, positions, tokens)
+    draw(shares, first, goals, seeds, positions, tokens)
     return tokens

@@ -125,7 +125,7 @@ class Weights:
         sum is not known.
         """
         key, at = np.asarray(keys, np.int64), np.asarray(positions, np.int64)
-        _add(self._whole, self._real, self._spots, key, at, log_z, overruled)
+        add_steps(self._whole, self._real, self._spots, key, at, log_z, overruled)
 
     def free(self, key: int, position: int) -> None:
         """The sample has lost its grammar: its token at `position` was forbidden."""
@@ -164,7 +164,7 @@ _LAST, _LAST_OVERRULED, _FREED = _place("last"), _place("last_overruled"), _plac
 
 
 @njit
-def _add(whole, real, spots, keys, positions, log_z, overruled):  # type: ignore[no-untyped-def]
+def add_steps(whole, real, spots, keys, positions, log_z, overruled):  # type: ignore[no-untyped-def]
     """Weights.add: `whole`, `real` and `spots` are the records as int64, float64 and int32."""
     for i in range(keys.shape[0]):
         place, at = keys[i] % whole.shape[0], positions[i]

@@ -125,6 +125,10 @@ class CompiledGrammar:
         self.closer = closing.Closer(self, closing_tables)
         # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
         self.row(self._initial(fence=False))
+        # And these are compiled while the closing's kernels still are (ahead.py).
+        nothing = np.zeros(0, np.int64)
+        self.steps(nothing, nothing)
+        self.rows_of(nothing, nothing)
 
     def fresh(self) -> CompiledGrammar:
         """The same grammar without the states and masks that this one has gathered."""

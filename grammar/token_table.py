@@ -251,7 +251,7 @@ def _function_hash(states, level, arena, begin, offsets, hashes):  # type: ignor
 
 
 @njit
-def _classify(  # type: ignore[no-untyped-def]
+def classify(  # type: ignore[no-untyped-def]
     tables, spaces, states, text, starts, shared, arena, begin, offsets, store, known, seen, classes
 ):
     """Per token (sorted) a number that is equal for tokens of equal outcomes in every state.
@@ -312,7 +312,7 @@ def _classify(  # type: ignore[no-untyped-def]
 
 
 @njit
-def _outcomes(  # type: ignore[no-untyped-def]
+def outcomes(  # type: ignore[no-untyped-def]
     tables, spaces, state, text, starts, shared, alive, sequences, states, store, out, out_start
 ):
     """Writes the (sequence, state) pairs of each class in one lexer state; returns how many."""
@@ -345,7 +345,7 @@ def _outcomes(  # type: ignore[no-untyped-def]
 
 
 @njit
-def _cells(places, out_start, place_of_pair, cell, cell_start, cell_outs):  # type: ignore[no-untyped-def]
+def cells_of(places, out_start, place_of_pair, cell, cell_start, cell_outs):  # type: ignore[no-untyped-def]
     """Numbers the distinct lists of outcomes; returns how many cells there are.
 
     `places`: per outcome of a class the number of its pair; `place_of_pair`: the pair's row in
@@ -400,7 +400,7 @@ def _cells(places, out_start, place_of_pair, cell, cell_start, cell_outs):  # ty
 
 
 @njit
-def _build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs, place):  # type: ignore[no-untyped-def]
+def build_trie(pair_node, pair_state, parents, lexemes, mark, trie, outs, place):  # type: ignore[no-untyped-def]
     """Makes the preorder trie over the sequences of one lexer state; returns its length.
 
     `pair_node` is sorted; `mark`: int32 [sequences], zero outside, scratch. `place`: index
@@ -486,7 +486,7 @@ def build(tables: I32, spaces: int, states: int, vocabulary: Vocabulary) -> Toke
     store = _store(1 << 21)
     classes = np.zeros(len(texts), np.int64)
     _check(
-        _classify(
+        classify(
             tables, spaces, states, flat, starts, shared,
             np.zeros(1 << 25, np.int64), np.zeros(longest + 2, np.int64),
             np.zeros((longest + 2, states + 1), np.int32), store,
@@ -541,7 +541,7 @@ class StateTables:
         while True:
             store = _store(self._capacity)
             out = np.empty(4 * self._capacity, np.int64)
-            total = _outcomes(
+            total = outcomes(
                 self._tables, self._spaces, state, table.text, table.start, table.shared,
                 self._alive, self._sequences, self._after, store, out, out_start,
             )  # fmt: skip
@@ -556,13 +556,13 @@ class StateTables:
         trie = np.zeros((used, 5), np.int32)
         outs = np.zeros(len(pairs), np.int32)
         place = np.zeros(len(pairs), np.int32)
-        length = _build_trie(
+        length = build_trie(
             node, after, store[2], store[3], np.zeros(used, np.int32), trie, outs, place
         )
         cell = np.zeros(classes + 1, np.int32)
         cell_start = np.zeros(total + 2, np.int32)
         cell_outs = np.zeros(total, np.int32)
-        cells = _cells(
+        cells = cells_of(
             places.reshape(-1).astype(np.int32), out_start, place, cell, cell_start, cell_outs
         )
         _check(cells)
