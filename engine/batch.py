@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Places = NDArray[np.int64]
 NOTHING = 0  # the place of rows that have no constraint
+FEW = 4  # rows: for no more, a loop over constraints is the faster way
 _ENDLESS = 1 << 40  # tokens
 
 
@@ -125,6 +126,10 @@ class Batch:
     # --- steps
     def feed(self, places: Places, tokens: NDArray[np.int64]) -> None:
         """`Constraint.feed` of one token each. `places` are different ones."""
+        if len(places) <= FEW:
+            for place, token in zip(places.tolist(), tokens.tolist(), strict=True):
+                self.feed_one(place, [token])
+            return
         quick = np.zeros(len(places), np.bool_)
         for number, rows in self.by_grammar(places):
             some, read = places[rows], tokens[rows]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from gars_vllm.engine.batch import Batch, Places
+from gars_vllm.engine.batch import FEW, NOTHING, Batch, Places
 from gars_vllm.engine.constraints import Constraint
 from gars_vllm.engine.mask_table import ENDS, EVERYTHING, MaskTable, is_plain
 from gars_vllm.engine.softmax import Softmax
@@ -50,6 +50,15 @@ class Step:
     read: NDArray[np.int64]
     keys: NDArray[np.int64]
     heats: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, bool, bool, int, int, float]]) -> Step:
+        """From these fields of each row."""
+        slots, has, ended, read, keys, heats = zip(*rows, strict=True) if rows else ((),) * 6
+        return cls(
+            np.array(slots, np.int64), np.array(has, np.bool_), np.array(ended, np.bool_),
+            np.array(read, np.int64), np.array(keys, np.int64), np.array(heats, np.float32),
+        )  # fmt: skip
 
 
 class Masker:
@@ -139,6 +148,8 @@ class Masker:
 
     def look(self, batch: Batch, places: Places) -> Step:
         """What the rows may draw: their masks' rows in the table."""
+        if len(places) <= FEW:
+            return Step.of([self._look(batch, place) for place in places.tolist()])
         stopped = batch.stopped[places]
         is_last = stopped | batch.refused[places]
         step = Step(
@@ -156,6 +167,22 @@ class Masker:
             step.slots[rows], step.has_matcher[rows] = slots, True
             step.ended[rows] |= done
         return step
+
+    def _look(self, batch: Batch, place: int) -> tuple[int, bool, bool, int, int, float]:
+        if place == NOTHING:
+            return EVERYTHING, False, False, 0, -1, 1.0
+        constraint = batch.constraint(place)
+        asked, matcher = constraint.asked, constraint.matcher
+        slot = EVERYTHING
+        if constraint.stopped or constraint.refused:
+            slot = ENDS
+        elif matcher is not None:
+            slot = self.table.slot(matcher, constraint.remaining)
+        key = -1 if asked.key is None else asked.key
+        return (
+            slot, matcher is not None, constraint.has_ended, constraint.read, key,
+            asked.temperature,
+        )  # fmt: skip
 
     def _write(self, step: Step, weighed: NDArray[np.int64], found: torch.Tensor) -> None:
         """`found`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: rows of samples."""

@@ -246,6 +246,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
 
 
 VERIFY = (
+    "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # if it was ignored
     "import sys\nfrom gars_vllm.engine.run_folder import RunFolder\n"
     "from gars_vllm.engine.verification import Checking, verify\n"
     "verify(RunFolder(sys.argv[1]), Checking(sys.argv[2], 2, timeout=60))\n"
