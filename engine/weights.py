@@ -29,12 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gars_vllm.grammar.jit import njit
 from numpy.typing import NDArray
 
 CAPACITY = 1 << 20  # samples whose weights are kept; the file is sparse
 SPOTS = 16  # steps at which the model was overruled whose places are kept
-_RECORD = np.dtype(
+RECORD = np.dtype(
     [
         ("key", "<i8"),  # plus 1: a place that was never written holds 0
         ("steps", "<i8"),
@@ -51,7 +50,7 @@ _RECORD = np.dtype(
         ("freed_at", "<i8"),  # -1: never
     ]
 )
-_UNWRITTEN = np.zeros((), _RECORD)
+_UNWRITTEN = np.zeros((), RECORD)
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,12 @@ class Weights:
         """`path`: a file, made where it is missing; without one the table is this process's own."""
         self._records: NDArray[Any]
         if path is None:
-            self._records = np.zeros(capacity, _RECORD)
+            self._records = np.zeros(capacity, RECORD)
         else:
             with path.open("ab") as file:
                 if file.tell() == 0:
-                    file.truncate(capacity * _RECORD.itemsize)
-            self._records = np.memmap(path, _RECORD, "r+")
+                    file.truncate(capacity * RECORD.itemsize)
+            self._records = np.memmap(path, RECORD, "r+")
         # The same memory, as compiled code takes it.
         flat = self._records.view(np.ndarray)
         self._whole = flat.view(np.int64).reshape(len(flat), -1)
@@ -124,8 +123,11 @@ class Weights:
         A step at the position of the last one takes its place. Where steps are missing between, the
         sum is not known.
         """
+        # Here, since who only reads wants no compiler: a server would fork its engine with it.
+        from gars_vllm.engine.weight_steps import LAYOUT, add_steps
+
         key, at = np.asarray(keys, np.int64), np.asarray(positions, np.int64)
-        add_steps(self._whole, self._real, self._spots, key, at, log_z, overruled)
+        add_steps(LAYOUT, self._whole, self._real, self._spots, key, at, log_z, overruled)
 
     def free(self, key: int, position: int) -> None:
         """The sample has lost its grammar: its token at `position` was forbidden."""
@@ -149,43 +151,6 @@ class Weights:
             if time.monotonic() >= until or record["key"] > key + 1:
                 return None
             time.sleep(0.001)
-
-
-def _place(name: str) -> int:
-    """Of a field in a record, in words of 8 bytes."""
-    assert _RECORD.fields is not None
-    return _RECORD.fields[name][1] // 8
-
-
-_KEY, _STEPS, _LOG_Z = _place("key"), _place("steps"), _place("log_z")
-_SMALLEST, _SMALLEST_AT = _place("smallest"), _place("smallest_at")
-_OVERRULED, _SPOTS = _place("overruled"), _place("overruled_at")
-_LAST, _LAST_OVERRULED, _FREED = _place("last"), _place("last_overruled"), _place("freed_at")
-
-
-@njit
-def add_steps(whole, real, spots, keys, positions, log_z, overruled):  # type: ignore[no-untyped-def]
-    """Weights.add: `whole`, `real` and `spots` are the records as int64, float64 and int32."""
-    for i in range(keys.shape[0]):
-        place, at = keys[i] % whole.shape[0], positions[i]
-        if whole[place, _KEY] != keys[i] + 1 or at == 0:
-            whole[place, :] = 0
-            whole[place, _KEY], whole[place, _FREED] = keys[i] + 1, -1
-        steps = whole[place, _STEPS]
-        if at > 0 and steps == at:  # the last step stands
-            last, was_overruled = real[place, _LAST], whole[place, _LAST_OVERRULED]
-            if at == 1 or last < real[place, _SMALLEST]:
-                real[place, _SMALLEST], whole[place, _SMALLEST_AT] = last, at - 1
-            real[place, _LOG_Z] += last
-            if was_overruled:
-                count = whole[place, _OVERRULED]
-                if count < SPOTS:
-                    spots[place, 2 * _SPOTS + count] = at - 1
-                whole[place, _OVERRULED] = count + 1
-        elif at > 0 and steps != at + 1:
-            real[place, _LOG_Z] = np.nan
-        real[place, _LAST], whole[place, _LAST_OVERRULED] = log_z[i], overruled[i]
-        whole[place, _STEPS] = at + 1
 
 
 def _finite(number: float) -> float | None:
