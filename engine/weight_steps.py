@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from gars_vllm.engine.weights import RECORD, SPOTS
 from gars_vllm.grammar.jit import njit
@@ -13,7 +16,7 @@ _FIELDS = (
     "key", "steps", "log_z", "smallest", "smallest_at", "overruled", "overruled_at", "last",
     "last_overruled", "freed_at",
 )  # fmt: skip
-_AT = RECORD.fields or {}
+_AT: Mapping[str, Any] = RECORD.fields or {}
 LAYOUT = np.array([_AT[name][1] // 8 for name in _FIELDS] + [SPOTS])
 
 
