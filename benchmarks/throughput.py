@@ -53,6 +53,19 @@ class Endless(VllmBackend):
             params.structured_outputs = StructuredOutputsParams(json_object=True)
         return params
 
+parts = {"_model_forward": 0.0, "_sample": 0.0}
+
+def time_parts():
+    # Of the V1 runner, where it is in this process, as it is on a CPU.
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner as Runner
+    for name in parts:
+        def timed(*args, name=name, inner=getattr(Runner, name), **kwargs):
+            started = time.perf_counter()
+            result = inner(*args, **kwargs)
+            parts[name] += time.perf_counter() - started
+            return result
+        setattr(Runner, name, timed)
+
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
     model, n, limit, length = (asked[k] for k in ("model", "n", "limit", "tokens"))
@@ -76,7 +89,9 @@ if __name__ == "__main__":
                                min(asked["batch"], n * limit), asked["engine"])
             if backend is None:
                 backend = Endless(job)
+                time_parts()
             backend._job = job
+            parts.update(dict.fromkeys(parts, 0.0))
             before = backend.mask_seconds()
             started = time.perf_counter()
             requests = sampling.Requests(
@@ -85,7 +100,8 @@ if __name__ == "__main__":
             tokens = sum(len(d.ids) for d in backend.draw(requests))
             seconds = time.perf_counter() - started
             if number:
-                found.append([kind, tokens, seconds, backend.mask_seconds() - before])
+                mask = backend.mask_seconds() - before
+                found.append([kind, tokens, seconds, mask, *parts.values()])
     print("FOUND" + json.dumps(found))
     backend.close()
 """
@@ -162,27 +178,33 @@ def equal_work(
             raise RuntimeError(done.stderr)
         found = json.loads(lines[-1].removeprefix("FOUND"))
         runs_of = {kind: _rounds(found, kind) for kind in kinds}
-        plain = [t / s for t, s, _ in runs_of[kinds[0]]]
+        plain = [run[0] / run[1] for run in runs_of[kinds[0]]]
         for kind, runs in runs_of.items():
-            ratios = [t / s / p for (t, s, _), p in zip(runs, plain, strict=True)]
-            result.rows.append(
-                {
-                    "n": n, "mask": KINDS[kind], "tokens": sum(t for t, _, _ in runs),
-                    "tokens/s": statistics.median(t / s for t, s, _ in runs),
-                    f"of {kinds[0]}": _range(ratios),
-                    "mask %": 100 * statistics.median(m / s for _, s, m in runs),
-                }
-            )  # fmt: skip
+            ratios = [t / s / p for (t, s, *_), p in zip(runs, plain, strict=True)]
+            row: dict[str, Value] = {
+                "n": n, "mask": KINDS[kind], "tokens": int(sum(run[0] for run in runs)),
+                "tokens/s": statistics.median(run[0] / run[1] for run in runs),
+                f"of {kinds[0]}": _range(ratios),
+                "mask %": 100 * statistics.median(run[2] / run[1] for run in runs),
+            }  # fmt: skip
+            # Milliseconds of a step; on a GPU the runner is in another process.
+            steps = [run[0] / min(batch, n * limit) for run in runs]
+            for at, name in ((3, "forward ms"), (4, "sampling ms")):
+                if any(run[at] for run in runs):
+                    each = zip(runs, steps, strict=True)
+                    row[name] = statistics.median(1000 * run[at] / count for run, count in each)
+            result.rows.append(row)
+    result.notes.append("forward, sampling: parts of a step; the mask is in the sampling")
     return result
 
 
-def _rounds(
-    found: list[tuple[str, int, float, float]], kind: str
-) -> list[tuple[int, float, float]]:
-    """Tokens, seconds, seconds in the mask: of each round, there and back."""
-    runs = [(t, s, m) for name, t, s, m in found if name == kind]
+def _rounds(found: Sequence[Sequence[Any]], kind: str) -> list[list[float]]:
+    """Tokens, seconds, seconds in the mask, the forward pass, the sampling: of each round, there
+    and back."""
+    runs = [numbers for name, *numbers in found if name == kind]
     return [
-        (t + u, s + r, m + n) for (t, s, m), (u, r, n) in zip(runs[::2], runs[1::2], strict=True)
+        [a + b for a, b in zip(there, back, strict=True)]
+        for there, back in zip(runs[::2], runs[1::2], strict=True)
     ]
 
 
