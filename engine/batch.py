@@ -3,7 +3,7 @@
 at once, for a few nanoseconds each.
 
 A constraint that is in a batch lags behind until `constraint` asks for it. What is rare it does
-itself: a step that no text has taken before, the end of a text, a token that is not allowed.
+itself: a mask that no text has needed before, the end of a text, a token that is not allowed.
 """
 
 from __future__ import annotations

@@ -189,11 +189,6 @@ class Constraint:
         return None if limit < 0 else limit - self.read
 
     @property
-    def is_weighed(self) -> bool:
-        """Its steps count for the weight of a sample."""
-        return self.matcher is not None and self.asked.key is not None
-
-    @property
     def has_ended(self) -> bool:
         """Its program is over, and nothing but EOS may come."""
         return self.matcher is not None and (self.stopped or self.matcher.is_done())
