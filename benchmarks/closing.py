@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How early the closing forbids tokens, against a search over all continuations, and what it costs.
 
-    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--states N]
+    python -m gars_vllm.benchmarks.closing [--positions N] [--searched N] [--states N] [--every]
         [--source humaneval|tabs|returns|stdlib|rules|walks|uniform] TOKENIZER...
 
 Positions: random ones in HumanEval's solutions, as they are, indented by tabs (`tabs`), or with the
@@ -21,6 +21,8 @@ That is looked at: in a state, the bound after every token; on the ways to the e
 that have just as many tokens left as they need, or a few more. "too high": states where it does
 not hold; what they need is printed. "differ": some tokens are taken, and the mask with just as many
 left as the token and the bound after it: where that forbids it.
+--every: in the same way every beginning, of any number of bytes, of every source of Python's rules,
+and a shortest way from there to an end; no tokens are compared.
 """
 
 from __future__ import annotations
@@ -133,12 +135,17 @@ def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -
         yield moved(grammar.matcher(), tokens[: draw.randrange(min(len(tokens), _FAR) + 1)])
 
 
+def rules(file: Path = _RULES) -> list[str]:
+    """Sources, valid and not, of Python's rules."""
+    if not file.exists():
+        raise SystemExit(f"{file} is not here: run this from the repository's root")
+    lines = file.read_text().splitlines()
+    return [ast.literal_eval(line) for line in lines if line and not line.startswith("#")]
+
+
 def in_rules(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -> Iterator[Place]:
     """Up to any byte, since tokens of a tokenizer's own seldom end within what is rare."""
-    if not _RULES.exists():
-        raise SystemExit(f"{_RULES} is not here: run this from the repository's root")
-    lines = _RULES.read_text().splitlines()
-    sources = [ast.literal_eval(line) for line in lines if line and not line.startswith("#")]
+    sources = rules()
     while True:
         source = draw.choice(sources).encode()
         matcher, before = grammar.matcher(), b""
@@ -231,6 +238,32 @@ def compare(
             left -= left > 0
 
 
+def compare_every(grammar: CompiledGrammar, sources: Iterable[str]) -> Iterator[Compared]:
+    """The states behind every byte of some sources, and on a shortest way from there to an end, as
+    far as the grammar allows; each state once."""
+    texts, seen = grammar.vocabulary.tokens, set()
+    for source in sources:
+        matcher, before = grammar.matcher(), b""
+        for byte in source.encode():
+            try:
+                matcher.advance_text(bytes([byte]))
+            except GrammarError:
+                break
+            before += bytes([byte])
+            state, text = matcher.state, before
+            while state not in seen and not grammar.is_done(state):
+                seen.add(state)
+                bound, after = grammar.closer.bound(state), grammar.closer.costs(state)
+                if not len(after):
+                    break
+                token = grammar.token_of(state, int(after.argmin()))
+                shown = f"{text[-_SHOWN:]!r} then {texts[token]!r}"
+                yield Compared(bound, int(after.min()), 0, 0, shown)
+                if bound == 0:
+                    break
+                state, text = grammar.step(state, token), text + (texts[token] or b"")
+
+
 PLACES: dict[str, Callable[[CompiledGrammar, Encoder, random.Random], Iterator[Place]]] = {
     "humaneval": in_humaneval, "tabs": partial(in_humaneval, change=by_tabs),
     "returns": partial(in_humaneval, change=by_returns), "stdlib": in_stdlib,
@@ -245,6 +278,9 @@ def main() -> None:
     parser.add_argument("--positions", type=int, default=200)
     parser.add_argument("--searched", type=int, default=10, help="positions with 3 tokens left")
     parser.add_argument("--states", type=int, default=0, help="states whose bounds are compared")
+    parser.add_argument(
+        "--every", action="store_true", help="compare the bounds of every beginning of the rules"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of those")
     parser.add_argument("--source", choices=tuple(PLACES), default="humaneval")
     asked = parser.parse_args()
@@ -279,7 +315,7 @@ def main() -> None:
             )  # fmt: skip
     if table.row_count:
         console().print(table)
-    if asked.states:
+    if asked.states or asked.every:
         compare_bounds(asked)
 
 
@@ -291,13 +327,16 @@ def compare_bounds(asked: argparse.Namespace) -> None:
     for folder in asked.tokenizers:
         encoder, draw = Encoder.of(folder), random.Random(asked.seed)
         grammar = compile_grammar("python", encoder.vocabulary)
-        found = compare(grammar, PLACES[asked.source](grammar, encoder, draw), draw)
+        if asked.every:
+            found, states = compare_every(grammar, rules()), None
+        else:
+            found = compare(grammar, PLACES[asked.source](grammar, encoder, draw), draw)
+            states = asked.states
         seen = []
         with progress() as bar:
             for one in bar.track(
-                itertools.islice(found, asked.states), asked.states,
-                description=f"{folder.name}, bounds",
-            ):  # fmt: skip
+                itertools.islice(found, states), states, description=f"{folder.name}, bounds"
+            ):
                 seen.append(one)
                 if one.is_too_high:
                     console().print(

@@ -51,6 +51,7 @@ class Closer:
         self._grammar = grammar
         self._tables = tables
         self._work = np.zeros(endings.WORK_SIZE, np.int32)
+        self.forget_nodes()
         terminals = len(grammar.language.machine.spec.terminals)
         self._known = np.zeros(kernel.MAX_DEPTH * terminals, np.int32)
         self._costs: dict[int, _Costs] = {}
@@ -66,7 +67,8 @@ class Closer:
 
     def forget_nodes(self) -> None:
         """The nodes have been numbered anew."""
-        self._work[: costs.CALLS] = 0
+        self._work[: costs.CALLS_AT] = 0
+        self._work[costs.NOW] = -1
 
     def bound(self, number: int) -> int:
         """Tokens, at most, until a text in this state may end; 0 if and only if it may end now."""

@@ -91,6 +91,8 @@ _EXAMPLES = (
 )  # fmt: skip
 _OF_EXAMPLES = (endings.OPERAND, endings.TARGET, endings.SUBSCRIPT, endings.NAME)
 _DIGITS = re.compile(rb"0+a+|00+|aa+")  # of an escape
+_HEXADECIMAL = b"0123456789abcdefABCDEF"
+_DIGITS_FIRST = re.compile(rb"[0-9a-fA-F]+(\w*\Z|['\"])", re.ASCII)
 _REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
 _OPERAND = (endings.WORD, endings.OPERAND)
 _NAME, _TARGET = (endings.WORD, endings.NAME), (endings.WORD, endings.TARGET)
@@ -172,6 +174,32 @@ class _Characters:
         pairs = [two + one for two in twos for one in ones[:1]]
         pairs += [one + two for one in ones for two in twos]
         self._of_length = {2: [twos], 3: [threes, pairs]}
+        # Per number of digits a token of that many, ones that begin with at least so many, and the
+        # digits of such as go on with a quote.
+        self._digits_of: dict[int, bytes] = {}
+        self._last_digits: dict[int, dict[bytes, bytes]] = {}
+        for token in sorted(t for t in vocabulary.tokens if t and _DIGITS_FIRST.match(t)):
+            digits = len(token) - len(token.lstrip(_HEXADECIMAL))
+            rest = token[digits:]
+            if not rest:
+                self._digits_of.setdefault(digits, token)
+            for fewer in range(1, digits + 1):
+                last = self._last_digits.setdefault(fewer, {})
+                if rest[:1] in (b"'", b'"'):
+                    last.setdefault(rest, token[:digits])
+                elif rest.isalnum() or not rest:
+                    last.setdefault(b"", token)
+
+    def _digits(self, least: int) -> set[bytes]:
+        """So many digits or more, and what may come behind them, in one token, two or three."""
+        found = set()
+        for first in range(least):
+            for second in range(least - first if first else 1):
+                before = self._digits_of.get(first, b"") + self._digits_of.get(second, b"")
+                if len(before) == first + second:
+                    last = self._last_digits.get(least - len(before), {})
+                    found |= {before + digits for digits in last.values()}
+        return found
 
     def ending(self, state: int, terminal: int, shortest: bytes) -> bytes:
         """`shortest`, where it begins with the rest of a character or with an escape's digits with
@@ -181,12 +209,14 @@ class _Characters:
         if digits is not None:
             after = shortest[digits.end() :]
             least = len(digits[0])  # more of them may be text behind the escape
-            same = {digits[0]} | {
+            same = {digits[0], *self._digits(least)} | {
                 b"0" * zeros + d * n
                 for zeros in range(least)
                 for d in (b"0", b"A", b"f")
                 for n in range(least - zeros, 9)
             }
+            for zeros in range(1, least - 4):  # not every number of eight digits is a character
+                same |= {b"0" * zeros + more for more in self._digits(least - zeros)}
             for made in sorted(same, key=lambda s: (self._spelling.count(s + after), len(s), s)):
                 if _becomes(machine, state, made, terminal, after):
                     return made + after
@@ -260,10 +290,14 @@ def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple
         return (10,)
     if line_end == costs.ENDS_LINE and ending.endswith(b"\n"):
         return (*ending[:-1], endings.LINE_END_HERE)
-    if machine.spec.terminals[terminal].symbol == "NAME" and ending.isalpha() and len(ending) == 1:
+    is_letter = len(ending) == 1 and (ending.isalpha() or ending == b"_")
+    if machine.spec.terminals[terminal].symbol == "NAME" and is_letter:
         return (endings.NAME,)
-    if all(_becomes(machine, state, bytes([b]) + ending[1:], terminal, b"") for b in b" ,.&"):
-        return (endings.ESCAPED, *ending[1:])
+    for at in range(2 if ending[:1] == b"{" else 1):  # of a character's name
+        before, after = ending[:at], ending[at + 1 :]
+        others = (before + bytes([b]) + after for b in b" ,.&")
+        if all(_becomes(machine, state, other, terminal, b"") for other in others):
+            return (*before, endings.ESCAPED, *after)
     if _becomes(machine, state, b" " + ending, terminal, b""):
         return (endings.LEADING, *ending)
     return text

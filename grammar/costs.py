@@ -67,17 +67,18 @@ COMMENTED = 2
 LINES_BITS = 8
 IMPOSSIBLE = 1 << 28
 MAX_INDENT = 256
-FIRST_WAY, LAST_WAY = 1, 2
 MAX_SAME = 128  # states that can follow each other on one list
-# Working memory: costs that are kept, [KEPT, 3]: 1 + list, state on it, cost. The next that falls
-# on a place overwrites it. Lists are nodes' numbers: when those change, it must be cleared.
+# Working memory: costs that are kept, [KEPT, 4]: 1 + list, state on it, cost, 0 or of a list that
+# is not permanent the time. The next that falls on a place overwrites it. Lists are nodes' numbers:
+# when those change, it must be cleared, or for lists that are not permanent a new time begin.
 KEPT_AT = 0
 KEPT = 1 << 15
-CALLS = 3 * KEPT  # calls under way, which have their places from CALLS_AT on
-FOUND = CALLS + 1  # what the last call has found: the state, in its places, and the item
-CALLS_AT = FOUND + 2
+CALLS = 4 * KEPT  # calls under way, which have their places from CALLS_AT on
+NOW = CALLS + 1  # the time, -1 while such lists change
+LAST_TIME = NOW + 1
+CALLS_AT = LAST_TIME + 1
 MAX_CALLS = 4096
-PLACES = 5 * MAX_SAME  # of a call: states, costs, 1 = to be read, state before, item between
+PLACES = 3 * MAX_SAME  # of a call: states, costs, 1 = to be read
 WORK_SIZE = CALLS_AT + PLACES * MAX_CALLS
 MARGIN = 12  # the largest of these:
 _FEATURE_MARGIN = 12  # `import division` after `from __future__`: the parser takes any name
@@ -86,48 +87,43 @@ _COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target mus
 
 
 @njit
-def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type: ignore[no-untyped-def]
+def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no-untyped-def]
     """The least that completes a parser stack that has `state` on the list `base`, as a cost (see
-    LINES_BITS). Of permanent lists it is kept, so that only what a walk has added is followed.
+    LINES_BITS). Of permanent lists it is kept, so that only what a walk has added is followed, and
+    of others as long as they stay (hold_lists).
 
     An item that begins on `base` leads to another state on it, and so on: those are relaxed among
     each other. One that begins deeper leaves a shorter list, whose cost is another call's.
-    `anew`: FIRST_WAY or LAST_WAY: what is kept is not used, so that FOUND and the places say which
-    way leads there, the first or the last of those that cost the same.
     """
-    slot = KEPT_AT + 3 * ((base * 31 + state * 7919) & (KEPT - 1))
-    if not anew and work[slot] == base + 1 and work[slot + 1] == state and base < scratch[1]:
+    slot = KEPT_AT + 4 * ((base * 31 + state * 7919) & (KEPT - 1))
+    time = np.int64(0) if base < scratch[1] else np.int64(work[NOW])
+    if work[slot] == base + 1 and work[slot + 1] == state and work[slot + 3] == time:
         return np.int64(work[slot + 2])
     states = work[CALLS] * PLACES + CALLS_AT
     if states + PLACES > WORK_SIZE:
         return np.int64(IMPOSSIBLE)
     cost_of, waiting = states + MAX_SAME, states + 2 * MAX_SAME
-    before, between = states + 3 * MAX_SAME, states + 4 * MAX_SAME
     work[CALLS] += 1
     work[states], work[cost_of], work[waiting] = state, 0, 1
     count = 1
     best = np.int64(IMPOSSIBLE)
-    more = 1 if anew == LAST_WAY else 0
-    bar = best
-    last, way = -1, -1
     changed = True
     while changed:
         changed = False
         k = 0
         while k < count:
-            if work[waiting + k] and work[cost_of + k] < bar:
+            if work[waiting + k] and work[cost_of + k] < best:
                 work[waiting + k] = 0
                 for item in range(
                     closing[closing[ITEM_START] + work[states + k]],
                     closing[closing[ITEM_START] + work[states + k] + 1],
                 ):
                     cost = work[cost_of + k] + closing[closing[ITEM_COST] + item]
-                    if cost >= bar:
+                    if cost >= best:
                         continue
                     left = closing[closing[ITEM_LEFT] + item]
                     if left < 0:
-                        best, last, way = cost, k, item
-                        bar = best + more
+                        best = cost
                         continue
                     lower = np.int64(base)
                     for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
@@ -136,12 +132,8 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type
                         tables[tables[GOTO] + nodes[lower, 0] * tables[NONTERMINALS] + left]
                     )
                     if lower != base:
-                        cost += pair_cost(
-                            tables, closing, nodes, scratch, work, lower, following, np.int64(0)
-                        )
-                        if cost < bar:
-                            best, last, way = cost, k, item
-                            bar = best + more
+                        cost += pair_cost(tables, closing, nodes, scratch, work, lower, following)
+                        best = min(best, cost)
                         continue
                     known = 0
                     while known < count and work[states + known] != following:
@@ -152,19 +144,28 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state, anew):  # type
                             return np.int64(IMPOSSIBLE)
                         work[states + count], work[cost_of + count] = following, cost
                         work[waiting + count] = 1
-                        work[before + count], work[between + count] = k, item
                         count += 1
                         changed = True
                     elif cost < work[cost_of + known]:
                         work[cost_of + known], work[waiting + known] = cost, 1
-                        work[before + known], work[between + known] = k, item
                         changed = True
             k += 1
     work[CALLS] -= 1
-    work[FOUND], work[FOUND + 1] = last, way
-    if base < scratch[1]:
-        work[slot], work[slot + 1], work[slot + 2] = base + 1, state, best
+    if time >= 0:
+        work[slot], work[slot + 1], work[slot + 2], work[slot + 3] = base + 1, state, best, time
     return best
+
+
+@njit
+def hold_lists(work):  # type: ignore[no-untyped-def]
+    """From now on no node is given up that is not permanent, until `let_lists_go`."""
+    work[LAST_TIME] += 1
+    work[NOW] = work[LAST_TIME]
+
+
+@njit
+def let_lists_go(work):  # type: ignore[no-untyped-def]
+    work[NOW] = -1
 
 
 @njit
@@ -192,7 +193,7 @@ def cheapest_stack(tables, closing, nodes, scratch, work, config):  # type: igno
         node = np.int64(scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis])
         cost = pair_cost(
             tables, closing, nodes, scratch, work, np.int64(nodes[node, 3]),
-            np.int64(nodes[node, 0]), 0,
+            np.int64(nodes[node, 0]),
         )  # fmt: skip
         if cost < best:
             best, top = cost, node

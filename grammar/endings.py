@@ -16,8 +16,6 @@ from gars_vllm.grammar.costs import (
     AFTER_RETURN,
     AT_LINE,
     BEGIN,
-    CALLS,
-    CALLS_AT,
     COMMENTS,
     COMMENTS_LINE,
     EMPTY_LINE,
@@ -26,24 +24,22 @@ from gars_vllm.grammar.costs import (
     FINISH,
     FINISH_START,
     FINISH_TEXT,
-    FIRST_WAY,
-    FOUND,
     IMPOSSIBLE,
     IN_LINE,
     INSERTIONS,
+    ITEM_COST,
     ITEM_LEFT,
     ITEM_LENGTH,
+    ITEM_START,
     ITEM_TEXT,
     JOIN_LINES,
     JOINED_EMPTY,
     JOINED_LINE,
     JOINS_LINES,
-    LAST_WAY,
     LINE_END,
     LINE_FEED,
+    LINES_BITS,
     MARGIN,
-    MAX_SAME,
-    PLACES,
     RETURNED,
     SPELLINGS,
     STATE_QUOTE,
@@ -51,11 +47,13 @@ from gars_vllm.grammar.costs import (
     TERMINAL_QUOTE,
     TEXTS,
     cheapest_stack,
+    hold_lists,
+    let_lists_go,
     pair_cost,
     plain_cost,
     rest_cost,
 )
-from gars_vllm.grammar.far import after_sequence, apply, read
+from gars_vllm.grammar.far import after_sequence, apply, can_end, read
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
@@ -64,6 +62,7 @@ from gars_vllm.grammar.kernel import (
     BEFORE_FEATURE,
     BRACKET,
     COLUMN,
+    COUNT_AT,
     FIELD_KIND,
     GOTO,
     INDENT,
@@ -72,11 +71,13 @@ from gars_vllm.grammar.kernel import (
     LAYOUT_WIDTH,
     LINE_FLAGS,
     MAX_DEPTH,
+    MAX_HYPOTHESES,
     MUST_BE_COMPREHENSION,
     MUST_BE_GENERATOR,
     NONTERMINALS,
     REACH_ITEMS,
     REACH_START,
+    STACKS_AT,
     TAB_COLUMN,
     TERMINALS,
     TOPS_AT,
@@ -113,6 +114,11 @@ LENGTH = costs.WORK_SIZE
     LENGTH + 1, LENGTH + 17
 )  # fmt: skip
 TRIES = 8
+FORKS = 16  # on a way down the stack; at later ones the first way is taken
+MOST_WAYS = 16  # of those that cost the same
+MOST_MORE = 2 << costs.LINES_BITS  # than the cheapest ways, where those do not fit
+_FITTING_ROW = MAX_DEPTH - 112
+_ZERO = 48
 MAX_READ = 200  # tokens that are read for one text, all tries and what follows them together
 NODES = 5  # of each place of the text, see _spell
 MAX_PENDING = NODES * MAX_TEXT + 64
@@ -121,7 +127,12 @@ LEAST = TEXT + MAX_TEXT
 BACK = LEAST + NODES * MAX_TEXT + 1
 SPELLED = BACK + NODES * MAX_TEXT + 1
 FIRST = SPELLED + NODES * MAX_TEXT + 1
-WORK_SIZE = FIRST + 2 * MAX_TEXT
+FORKED = FIRST + 2 * MAX_TEXT  # forks on the way that was written, and there
+WAYS = FORKED + 1  # how many ways there are
+WAY = WAYS + FORKS  # and which one is taken
+BEGUN_STATE = WAY + FORKS  # where the text begins: the lexer state, and the configuration's row
+BEGUN_ROW = BEGUN_STATE + 1
+WORK_SIZE = BEGUN_ROW + 1
 LINE_BLANKS = 2
 TABS = 1 << 12  # in a number of blanks: that they are tabs
 BEGINNING = -2  # in SPELLINGS: longer ones are in it
@@ -306,37 +317,74 @@ def _write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _write_stack(tables, closing, nodes, scratch, work, row, which):  # type: ignore[no-untyped-def]
-    """Appends what the stacks in a row need; of several the one that needs the least. `which`: of
-    ways that cost the same, see costs.pair_cost."""
-    best, top = cheapest_stack(tables, closing, nodes, scratch, work, row)
-    base, state = np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
-    way = np.empty(MAX_SAME, np.int64)
-    while best > 0:
-        best = pair_cost(tables, closing, nodes, scratch, work, base, state, which)
-        last, item = np.int64(work[FOUND]), np.int64(work[FOUND + 1])
-        if best == 0:
-            break
-        if best >= IMPOSSIBLE or last < 0:
+def _write_stack(tables, closing, nodes, scratch, work, row, more):  # type: ignore[no-untyped-def]
+    """Appends what the stacks in a row need: of all ways down that cost up to `more` (see
+    costs.LINES_BITS) than the least, the one that WAY says."""
+    left, _ = cheapest_stack(tables, closing, nodes, scratch, work, row)
+    if left >= IMPOSSIBLE:
+        return False
+    left += more
+    base, state, least = np.int64(0), np.int64(0), np.int64(IMPOSSIBLE)
+    stacks = 0
+    for hypothesis in range(scratch[COUNT_AT + row]):
+        top = np.int64(scratch[STACKS_AT + row * MAX_HYPOTHESES + hypothesis])
+        below, top_state = np.int64(nodes[top, 3]), np.int64(nodes[top, 0])
+        cost = pair_cost(tables, closing, nodes, scratch, work, below, top_state)
+        if cost <= left:
+            if stacks == work[WAY]:
+                base, state, least = below, top_state, cost
+            stacks += 1
+    if least > left:
+        return False
+    work[WAYS] = stacks
+    work[FORKED] = 1
+    forks = 1
+    while least > 0:
+        chosen, ways = np.int64(-1), 0
+        lower, following = np.int64(0), np.int64(0)
+        wanted = np.int64(work[WAY + forks]) if forks < FORKS else np.int64(0)
+        for item in range(
+            closing[closing[ITEM_START] + state], closing[closing[ITEM_START] + state + 1]
+        ):
+            cost = np.int64(closing[closing[ITEM_COST] + item])
+            if cost > left:
+                continue
+            symbol = closing[closing[ITEM_LEFT] + item]
+            below, next_state, rest = base, np.int64(0), np.int64(0)
+            if symbol >= 0:
+                for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
+                    below = np.int64(nodes[below, 3])
+                next_state = np.int64(
+                    tables[tables[GOTO] + nodes[below, 0] * tables[NONTERMINALS] + symbol]
+                )
+                rest = pair_cost(tables, closing, nodes, scratch, work, below, next_state)
+            if cost + rest > left:
+                continue
+            if ways == 0 or ways == wanted:
+                chosen, lower, following, least = np.int64(item), below, next_state, rest
+            ways += 1
+        if chosen < 0:
             return False
-        before = CALLS_AT + work[CALLS] * PLACES + 3 * MAX_SAME
-        count = 0
-        while last > 0:
-            way[count] = work[before + MAX_SAME + last]
-            last = np.int64(work[before + last])
-            count += 1
-        for i in range(count - 1, -1, -1):
-            if not _write(closing, nodes, work, closing[closing[ITEM_TEXT] + way[i]]):
-                return False
-        if not _write(closing, nodes, work, closing[closing[ITEM_TEXT] + item]):
+        if ways > 1 and forks < FORKS:
+            work[WAYS + forks] = ways
+            forks += 1
+            work[FORKED] = forks
+        if not _write(closing, nodes, work, closing[closing[ITEM_TEXT] + chosen]):
             return False
-        left = closing[closing[ITEM_LEFT] + item]
-        if left < 0:
-            break
-        for _ in range(closing[closing[ITEM_LENGTH] + item] - 1):
-            base = np.int64(nodes[base, 3])
-        state = np.int64(tables[tables[GOTO] + nodes[base, 0] * tables[NONTERMINALS] + left])
+        left -= closing[closing[ITEM_COST] + chosen]
+        base, state = lower, following
     return True
+
+
+@njit
+def _next_way(work):  # type: ignore[no-untyped-def]
+    """Puts into WAY the way after the one that was written; False where that was the last."""
+    for fork in range(work[FORKED] - 1, -1, -1):
+        if work[WAY + fork] + 1 < work[WAYS + fork]:
+            work[WAY + fork] += 1
+            return True
+        work[WAY + fork] = 0
+    return False
 
 
 @njit
@@ -582,6 +630,57 @@ def _inserted(tables, nodes, scratch, closing, row, choice):  # type: ignore[no-
 
 
 @njit
+def _fits(tables, nodes, scratch, work):  # type: ignore[no-untyped-def]
+    """The text that was written, read from where it is to begin, is an ending: as it is or with a
+    blank in front, its operands names or numbers. Its first token is read in any case: this is for
+    where such a one has failed."""
+    text = np.empty(MAX_TEXT + 1, np.uint8)
+    top = scratch[0]
+    text[0] = 32
+    for choice in range(4 if work[MAY_LEAD] else 2):
+        for i in range(work[LENGTH]):
+            code = work[TEXT + i]
+            if code == JOINT or code == ESCAPED:
+                code = 32
+            elif code == REST:
+                code = 0x80
+            elif code == OPERAND or code == SUBSCRIPT:
+                code = _ZERO if choice & 1 else 120
+            elif code > 255:
+                code = 120
+            text[i + 1] = code
+        first = 1 - choice // 2
+        copy_row(scratch, work[BEGUN_ROW], _FITTING_ROW)
+        state, row = read(
+            tables, nodes, scratch, text[first:], np.int64(work[LENGTH] + 1 - first),
+            np.int64(work[BEGUN_STATE]), np.int64(_FITTING_ROW),
+        )  # fmt: skip
+        found = state >= 0 and can_end(tables, nodes, scratch, state, row)
+        scratch[0] = top
+        if found:
+            return True
+    return False
+
+
+@njit
+def _least_of_kind(closing, work, code, best):  # type: ignore[no-untyped-def]
+    """As _least, with `code` for each operand, a name's or a digit; the text stays as it is."""
+    if best < work[ENOUGH]:
+        return best
+    kept = np.empty(MAX_TEXT, np.int64)
+    found = False
+    for i in range(work[LENGTH]):
+        kept[i] = work[TEXT + i]
+        if _is_operand(kept[i]):
+            work[TEXT + i], found = code, True
+    if found:
+        best = _least(closing, work, best)
+        for i in range(work[LENGTH]):
+            work[TEXT + i] = kept[i]
+    return best
+
+
+@njit
 def _may_loop(nodes, bracket, which):  # type: ignore[no-untyped-def]
     """What must become a comprehension can be that bracket: `which`, 0 is the innermost."""
     owed = 0
@@ -606,8 +705,7 @@ def _consider(  # type: ignore[no-untyped-def]
     what stands before is no word, so that a word may follow. `quote`: see QUOTE.
     """
     top = scratch[0]
-    at = LAYOUT_AT + row * LAYOUT_WIDTH
-    level, around = scratch[at + INDENT], scratch[at + BRACKET]
+    around = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET]
     owed = nodes[around, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH)
     for choice in range(2 + (_BRACKETS if owed else 0)):
         inserted, loop = np.int64(NOTHING), choice - 2
@@ -615,42 +713,86 @@ def _consider(  # type: ignore[no-untyped-def]
             inserted = _inserted(tables, nodes, scratch, closing, row, choice)
         elif not _may_loop(nodes, around, loop):
             continue
-        after = row + (inserted >= 0)
-        for which in (FIRST_WAY, LAST_WAY):
-            if best < work[ENOUGH] or inserted == CANNOT:
-                break
-            work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, apart
-            work[LEVEL], work[AROUND], work[QUOTE], work[IS_FIXED] = level, around, quote, 0
-            work[MAY_LEAD], work[DEEPER], work[LOOP_AT] = 0, 0, -1
-            alive = _write(closing, nodes, work, finish)
-            work[IS_FIXED] = blanks >= 0
-            if work[LENGTH] == 0 and blanks < 0:
-                work[MAY_LEAD] = 1
-            if work[LINE_AHEAD]:
-                work[LINE_AHEAD] += max(blanks, 0)
-            else:
-                blank, count = _blanks(blanks)
-                for _ in range(count):
-                    alive = alive and _put(work, blank)
-            work[FINISHED] = work[LENGTH]
-            work[NO_LAYOUT] = (1 + (work[LINE_AHEAD] > 0)) if blanks < 0 else -MAX_TEXT
-            if alive and inserted >= 0:
-                alive = _write(closing, nodes, work, inserted)
-            work[NESTED], work[LOOP_AT] = 0, max(loop, -1)
-            if (
-                not alive
-                or not _write_stack(tables, closing, nodes, scratch, work, after, which)
-                or work[LENGTH] == 0
-                or work[LOOP_AT] >= 0
-            ):
-                continue
-            if work[LENGTH] == 1 and work[TEXT] == 10:
-                _put(work, 32)  # a text may not end right behind a joined line's newline
-            best = _least(closing, work, best)
+        more, fits = np.int64(0), inserted == CANNOT
+        while not fits and more <= MOST_MORE and best >= work[ENOUGH]:
+            fits, best = _consider_ways(
+                tables, closing, nodes, scratch, work, row, finish, inserted, loop, blanks, apart,
+                quote, more, best,
+            )  # fmt: skip
+            more += 1 << LINES_BITS
         scratch[0] = top
         if choice == 0 and owed and inserted >= 0:
             break
     return best
+
+
+@njit
+def _consider_ways(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, row, finish, inserted, loop, blanks, apart, quote, more,
+    best,
+):  # fmt: skip
+    """As _consider, of all ways down the stack that cost up to `more` than the cheapest.
+
+    Once a first token has failed, only endings count that can be read as they are written, and
+    their operands are tried one kind at a time. Whether any is left; where none is, dearer ways may
+    help.
+    """
+    has_failed = work[FAILED] > 0
+    fits = not has_failed
+    for i in range(FORKS):
+        work[WAY + i] = 0
+    hold_lists(work)
+    for _ in range(MOST_WAYS):
+        if best < work[ENOUGH]:
+            break
+        work[FORKED] = 0
+        alive = _write_ending(
+            tables, closing, nodes, scratch, work, row, finish, inserted, loop, blanks, apart,
+            quote, more,
+        )  # fmt: skip
+        if alive and not has_failed:
+            best = _least(closing, work, best)
+        elif alive and _fits(tables, nodes, scratch, work):
+            fits = True
+            best = _least(closing, work, best)
+            best = _least_of_kind(closing, work, np.int64(NAME), best)
+            best = _least_of_kind(closing, work, np.int64(_ZERO), best)
+        if not _next_way(work):
+            break
+    let_lists_go(work)
+    return fits, best
+
+
+@njit
+def _write_ending(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, row, finish, inserted, loop, blanks, apart, quote, more
+):
+    """Writes an ending by one way down the stack (see _write_stack); False where it is none."""
+    at = LAYOUT_AT + row * LAYOUT_WIDTH
+    work[LENGTH], work[LINE_AHEAD], work[IS_APART], work[IS_FIXED] = 0, 0, apart, 0
+    work[LEVEL], work[AROUND], work[QUOTE] = scratch[at + INDENT], scratch[at + BRACKET], quote
+    work[MAY_LEAD], work[DEEPER], work[LOOP_AT] = 0, 0, -1
+    alive = _write(closing, nodes, work, finish)
+    work[IS_FIXED] = blanks >= 0
+    if work[LENGTH] == 0 and blanks < 0:
+        work[MAY_LEAD] = 1
+    if work[LINE_AHEAD]:
+        work[LINE_AHEAD] += max(blanks, 0)
+    else:
+        blank, count = _blanks(blanks)
+        for _ in range(count):
+            alive = alive and _put(work, blank)
+    work[FINISHED] = work[LENGTH]
+    work[NO_LAYOUT] = (1 + (work[LINE_AHEAD] > 0)) if blanks < 0 else -MAX_TEXT
+    after = row
+    if alive and inserted >= 0:
+        alive = _write(closing, nodes, work, inserted)
+        after += 1
+    work[NESTED], work[LOOP_AT] = 0, max(loop, -1)
+    alive = alive and _write_stack(tables, closing, nodes, scratch, work, after, more)
+    if work[LENGTH] == 1 and work[TEXT] == 10:
+        _put(work, 32)  # a text may not end right behind a joined line's newline
+    return alive and work[LENGTH] > 0 and work[LOOP_AT] < 0
 
 
 @njit
@@ -817,6 +959,7 @@ def _cost(  # type: ignore[no-untyped-def]
         for i in range(tries):
             work[FAILED + 1 + i] = failed[i]
         work[FAILED] = tries
+        work[BEGUN_STATE], work[BEGUN_ROW] = state, depth
         # The first that is few enough, unless that one has not fitted: then the least.
         work[ENOUGH] = max(enough, 2) if tries == 0 else 2
         tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)

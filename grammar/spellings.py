@@ -35,8 +35,11 @@ _OPERAND = re.compile(
 )
 # What can follow any operand and be assigned to; `.x` is written.
 _TRAILER = re.compile(rb"\s?(?:(?:\(\))+\.[A-Za-z_]\w*|\[(?:\.\.\.|:|\w+)\])", re.ASCII)
-# A character that a backslash may stand before, then the quote that ends the string.
-_ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\]([\"'].*)?")
+# A character that a backslash may stand before, or one of a character's name, then what ends the
+# string.
+_ESCAPED = re.compile(rb"[^\r\nxuUN'\"\\](\}?[\"'].*)?")
+_ELEMENT = re.compile(rb"\A,(?:''|\"\"|\w+|\(\)|\[\])(?=[\])}])")  # one more, then a bracket's end
+_COMMA = re.compile(rb"[\])}],\s*\Z")
 _JOINED = re.compile(rb"(?:\r\n?|\n)\s+")
 _NEW_LINE = re.compile(rb"\r\n?|\n")
 _REST = re.compile(rb"[\x80-\xbf]")
@@ -84,6 +87,9 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
             if token[:1] == b" ":
                 found[endings.JOINT, *token[1:]] = token
                 found[endings.LEADING, *token[1:]] = token
+            elif token[:1] == b"\t":
+                found.setdefault((endings.JOINT, *token[1:]), token)
+                found.setdefault((endings.LEADING, *token[1:]), token)
         made: Iterable[Key] = ()
         if token.isascii():
             made = () if _PLAIN_WORD.fullmatch(token) else _keys(token, wanted)
@@ -149,13 +155,16 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
             if b"\n" in after or b"\r" in after:
                 blanks = _BLANK_LINES.sub(b"", after.lstrip(b";,"))
                 bodies.append((token[:cut].rstrip(), (10, *blanks)))
-    if token.strip():  # in brackets a new line is as a blank
+    if token.strip():  # in brackets a new line is as a blank, and there may be one comma more
         bodies.append((token.rstrip(), ()))
+        if _COMMA.search(token):
+            bodies.append((token.rstrip()[:-1], ()))
     for body, last in bodies:
         text = _BETWEEN_WORDS.sub(b" ", _BESIDE_SIGNS.sub(b"", body))
         line = b"\n" + text.lstrip() if body[:1] in b"\r\n" else text  # that a joined line asks for
         # No sets: the tables' order would be another in each process.
-        for form in filter(None, dict.fromkeys((body, text, text.removeprefix(b" "), line))):
+        forms = (body, text, text.removeprefix(b" "), line, _ELEMENT.sub(b"", text))
+        for form in filter(None, dict.fromkeys(forms)):
             leads = body[:1].isspace() and not form[:1].isspace()
             first = (endings.LEADING,) if leads else ()
             for key in _with_operand(form, wanted):
@@ -168,8 +177,10 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
         if body[:2] == b"()" and body[2:] and wanted.holds(body[2:]):  # in a pattern
             yield (46, endings.NAME, *body[2:], *last)
         escaped = body or token
-        if _ESCAPED.fullmatch(escaped) and wanted.holds(escaped[1:]):
-            yield (endings.ESCAPED, *escaped[1:], *last)
+        for at in range(2 if escaped[:1] == b"{" else 1):
+            after = escaped[at + 1 :]
+            if _ESCAPED.fullmatch(escaped[at:]) and wanted.holds(after):
+                yield (*escaped[:at], endings.ESCAPED, *after, *last)
 
 
 def _behind_character(token: bytes, wanted: _Wanted) -> Iterator[Key]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.benchmarks.closing import Place, compare, examine
+from gars_vllm.benchmarks.closing import Place, compare, compare_every, examine, rules
 from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -414,13 +414,26 @@ def test_a_character_is_ended_by_a_token(joined: CompiledGrammar) -> None:
         ([b"._", b" import", b" x"], "x\nfrom __future__ ", 3),
         ([b" )"], "from __future__ import (division,", 1),
         ([b"_)", b"__)", b":x"], "match x:\n case (a as ", 2),
+        ([b"()):"], "match x:\n case 1 | A(b", 2),
+        ([b"=0):"], "match x:\n case 1 | A(b", 2),
+        ([b".x):"], "match x:\n case 1 | A(b", 2),
+        ([b"):", b"__)", b":_", b"x,"], "match x:\n case [a] | (", 2),
+        ([b",'']]],\n", b"\tin", b"()]"], "[x for a[[[b", 3),
+        ([b"\tfor", b"\tA", b"\tin", b' "', b'")]', b"()]"], "[x for a[f(y :=", 8),
+        ([b"ad"], "'\\x", 2),
+        ([b"ad"], "'\\U00", 5),
+        ([b"ad", b"a'"], "'\\u1", 2),
+        ([b"Decimal"], "'\\u1", 2),
+        ([b"{$", b"}'"], "f'\\N", 2),
+        ([b">}'"], "'\\N{", 1),
     ],
 )
 def test_endings_that_were_found_by_every_beginning_of_the_rules(
     joined: list[bytes], text: str, bound: int
 ) -> None:
     """Lines indented by tabs; what follows a number that must be assigned to; patterns; what must
-    become a comprehension further out; `async`, and `from __future__` where it is too late."""
+    become a comprehension further out; `async`, and `from __future__` where it is too late; of a
+    character the digits, or the name."""
     tokens = [*BYTES, *joined]
     grammar = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[len(tokens)]))
     assert grammar.closer.bound(grammar.matcher(text).state) == bound
@@ -454,6 +467,13 @@ def test_no_bound_is_more_than_one_above_that_after_some_token(
     for found in compare(python, [place], draw):
         assert not found.is_too_high, found.text
         assert found.differ == 0, found.text
+
+
+def test_no_beginning_of_the_rules_has_a_bound_that_is_too_high(python: CompiledGrammar) -> None:
+    """Nor has any state on a shortest way from there to an end."""
+    found = list(compare_every(python, rules(Path(__file__).parent / "data" / "python_rules.txt")))
+    assert len(found) > 9000
+    assert [one.text for one in found if one.is_too_high] == []
 
 
 @pytest.mark.parametrize("text", ["@f(", "f([x, {", "if x:\n    try:\n        x = f'{y", "x = ["])
