@@ -78,6 +78,7 @@ class Closer:
         ahead.wait()
         state = grammar.load(number)
         self._known[: len(grammar.language.machine.spec.terminals)] = 0
+        self._work[endings.READ] = 0
         return int(
             endings.closing_cost(
                 grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,

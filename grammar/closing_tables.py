@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import costs, endings, lalr, spellings
+from gars_vllm.grammar import costs, ending_text, lalr, spellings
 from gars_vllm.grammar.lexer import CONTENT, FEATURE, LexerSpec, Machine, Op
 from gars_vllm.grammar.spellings import Texts
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Spelling:
 @dataclass(frozen=True)
 class _Shortest:
     """The cheapest way to write a symbol: its cost (see costs.py), and its text in the codes of
-    endings.py, None where that cannot be said."""
+    ending_text.py, None where that cannot be said."""
 
     cost: int
     text: tuple[int, ...] | None
@@ -74,29 +74,31 @@ class _Shortest:
         text = None
         if self.text is not None and other.text is not None:
             joined = self.text + other.text
-            text = joined if len(joined) <= endings.MAX_TEXT else None
+            text = joined if len(joined) <= ending_text.MAX_TEXT else None
         return _Shortest(min(self.cost + other.cost, costs.IMPOSSIBLE), text)
 
 
 _LAYOUT = (
-    ("NEWLINE", endings.NEWLINE), ("INDENT", endings.INDENTED), ("DEDENT", endings.DEDENTED),
+    ("NEWLINE", ending_text.NEWLINE), ("INDENT", ending_text.INDENTED),
+    ("DEDENT", ending_text.DEDENTED),
 )  # fmt: skip
 _LAYOUT_COST = {
-    endings.NEWLINE: (2 << _LINES) + 1, endings.INDENTED: 1 << _LINES, endings.DEDENTED: 0,
+    ending_text.NEWLINE: (2 << _LINES) + 1, ending_text.INDENTED: 1 << _LINES,
+    ending_text.DEDENTED: 0,
 }  # fmt: skip
 # An operand, a target, a subscript, a name.
 _EXAMPLES = (
     (b"x", b"x", b"x", b"x"), (b"_", b"_", b"_", b"_"), (b"A", b"A", b"A", b"A"),
     (b'""', b"x", b'""', b"x"), (b"()", b"()", b"()", b"x"), (b"x", b"x", b":", b"x"),
 )  # fmt: skip
-_OF_EXAMPLES = (endings.OPERAND, endings.TARGET, endings.SUBSCRIPT, endings.NAME)
+_OF_EXAMPLES = (ending_text.OPERAND, ending_text.TARGET, ending_text.SUBSCRIPT, ending_text.NAME)
 _DIGITS = re.compile(rb"0+a+|00+|aa+")  # of an escape
 _HEXADECIMAL = b"0123456789abcdefABCDEF"
 _DIGITS_FIRST = re.compile(rb"[0-9a-fA-F]+(\w*\Z|['\"])", re.ASCII)
 _REST = re.compile(rb"[\x80-\xbf]+")  # of a character in UTF-8
-_OPERAND = (endings.WORD, endings.OPERAND)
-_NAME, _TARGET = (endings.WORD, endings.NAME), (endings.WORD, endings.TARGET)
-_SUBSCRIPT = (endings.WORD, endings.SUBSCRIPT)
+_OPERAND = (ending_text.WORD, ending_text.OPERAND)
+_NAME, _TARGET = (ending_text.WORD, ending_text.NAME), (ending_text.WORD, ending_text.TARGET)
+_SUBSCRIPT = (ending_text.WORD, ending_text.SUBSCRIPT)
 _NOTHING = _Shortest(0, ())
 _IMPOSSIBLE = _Shortest(costs.IMPOSSIBLE, None)
 
@@ -144,7 +146,7 @@ def build(language: Language, vocabulary: Vocabulary) -> I32:
     state_quote = [quote.get(mode, -1) for mode in machine.modes]
     terminal_quote = [quote.get(t.next_mode, -1) for t in machine.spec.terminals]
     field_quote = [quote.get(mode, -1) for mode, _ in machine.spec.fields]
-    line_ends = ((endings.LINE_END_HERE,), (10,), (10, endings.LINE_END_HERE), (13,))
+    line_ends = ((ending_text.LINE_END_HERE,), (10,), (10, ending_text.LINE_END_HERE), (13,))
     ends = [texts.add(text) for text in line_ends]
     insertions = _insertions(machine, texts, spelling)
     written = spellings.table(vocabulary, texts)
@@ -235,7 +237,7 @@ class _Characters:
 
 
 def _insertions(machine: Machine, texts: Texts, spelling: Spelling) -> list[int]:
-    """What Python asks for beside its grammar (endings.INSERTIONS)."""
+    """What Python asks for beside its grammar (ending_text.INSERTIONS)."""
     none = [5, 5, 5, 5, 5, -1, 0]
     terminals = machine.spec.terminals
     number = {t.name: i for i, t in enumerate(terminals)}
@@ -245,15 +247,15 @@ def _insertions(machine: Machine, texts: Texts, spelling: Spelling) -> list[int]
     names = [name.encode() for name in terminals[features[0]].pattern.split("|")]
     feature = min(names, key=lambda name: (spelling.count(b" " + name), name))
     loop = (
-        endings.WORD, *b"for", endings.WORD, endings.NAME, endings.WORD, *b"in",
-        endings.WORD, endings.OPERAND,
+        ending_text.WORD, *b"for", ending_text.WORD, ending_text.NAME, ending_text.WORD, *b"in",
+        ending_text.WORD, ending_text.OPERAND,
     )  # fmt: skip
     made = (
-        ((endings.WORD, *feature), features),
-        ((endings.WORD, *b"import", endings.WORD, *feature), [number["IMPORT"], *features]),
+        ((ending_text.WORD, *feature), features),
+        ((ending_text.WORD, *b"import", ending_text.WORD, *feature), [number["IMPORT"], *features]),
         (loop, [number[name] for name in ("FOR", "NAME", "IN", "NAME")]),
-        ((endings.WORD, *b"def"), [number["DEF"]]),
-        ((46, endings.NAME), [number["DOT"], number["NAME"]]),
+        ((ending_text.WORD, *b"def"), [number["DEF"]]),
+        ((46, ending_text.NAME), [number["DOT"], number["NAME"]]),
     )
     found: list[int] = []
     starts: list[int] = []
@@ -280,33 +282,33 @@ def _finish(machine: Machine, state: int, terminal: int, ending: bytes) -> tuple
         _becomes(machine, state, bytes([b]) + ending[1:], terminal, b"")
         for b in b"\x80\x9f\xa0\xbf"
     ):
-        text = (endings.REST, *ending[1:])
+        text = (ending_text.REST, *ending[1:])
     if line_end in (costs.COMMENTS, costs.COMMENTS_LINE):
-        return (*text, endings.LINE_END_HERE)
+        return (*text, ending_text.LINE_END_HERE)
     if not ending:
         whole = machine.shortest[terminal]
-        return () if whole and endings.is_word(whole[-1]) else (endings.APART,)
+        return () if whole and ending_text.is_word(whole[-1]) else (ending_text.APART,)
     if line_end == costs.JOINS_LINES:
         return (10,)
     if line_end == costs.ENDS_LINE and ending.endswith(b"\n"):
-        return (*ending[:-1], endings.LINE_END_HERE)
+        return (*ending[:-1], ending_text.LINE_END_HERE)
     is_letter = len(ending) == 1 and (ending.isalpha() or ending == b"_")
     if machine.spec.terminals[terminal].symbol == "NAME" and is_letter:
-        return (endings.NAME,)
+        return (ending_text.NAME,)
     for at in range(2 if ending[:1] == b"{" else 1):  # of a character's name
         before, after = ending[:at], ending[at + 1 :]
         others = (before + bytes([b]) + after for b in b" ,.&")
         if all(_becomes(machine, state, other, terminal, b"") for other in others):
-            return (*before, endings.ESCAPED, *after)
+            return (*before, ending_text.ESCAPED, *after)
     if _becomes(machine, state, b" " + ending, terminal, b""):
-        return (endings.LEADING, *ending)
+        return (ending_text.LEADING, *ending)
     return text
 
 
 def _apart(machine: Machine, terminal: int) -> int:
     """Tokens that may be needed to keep a terminal apart from what comes next. `del 1` must become
     `del 1 .x`: a dot right behind the number would be its own. Where that is too many, an ending
-    that is written out (endings.py) shows it."""
+    that is written out (ending_text.py) shows it."""
     return int(machine.spec.layout and machine.spec.terminals[terminal].symbol == "NUMBER")
 
 
@@ -358,7 +360,7 @@ def _joined(
 
 def _cost_of(text: tuple[int, ...], spelling: Spelling) -> int:
     """The cost of a text, each run of bytes in as few tokens as there are."""
-    if endings.QUOTED in text:
+    if ending_text.QUOTED in text:
         return costs.IMPOSSIBLE
     return min(_cost_with(text, example, spelling) for example in _EXAMPLES)
 
@@ -366,16 +368,16 @@ def _cost_of(text: tuple[int, ...], spelling: Spelling) -> int:
 def _cost_with(text: tuple[int, ...], example: tuple[bytes, ...], spelling: Spelling) -> int:
     special = dict(zip(_OF_EXAMPLES, example, strict=True))
     cost, run, joins = 0, b"", False
-    for code in (*text, endings.DEDENTED):
+    for code in (*text, ending_text.DEDENTED):
         if code in _LAYOUT_COST:
             tokens = max(spelling.count(run), spelling.count(b" " + run) if joins else 0)
             if tokens >= costs.IMPOSSIBLE >> _LINES:
                 return costs.IMPOSSIBLE
             cost += (tokens << _LINES) + _LAYOUT_COST[code]
             run, joins = b"", False
-        elif code == endings.WORD:
+        elif code == ending_text.WORD:
             joins = joins or not run
-            run += b" " if run and endings.is_word(run[-1]) else b""
+            run += b" " if run and ending_text.is_word(run[-1]) else b""
         else:
             run += special[code] if code in special else bytes([code])
     return cost
@@ -392,9 +394,9 @@ def _symbols(language: Language, spelling: Spelling) -> dict[str, _Shortest]:
             continue
         tokens = spelling.count(text)
         codes = tuple(text)
-        if layout and terminal.mode == CONTENT and endings.is_word(text[0]):
+        if layout and terminal.mode == CONTENT and ending_text.is_word(text[0]):
             tokens = max(tokens, spelling.count(b" " + text))
-            codes = (endings.WORD, *codes)
+            codes = (ending_text.WORD, *codes)
         found.setdefault(terminal.symbol, []).append((terminal.mode == CONTENT, tokens, codes))
     made = {symbol: _chosen(options) for symbol, options in found.items()}
     made[lalr.END] = _NOTHING
@@ -414,7 +416,7 @@ def _chosen(options: list[tuple[bool, int, tuple[int, ...]]]) -> _Shortest:
     else:
         tokens = max(tokens for _, tokens, _ in options)
         several = len({codes for _, _, codes in options}) > 1
-        text = (endings.QUOTED,) if several else options[0][2]
+        text = (ending_text.QUOTED,) if several else options[0][2]
     if tokens >= costs.IMPOSSIBLE >> _LINES:
         return _IMPOSSIBLE
     return _Shortest(tokens << _LINES, text)
@@ -481,6 +483,6 @@ def _with_brackets(
 def _rank(shortest: _Shortest) -> tuple[int, int]:
     """The less, the more tokens can write it."""
     text = shortest.text or ()
-    by_freedom = (endings.SUBSCRIPT, endings.OPERAND, endings.TARGET, endings.NAME)
+    by_freedom = (ending_text.SUBSCRIPT, ending_text.OPERAND, ending_text.TARGET, ending_text.NAME)
     kind = next((i for i, code in enumerate(by_freedom) if code in text), len(by_freedom))
-    return len(text) - text.count(endings.WORD), kind
+    return len(text) - text.count(ending_text.WORD), kind

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from gars_vllm.grammar.far import after_sequence, apply, can_end, shift, viable
-from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.jit import inner, njit
 from gars_vllm.grammar.kernel import (
     AFTER_ASYNC,
     AFTER_FUTURE,
@@ -86,7 +86,7 @@ _ASYNC_MARGIN = 3  # `async with x:x` may need to be `async def x():x`
 _COMPREHENSION_MARGIN = 8  # ` for x in x`, and after it `.x` where a target must stand
 
 
-@njit
+@inner
 def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no-untyped-def]
     """The least that completes a parser stack that has `state` on the list `base`, as a cost (see
     LINES_BITS). Of permanent lists it is kept, so that only what a walk has added is followed, and
@@ -156,14 +156,14 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: igno
     return best
 
 
-@njit
+@inner
 def hold_lists(work):  # type: ignore[no-untyped-def]
     """From now on no node is given up that is not permanent, until `let_lists_go`."""
     work[LAST_TIME] += 1
     work[NOW] = work[LAST_TIME]
 
 
-@njit
+@inner
 def let_lists_go(work):  # type: ignore[no-untyped-def]
     work[NOW] = -1
 
@@ -185,7 +185,7 @@ def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
     return most
 
 
-@njit
+@inner
 def cheapest_stack(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
     """Of the stacks of a configuration the one that needs the least: its cost, and its top."""
     best, top = np.int64(IMPOSSIBLE), np.int64(0)
@@ -216,7 +216,7 @@ def _begun_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[
     return best
 
 
-@njit
+@inner
 def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: ignore[no-untyped-def]
     """Tokens, at most, from configuration row `config` to a text that may end.
 
@@ -263,7 +263,7 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
     return max(tokens, 0)
 
 
-@njit
+@inner
 def plain_cost(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, known, state, depth, enough
 ):

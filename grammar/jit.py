@@ -11,6 +11,8 @@ import contextlib
 import functools
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +21,8 @@ from gars_vllm.grammar.store import cache_folder
 from numba import cfunc, types
 from numba import njit as _njit
 from numba.core import config
+
+_KEPT = 7 * 24 * 3600.0  # seconds
 
 
 @functools.cache
@@ -33,13 +37,27 @@ def folder() -> Path:
         base = Path(chosen)
     else:
         base = beside if os.access(beside if beside.exists() else here, os.W_OK) else cache_folder()
-    return base / f"kernels-{state.hexdigest()[:16]}"
+    made = base / f"kernels-{state.hexdigest()[:16]}"
+    if not made.exists():
+        _remove_old(base)
+    return made
 
 
-def njit(function: Callable[..., Any], fastmath: bool = False) -> Callable[..., Any]:
+def _remove_old(base: Path) -> None:
+    """Kernels of other sources than these, 8 MB each time, which no process has begun to fill of
+    late. One that still needs them compiles them anew."""
+    for other in base.glob("kernels-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - other.stat().st_mtime > _KEPT:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def njit(
+    function: Callable[..., Any], fastmath: bool = False, inner: bool = False
+) -> Callable[..., Any]:
     """Compiles a function of arrays and numbers when it is first called. `fastmath`: sums may be
-    taken in any order, of numbers that are finite. One whose name begins with "_" can be called
-    from compiled code only: what takes Python's objects apart is a fifth of the compiling.
+    taken in any order, of numbers that are finite. `inner`, or a name that begins with "_": it can
+    be called from compiled code only; what takes Python's objects apart is a fifth of compiling.
 
     Called from compiled code it takes every whole number as int64: numba would else compile it
     anew for each mixture of widths and for each constant, which takes minutes for ours.
@@ -47,7 +65,7 @@ def njit(function: Callable[..., Any], fastmath: bool = False) -> Callable[..., 
     with _cache_folder():
         made = _njit(
             cache=True, fastmath=fastmath, no_cfunc_wrapper=True,
-            no_cpython_wrapper=function.__name__.startswith("_"),
+            no_cpython_wrapper=inner or function.__name__.startswith("_"),
         )(function)  # fmt: skip
     template = made.get_call_template
 
@@ -56,6 +74,9 @@ def njit(function: Callable[..., Any], fastmath: bool = False) -> Callable[..., 
 
     made.get_call_template = widened
     return cast("Callable[..., Any]", made)
+
+
+inner = functools.partial(njit, inner=True)
 
 
 def c_function(signature: Any, function: Callable[..., Any]) -> Any:

@@ -24,7 +24,8 @@ _GENERIC_BACKUP = 3
 _COMPILE = frozenset(
     (
         "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
-        "costs", "endings", "far", "reading", "spellings", "token_table",
+        "costs", "ending_text", "ending_tokens", "endings", "far", "reading", "spellings",
+        "token_table",
     )
 )  # fmt: skip
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tokens can write which part of an ending (endings.py).
+"""Which tokens can write which part of an ending (ending_tokens.py).
 
 An ending is written with as few blanks as there can be, and with `x` for a name. A token may hold
 more: ` }])` and a new line, `self)`, `foo()))`. What such a token stands for is found here; whether
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import endings
+from gars_vllm.grammar import ending_text, ending_tokens
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Texts:
 
     def add(self, text: Key | None) -> int:
         """Where a text begins: its length, then its codes. -1: none."""
-        if text is None or len(text) > endings.MAX_TEXT:
+        if text is None or len(text) > ending_text.MAX_TEXT:
             return -1
         if text not in self._known:
             self._known[text] = len(self.flat)
@@ -78,18 +78,20 @@ class Texts:
 
 def table(vocabulary: Vocabulary, texts: Texts) -> I32:
     """How tokens can stand in what is joined of the texts, blanks and new lines: a table of hashes
-    (endings.fill), and in front its size."""
+    (ending_tokens.fill), and in front its size."""
     wanted = _Wanted(texts.pieces())
     found: dict[Key, bytes | None] = {}
-    for token in dict.fromkeys(t for t in vocabulary.tokens if t and len(t) <= endings.MAX_TEXT):
+    for token in dict.fromkeys(
+        t for t in vocabulary.tokens if t and len(t) <= ending_text.MAX_TEXT
+    ):
         if wanted.holds(token):
             found[tuple(token)] = None
             if token[:1] == b" ":
-                found[endings.JOINT, *token[1:]] = token
-                found[endings.LEADING, *token[1:]] = token
+                found[ending_text.JOINT, *token[1:]] = token
+                found[ending_text.LEADING, *token[1:]] = token
             elif token[:1] == b"\t":
-                found.setdefault((endings.JOINT, *token[1:]), token)
-                found.setdefault((endings.LEADING, *token[1:]), token)
+                found.setdefault((ending_text.JOINT, *token[1:]), token)
+                found.setdefault((ending_text.LEADING, *token[1:]), token)
         made: Iterable[Key] = ()
         if token.isascii():
             made = () if _PLAIN_WORD.fullmatch(token) else _keys(token, wanted)
@@ -103,11 +105,11 @@ def table(vocabulary: Vocabulary, texts: Texts) -> I32:
     starts = np.cumsum([0, *map(len, listed)])
     codes = np.array([code for key in listed for code in key] or [0], np.int32)
     hashes = np.zeros(len(codes), np.int64)
-    endings.hash_all(codes, starts, hashes)
+    ending_tokens.hash_all(codes, starts, hashes)
     size = 1 << max(4, (2 * len(np.unique(hashes))).bit_length())
     slots = np.zeros((size, 3), np.int32)
     tokens = [-1 if found[key] is None else texts.add(tuple(found[key] or b"")) for key in listed]
-    endings.fill(hashes, starts, np.array(tokens, np.int32), slots)
+    ending_tokens.fill(hashes, starts, np.array(tokens, np.int32), slots)
     return np.concatenate([np.array([size], np.int32), slots.ravel()])
 
 
@@ -140,7 +142,7 @@ class _Wanted:
 def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     """What a token can stand for, beside what it is."""
     if _JOINED.fullmatch(token):
-        yield (10, 32, endings.ENDED)
+        yield (10, 32, ending_text.ENDED)
         blanks = _BLANK_LINES.sub(b"", token)
         yield (10, *blanks)
         if len(_NEW_LINE.findall(token)) > 1:
@@ -151,7 +153,7 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     for cut in (end, end + 1) if token[end : end + 1] in (b";", b",") else (end,):
         if cut:
             after = token[cut:]
-            bodies.append((token[:cut].rstrip(), (endings.ENDED,)))
+            bodies.append((token[:cut].rstrip(), (ending_text.ENDED,)))
             if b"\n" in after or b"\r" in after:
                 blanks = _BLANK_LINES.sub(b"", after.lstrip(b";,"))
                 bodies.append((token[:cut].rstrip(), (10, *blanks)))
@@ -166,42 +168,42 @@ def _keys(token: bytes, wanted: _Wanted) -> Iterator[Key]:
         forms = (body, text, text.removeprefix(b" "), line, _ELEMENT.sub(b"", text))
         for form in filter(None, dict.fromkeys(forms)):
             leads = body[:1].isspace() and not form[:1].isspace()
-            first = (endings.LEADING,) if leads else ()
+            first = (ending_text.LEADING,) if leads else ()
             for key in _with_operand(form, wanted):
                 yield first + key + last
             if wanted.holds(form):
                 yield (*first, *form, *last)
         trailer = _TRAILER.match(body)
         if trailer is not None and wanted.holds(body[trailer.end() :]):
-            yield (endings.LEADING, 46, endings.NAME, *body[trailer.end() :], *last)
+            yield (ending_text.LEADING, 46, ending_text.NAME, *body[trailer.end() :], *last)
         if body[:2] == b"()" and body[2:] and wanted.holds(body[2:]):  # in a pattern
-            yield (46, endings.NAME, *body[2:], *last)
+            yield (46, ending_text.NAME, *body[2:], *last)
         escaped = body or token
         for at in range(2 if escaped[:1] == b"{" else 1):
             after = escaped[at + 1 :]
             if _ESCAPED.fullmatch(escaped[at:]) and wanted.holds(after):
-                yield (*escaped[:at], endings.ESCAPED, *after, *last)
+                yield (*escaped[:at], ending_text.ESCAPED, *after, *last)
 
 
 def _behind_character(token: bytes, wanted: _Wanted) -> Iterator[Key]:
     """What a token can stand for that holds a character's last byte and then ASCII."""
-    for first in (endings.REST, token[0]):
+    for first in (ending_text.REST, token[0]):
         if wanted.holds(token[1:]):
             yield (first, *token[1:])
         for key in _keys(token[1:], wanted) if token[1:] else ():
-            if key[0] != endings.LEADING:
+            if key[0] != ending_text.LEADING:
                 yield (first, *key)
 
 
 def _joined(key: Key) -> Iterator[Key]:
     """A key with the blanks in it that stand between words as such; in front it may be either."""
     inside = [
-        endings.JOINT if i and code == 32 and key[i - 1] not in (10, 32) else code
+        ending_text.JOINT if i and code == 32 and key[i - 1] not in (10, 32) else code
         for i, code in enumerate(key)
     ]
     yield tuple(inside)
     if len(key) > 1 and key[0] == 32 != key[1]:
-        yield (endings.JOINT, *inside[1:])
+        yield (ending_text.JOINT, *inside[1:])
 
 
 def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
@@ -213,20 +215,20 @@ def _with_operand(text: bytes, wanted: _Wanted) -> Iterator[Key]:
         is_name = operand[:1].isalpha() or operand[:1] == b"_"
         if is_name and operand in _KEYWORDS - _CONSTANTS:
             continue
-        codes = [endings.OPERAND]
+        codes = [ending_text.OPERAND]
         if is_name and operand not in _CONSTANTS:
-            codes += [endings.NAME, endings.TARGET]
+            codes += [ending_text.NAME, ending_text.TARGET]
         elif operand in (b"()", b"[]"):
-            codes.append(endings.TARGET)
+            codes.append(ending_text.TARGET)
         for code in codes:
             yield (*before, code, *after)
             # `()` may follow a word without the blank that is written there.
             if (
                 not operand[:1].isalnum()
                 and operand[:1] != b"_"
-                and (not before or endings.is_word(before[-1]))
+                and (not before or ending_text.is_word(before[-1]))
             ):
-                yield (*before, endings.JOINT, code, *after)
+                yield (*before, ending_text.JOINT, code, *after)
 
 
 def _strangeness(token: bytes) -> tuple[bool, int, int, bytes]:
