@@ -413,6 +413,15 @@ def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
                         )
                         scratch[0] = before
                         continue
+                    if bracket == 0 and end == JOINS_LINES and cost == 0:
+                        # Behind a backslash and a carriage return only another one is a new line.
+                        held = scratch[0]
+                        if apply(tables, nodes, scratch, closing[END_OF_LINE], row + 1, row + 2):
+                            best = _consider_line(
+                                tables, closing, nodes, scratch, work, row + 2,
+                                closing[RETURNED], best,
+                            )  # fmt: skip
+                        scratch[0] = held
                     if after < 0:
                         after = rest_cost(tables, closing, nodes, scratch, work, row + 1, IN_LINE)
                     if cost + after <= plain + 1 + _margin(nodes, scratch, row + 1):
