@@ -186,23 +186,22 @@ def _line_cost(closing, nodes, scratch, row):  # type: ignore[no-untyped-def]
 
 
 @inner
-def cheapest_stack(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
-    """Of the stacks of a configuration the one that needs the least: its cost, and its top."""
-    best, top = np.int64(IMPOSSIBLE), np.int64(0)
+def least_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
+    """Of the stacks of a configuration the least cost."""
+    best = np.int64(IMPOSSIBLE)
     for hypothesis in range(scratch[COUNT_AT + config]):
         node = np.int64(scratch[STACKS_AT + config * MAX_HYPOTHESES + hypothesis])
         cost = pair_cost(
             tables, closing, nodes, scratch, work, np.int64(nodes[node, 3]),
             np.int64(nodes[node, 0]),
         )  # fmt: skip
-        if cost < best:
-            best, top = cost, node
-    return best, top
+        best = min(best, cost)
+    return best
 
 
 @njit
 def _begun_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[no-untyped-def]
-    """As the cost of cheapest_stack, where a line has begun: what comes first is one of the words
+    """As the cost of least_cost, where a line has begun: what comes first is one of the words
     that can begin a line, not a dedent or an end."""
     best = IMPOSSIBLE
     at = closing[BEGINNERS]
@@ -211,7 +210,7 @@ def _begun_cost(tables, closing, nodes, scratch, work, config):  # type: ignore[
         if cost < best and (
             shift(tables, nodes, scratch, closing[at + 1 + 2 * i], config, MAX_DEPTH - 4) > 0
         ):
-            cost += cheapest_stack(tables, closing, nodes, scratch, work, MAX_DEPTH - 4)[0]
+            cost += least_cost(tables, closing, nodes, scratch, work, MAX_DEPTH - 4)
             best = min(best, cost)
     return best
 
@@ -225,7 +224,7 @@ def rest_cost(tables, closing, nodes, scratch, work, config, at_line):  # type: 
     row = LAYOUT_AT + config * LAYOUT_WIDTH
     if scratch[row + DONE]:
         return 0
-    best, _ = cheapest_stack(tables, closing, nodes, scratch, work, config)
+    best = least_cost(tables, closing, nodes, scratch, work, config)
     if best >= IMPOSSIBLE:
         return IMPOSSIBLE
     tokens = best >> LINES_BITS

@@ -19,7 +19,7 @@ from gars_vllm.grammar.costs import (
     ITEM_START,
     ITEM_TEXT,
     TEXTS,
-    cheapest_stack,
+    least_cost,
     pair_cost,
 )
 from gars_vllm.grammar.jit import inner, njit
@@ -204,7 +204,7 @@ def write(closing, nodes, work, text):  # type: ignore[no-untyped-def]
 def write_stack(tables, closing, nodes, scratch, work, row, more):  # type: ignore[no-untyped-def]
     """Appends what the stacks in a row need: of all ways down that cost up to `more` (see
     costs.LINES_BITS) than the least, the one that WAY says."""
-    left, _ = cheapest_stack(tables, closing, nodes, scratch, work, row)
+    left = least_cost(tables, closing, nodes, scratch, work, row)
     if left >= IMPOSSIBLE:
         return False
     left += more
