@@ -35,7 +35,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -147,13 +147,20 @@ def in_rules(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) ->
     """Up to any byte, since tokens of a tokenizer's own seldom end within what is rare."""
     sources = rules()
     while True:
-        source = draw.choice(sources).encode()
-        matcher, before = grammar.matcher(), b""
-        with contextlib.suppress(GrammarError):  # many are no valid programs
-            for byte in source[: draw.randrange(len(source) + 1)]:
-                matcher.advance_text(bytes([byte]))
-                before += bytes([byte])
-        yield Place(matcher, before)
+        source = draw.choice(sources)
+        count = draw.randrange(len(source.encode()) + 1)
+        read = itertools.islice(beginnings(grammar, source), count)
+        yield [Place(grammar.matcher(), b""), *read][-1]
+
+
+def beginnings(grammar: CompiledGrammar, source: str) -> Iterator[Place]:
+    """Behind each byte of a source, by one matcher, as far as the grammar allows."""
+    matcher, before = grammar.matcher(), b""
+    with contextlib.suppress(GrammarError):  # many are no valid programs
+        for byte in source.encode():
+            matcher.advance_text(bytes([byte]))
+            before += bytes([byte])
+            yield Place(matcher, before)
 
 
 def in_walks(
@@ -204,6 +211,17 @@ class Compared:
         return self.bound > self.after + 1
 
 
+def compared(grammar: CompiledGrammar, state: int, text: bytes) -> tuple[Compared, int] | None:
+    """A state's bound beside those after every token, and the token after which it is the least;
+    None where no token can follow."""
+    bound, after = grammar.closer.bound(state), grammar.closer.costs(state)
+    if not len(after):
+        return None
+    best = grammar.token_of(state, int(after.argmin()))
+    shown = f"{text[-_SHOWN:]!r} then {grammar.vocabulary.tokens[best] or b''!r}"
+    return Compared(bound, int(after.min()), 0, 0, shown), best
+
+
 def compare(
     grammar: CompiledGrammar, places: Iterable[Place], draw: random.Random
 ) -> Iterator[Compared]:
@@ -213,8 +231,8 @@ def compare(
         walked: list[bytes] = []
         astray, left = draw.randrange(3), -1
         while len(walked) < _WALKED and not matcher.is_done():
-            bound, after = grammar.closer.bound(matcher.state), grammar.closer.costs(matcher.state)
-            if not len(after):
+            found = compared(grammar, matcher.state, before + b"".join(walked))
+            if found is None:
                 break
             tokens = tokens_of(grammar, matcher.mask())
             some, differ = draw.sample(range(len(tokens)), min(_COMPARED, len(tokens))), 0
@@ -222,13 +240,9 @@ def compare(
                 needed = grammar.closer.bound(grammar.step(matcher.state, token)) + 1
                 mask = grammar.mask(grammar.closer.row(matcher.state, needed))
                 differ += not mask[token >> 5] >> (token & 31) & 1
-            best = texts[grammar.token_of(matcher.state, int(after.argmin()))] or b""
-            yield Compared(
-                bound, int(after.min()), len(some), differ,
-                f"{(before + b''.join(walked))[-_SHOWN:]!r} then {best!r}",
-            )  # fmt: skip
+            yield replace(found[0], tokens=len(some), differ=differ)
             if len(walked) == astray:
-                left = bound + draw.randrange(4)
+                left = found[0].bound + draw.randrange(4)
             tokens = tokens_of(grammar, matcher.mask(left if left >= 0 else None))
             if not len(tokens) or left == 0:
                 break
@@ -243,25 +257,17 @@ def compare_every(grammar: CompiledGrammar, sources: Iterable[str]) -> Iterator[
     far as the grammar allows; each state once."""
     texts, seen = grammar.vocabulary.tokens, set()
     for source in sources:
-        matcher, before = grammar.matcher(), b""
-        for byte in source.encode():
-            try:
-                matcher.advance_text(bytes([byte]))
-            except GrammarError:
-                break
-            before += bytes([byte])
-            state, text = matcher.state, before
+        for matcher, text in beginnings(grammar, source):
+            state = matcher.state
             while state not in seen and not grammar.is_done(state):
                 seen.add(state)
-                bound, after = grammar.closer.bound(state), grammar.closer.costs(state)
-                if not len(after):
+                found = compared(grammar, state, text)
+                if found is None:
                     break
-                token = grammar.token_of(state, int(after.argmin()))
-                shown = f"{text[-_SHOWN:]!r} then {texts[token]!r}"
-                yield Compared(bound, int(after.min()), 0, 0, shown)
-                if bound == 0:
+                yield found[0]
+                if found[0].bound == 0:
                     break
-                state, text = grammar.step(state, token), text + (texts[token] or b"")
+                state, text = grammar.step(state, found[1]), text + (texts[found[1]] or b"")
 
 
 PLACES: dict[str, Callable[[CompiledGrammar, Encoder, random.Random], Iterator[Place]]] = {

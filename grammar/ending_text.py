@@ -42,6 +42,7 @@ from gars_vllm.grammar.kernel import (
 (NEWLINE, INDENTED, DEDENTED, WORD, NAME, OPERAND, APART, QUOTED, ESCAPED, LINE_END_HERE, LEADING,
  JOINT, ENDED, REST, TARGET, SUBSCRIPT) = range(256, 272)  # fmt: skip
 MAX_TEXT = 128
+A_NAME, A_NUMBER = 120, 48  # x and 0
 FORKS = 16  # on a way down the stack; at later ones the first way is taken
 # Working memory, behind that of costs.py: the text that is being written, how long it is, whether a
 # new line comes before the next byte (LINE_BLANKS and more: with so many blanks in front), its

@@ -15,6 +15,7 @@ from gars_vllm.grammar.costs import (
     TEXTS,
 )
 from gars_vllm.grammar.ending_text import (
+    A_NUMBER,
     ENDED,
     FINISHED,
     JOINT,
@@ -46,7 +47,6 @@ SPELLED = BACK + NODES * MAX_TEXT + 1
 FIRST = SPELLED + NODES * MAX_TEXT + 1
 WORK_SIZE = FIRST + 2 * MAX_TEXT
 OPERAND_KINDS = 3  # of `least`
-_ZERO = 48
 AS_WRITTEN, BEGINNING = -1, -2  # in SPELLINGS: a token's own text; longer ones are in it
 _FACTOR = -0x61C8864680B583EB  # of 64 bits, odd (golden ratio); products wrap
 
@@ -300,7 +300,7 @@ def least(closing, work, kinds, best):  # type: ignore[no-untyped-def]
                 break
             for i in range(work[LENGTH]):
                 if _is_operand(kept[i]):
-                    work[TEXT + i] = NAME if kind == 1 else _ZERO
+                    work[TEXT + i] = NAME if kind == 1 else A_NUMBER
         for freely in range(2 if choices and kind == 0 else 1):
             tokens = _spell(closing, work, freely == 1)
             best = _keep_first(closing, work, tokens, best, freely == 1)

@@ -44,6 +44,8 @@ from gars_vllm.grammar.costs import (
     rest_cost,
 )
 from gars_vllm.grammar.ending_text import (
+    A_NAME,
+    A_NUMBER,
     AROUND,
     DEEPER,
     DEF_INSERTED,
@@ -127,7 +129,6 @@ BEGUN_STATE, BEGUN_ROW = READ + 1, READ + 2
 WORK_SIZE = BEGUN_ROW + 1
 NOTHING, CANNOT = -1, -2  # see _inserted
 _FITTING_ROW = MAX_DEPTH - 112
-_ZERO = 48
 _BRACKETS = 4  # up to which a loop is looked for
 _LEVELS = 8  # of indentation that are looked at
 
@@ -183,9 +184,9 @@ def _fits(tables, nodes, scratch, work):  # type: ignore[no-untyped-def]
             elif code == REST:
                 code = 0x80
             elif code == OPERAND or code == SUBSCRIPT:
-                code = _ZERO if choice & 1 else 120
+                code = A_NUMBER if choice & 1 else A_NAME
             elif code > 255:
-                code = 120
+                code = A_NAME
             text[i + 1] = code
         first = 1 - choice // 2
         copy_row(scratch, work[BEGUN_ROW], _FITTING_ROW)
