@@ -45,6 +45,7 @@ from gars_vllm.benchmarks.completeness import stdlib
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import walks
 from gars_vllm.engine.acceptance import advance
+from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.programs import is_valid
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
@@ -138,7 +139,7 @@ def in_stdlib(grammar: CompiledGrammar, encoder: Encoder, draw: random.Random) -
 def rules(file: Path = _RULES) -> list[str]:
     """Sources, valid and not, of Python's rules."""
     if not file.exists():
-        raise SystemExit(f"{file} is not here: run this from the repository's root")
+        raise UserError(f"{file} is not here: run this from the repository's root")
     lines = file.read_text().splitlines()
     return [ast.literal_eval(line) for line in lines if line and not line.startswith("#")]
 
@@ -290,6 +291,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of those")
     parser.add_argument("--source", choices=tuple(PLACES), default="humaneval")
     asked = parser.parse_args()
+    try:
+        measure(asked)
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def measure(asked: argparse.Namespace) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("tokenizer", "left", "positions", "possible", "forbidden", "%", "too late",
                     "ms, median", "p99", "max"):  # fmt: skip
