@@ -6,7 +6,7 @@ TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench study lock clean
+.PHONY: setup demo test test-full lint bench study lock clean
 
 setup: $(STAMP)
 
@@ -35,8 +35,13 @@ demo: setup
 	$(BIN)/gars-vllm report runs/demo --per-problem
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not vllm and not alone"
-	$(BIN)/python -m pytest -m "vllm or alone"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not vllm and not alone and not full"
+	$(BIN)/python -m pytest -m "(vllm or alone) and not full"
+
+# Long corpora and fuzzers beside `make test`, before an issue is called resolved.
+test-full: test
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "full and not vllm and not alone"
+	$(BIN)/python -m pytest -m "full and (vllm or alone)" || test $$? -eq 5
 
 lint: setup
 	@mkdir -p .typecheck/gars_vllm && for p in grammar engine cli benchmarks; do ln -sfn ../../$$p .typecheck/gars_vllm/$$p; done
