@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,19 +158,18 @@ def _check_bytes(file: Path, vocabulary: Vocabulary, backend: Any) -> None:
         raise UserError(f"{file}: none of its tokens is plain text; no program can be written")
     first = backend.decode([plain], skip_special_tokens=False)  # perhaps without its blank
 
-    def differs(ids: Iterable[int]) -> bool:
+    def differs(ids: list[int]) -> bool:
         row = [plain, *(each for i in ids for each in (i, plain))]
         expected = b"".join(texts[i] for i in row[1:]).decode("utf-8", "replace")
         return bool(backend.decode(row, skip_special_tokens=False) != first + expected)
 
-    if differs(texts):
-        wrong = next((i for i in texts if differs([i])), None)
-        reason = "depends on the tokens around it"
-        if wrong is not None:
-            reason = f"is not {texts[wrong]!r} for token {wrong} ({backend.id_to_token(wrong)!r})"
+    ids = list(texts)
+    if differs(ids):
+        count = bisect.bisect(range(len(ids)), False, key=lambda n: differs(ids[:n]))
+        wrong = ids[count - 1]
         raise UserError(
-            f"{file}: what its decoder makes of a token {reason}; "
-            "samples of it could not be trusted"
+            f"{file}: its decoder does not make {texts[wrong]!r} of token {wrong} "
+            f"({backend.id_to_token(wrong)!r}) in a text; samples of it could not be trusted"
         )
 
 

@@ -43,7 +43,9 @@ def decode(decoder: Any, pieces: Sequence[str]) -> tuple[list[bytes], bool]:
             found = [_byte_of(p) if len(p) == 6 else p for p in found]
         else:
             found = _each(step, found)
-            loses_blank |= kind == "WordPiece" or (kind == "Metaspace" and _prepends(step))
+            loses_blank |= kind == "WordPiece" or (
+                kind == "Metaspace" and step.get("prepend_scheme") != "never"
+            )
     return [p.encode() if isinstance(p, str) else p for p in found], loses_blank
 
 
@@ -125,9 +127,3 @@ def _strip(piece: str, step: dict[str, Any]) -> str:
     while last > max(first, len(piece) - stop) and piece[last - 1] == content:
         last -= 1
     return piece[first:last]
-
-
-def _prepends(step: dict[str, Any]) -> bool:
-    """Whether Metaspace takes the mark off a text's first word; old files say it otherwise."""
-    default = "always" if step.get("add_prefix_space", True) else "never"
-    return bool(step.get("prepend_scheme", default) != "never")

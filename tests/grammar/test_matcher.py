@@ -13,7 +13,6 @@ from gars_vllm.grammar import (
     GrammarError,
     GrammarFileError,
     Vocabulary,
-    VocabularyError,
     compile_grammar,
     store,
 )
@@ -110,12 +109,6 @@ def test_damaged_cache_is_rebuilt(
     again = compile_grammar("json", byte_vocabulary)
     assert (again.table.text == first.table.text).all()
     assert len(file.read_bytes()) == len(whole)
-
-
-def test_unknown_decoder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}, "decoder": null}')
-    with pytest.raises(VocabularyError, match="neither byte-level"):
-        Vocabulary.from_tokenizer(tmp_path)
 
 
 def test_import_is_light() -> None:
