@@ -9,8 +9,6 @@ from typing import Any
 
 from gars_vllm.grammar.errors import VocabularyError
 
-# A token on its way through the decoder's steps: text, or bytes that are not text by themselves.
-_Piece = str | bytes
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
@@ -26,7 +24,7 @@ def decode(decoder: Any, pieces: Sequence[str]) -> tuple[list[bytes], bool]:
             "the tokenizer's decoder (none) is neither byte-level BPE's nor SentencePiece's nor "
             "WordPiece's; the bytes of its tokens cannot be known"
         )
-    found: list[_Piece] = list(pieces)
+    texts, found = list(pieces), None
     loses_blank = fused = False
     for step in _flatten(decoder):
         kind = step["type"]
@@ -34,19 +32,19 @@ def decode(decoder: Any, pieces: Sequence[str]) -> tuple[list[bytes], bool]:
             fused = True
         elif kind == "Strip" and fused:  # the ends of the text, not of its tokens
             loses_blank |= step["content"] == " " and step["start"] > 0
-        elif fused:
+        elif fused or found is not None:
             raise _unknown(kind, "comes after its tokens have been joined")
         elif kind == "ByteLevel":
-            found = _byte_level(found)
+            found = _byte_level(texts)
             fused = True
-        elif kind == "ByteFallback":
-            found = [_byte_of(p) if len(p) == 6 else p for p in found]
+        elif kind == "ByteFallback":  # joins runs of bytes
+            found = [_byte_of(text) if len(text) == 6 else text.encode() for text in texts]
         else:
-            found = _each(step, found)
+            texts = _each(step, texts)
             loses_blank |= kind == "WordPiece" or (
                 kind == "Metaspace" and step.get("prepend_scheme") != "never"
             )
-    return [p.encode() if isinstance(p, str) else p for p in found], loses_blank
+    return found or [text.encode() for text in texts], loses_blank
 
 
 def _flatten(step: dict[str, Any]) -> list[dict[str, Any]]:
@@ -71,59 +69,49 @@ def byte_alphabet() -> dict[str, int]:
     return alphabet
 
 
-def _byte_level(pieces: list[_Piece]) -> list[_Piece]:
-    """Stand-ins become bytes; a piece with any other character stays as it is written."""
-    table = {i: 0xFFFF for i in range(256)}  # no byte: such a piece does not encode
+def _byte_level(texts: Sequence[str]) -> list[bytes]:
+    """Stand-ins become bytes; a text with any other character stays as it is written."""
+    table = {i: 0xFFFF for i in range(256)}  # no byte: such a text does not encode
     table.update({ord(c): b for c, b in byte_alphabet().items()})
-    found: list[_Piece] = []
-    for piece in pieces:
-        if isinstance(piece, str):
-            try:
-                piece = piece.translate(table).encode("latin-1")
-            except UnicodeEncodeError:
-                piece = piece.encode()
-        found.append(piece)
+    found = []
+    for text in texts:
+        try:
+            found.append(text.translate(table).encode("latin-1"))
+        except UnicodeEncodeError:
+            found.append(text.encode())
     return found
 
 
-def _byte_of(piece: _Piece) -> _Piece:
-    """A piece as `<0x0A>` is a byte."""
-    match = _BYTE.fullmatch(piece) if isinstance(piece, str) else None
-    if match is None:
-        return piece
-    value = bytes.fromhex(match[1])
-    return value.decode() if value.isascii() else value
+def _byte_of(text: str) -> bytes:
+    """`<0x0A>` is a byte."""
+    match = _BYTE.fullmatch(text)
+    return bytes.fromhex(match[1]) if match else text.encode()
 
 
-def _each(step: dict[str, Any], pieces: list[_Piece]) -> list[_Piece]:
-    """A step that changes each piece of text by itself."""
+def _each(step: dict[str, Any], texts: list[str]) -> list[str]:
+    """A step that changes each token by itself."""
     kind = step["type"]
     if kind == "Replace":
         if "String" not in step["pattern"]:
             raise _unknown(kind, "replaces by a regular expression")
         old, new = step["pattern"]["String"], step["content"]
-        return [p.replace(old, new) if isinstance(p, str) else p for p in pieces]
+        return [text.replace(old, new) for text in texts]
     if kind == "Metaspace":
-        old = step["replacement"]
-        return [p.replace(old, " ") if isinstance(p, str) else p for p in pieces]
+        return [text.replace(step["replacement"], " ") for text in texts]
     if kind == "Strip":
-        return [_strip(p, step) if isinstance(p, str) else p for p in pieces]
+        return [_strip(text, step["content"], step["start"], step["stop"]) for text in texts]
     if kind == "WordPiece":
         if step["cleanup"]:
             raise _unknown(kind, "takes blanks away before punctuation (cleanup)")
         prefix = step["prefix"]
-        return [
-            p if isinstance(p, bytes) else p[len(prefix) :] if p.startswith(prefix) else " " + p
-            for p in pieces
-        ]
+        return [text[len(prefix) :] if text.startswith(prefix) else " " + text for text in texts]
     raise _unknown(kind, "may read a token by those around it")
 
 
-def _strip(piece: str, step: dict[str, Any]) -> str:
-    content, start, stop = step["content"], step["start"], step["stop"]
-    first, last = 0, len(piece)
-    while first < min(start, len(piece)) and piece[first] == content:
+def _strip(text: str, content: str, start: int, stop: int) -> str:
+    first, last = 0, len(text)
+    while first < min(start, len(text)) and text[first] == content:
         first += 1
-    while last > max(first, len(piece) - stop) and piece[last - 1] == content:
+    while last > max(first, len(text) - stop) and text[last - 1] == content:
         last -= 1
-    return piece[first:last]
+    return text[first:last]

@@ -32,7 +32,7 @@ DECODERS: dict[str, tuple[bool, dict[str, Any]]] = {
     "strip the text of another character": (False, {"type": "Sequence", "decoders": [
         FUSE, STRIP | {"content": "_"}]}),
     "strip both ends of each token": (False, {"type": "Strip", "content": "_", "start": 2, "stop": 1}),
-    "bytes first": (False, {"type": "Sequence", "decoders": [FALLBACK, REPLACE]}),
+    "bytes alone": (False, FALLBACK),
     "a mark of two characters": (False, REPLACE | {"pattern": {"String": "##"}}),
     "a prefix, then byte-level": (False, {"type": "Sequence", "decoders": [
         REPLACE | {"content": ""}, BYTE_LEVEL]}),
@@ -141,6 +141,8 @@ def test_unigram(tmp_path: Path) -> None:
         ({"type": "WordPiece", "prefix": "##", "cleanup": True}, r"\(WordPiece\) that takes blanks away"),
         (REPLACE | {"pattern": {"Regex": "▁"}}, r"\(Replace\) that replaces by a regular expression"),
         ({"type": "Sequence", "decoders": [FUSE, REPLACE]}, r"\(Replace\) that comes after its tokens"),
+        ({"type": "Sequence", "decoders": [FALLBACK, REPLACE]}, r"\(Replace\) that comes after its tokens"),
+        ({"type": "Sequence", "decoders": [FALLBACK, STRIP]}, r"\(Strip\) that comes after its tokens"),
         ({"type": "Sequence", "decoders": [BYTE_LEVEL, REPLACE]}, r"\(Replace\) that comes after"),
     ],
 )  # fmt: skip
