@@ -136,13 +136,19 @@ def unigram_bytes() -> dict[str, Any]:
 
 
 def wordpiece() -> dict[str, Any]:
-    """WordPiece; the blank before a word is what its first token says, others are characters."""
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=2000))
+    """WordPiece; the blank before a word is what its first token says, others are characters.
+    Its usual mark, `##`, would take the text of a comment with it."""
+    mark = "@@@"
+    made = Tokenizer(
+        models.WordPiece(
+            unk_token="[UNK]", max_input_chars_per_word=2000, continuing_subword_prefix=mark
+        )
+    )
     made.pre_tokenizer = pre_tokenizers.Split(Regex(" (?=[^ ])"), "removed")
-    made.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    made.decoder = decoders.WordPiece(prefix=mark, cleanup=False)
     trainer = trainers.WordPieceTrainer(
         vocab_size=2500, special_tokens=["[UNK]"], show_progress=False,
-        initial_alphabet=sorted(set("".join(python_files()))),
+        initial_alphabet=sorted(set("".join(python_files()))), continuing_subword_prefix=mark,
     )  # fmt: skip
     made.train_from_iterator(python_files(), trainer)
     record: dict[str, Any] = json.loads(made.to_str())
