@@ -60,7 +60,7 @@ def _unknown(kind: str, reason: str) -> VocabularyError:
     )
 
 
-def byte_alphabet() -> dict[str, int]:
+def _byte_alphabet() -> dict[str, int]:
     """GPT-2's printable stand-ins for bytes, used by every byte-level BPE."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     alphabet = {chr(b): b for b in printable}
@@ -72,7 +72,7 @@ def byte_alphabet() -> dict[str, int]:
 def _byte_level(texts: Sequence[str]) -> list[bytes]:
     """Stand-ins become bytes; a text with any other character stays as it is written."""
     table = {i: 0xFFFF for i in range(256)}  # no byte: such a text does not encode
-    table.update({ord(c): b for c, b in byte_alphabet().items()})
+    table.update({ord(c): b for c, b in _byte_alphabet().items()})
     found = []
     for text in texts:
         try:
