@@ -78,8 +78,8 @@ OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
     int(Op(i)) for i in range(16, 27)
 )
-IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
-    int(Op(i)) for i in range(27, 38)
+IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL, ASSERT = (
+    int(Op(i)) for i in range(27, 39)
 )
 # Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
@@ -114,7 +114,7 @@ PARTS = (
     "alternative_next",
     "emitted",
     "end_start",
-    "end_length",
+    "end_at",
     "end_items",
     "viable_start",
     "viable_sequence",
@@ -142,7 +142,7 @@ PARTS = (
     ALTERNATIVE_NEXT,
     EMITTED,
     END_START,
-    END_LENGTH,
+    END_AT,
     END_ITEMS,
     VIABLE_START,
     VIABLE_SEQUENCE,
@@ -179,7 +179,7 @@ def pack(parts: Mapping[str, I32]) -> I32:
 
     `entry`: [lexer states, 256]. `entry_start`: first alternative per entry; `alternative_start`
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
-    `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
+    `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and `reach_*`: lexer.Viability. `special`:
     the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
     symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
     COLON, COMMA, IN and EQUAL, and the state after `(target)` at a statement's beginning.
@@ -793,6 +793,11 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
     """
     row = LAYOUT_AT + target * LAYOUT_WIDTH
     terminals = tables[TERMINALS]
+    if terminal < terminals and tables[tables[LEX_OP] + terminal] == ASSERT:
+        wanted = tables[tables[LEX_ARGUMENT] + terminal] != 0
+        if source != target:
+            copy_row(scratch, source, target)
+        return _may_shift(tables, nodes, scratch, terminal, source) == wanted
     if terminal < terminals and not _may_shift(tables, nodes, scratch, terminal, source):
         return False
     if source != target:
@@ -1083,14 +1088,15 @@ def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
 @njit
 def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
     """The text may end here: configuration in row `depth`, lexer state `state`."""
-    start = tables[tables[END_START] + state]
-    if start < 0:
-        return False
     top = scratch[0]
-    count = tables[tables[END_LENGTH] + state]
-    row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + start, count, depth)
-    scratch[0] = top
-    return row >= 0
+    for way in range(tables[tables[END_START] + state], tables[tables[END_START] + state + 1]):
+        first = tables[tables[END_AT] + way]
+        count = tables[tables[END_AT] + way + 1] - first
+        row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + first, count, depth)
+        scratch[0] = top
+        if row >= 0:
+            return True
+    return False
 
 
 @njit
@@ -1132,3 +1138,14 @@ def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-u
         copy_row(scratch, 0, 1)
     forget(tables, scratch, 1)
     return viable(tables, nodes, scratch, state, 1)
+
+
+@njit
+def may_follow(tables, nodes, scratch, sequence):  # type: ignore[no-untyped-def]
+    """Applies `sequence` to row 0; True if all of it may stand there."""
+    row = 0
+    for terminal in sequence:
+        if not apply(tables, nodes, scratch, terminal, row, 1):
+            return False
+        row = 1
+    return True

@@ -12,6 +12,7 @@ from gars_vllm.grammar.kernel import (
     ENTRY,
     ENTRY_START,
     MAX_DEPTH,
+    SPECIAL,
     apply,
     forget,
     viable,
@@ -22,10 +23,14 @@ from gars_vllm.grammar.kernel import (
 def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignore[no-untyped-def]
     """Reads the bytes `text[:length]` from configuration row `start` and lexer state `state`.
 
-    Rows from `start` on are written to. A byte can have several outcomes; the first way through all
-    bytes after which the text can go on is taken. Returns the lexer state, -1 when there is
-    none; `at[0]`: the row that holds the configuration.
+    Rows from `start` on are written to. A byte can have several outcomes; a way through all bytes
+    after which the text can go on is taken, the first after `at[1]` others. Returns the lexer
+    state, -1 when there is none; `at[0]`: the row that holds the configuration, `at[1]`: 1 where
+    there may be more such ways. A layout leaves no more than one.
     """
+    skipped = at[1]
+    several = tables[tables[SPECIAL] + 4] == 0
+    at[1] = 0
     states = np.empty(length + 1, np.int32)  # before each byte
     rows = np.empty(length + 1, np.int32)
     tops = np.empty(length + 1, np.int32)  # of the nodes
@@ -37,8 +42,11 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
         if level == length:
             forget(tables, scratch, rows[level])
             if viable(tables, nodes, scratch, states[level], rows[level]):
-                at[0] = rows[level]
-                return states[level]
+                if skipped == 0:
+                    at[0] = rows[level]
+                    at[1] = 1 if several and choices[level] > 0 else 0
+                    return states[level]
+                skipped -= 1
             level -= 1
             fresh = False
             continue
