@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 
-REFUSED, FULL, AMBIGUOUS = -1, -2, -3
+REFUSED, FULL = -1, -2
 SET = -1  # in place of a lexer state
 MAX_WAYS = 32  # in which a text can be read
 NEVER = 1 << 30  # tokens
@@ -212,7 +212,7 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
         while node >= first:
             if written >= _CHAIN:
                 scratch[0] = first
-                return np.int32(AMBIGUOUS)
+                return np.int32(REFUSED)
             contents[written, 0] = nodes[node, 0]
             contents[written, 1] = nodes[node, 1]
             contents[written, 2] = nodes[node, 2]
@@ -259,7 +259,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
             if at > 0 and members[at - 1] == member:
                 continue
             if size >= MAX_WAYS:
-                return np.int32(AMBIGUOUS)
+                return np.int32(REFUSED)
             for m in range(size, at, -1):
                 members[m] = members[m - 1]
             members[at] = member
@@ -275,7 +275,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
 
 @njit
 def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untyped-def]
-    """The state after some bytes, read from a state that is no set; REFUSED, FULL or AMBIGUOUS."""
+    """The state after some bytes, read from a state that is no set; REFUSED or FULL."""
     found = np.empty(MAX_WAYS, np.int32)
     count = 0
     for skipped in range(1 << 20):
@@ -285,9 +285,6 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
         after, row, more = read_way(
             tables, nodes, scratch, text, text.shape[0], lexer_state, 0, skipped
         )
-        if scratch[3] != 0:
-            scratch[0] = scratch[1]
-            return np.int32(AMBIGUOUS)
         if after < 0:
             break
         kept = keep(nodes, scratch, bank, row, after)
@@ -298,7 +295,7 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
             known = known or found[i] == kept
         if not known:
             if count >= MAX_WAYS:
-                return np.int32(AMBIGUOUS)
+                return np.int32(REFUSED)
             found[count] = kept
             count += 1
         if not more:
@@ -329,7 +326,7 @@ def _read_all(tables, nodes, scratch, bank, text, number):  # type: ignore[no-un
 
 @njit
 def step(tables, nodes, scratch, bank, text, start, number, token_class):  # type: ignore[no-untyped-def]
-    """The state after a token of a class (see TokenTable), REFUSED, FULL or AMBIGUOUS."""
+    """The state after a token of a class (see TokenTable), REFUSED or FULL."""
     if token_class == 0:
         return np.int32(REFUSED)
     slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
@@ -402,9 +399,6 @@ def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-u
         if scratch[LAYOUT_AT + DONE]:
             return 0
         after, row, more = read_way(tables, nodes, scratch, text[i : i + 1], 1, state, 0, 0)
-        if scratch[3] != 0:
-            scratch[0] = scratch[1]
-            return AMBIGUOUS
         if after < 0:
             scratch[0] = scratch[1]
             return 0

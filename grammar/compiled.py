@@ -267,15 +267,6 @@ class CompiledGrammar:
         """Puts a state into row 0 of the scratch memory; returns its lexer state."""
         return int(banks.load(self.scratch, self._bank, number))
 
-    def _failed(self) -> None:
-        code = int(self._counter[3])
-        if code:
-            raise MemoryError(
-                "too many parses at once; the grammar is too ambiguous"
-                if code == 2
-                else "a mask needs more memory than was reserved"
-            )
-
     # --- steps
     def step(self, number: int, token: int) -> int:
         """The state after a token; -1 if the token is not allowed. EOS ids: see can_stop."""
@@ -297,13 +288,7 @@ class CompiledGrammar:
             )  # fmt: skip
             if found >= banks.REFUSED:
                 return found
-            self._make_room(found)
-
-    def _make_room(self, code: int) -> None:
-        self._failed()
-        if code == banks.AMBIGUOUS:
-            raise MemoryError("too many parses at once; the grammar is too ambiguous")
-        self._grow()
+            self._grow()
 
     def steps(self, numbers: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """`step` of many states by a token each; below 0 of EOS and of tokens that are not allowed,
@@ -361,7 +346,7 @@ class CompiledGrammar:
             )
             if code == 0:
                 return int(self._out[0]), int(self._out[1])
-            self._make_room(code)
+            self._grow()
 
     def byte_step(self, number: int, byte: int) -> tuple[int, tuple[int, ...]]:
         """The state after a byte, -1 where it cannot follow, and the terminals that it completes
@@ -480,7 +465,6 @@ class CompiledGrammar:
             table = self.state_tables[lexer_state]
             allowed = np.zeros(len(table.outs), np.uint8)
             kernel.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
-            self._failed()
             stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         row = self._row(lexer_state, allowed, stop)
         code = banks.remember(

@@ -173,7 +173,7 @@ class _Automaton:
             if thread in out:
                 continue
             out.append(thread)
-            if state in (_MATCH, _MATCHED) and not thread[1]:
+            if state == _MATCH and not conditions or state == _MATCHED and not thread[1]:
                 break
             if state == _MATCH:
                 if len(conditions) > 1:
@@ -339,9 +339,9 @@ class _Builder:
         if follows not in self._ends:
             found: list[_End] = []
             for place, (terminal, threads) in enumerate(follows):
-                at = next((i for i, (s, _) in enumerate(threads) if s == _MATCH), -1)
-                if at >= 0:
-                    found += self._endings(follows, place, terminal, at)
+                for at, (state, _) in enumerate(threads):
+                    if state == _MATCH:
+                        found += self._endings(follows, place, terminal, at)
             self._ends[follows] = found
         return self._ends[follows]
 
@@ -349,18 +349,23 @@ class _Builder:
         self, follows: tuple[tuple[int, _Threads], ...], place: int, terminal: int, at: int
     ) -> Iterator[_End]:
         threads = follows[place][1]
-        before = follows[:place]
+        embedded = self.spec.embedded  # literals that are not tried where this one is
+        before = [(t, o) for t, o in follows[:place] if terminal not in embedded.get(t, ())]
         better = [t for t, other in before if _matched(other)]
-        better += self.spec.embedded.get(terminal, ())
+        better += embedded.get(terminal, ())
         asserted = self._with((), better, False)
         if asserted is None:
             return
         others = tuple((t, frozenset(other)) for t, other in before if t not in better)
-        own = frozenset(threads[:at])
+        own = frozenset(t for t in threads[:at] if t[0] >= 0)  # of matches `_cut` has taken care
         must = threads[at][1]
         here = {t for t, other in follows if any(s == _MATCH and not c for s, c in other)}
         literals = [t for t in self.spec.unless.get(terminal, ()) if t in here]
+        if self.ignored(terminal):
+            literals = []  # Lark has dropped the text by then
         for number, literal in enumerate(literals):
+            if self.ignored(literal):
+                return  # Lark gives it to its parser, which knows no such terminal
             chosen = self._with(asserted, [terminal], True)
             chosen = None if chosen is None else self._with(chosen, literals[:number], False)
             if chosen is not None:

@@ -70,6 +70,7 @@ MAX_INDENTS, MAX_BRACKETS = 100, 200
 MAX_HYPOTHESES = 64
 MAX_DEPTH = 512
 _SPARE_ROW = MAX_DEPTH - 6
+DEEPEST = MAX_DEPTH - 8  # the last row that terminals are applied to
 
 NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, BEGIN = (int(Op(i)) for i in range(8))
 OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
@@ -123,6 +124,8 @@ PARTS = (
     "viable_items",
     "reach_start",
     "reach_items",
+    "context_in",
+    "context_after",
 )
 (
     LEX_OP,
@@ -151,6 +154,8 @@ PARTS = (
     VIABLE_ITEMS,
     REACH_START,
     REACH_ITEMS,
+    CONTEXT_IN,
+    CONTEXT_AFTER,
 ) = range(len(PARTS))
 TERMINALS, SYMBOLS, NONTERMINALS = range(len(PARTS), len(PARTS) + 3)
 
@@ -183,6 +188,9 @@ def pack(parts: Mapping[str, I32]) -> I32:
     the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
     symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
     COLON, COMMA, IN and EQUAL, and the state after `(target)` at a statement's beginning.
+    `context_in`, `context_after`: per lexical terminal bits of the contexts (parser states by what
+    they accept) that it can be applied in, and that are possible after it; 0 where it keeps the
+    context. Empty where nothing is asserted.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -789,8 +797,20 @@ def _may_shift(tables, nodes, scratch, terminal, source):  # type: ignore[no-unt
 def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     """Applies a lexical terminal to configuration row `source`, giving row `target`.
 
-    Returns False where no text that goes on like this is a sentence.
+    Returns False where no text that goes on like this is a sentence, and where a limit is met: of
+    rows, nodes or hypotheses. What needs more than there is is refused, and nothing else changes.
     """
+    if source >= DEEPEST or target > DEEPEST:
+        return False
+    fits = _apply(tables, nodes, scratch, terminal, source, target)
+    if scratch[3] != 0:
+        scratch[3] = 0
+        return False
+    return fits
+
+
+@njit
+def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     row = LAYOUT_AT + target * LAYOUT_WIDTH
     terminals = tables[TERMINALS]
     if terminal < terminals and tables[tables[LEX_OP] + terminal] == ASSERT:
@@ -1111,6 +1131,9 @@ def walk(tables, nodes, scratch, trie, outs, allowed):  # type: ignore[no-untype
     i = 0
     while i < trie.shape[0]:
         depth = trie[i, 1]
+        if depth >= DEEPEST - 2:  # room for what `viable` applies
+            i = trie[i, 2]
+            continue
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
             if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):

@@ -17,6 +17,7 @@ from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.kernel import pack
 from gars_vllm.grammar.languages import python as python_language
 from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.regex import expand_properties
 from gars_vllm.grammar.syntax import Syntax, Terminal
 from numpy.typing import NDArray
 
@@ -152,7 +153,7 @@ def _literals(
     for i, expression in enumerate(terminals):
         if expression.is_text:
             continue
-        compiled = re.compile(expression.pattern, expression.flags)
+        compiled = re.compile(expand_properties(expression.pattern), expression.flags)
         for k, literal in enumerate(terminals):
             if not literal.is_text or literal.priority != expression.priority:
                 continue
@@ -171,19 +172,25 @@ def _follow(terminals: tuple[LexTerminal, ...], parser: lalr.Table) -> dict[int,
     columns = [column.get(t.symbol or "", -1) for t in terminals] + [column[lalr.END]]
     wanted = parser.action != 0
     found: dict[int, frozenset[int]] = {}
+    shifts = _shifts(parser)
     for index, at in enumerate(columns[:-1]):
-        if at < 0:
-            continue
-        states = set()
+        if at >= 0:
+            accepted = wanted[sorted(shifts[at])].any(axis=0)
+            found[index] = frozenset(i for i, c in enumerate(columns) if c >= 0 and accepted[c])
+    return found
+
+
+def _shifts(parser: lalr.Table) -> list[set[int]]:
+    """Per terminal of the parser the states that it is shifted into."""
+    found: list[set[int]] = [set() for _ in parser.terminals]
+    for at, states in enumerate(found):
         for action in np.unique(parser.action[:, at]).tolist():
             if action >= lalr.CONFLICT:
                 first = action - lalr.CONFLICT
-                count = int(parser.conflicts[first])
-                states |= {int(a) for a in parser.conflicts[first + 1 : first + 1 + count] if a > 0}
+                several = parser.conflicts[first + 1 : first + 1 + int(parser.conflicts[first])]
+                states |= {int(a) - 1 for a in several if a > 0}
             elif action > 0:
-                states.add(action)
-        accepted = wanted[[s - 1 for s in states]].any(axis=0) if states else wanted[0] & False
-        found[index] = frozenset(i for i, c in enumerate(columns) if c >= 0 and accepted[c])
+                states.add(action - 1)
     return found
 
 
@@ -209,6 +216,36 @@ def _grouped(parser: lalr.Table) -> int:
             if rule >= 0 and at == 3 and parser.rules[rule][1][:4] == colon:
                 return state
     return -1
+
+
+_CONTEXTS = 31  # that are told apart: bits of a number
+
+
+def _contexts(
+    terminals: tuple[LexTerminal, ...], parser: lalr.Table
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """kernel.pack's `context_in` and `context_after`, with 1 in front where they say something."""
+    size = len(terminals) + 1
+    inside, after = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    if not any(t.op == Op.ASSERT for t in terminals):
+        return inside, after
+    inside[0] = 1
+    wanted = parser.action != 0
+    _, context = np.unique(wanted, axis=0, return_inverse=True)
+    bits = 1 << (context.reshape(-1) % _CONTEXTS)  # several in one: then less is ruled out
+    every = int(np.bitwise_or.reduce(bits))
+    column = {name: i for i, name in enumerate(parser.terminals)}
+    shifts = _shifts(parser)
+    for index, terminal in enumerate(terminals):
+        at = column.get(terminal.symbol or "", -1)
+        inside[index + 1] = every
+        if at < 0:
+            continue
+        accepted = wanted[:, at] == (terminal.op != Op.ASSERT or terminal.argument == 1)
+        inside[index + 1] = int(np.bitwise_or.reduce(bits[accepted], initial=0))
+        if terminal.op != Op.ASSERT:
+            after[index + 1] = int(np.bitwise_or.reduce(bits[sorted(shifts[at])], initial=0))
+    return inside, after
 
 
 def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> NDArray[np.int32]:
@@ -252,6 +289,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
     for reach in reach_numbers:
         reach_items += reach
         reach_start.append(len(reach_items))
+    context_in, context_after = _contexts(terminals, parser)
     parts = {
         "lex_op": ints([int(t.op) for t in terminals]),
         "lex_symbol": ints([symbols.get(t.symbol or "", -1) for t in terminals]),
@@ -291,5 +329,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
         "viable_items": ints(items),
         "reach_start": ints(reach_start),
         "reach_items": ints(reach_items),
+        "context_in": context_in,
+        "context_after": context_after,
     }
     return pack(parts)

@@ -175,7 +175,7 @@ class Nfa:
     def add_regex(self, pattern: str, flags: int, end: int) -> int:
         """Adds the pattern so that a match ends in state `end`; returns its start state."""
         try:
-            tree = _p.parse(_expand_properties(pattern), flags)
+            tree = _p.parse(expand_properties(pattern), flags)
         except re.error as error:
             raise RegexError(f"bad regular expression: {error}") from error
         return self._sequence(list(tree), tree.state.flags, end)
@@ -321,7 +321,7 @@ def _single(items: list[Any], flags: int) -> Ranges | None:
     return None
 
 
-def _expand_properties(pattern: str) -> str:
+def expand_properties(pattern: str) -> str:
     """Writes \\p{...} out as ranges, inside a class as it stands and elsewhere in brackets."""
     out, position, in_class = [], 0, False
     while position < len(pattern):
