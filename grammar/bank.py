@@ -26,9 +26,11 @@ from gars_vllm.grammar.kernel import (
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
+    LINK,
     MAX_BRACKETS,
     MAX_HYPOTHESES,
     MAX_INDENTS,
+    MERGED,
     SEEN_AT,
     STACKS_AT,
     copy_row,
@@ -45,11 +47,12 @@ NEVER = 1 << 30  # tokens
 
 # Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
 # ROWS: of each state the number of its mask, -1 where none is known. CALM: the fewest tokens that
-# may remain for its mask to be the plain one, as far as is known (closing.py).
+# may remain for its mask to be the plain one, as far as is known (closing.py). MERGES: 1 where keys of
+# masks hold numbers of nodes.
 (
     NODE_SLOTS, NODE_MASK, STATES, STATE_LIMIT, STATE_COUNT, POOL, POOL_LIMIT, POOL_USED,
-    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM,
-) = range(15)  # fmt: skip
+    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM, MERGES,
+) = range(16)  # fmt: skip
 BANK_HEADER = 16
 RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the stacks
 # Directory of the memo
@@ -195,10 +198,93 @@ def _stack(nodes, scratch, bank, top, contents):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
+    """Makes the nodes of a row whose stacks are merged permanent; False without room."""
+    first, end = scratch[1], scratch[0]
+    count = scratch[COUNT_AT + row]
+    walk = nodes[first:end].copy()
+    wanted = np.zeros(end - first + 1, np.uint8)
+    lists = np.empty(2 + count, np.int64)  # where the row names its lists
+    lists[0] = LAYOUT_AT + row * LAYOUT_WIDTH + INDENT
+    lists[1] = LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET
+    for i in range(count):
+        lists[2 + i] = STACKS_AT + row * MAX_HYPOTHESES + i
+    for i in range(2 + count):
+        wanted[max(scratch[lists[i]] - first, -1)] = 1
+    for i in range(end - first - 1, -1, -1):  # what a node names came before it
+        if wanted[i]:
+            wanted[max(walk[i, 3] - first, -1)] = 1
+            if walk[i, 2] == MERGED:
+                wanted[max(walk[i, 1] - first, -1)] = 1
+            elif walk[i, 2] == LINK:
+                wanted[max(walk[i, 0] - first, -1)] = 1
+    moved = np.zeros(end - first, np.int32)
+    parents = np.empty(end - first + 1, np.int32)
+    scratch[0] = first  # copied: their place may be written to
+    for i in range(end - first):
+        if not wanted[i] or walk[i, 2] == LINK:
+            continue
+        size = 1
+        parents[0] = _moved(walk[i, 3], first, moved)
+        other = walk[i, 1] if walk[i, 2] == MERGED else np.int32(0)
+        while other != 0:
+            inner = other >= first
+            parents[size] = _moved(
+                walk[other - first, 0] if inner else nodes[other, 0], first, moved
+            )
+            other = walk[other - first, 3] if inner else nodes[other, 3]
+            size += 1
+        moved[i] = _intern_merged(nodes, scratch, bank, walk[i], parents[:size])
+        if moved[i] == 0:
+            return False
+    for i in range(2 + count):
+        scratch[lists[i]] = _moved(scratch[lists[i]], first, moved)
+    scratch[1] = scratch[0]
+    return True
+
+
+@njit
+def _moved(node, first, moved):  # type: ignore[no-untyped-def]
+    return moved[node - first] if node >= first else np.int32(node)
+
+
+@njit
+def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-untyped-def]
+    """The node of this content over these parents, in an order that only they decide."""
+    if parents.shape[0] == 1:
+        flags = 0 if content[2] == MERGED else content[2]
+        field = 0 if content[2] == MERGED else content[1]
+        return intern(nodes, scratch, bank, content[0], field, flags, parents[0])
+    ordered = np.unique(parents)
+    others = np.int32(0)
+    deepest = 0
+    for i in range(ordered.shape[0] - 1, 0, -1):
+        others = intern(nodes, scratch, bank, ordered[i], 0, LINK, others)
+        if others == 0:
+            return np.int32(0)
+        deepest = max(deepest, nodes[ordered[i], 4])
+    if ordered.shape[0] == 1:
+        return intern(nodes, scratch, bank, content[0], 0, 0, ordered[0])
+    made = intern(nodes, scratch, bank, content[0], others, MERGED, ordered[0])
+    if made != 0:
+        nodes[made, 4] = max(nodes[made, 4], deepest + 1)
+    return made
+
+
+@njit
 def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def]
     """Makes the configuration in `row` a state and drops the walk's nodes; FULL without room."""
-    first = scratch[1]
     count = scratch[COUNT_AT + row]
+    merged = False
+    for i in range(count):
+        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
+        while node >= scratch[1] and not merged:
+            merged = nodes[node, 2] == MERGED
+            node = nodes[node, 3]
+    if merged and not _keep_merged(nodes, scratch, bank, row):
+        scratch[0] = scratch[1]
+        return np.int32(FULL)
+    first = scratch[1]
     lists = 2 + count
     tops = np.empty(lists, np.int32)  # the first permanent node of each list
     size = np.zeros(lists + 1, np.int32)
@@ -447,6 +533,10 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
         for _ in range(levels):
             key[at] = nodes[node, 0]
             at += 1
+            if nodes[node, 2] == MERGED:  # known by its number, which holds until the next sweep
+                key[at - 1] = -2 - node
+                bank[MERGES] = 1
+                break
             node = nodes[node, 3]
     node = bank[first + 1 + INDENT]
     for _ in range(indents):
@@ -601,16 +691,26 @@ def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ig
             while node != 0 and marked[node] == 0:
                 marked[node] = 1
                 node = nodes[node, 3]
+    for node in range(used - 1, 0, -1):  # what a merged node names came before it
+        if marked[node]:
+            marked[nodes[node, 3]] = 1
+            if nodes[node, 2] == MERGED:
+                marked[nodes[node, 1]] = 1
+            elif nodes[node, 2] == LINK:
+                marked[nodes[node, 0]] = 1
     moved = np.zeros(used, np.int32)
     scratch[0] = 1
     for node in range(1, used):  # parents come before their children
         if marked[node]:
-            moved[node] = intern(
-                new_nodes, scratch, new_bank, nodes[node, 0], nodes[node, 1], nodes[node, 2],
-                moved[nodes[node, 3]],
-            )  # fmt: skip
+            a, b, c = nodes[node, 0], nodes[node, 1], nodes[node, 2]
+            if c == LINK:
+                a = moved[a]
+            elif c == MERGED:
+                b = moved[b]
+            moved[node] = intern(new_nodes, scratch, new_bank, a, b, c, moved[nodes[node, 3]])
             if moved[node] == 0:
                 return False
+            new_nodes[moved[node], 4] = nodes[node, 4]
     scratch[1] = scratch[0]
     for number in live:
         first = bank[POOL] + bank[bank[STATES] + number]

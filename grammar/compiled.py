@@ -244,6 +244,8 @@ class CompiledGrammar:
             self._make_bank(room)
             self._counter[:2] = end
             if banks.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
+                if bank[banks.MERGES]:
+                    self._forget_masks()
                 return moved
             room *= 2
 

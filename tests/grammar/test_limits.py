@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from pathlib import Path
 
+import lark
 import numpy as np
 import pytest
 from gars_vllm.grammar import GrammarError, Vocabulary, compile_grammar
@@ -32,18 +35,68 @@ def test_a_long_token_changes_no_other(byte_vocabulary: Vocabulary, long: bytes)
                 a.advance(256)
 
 
-def test_a_grammar_of_two_operators_stays_usable(
-    tmp_path: Path, byte_vocabulary: Vocabulary
+AMBIGUOUS = [
+    'start: e\ne: e "+" e | e "*" e | "(" e ")" | "a"\n',
+    'start: f\nf: f "+" f | f "*" f | "(" f ")" | f f | "a"\n',
+    'start: l\nl: l l | l "+" l | "*" | "(" l ")" | "a"\n',
+    'start: p p p "a" p\np: ("+" | "*")*\n',
+    'start: x\nx: x "+" x | y\ny: y "*" y | "(" x ")" | "a"\n',
+    'start: "a" b\nb: ("+" "a" | "*" "a" | "+" "a" "*" "a")*\n',
+]
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_ambiguous_grammars_as_earley_reads_them(
+    tmp_path: Path, byte_vocabulary: Vocabulary, text: str
 ) -> None:
+    """Stacks are merged: what is allowed after long texts is what Earley's parser takes."""
     file = tmp_path / "rules.lark"
-    file.write_text('start: e\ne: e "+" e | e "*" e | "(" e ")" | "a"\n')
-    matcher = compile_grammar(file, byte_vocabulary).matcher()
-    for byte in b"a+a*a+(a*a)+a*a+a+(a*a+a)*a+a*a+a*a":
-        mask = matcher.mask()
-        if not mask[byte >> 5] >> (byte & 31) & 1:  # more stacks than there is room for
-            break
+    file.write_text(text)
+    reference = lark.Lark(text, parser="earley", lexer="basic", ambiguity="resolve")
+    grammar = compile_grammar(file, byte_vocabulary)
+    for seed in range(8):
+        draw, matcher, read = random.Random(seed), grammar.matcher(), ""
+        for _ in range(40):
+            mask = matcher.mask()
+            allowed = [c for c in "a+*()" if mask[ord(c) >> 5] >> (ord(c) & 31) & 1]
+            if not allowed:
+                break
+            byte = draw.choice(allowed)
+            matcher.advance(ord(byte))
+            read += byte
+            assert matcher.can_stop() == _takes(reference, read), read
+            for other in set("a+*()") - set(allowed):
+                for rest in _RESTS if len(read) < 5 else ():
+                    assert not _takes(reference, read[:-1] + other + rest), (read, other)
+
+
+_RESTS = ["".join(r) for n in range(3) for r in itertools.product("a+*()", repeat=n)]
+
+
+def _takes(reference: lark.Lark, text: str) -> bool:
+    try:
+        reference.parse(text)
+    except lark.exceptions.LarkError:
+        return False
+    return True
+
+
+def test_merged_stacks_survive_sweeping(tmp_path: Path, byte_vocabulary: Vocabulary) -> None:
+    file = tmp_path / "rules.lark"
+    file.write_text(AMBIGUOUS[0])
+    grammar = compile_grammar(file, byte_vocabulary)
+    matcher = grammar.matcher()
+    text = b"a" + b"+a*a" * 40
+    for byte in text:
         matcher.advance(byte)
-    assert matcher.mask().any()
+    mask = matcher.mask().copy()
+    grammar._sweep()
+    assert (matcher.mask() == mask).all()
+    matcher.advance(ord("+"))
+    matcher.advance(ord("a"))
+    assert matcher.can_stop()
+    with pytest.raises(GrammarError):
+        matcher.advance(ord(")"))
 
 
 def test_outcomes_beyond_the_limit_are_refused(tmp_path: Path) -> None:
