@@ -70,48 +70,86 @@ def _split(graph: Graph, emitted: tuple[int, ...]) -> tuple[tuple[int, ...], int
 def _outlooks(graph: Graph) -> tuple[list[_Outlook], list[int]]:
     """What each state can complete, and the bits of the terminals that can begin in it."""
     states = len(graph.entry)
-    outlooks: list[_Outlook] = [{} for _ in range(states)]
+    end = 1 << graph.end
+    silent: list[set[int]] = []
+    # per state what one byte, or the text's end, completes: bits of what follows, and states
+    completes: list[dict[tuple[tuple[int, ...], int], tuple[int, set[int]]]] = []
     firsts = [0] * states
-    ways = [
-        [a for e in np.unique(graph.entry[s]).tolist() for a in graph.alternatives[e]]
-        for s in range(states)
-    ]
-    needs: list[set[int]] = [set() for _ in range(states)]  # states that depend on each
     for state in range(states):
-        for emitted in graph.ends[state]:
+        inside: set[int] = set()
+        done: dict[tuple[tuple[int, ...], int], tuple[int, set[int]]] = {}
+        ways = [a for e in np.unique(graph.entry[state]).tolist() for a in graph.alternatives[e]]
+        for emitted, following in dict.fromkeys([*ways, *((e, -1) for e in graph.ends[state])]):
+            if not emitted:
+                inside.add(following)
+                continue
             asserted, terminal, rest = _split(graph, emitted)
+            if terminal == graph.end:
+                firsts[state] |= end
+                continue
+            bits, after = done.get((asserted, terminal), (0, set()))
             if rest:
-                key = (asserted, terminal)
-                outlooks[state][key] = outlooks[state].get(key, 0) | 1 << graph.end
-                firsts[state] |= 1 << terminal
+                bits |= 1 << _split(graph, rest)[1]
             else:
-                firsts[state] |= 1 << graph.end
-        for _, following in ways[state]:
-            needs[following].add(state)
-    todo = list(range(states))
+                after.add(following)
+            done[asserted, terminal] = bits, after
+        silent.append(inside)
+        completes.append(done)
+    _first(silent, completes, firsts, end)
+    outlooks: list[_Outlook] = []
+    for done in completes:
+        outlook = {key: bits | _any(firsts, after) for key, (bits, after) in done.items()}
+        outlooks.append({key: bits for key, bits in outlook.items() if bits})
+    _spread(silent, outlooks)
+    return outlooks, firsts
+
+
+def _any(firsts: list[int], states: set[int]) -> int:
+    found = 0
+    for state in states:
+        found |= firsts[state]
+    return found
+
+
+def _first(
+    silent: list[set[int]],
+    completes: list[dict[tuple[tuple[int, ...], int], tuple[int, set[int]]]],
+    firsts: list[int],
+    end: int,
+) -> None:
+    """Fills in which terminals can begin in each state, until nothing changes."""
+    changed = True
+    while changed:
+        changed = False
+        for state in range(len(firsts) - 1, -1, -1):
+            found = firsts[state] | _any(firsts, silent[state]) & ~end
+            for (_, terminal), (bits, after) in completes[state].items():
+                if not found >> terminal & 1 and (bits or _any(firsts, after)):
+                    found |= 1 << terminal
+            if found != firsts[state]:
+                firsts[state], changed = found, True
+
+
+def _spread(silent: list[set[int]], outlooks: list[_Outlook]) -> None:
+    """What can be completed after bytes that complete nothing can be completed before them."""
+    before: list[set[int]] = [set() for _ in silent]
+    for state, inside in enumerate(silent):
+        for following in inside:
+            before[following].add(state)
+    todo = list(range(len(silent)))
     waiting = set(todo)
     while todo:
         state = todo.pop()
         waiting.discard(state)
-        outlook, first = dict(outlooks[state]), firsts[state]
-        for emitted, following in ways[state]:
-            if not emitted:
-                for key, bits in outlooks[following].items():
-                    outlook[key] = outlook.get(key, 0) | bits
-                first |= firsts[following] & ~(1 << graph.end)
-                continue
-            asserted, terminal, rest = _split(graph, emitted)
-            bits = 1 << _split(graph, rest)[1] if rest else firsts[following]
-            if bits:
-                key = (asserted, terminal)
-                outlook[key] = outlook.get(key, 0) | bits
-                first |= 1 << terminal
-        if outlook != outlooks[state] or first != firsts[state]:
-            outlooks[state], firsts[state] = outlook, first
-            for other in needs[state] - waiting:
-                waiting.add(other)
-                todo.append(other)
-    return outlooks, firsts
+        for source in before[state]:
+            known, changed = outlooks[source], False
+            for key, bits in outlooks[state].items():
+                if bits & ~known.get(key, 0):
+                    known[key] = known.get(key, 0) | bits
+                    changed = True
+            if changed and source not in waiting:
+                waiting.add(source)
+                todo.append(source)
 
 
 def _separators(graph: Graph, start: _Outlook) -> int:
