@@ -18,7 +18,6 @@ from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import human_eval_files, tasks, verification
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Tail
 from gars_vllm.engine.report import KS, pass_at_k
 from gars_vllm.engine.run_folder import RunFolder, open_run
 from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
@@ -92,6 +91,13 @@ def verify(
                 lambda name: bar.update(task, description=name, completed=0, total=None),
                 seen,
             )
+    if folder is not None:
+        notes = folder.notes()
+    else:
+        numbers = human_eval_files.summarise_file(out, known)  # type: ignore[arg-type]
+        rates = [(k, pass_at_k(numbers.counts, k)) for k in KS]
+        notes = [f"pass@{k} {rate:.4f}" for k, rate in rates if rate is not None]
+        notes = ["; ".join(notes), *numbers.notes]
     if as_json:
         record = {} if done is None else done.to_json()
         if folder is not None:
@@ -100,10 +106,9 @@ def verify(
         return
     if done is not None:
         show(done)
+    for note in notes:
+        click.echo(note)
     if folder is None:
-        counts = human_eval_files.counts(out)  # type: ignore[arg-type]
-        rates = [(k, pass_at_k(counts, k)) for k in KS]
-        click.echo("; ".join(f"pass@{k} {rate:.4f}" for k, rate in rates if rate is not None))
         click.echo(f"results in {out}")
         return
     for name, check in found.items():
@@ -139,7 +144,7 @@ class _Teller:
         self._last = 0.0
         self._verified = 0
         self._solved: set[str] = set()
-        self._results = Tail(folder.results.path)
+        self._results = folder.results.tail()
 
     def is_due(self) -> bool:
         return time.monotonic() - self._last > 0.5

