@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from gars_vllm.grammar import GrammarError
+from gars_vllm.grammar import GrammarError, language
 
 if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
@@ -146,6 +146,12 @@ def syntax_error(program: str) -> str | None:
     except UNREADABLE as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def check_grammar(name: str) -> None:
+    """Raises GrammarFileError when there is no such grammar; compiles nothing."""
+    if name != "none":
+        language.digest(name)
 
 
 def has_oracle(grammar: str) -> bool:

@@ -208,11 +208,11 @@ def _parsed(line: bytes) -> Any:
 
 def _is_deep(value: Any) -> bool:
     level = [value]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_DEEPEST):
         level = [
             inner
             for outer in level
             if isinstance(outer, (list, dict))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
-    return bool(level)
+    return any(isinstance(held, (list, dict)) for held in level)

@@ -258,9 +258,7 @@ def summarise(run: RunFolder) -> list[Summary]:
     samples, results = list(run.samples.read()), list(run.results.read())
     temperatures = config.get("temperature")
     if not isinstance(temperatures, list):
-        found = [
-            summarise_records(str(run.path), config, info, samples, results, untested, checks)
-        ]
+        found = [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
         return _with_notes(found, run)
     found = []
     whole = sum(_tokens(sample) for sample in samples)

@@ -76,6 +76,15 @@ class RunFolder:
             )
         return record_of(data, Run, str(file), advice)
 
+    def check_place(self) -> None:
+        """Raises UserError when a run could not be begun or taken up here; makes nothing."""
+        try:
+            self._refuse_foreign_files()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if (self.path / "run.json").exists():
+            self.load()
+
     def create_or_resume(self, config: Mapping[str, Any]) -> None:
         """Makes the folder, or takes up the run that it holds, and locks it until `close`.
 
@@ -88,10 +97,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"{self.path} cannot be written ({reason}): choose another --out"
-            ) from None
+            raise self._unwritable(error) from None
         try:
             if (self.path / "run.json").exists():
                 self._refuse_other_config(wanted)
@@ -134,6 +140,10 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        reason = error.strerror or str(error)
+        return UserError(f"{self.path} cannot be written ({reason}): choose another --out")
 
     def _refuse_foreign_files(self) -> None:
         if not self.path.exists() or (self.path / "run.json").exists():

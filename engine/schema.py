@@ -72,7 +72,7 @@ def checker(kind: Any) -> Checker:
     if origin is dict:
         return _of_values(inner[1])
     if isinstance(kind, type) and issubclass(kind, Enum):
-        known = frozenset(member.value for member in kind)
+        known = [member.value for member in kind]
         wanted = f"one of {', '.join(known)}"
         return lambda v: None if isinstance(v, str) and v in known else Fault("", wanted, v)
     wanted = _WORDS[kind]

