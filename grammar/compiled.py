@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
@@ -37,6 +38,7 @@ _EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
 _LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 17
+_ONE_TOKEN, _WHOLE = -1, -2  # in place of the lexer state of a mask's form
 State = tuple[int, ...]
 
 
@@ -220,6 +222,7 @@ class CompiledGrammar:
         needed = set(self._prefixes.values())
         for holder in holders:
             needed.update(holder.states)
+        needed.update([member for number in needed for member in self.members(number)])
         live = np.array(sorted(needed), np.int32)
         room = _STATES
         while room < 4 * len(live):
@@ -241,6 +244,8 @@ class CompiledGrammar:
             self._make_bank(room)
             self._counter[:2] = end
             if banks.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
+                if bank[banks.MERGES]:
+                    self._forget_masks()
                 return moved
             room *= 2
 
@@ -264,15 +269,6 @@ class CompiledGrammar:
         """Puts a state into row 0 of the scratch memory; returns its lexer state."""
         return int(banks.load(self.scratch, self._bank, number))
 
-    def _failed(self) -> None:
-        code = int(self._counter[3])
-        if code:
-            raise MemoryError(
-                "too many parses at once; the grammar is too ambiguous"
-                if code == 2
-                else "a mask needs more memory than was reserved"
-            )
-
     # --- steps
     def step(self, number: int, token: int) -> int:
         """The state after a token; -1 if the token is not allowed. EOS ids: see can_stop."""
@@ -294,13 +290,7 @@ class CompiledGrammar:
             )  # fmt: skip
             if found >= banks.REFUSED:
                 return found
-            self._make_room(found)
-
-    def _make_room(self, code: int) -> None:
-        self._failed()
-        if code == banks.AMBIGUOUS:
-            raise MemoryError("too many parses at once; the grammar is too ambiguous")
-        self._grow()
+            self._grow()
 
     def steps(self, numbers: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """`step` of many states by a token each; below 0 of EOS and of tokens that are not allowed,
@@ -358,28 +348,36 @@ class CompiledGrammar:
             )
             if code == 0:
                 return int(self._out[0]), int(self._out[1])
-            self._make_room(code)
+            self._grow()
 
     def byte_step(self, number: int, byte: int) -> tuple[int, tuple[int, ...]]:
         """The state after a byte, -1 where it cannot follow, and the terminals that it completes
         (ids; those from the number of terminals on mean blanks at a line's start)."""
         if self.is_done(number):
             return -1, ()
-        lexer_state = self.load(number)
-        for sequence, after in self.language.machine.alternatives[
-            int(self.language.machine.entry[lexer_state, byte])
-        ]:
-            items = np.array(sequence, np.int32)
-            self._counter[0] = self._counter[1]
-            if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                found = int(banks.keep(self.nodes, self.scratch, self._bank, 1, after))
-                if found >= 0:
-                    return found, sequence
-                self._make_room(found)
-                return self.byte_step(number, byte)
-            self._failed()
-        self._counter[0] = self._counter[1]
-        return -1, ()
+        following = self._feed(number, bytes([byte]))
+        if following[0] == 0:
+            return -1, ()
+        for member in self.members(number):
+            lexer_state = self.load(member)
+            for sequence, after in self.language.machine.alternatives[
+                int(self.language.machine.entry[lexer_state, byte])
+            ]:
+                self._counter[0] = self._counter[1]
+                items = np.array(sequence, np.int32)
+                if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
+                    self._counter[0] = self._counter[1]
+                    return following[1], tuple(t for t in sequence if self._is_read(t))
+        raise AssertionError("a byte that was read completes nothing")
+
+    def _is_read(self, terminal: int) -> bool:
+        terminals = self.language.machine.spec.terminals
+        return terminal >= len(terminals) or terminals[terminal].op != kernel.ASSERT
+
+    def members(self, number: int) -> tuple[int, ...]:
+        """The states of all ways in which the text of this one can be read."""
+        record = self.state(number)
+        return record[9:] if record[0] == banks.SET else (number,)
 
     def state(self, number: int) -> State:
         """What a state's number stands for: lexer state, layout row, parser stacks."""
@@ -390,6 +388,9 @@ class CompiledGrammar:
 
     def can_stop(self, number: int) -> bool:
         """The text so far is a complete sentence."""
+        return any(self._can_stop(member) for member in self.members(number))
+
+    def _can_stop(self, number: int) -> bool:
         state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
             return True
@@ -408,20 +409,35 @@ class CompiledGrammar:
         """
         if self.is_done(number):
             return ("end of text",)
+        names = set()
+        for member in self.members(number):
+            names |= self._expected(member)
+        return tuple(sorted(names))
+
+    def _expected(self, number: int) -> set[str]:
         state = self.load(number)
         names = set()
-        reach = self.language.machine.viable[state][0].reach
-        every = range(len(self.language.terminal_names))
-        for terminal in every if reach is None else reach:
-            if self.language.machine.spec.terminals[terminal].op in _SILENT:
-                continue
-            self._counter[0] = self._counter[1]
-            if kernel.apply(self.tables, self.nodes, self.scratch, terminal, 0, 1):
-                names.add(self.language.terminal_names[terminal])
+        between = False  # two terminals
+        for option in self.language.machine.viable[state]:
+            every = range(len(self.language.terminal_names))
+            between = between or option.reach is None
+            for terminal in every if option.reach is None else option.reach:
+                if self.language.machine.spec.terminals[terminal].op in _SILENT:
+                    continue
+                self._counter[0] = self._counter[1]
+                items = np.array((*option.sequence, terminal), np.int32)
+                if kernel.may_follow(self.tables, self.nodes, self.scratch, items):
+                    named = next(
+                        (t for t in items.tolist() if self._is_named(t)), terminal
+                    )
+                    names.add(self.language.terminal_names[named])
         self._counter[0] = self._counter[1]
-        if reach is None and self.can_stop(number):
+        if between and self._can_stop(number):
             names.add("end of text")
-        return tuple(sorted(names))
+        return names
+
+    def _is_named(self, terminal: int) -> bool:
+        return self.language.machine.spec.terminals[terminal].op not in _SILENT
 
     # --- masks
     def row(self, number: int) -> int:
@@ -440,6 +456,9 @@ class CompiledGrammar:
 
     def _find_row(self, number: int) -> int:
         """Makes a mask by a walk and notes what the walk has looked at."""
+        members = self.members(number)
+        if len(members) > 1:
+            return self._union([self.row(m) for m in members], number)
         self.walks += 1
         lexer_state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
@@ -448,7 +467,6 @@ class CompiledGrammar:
             table = self.state_tables[lexer_state]
             allowed = np.zeros(len(table.outs), np.uint8)
             kernel.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
-            self._failed()
             stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         row = self._row(lexer_state, allowed, stop)
         code = banks.remember(
@@ -457,6 +475,14 @@ class CompiledGrammar:
         if code == banks.FULL:
             self._forget_masks()
             self._bank[self._bank[banks.ROWS] + number] = row
+        return row
+
+    def _union(self, rows: list[int], number: int) -> int:
+        """The row of what any of these masks allows, that of a state that is a set."""
+        packed = np.bitwise_or.reduce([self.mask(r) for r in rows])
+        form = (_WHOLE, zlib.compress(packed.tobytes(), 1), False)
+        row = self._numbered(packed, form)
+        self._bank[int(self._bank[banks.ROWS]) + number] = row
         return row
 
     def _forget_masks(self) -> None:
@@ -474,10 +500,12 @@ class CompiledGrammar:
         return found
 
     def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
-        """int32 [words]; a form whose lexer state is -1 holds one token."""
+        """int32 [words]; a form whose lexer state is _ONE_TOKEN holds one token, _WHOLE the mask."""
         lexer_state, small, stop = form
+        if lexer_state == _WHOLE:
+            return np.frombuffer(zlib.decompress(small), np.int32).copy()
         packed = np.zeros(self._mask_words, np.int32)
-        if lexer_state < 0:
+        if lexer_state == _ONE_TOKEN:
             banks.set_bits(packed, np.frombuffer(small, np.int64))
         elif any(small):
             table = self.state_tables[lexer_state]
@@ -538,7 +566,7 @@ class CompiledGrammar:
 
     def single_row(self, token: int) -> int:
         """The row of the mask that allows one token."""
-        form = (-1, np.array([token], np.int64).tobytes(), False)
+        form = (_ONE_TOKEN, np.array([token], np.int64).tobytes(), False)
         return self._numbered(self._expand(form), form)
 
     def token_of(self, number: int, out: int) -> int:
@@ -594,6 +622,6 @@ def _large_classes(table: TokenTable, words: int) -> tuple[NDArray[np.int32], ..
 _SILENT = frozenset(
     (
         kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN,
-        kernel.END, kernel.FENCE,
+        kernel.END, kernel.FENCE, kernel.ASSERT,
     )
 )  # fmt: skip

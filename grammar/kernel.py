@@ -3,7 +3,9 @@
 
 Stacks (parser states, indentation levels, open brackets) are linked lists in one array `nodes`,
 int32 [capacity, 5]: three fields of content, parent, depth. Node 0 is the empty list. What a walk
-builds lies above `counter[0]` as it was before and is dropped afterwards.
+builds lies above `counter[0]` as it was before and is dropped afterwards. Where a grammar is
+ambiguous stacks are merged as in a graph-structured stack (Tomita, 1985): a node whose third field
+is MERGED has more parents, in the list that its second field names, of nodes (parent, 0, LINK).
 
 The tables of a language are one int32 array with a directory in front, as is the working memory:
 numba compiles functions of three plain arrays several times faster than functions of named tuples.
@@ -68,8 +70,13 @@ LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
 MAX_INDENTS, MAX_BRACKETS = 100, 200
 MAX_HYPOTHESES = 64
+MERGED, LINK = -1, -2  # in a node's third field; flags of indentation and brackets are not negative
+MERGE_FROM = 12  # stacks on which a terminal is shifted before they are merged
+_LINKS = 1 << 13  # of a graph-structured stack that one shift may look at
+_ENTRIES = 256
 MAX_DEPTH = 512
 _SPARE_ROW = MAX_DEPTH - 6
+DEEPEST = MAX_DEPTH - 8  # the last row that terminals are applied to
 
 NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, BEGIN = (int(Op(i)) for i in range(8))
 OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
@@ -78,8 +85,8 @@ OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
     int(Op(i)) for i in range(16, 27)
 )
-IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
-    int(Op(i)) for i in range(27, 38)
+IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL, ASSERT = (
+    int(Op(i)) for i in range(27, 39)
 )
 # Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
@@ -114,7 +121,7 @@ PARTS = (
     "alternative_next",
     "emitted",
     "end_start",
-    "end_length",
+    "end_at",
     "end_items",
     "viable_start",
     "viable_sequence",
@@ -123,6 +130,8 @@ PARTS = (
     "viable_items",
     "reach_start",
     "reach_items",
+    "context_in",
+    "context_after",
 )
 (
     LEX_OP,
@@ -142,7 +151,7 @@ PARTS = (
     ALTERNATIVE_NEXT,
     EMITTED,
     END_START,
-    END_LENGTH,
+    END_AT,
     END_ITEMS,
     VIABLE_START,
     VIABLE_SEQUENCE,
@@ -151,6 +160,8 @@ PARTS = (
     VIABLE_ITEMS,
     REACH_START,
     REACH_ITEMS,
+    CONTEXT_IN,
+    CONTEXT_AFTER,
 ) = range(len(PARTS))
 TERMINALS, SYMBOLS, NONTERMINALS = range(len(PARTS), len(PARTS) + 3)
 
@@ -179,10 +190,13 @@ def pack(parts: Mapping[str, I32]) -> I32:
 
     `entry`: [lexer states, 256]. `entry_start`: first alternative per entry; `alternative_start`
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
-    `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
+    `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and `reach_*`: lexer.Viability. `special`:
     the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
     symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
     COLON, COMMA, IN and EQUAL, and the state after `(target)` at a statement's beginning.
+    `context_in`, `context_after`: per lexical terminal bits of the contexts (parser states by what
+    they accept) that it can be applied in, and that are possible after it; 0 where it keeps the
+    context. Empty where nothing is asserted.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -222,6 +236,8 @@ def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
     while a != b:
         if a == 0 or b == 0 or nodes[a, 0] != nodes[b, 0] or nodes[a, 4] != nodes[b, 4]:
             return False
+        if nodes[a, 2] == MERGED or nodes[b, 2] == MERGED:
+            return False
         a = nodes[a, 3]
         b = nodes[b, 3]
     return True
@@ -260,6 +276,17 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
 
     Returns the number of hypotheses that live. Cost: a handful of array reads per reduction.
     """
+    found = _shift_each(tables, nodes, scratch, symbol, source, target)
+    if found < 0:
+        found = _shift_merged(tables, nodes, scratch, symbol, source, target)
+    if found > scratch[2]:
+        scratch[2] = found
+    return found
+
+
+@njit
+def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """`shift` stack by stack; -1 where they must be merged, or have been."""
     first = scratch[1]
     found = 0
     out = (
@@ -301,14 +328,15 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
                             fresh = False
                             break
                     if fresh:
-                        if found >= MAX_HYPOTHESES:
-                            scratch[3] = 2
-                            return 0
+                        if found >= MERGE_FROM:
+                            return -1
                         scratch[out + found] = node
                         found += 1
                     break
                 rule = -act - 1
                 if tables[tables[RULE_LENGTH] + rule] == 1:
+                    if nodes[node, 2] == MERGED:
+                        return -1
                     node = nodes[node, 3]
                     if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
                         scratch[SEEN_AT + 0] = nodes[node, 4]
@@ -317,6 +345,8 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
                     act = 0
                     continue
                 for _ in range(tables[tables[RULE_LENGTH] + rule]):
+                    if nodes[node, 2] == MERGED:
+                        return -1
                     node = nodes[node, 3]
                 if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
                     scratch[SEEN_AT + 0] = nodes[node, 4]
@@ -330,8 +360,242 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
     for i in range(found):
         scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[out + i]
     scratch[COUNT_AT + target] = found
-    if found > scratch[2]:
-        scratch[2] = found
+    return found
+
+
+@njit
+def _link(state, value, entries, counts, heads, links, todo):  # type: ignore[no-untyped-def]
+    """Notes that `value` may lie below parser state `state` at the place where the text stands.
+
+    `entries`: the states there; `heads`: per entry its first link; `links`: [_LINKS, 2], value and
+    next; `todo`: [_LINKS, 2], entries and links that are to be followed. A value below 0 is entry
+    -1 - value. False where there is no room.
+    """
+    entry = 0
+    while entry < counts[0] and entries[entry] != state:
+        entry += 1
+    if entry == counts[0]:
+        if entry == _ENTRIES:
+            return False
+        entries[entry] = state
+        heads[entry] = -1
+        counts[0] += 1
+    at = heads[entry]
+    while at >= 0:
+        if links[at, 0] == value:
+            return True
+        at = links[at, 1]
+    if counts[1] == _LINKS or counts[2] == _LINKS:
+        return False
+    links[counts[1], 0] = value
+    links[counts[1], 1] = heads[entry]
+    heads[entry] = counts[1]
+    todo[counts[2], 0] = entry
+    todo[counts[2], 1] = counts[1]
+    counts[1] += 1
+    counts[2] += 1
+    return True
+
+
+@njit
+def _look(nodes, scratch, node):  # type: ignore[no-untyped-def]
+    if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 0]:
+        scratch[SEEN_AT + 0] = nodes[node, 4]
+
+
+@njit
+def _reduce(tables, nodes, scratch, rule, link, entries, counts, heads, links, todo, path):  # type: ignore[no-untyped-def]
+    """Reduces by a rule along all ways down that begin with a link; False without room."""
+    left = tables[tables[RULE_LEFT] + rule]
+    path[0, 0], path[0, 1] = links[link, 0], tables[tables[RULE_LENGTH] + rule] - 1
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        value, more = path[depth, 0], path[depth, 1]
+        if value >= 0:
+            _look(nodes, scratch, value)
+        if more == 0:
+            below = entries[-1 - value] if value < 0 else nodes[value, 0]
+            following = tables[tables[GOTO] + below * tables[NONTERMINALS] + left]
+            if not _link(following, value, entries, counts, heads, links, todo):
+                return False
+        elif value < 0:
+            at = heads[-1 - value]
+            while at >= 0:
+                if depth == _LINKS:
+                    return False
+                path[depth, 0], path[depth, 1] = links[at, 0], more - 1
+                depth += 1
+                at = links[at, 1]
+        else:
+            if depth == _LINKS:
+                return False
+            path[depth, 0], path[depth, 1] = nodes[value, 3], more - 1
+            depth += 1
+            other = nodes[value, 1] if nodes[value, 2] == MERGED else 0
+            while other != 0:
+                if depth == _LINKS:
+                    return False
+                path[depth, 0], path[depth, 1] = nodes[other, 0], more - 1
+                depth += 1
+                other = nodes[other, 3]
+    return True
+
+
+@njit
+def _node_of(nodes, scratch, entry, entries, heads, links, made):  # type: ignore[no-untyped-def]
+    """The node of an entry with all its links; 0 where it lies below itself, or without room.
+
+    `made`: per entry its node, 0 none yet, -1 while it is being made.
+    """
+    waiting = np.empty(_ENTRIES, np.int32)
+    waiting[0] = entry
+    depth = 1
+    while depth > 0:
+        entry = waiting[depth - 1]
+        if made[entry] > 0:
+            depth -= 1
+            continue
+        made[entry] = -1
+        ready = True
+        at = heads[entry]
+        while at >= 0:
+            value = links[at, 0]
+            if value < 0 and made[-1 - value] <= 0:
+                if made[-1 - value] < 0 or depth == _ENTRIES:
+                    scratch[3] = 2
+                    return np.int32(0)
+                waiting[depth] = -1 - value
+                depth += 1
+                ready = False
+                break
+            at = links[at, 1]
+        if not ready:
+            continue
+        at = links[heads[entry], 1]
+        others = np.int32(0)
+        while at >= 0:
+            value = links[at, 0]
+            others = push(nodes, scratch, made[-1 - value] if value < 0 else value, 0, LINK, others)
+            at = links[at, 1]
+        value = links[heads[entry], 0]
+        parent = made[-1 - value] if value < 0 else value
+        merged = MERGED if others != 0 else 0
+        node = push(nodes, scratch, entries[entry], others, merged, parent)
+        at = links[heads[entry], 1]
+        while at >= 0:  # as deep as the deepest
+            value = links[at, 0]
+            below = made[-1 - value] if value < 0 else value
+            nodes[node, 4] = max(nodes[node, 4], nodes[below, 4] + 1)
+            at = links[at, 1]
+        if scratch[3] != 0:
+            return np.int32(0)
+        made[entry] = node
+        depth -= 1
+    return made[waiting[0]]
+
+
+@njit
+def _shift_merged(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """`shift` on the graph of all stacks: one node for each parser state at the text's end.
+
+    Reductions are followed for every new link until there is none (Tomita's algorithm, with
+    Nozohoor-Farshi's remedy for empty rules: what lies below an entry is looked at again).
+    """
+    entries, heads = np.empty(_ENTRIES, np.int32), np.empty(_ENTRIES, np.int32)
+    links, todo = np.empty((_LINKS, 2), np.int32), np.empty((_LINKS, 2), np.int32)
+    path, counts = np.empty((_LINKS, 2), np.int32), np.zeros(3, np.int32)
+    for hypothesis in range(scratch[COUNT_AT + source]):
+        node = scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
+        _look(nodes, scratch, node)
+        fits = _link(nodes[node, 0], nodes[node, 3], entries, counts, heads, links, todo)
+        other = nodes[node, 1] if nodes[node, 2] == MERGED else 0
+        while other != 0 and fits:
+            fits = _link(nodes[node, 0], nodes[other, 0], entries, counts, heads, links, todo)
+            other = nodes[other, 3]
+        if not fits:
+            scratch[3] = 2
+            return 0
+    before = np.int32(0)
+    while counts[2] > 0:
+        counts[2] -= 1
+        entry, link = todo[counts[2], 0], todo[counts[2], 1]
+        act = tables[tables[ACTION] + entries[entry] * tables[SYMBOLS] + symbol]
+        several = act >= CONFLICT
+        at = tables[CONFLICTS] + act - CONFLICT + 1
+        for i in range(tables[at - 1] if several else 1):
+            one = tables[at + i] if several else act
+            if one >= 0:
+                continue
+            fits = True
+            if tables[tables[RULE_LENGTH] - one - 1] == 0:
+                state = tables[
+                    tables[GOTO]
+                    + entries[entry] * tables[NONTERMINALS]
+                    + tables[tables[RULE_LEFT] - one - 1]
+                ]
+                fits = _link(state, -1 - entry, entries, counts, heads, links, todo)
+            else:
+                fits = _reduce(
+                    tables, nodes, scratch, -one - 1, link, entries, counts, heads, links, todo,
+                    path,
+                )  # fmt: skip
+            if not fits:
+                scratch[3] = 2
+                return 0
+        if counts[2] == 0 and counts[1] > before:  # ways through entries that have grown
+            inner = False
+            for i in range(counts[1]):
+                inner = inner or links[i, 0] < 0
+            before = counts[1]
+            if inner:
+                for entry in range(counts[0]):
+                    link = heads[entry]
+                    while link >= 0:
+                        todo[counts[2], 0], todo[counts[2], 1] = entry, link
+                        counts[2] += 1
+                        link = links[link, 1]
+    return _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, links)
+
+
+@njit
+def _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, links):  # type: ignore[no-untyped-def]
+    """Puts what a shift leads to into row `target`: one node for each state."""
+    made = np.zeros(_ENTRIES, np.int32)
+    states, tops = np.empty(_ENTRIES, np.int32), np.empty(_ENTRIES, np.int32)
+    others = np.zeros(_ENTRIES, np.int32)
+    found = 0
+    for entry in range(counts[0]):
+        act = tables[tables[ACTION] + entries[entry] * tables[SYMBOLS] + symbol]
+        several = act >= CONFLICT
+        at = tables[CONFLICTS] + act - CONFLICT + 1
+        for i in range(tables[at - 1] if several else 1):
+            one = tables[at + i] if several else act
+            if one <= 0:
+                continue
+            node = _node_of(nodes, scratch, entry, entries, heads, links, made)
+            if node == 0:
+                return 0
+            place = 0
+            while place < found and states[place] != one - 1:
+                place += 1
+            if place == found:
+                states[place], tops[place] = one - 1, node
+                found += 1
+            else:
+                others[place] = push(nodes, scratch, node, 0, LINK, others[place])
+    if found > MAX_HYPOTHESES:
+        scratch[3] = 2
+        return 0
+    for place in range(found):
+        merged = MERGED if others[place] != 0 else 0
+        node = push(nodes, scratch, states[place], others[place], merged, tops[place])
+        other = others[place]
+        while other != 0:
+            nodes[node, 4] = max(nodes[node, 4], nodes[nodes[other, 0], 4] + 1)
+            other = nodes[other, 3]
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + place] = node
+    scratch[COUNT_AT + target] = found
     return found
 
 
@@ -789,10 +1053,27 @@ def _may_shift(tables, nodes, scratch, terminal, source):  # type: ignore[no-unt
 def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     """Applies a lexical terminal to configuration row `source`, giving row `target`.
 
-    Returns False where no text that goes on like this is a sentence.
+    Returns False where no text that goes on like this is a sentence, and where a limit is met: of
+    rows, nodes or hypotheses. What needs more than there is is refused, and nothing else changes.
     """
+    if source >= DEEPEST or target > DEEPEST:
+        return False
+    fits = _apply(tables, nodes, scratch, terminal, source, target)
+    if scratch[3] != 0:
+        scratch[3] = 0
+        return False
+    return fits
+
+
+@njit
+def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     row = LAYOUT_AT + target * LAYOUT_WIDTH
     terminals = tables[TERMINALS]
+    if terminal < terminals and tables[tables[LEX_OP] + terminal] == ASSERT:
+        wanted = tables[tables[LEX_ARGUMENT] + terminal] != 0
+        if source != target:
+            copy_row(scratch, source, target)
+        return _may_shift(tables, nodes, scratch, terminal, source) == wanted
     if terminal < terminals and not _may_shift(tables, nodes, scratch, terminal, source):
         return False
     if source != target:
@@ -1083,14 +1364,15 @@ def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
 @njit
 def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
     """The text may end here: configuration in row `depth`, lexer state `state`."""
-    start = tables[tables[END_START] + state]
-    if start < 0:
-        return False
     top = scratch[0]
-    count = tables[tables[END_LENGTH] + state]
-    row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + start, count, depth)
-    scratch[0] = top
-    return row >= 0
+    for way in range(tables[tables[END_START] + state], tables[tables[END_START] + state + 1]):
+        first = tables[tables[END_AT] + way]
+        count = tables[tables[END_AT] + way + 1] - first
+        row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + first, count, depth)
+        scratch[0] = top
+        if row >= 0:
+            return True
+    return False
 
 
 @njit
@@ -1105,6 +1387,9 @@ def walk(tables, nodes, scratch, trie, outs, allowed):  # type: ignore[no-untype
     i = 0
     while i < trie.shape[0]:
         depth = trie[i, 1]
+        if depth >= DEEPEST - 2:  # room for what `viable` applies
+            i = trie[i, 2]
+            continue
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
             if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
@@ -1132,3 +1417,14 @@ def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-u
         copy_row(scratch, 0, 1)
     forget(tables, scratch, 1)
     return viable(tables, nodes, scratch, state, 1)
+
+
+@njit
+def may_follow(tables, nodes, scratch, sequence):  # type: ignore[no-untyped-def]
+    """Applies `sequence` to row 0; True if all of it may stand there."""
+    row = 0
+    for terminal in sequence:
+        if not apply(tables, nodes, scratch, terminal, row, 1):
+            return False
+        row = 1
+    return True

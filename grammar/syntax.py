@@ -14,7 +14,11 @@ from lark import load_grammar as lark_loader
 
 @dataclass(frozen=True)
 class Terminal:
-    """A terminal as the grammar file defines it; `pattern` is a Python regular expression."""
+    """A terminal as the grammar file defines it; `pattern` is a Python regular expression.
+
+    `width`: the most characters that it can match, as Lark counts them. `written`: the length of
+    the pattern as it is written.
+    """
 
     name: str
     pattern: str
@@ -23,6 +27,8 @@ class Terminal:
     priority: int
     line: int
     column: int
+    width: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ def _terminal(definition: Any, text: str) -> Terminal:
         definition.priority,
         line,
         column,
+        int(definition.pattern.max_width),
+        len(pattern),
     )
 
 
