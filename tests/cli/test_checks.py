@@ -65,6 +65,10 @@ def _dear(monkeypatch: pytest.MonkeyPatch) -> None:
         ("report torn --html /proc/x.html", "/proc/x.html cannot be written: "),
         ("report torn --csv prompts.jsonl/x", "is a file"),
         ("report torn --png /proc/x", "/proc/x cannot be written: "),
+        ("bench mask --plot x.svg", "--plot is of step: name that, too"),
+        ("bench mask --model smollm2-135m", "--model is of throughput alone"),
+        ("bench throughput --tokenizer .", "--tokenizer is not of throughput: give --model"),
+        ("bench step --syncode", "--syncode does nothing with step"),
         ("compare torn run --html /proc/x.html", "/proc/x.html cannot be written: "),
     ],
 )
