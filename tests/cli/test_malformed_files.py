@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
 
 MakeRun = Callable[..., Path]
 GOOD = "    return a + b\n"
-COUNT = 130  # files that are drawn of all that there are
+COUNT = 100  # of those that are not compressed, drawn of all that there are
 
 NO_TEXT = [5, None, True, [], {}, 1.5]
 NO_NAME = [*NO_TEXT, "", "a\nb", "\ud800", "\x1b[31m"]
@@ -130,7 +131,8 @@ COMMANDS = {  # that read a file
 }  # fmt: skip
 
 
-def test_each_file_is_refused_in_one_line(make_run: MakeRun) -> None:
+def begin(make_run: MakeRun) -> None:
+    """Two verified runs, a file of answers and its results, and a folder that is nearly a model."""
     make_run()
     make_run("other")
     Path("model").mkdir()
@@ -146,13 +148,23 @@ def test_each_file_is_refused_in_one_line(make_run: MakeRun) -> None:
     judged = [a | {"passed": True, "result": "passed", "outcome": "passed"} for a in answers]
     Path("answers.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
     Path("answers.jsonl_results.jsonl").write_text("".join(json.dumps(a) + "\n" for a in judged))
+
+
+@pytest.mark.parametrize("count", [COUNT, pytest.param(None, marks=pytest.mark.full)])
+def test_each_file_is_refused_in_one_line(make_run: MakeRun, count: int | None) -> None:
+    begin(make_run)
     names = {name: Path("run", name) for name in ("run.json", "samples.jsonl", "results.jsonl", "checks/compile.jsonl")}  # fmt: skip
     names |= {name: Path(name) for name in COMMANDS if name not in names}
     files = {name: path.read_bytes() for name, path in names.items() if path.exists()}
     rng = random.Random(0)
     every = list(malformed(files, rng))
     assert len(every) > 400
-    kept = [one for one in every if one[0].endswith("gz")] + rng.sample(every, COUNT)
+    compressed = [one for one in every if one[0].endswith("gz")]
+    kept = (
+        every
+        if count is None
+        else compressed + rng.sample([one for one in every if one not in compressed], count)
+    )
     faults = []
     for name, content, place in kept:
         names[name].write_bytes(content)
@@ -184,3 +196,33 @@ def test_each_file_is_refused_in_one_line(make_run: MakeRun) -> None:
         "verify run --with tests,compile",
     ):
         assert CliRunner().invoke(main, command.split()).exit_code == 0  # as they were
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.full)])
+def test_damaged_bytes_are_read_or_refused(make_run: MakeRun, count: int) -> None:
+    """Bytes that are changed, lost or doubled anywhere: numbers of the rest, or one line."""
+    begin(make_run)
+    rng = random.Random(1)
+    for _ in range(count):
+        name = rng.choice(["run.json", "samples.jsonl", "results.jsonl", "checks/compile.jsonl"])
+        path = Path("run", name)
+        good = path.read_bytes()
+        damaged = bytearray(good)
+        for _ in range(rng.choice((1, 1, 3, 20))):
+            place = rng.randrange(len(damaged))
+            step = rng.randrange(4)
+            if step == 0:
+                damaged[place] = rng.randrange(256)
+            elif step == 1:
+                damaged[place] = rng.choice(b'{}[]",:0123456789-e.tfn')
+            elif step == 2:
+                del damaged[place : place + rng.randrange(9)]
+            else:
+                damaged[place:place] = damaged[max(0, place - rng.randrange(99)) : place]
+            damaged = damaged or bytearray(b"\n")
+        path.write_bytes(damaged)
+        for command in ("report run --html page.html --csv numbers.csv", "compare run other"):
+            result = CliRunner().invoke(main, command.split())
+            assert result.exit_code in (0, 2), (command, bytes(damaged), result.exception)
+            assert result.exit_code == 0 or len(result.stderr.splitlines()) == 1
+        path.write_bytes(good)
