@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from gars_vllm.engine.json_lines import Key, Record, key_of
+from gars_vllm.engine.json_lines import Key, key_of
 from gars_vllm.engine.programs import meaning
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.sandbox.outcome import Outcome
 
 

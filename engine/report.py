@@ -8,13 +8,14 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gars_vllm.engine import tasks
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import pass_at_k_matrix
-from gars_vllm.engine.json_lines import Key, Record, key_of
+from gars_vllm.engine.json_lines import Key, key_of
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import FINISHED
 from gars_vllm.engine.sandbox.outcome import Outcome
@@ -95,6 +96,7 @@ class Summary:
     checks: dict[str, tuple[int, int]]  # of each other verifier: samples it judged, passed
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
     per_problem: tuple[ProblemRow, ...]
+    file_notes: tuple[str, ...] = ()  # of the run's files, see RunFolder.notes
 
     @property
     def valid_share(self) -> float | None:
@@ -121,7 +123,7 @@ class Summary:
             found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
         if self.untested:
             found.append(f"{self.untested} samples have no test and cannot be verified")
-        return found
+        return found + list(self.file_notes)
 
     def to_json(self) -> dict[str, Any]:
         record = asdict(self)
@@ -223,7 +225,8 @@ def summarise_records(
         effective=statistics.fmean(sizes) if sizes else None,
         log_z=statistics.median(s["log_z"] for s in weighed) if weighed else None,
         overruled=share(
-            sum(int(s["overruled"]) for s in weighed), sum(int(s["tokens"]) for s in weighed)
+            sum(int(s.get("overruled") or 0) for s in weighed),
+            sum(int(s.get("tokens", 0)) for s in weighed),
         ),
         freed=sum(1 for sample in listed if sample.get("freed_at") is not None),
         sandboxes=tuple(sorted({str(v.get("sandbox", "none")) for v in verdicts.values()})),
@@ -255,7 +258,8 @@ def summarise(run: RunFolder) -> list[Summary]:
     samples, results = list(run.samples.read()), list(run.results.read())
     temperatures = config.get("temperature")
     if not isinstance(temperatures, list):
-        return [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
+        found = [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
+        return _with_notes(found, run)
     found = []
     whole = sum(_tokens(sample) for sample in samples)
     for temperature in temperatures:
@@ -277,7 +281,12 @@ def summarise(run: RunFolder) -> list[Summary]:
                 str(run.path),
             )
         )
-    return found
+    return _with_notes(found, run)
+
+
+def _with_notes(found: list[Summary], run: RunFolder) -> list[Summary]:
+    """The first of a run's summaries says what there is to say of its files."""
+    return [replace(found[0], file_notes=tuple(run.notes())), *found[1:]]
 
 
 def _tokens(sample: Record) -> int:

@@ -24,8 +24,9 @@ from gars_vllm.engine import examples, programs
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import Interval, bootstrap
 from gars_vllm.engine.inputs import inputs_for
-from gars_vllm.engine.json_lines import Record, key_of
+from gars_vllm.engine.json_lines import key_of
 from gars_vllm.engine.programs import meaning
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
@@ -156,8 +157,9 @@ def write_choices(run: RunFolder, selection: Selection, by: str, out: Path) -> N
     chosen = selection.chosen.get(by)
     if chosen is None:
         raise UserError(f"{by} has chosen nothing in this run: give another --by")
+    fields = ("task_id", "sample_index", "completion")
     lines = [
-        json.dumps({name: sample[name] for name in ("task_id", "sample_index", "completion")})
+        json.dumps({name: sample.get(name, "") for name in fields})
         for sample in run.samples.read()
         if chosen.get(str(sample["task_id"])) == sample["sample_index"]
     ]

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Key, Record, Tail, key_of
+from gars_vllm.engine.json_lines import Key, key_of
 from gars_vllm.engine.programs import meaning, parsed
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
@@ -98,7 +99,7 @@ def verify(
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
     with run.results as results, checking.pool() as pool:
         plan = Plan(tasks, results.read(), run.samples.read())
-        samples = Tail(run.samples.path)
+        samples = run.samples.tail()
         outcomes = Counter(str(record["outcome"]) for record in results.read())
         before = seen = len(results.keys())
         references = References(pool, checking)

@@ -124,7 +124,7 @@ def test_walk(folder: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--walks", "0"], "walks and max-tokens must be at least 1"),
-        (["--language", "python3.9"], "this interpreter cannot judge python3.9"),
+        (["--language", "python3.9"], "unknown grammar 'python3.9'; use python, "),
         (["--prefix-file", "no.py"], "no.py cannot be read"),
     ],
 )
