@@ -19,18 +19,23 @@ import numpy as np
 from gars_vllm.grammar.far import read
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
+    BLOCKS,
     BRACKET,
     COUNT_AT,
     DONE,
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
-    MAX_BRACKETS,
+    MAX_BLOCKS,
+    MAX_CLAUSES,
     MAX_HYPOTHESES,
     MAX_INDENTS,
+    MAX_LINKS,
+    MAX_NESTING,
     SEEN_AT,
     STACKS_AT,
     copy_row,
+    nesting,
     push,
 )
 from numpy.typing import NDArray
@@ -56,7 +61,9 @@ RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the
 ) = range(10)  # fmt: skip
 MEMO_HEADER = 16
 MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
-NEAR_THE_LIMIT = 64  # so many levels before a limit, how many are open counts
+# So much before a limit it matters to a mask how much is open: levels of indentation, nesting, links
+# of an expression; clauses of a comprehension and static blocks. No token opens more.
+NEAR_THE_LIMIT, NEAR_NESTING, NEAR_BLOCKS = 64, 256, 12
 _CHAIN = 1 << 12  # nodes that one token can add
 
 
@@ -325,12 +332,15 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
     """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
     first = bank[POOL] + bank[bank[STATES] + number]
     count = bank[first + 1 + LAYOUT_WIDTH]
-    if 16 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
+    if 24 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
         return -1
     at = 0
     for i in range(2, LAYOUT_WIDTH):
         key[at] = bank[first + 1 + i]
         at += 1
+    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKET])
+    key[at] = max(0, deep - MAX_NESTING + NEAR_NESTING)
+    at += 1
     floor = nodes[bank[first + RECORD], 4] - stack_depth + 1
     for i in range(count):
         node = bank[first + RECORD + i]
@@ -340,14 +350,17 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
         key[at] = levels
         at += 1
         for _ in range(levels):
-            key[at] = nodes[node, 0]
+            links = min(max(0, nodes[node, 1] - MAX_LINKS + NEAR_THE_LIMIT), 127)
+            clauses = max(0, nodes[node, 2] - MAX_CLAUSES + NEAR_BLOCKS)
+            key[at] = nodes[node, 0] + ((16 * links + clauses) << 20)
             at += 1
             node = nodes[node, 3]
     node = bank[first + 1 + INDENT]
     for _ in range(indents):
-        for i in range(3):
-            key[at] = nodes[node, i]
-            at += 1
+        key[at], key[at + 1] = nodes[node, 0], nodes[node, 1]
+        blocks = max(0, nodes[node, 2] // BLOCKS - MAX_BLOCKS + NEAR_BLOCKS)
+        key[at + 2] = nodes[node, 2] % BLOCKS + BLOCKS * blocks
+        at += 3
         node = nodes[node, 3]
     key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_INDENTS + NEAR_THE_LIMIT)
     at += 1
@@ -361,7 +374,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
                 key[at] = nodes[node, i]
                 at += 1
         node = nodes[node, 3]
-    key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_BRACKETS + NEAR_THE_LIMIT)
+    key[at] = -1 if node == 0 else 0
     return at + 1
 
 

@@ -12,6 +12,17 @@ import __future__
 import re
 from importlib import resources
 
+from gars_vllm.grammar.kernel import (
+    BODY_BLOCKS,
+    CALL,
+    CLAUSE,
+    ELSE_OF_TRY,
+    LINK,
+    NEEDED_BLOCKS,
+    NESTS,
+    OPENS_BLOCK,
+    OPENS_TWO,
+)
 from gars_vllm.grammar.lexer import (
     FEATURE,
     FUTURE_NAME,
@@ -52,6 +63,20 @@ _OPS = {
     "=": Op.ENDS, ";": Op.ENDS, "as": Op.ENDS,
     "nonlocal": Op.NONLOCAL,
 }  # fmt: skip
+# What goes deeper (kernel.NESTS and so on), and how many blocks of CPython's compiler the body of a
+# statement is in. Of `try` two, since both its handlers and `finally` may still come.
+_NESTS = {
+    **dict.fromkeys(("(", "[", "{", "lambda", "not", "-", "+", "~", "**"), NESTS),
+    **dict.fromkeys(("elif", "def", "class", "async"), OPENS_BLOCK),
+    **dict.fromkeys(("@", "match"), OPENS_BLOCK | OPENS_TWO),
+    **dict.fromkeys(("for", "while", "with"), OPENS_BLOCK | BODY_BLOCKS | NEEDED_BLOCKS),
+    "if": NESTS | OPENS_BLOCK,
+    "try": OPENS_BLOCK | 2 * BODY_BLOCKS | 3 * NEEDED_BLOCKS,
+    "except": 3 * BODY_BLOCKS, "finally": BODY_BLOCKS, "else": ELSE_OF_TRY,
+}  # fmt: skip
+# What makes an expression longer to the left: its parts nest as deep as they are many.
+_OPERATORS = ("|", "^", "&", "<<", ">>", "+", "-", "*", "/", "//", "%", "@")
+_BINARY = ("bitor", "bitxor", "bitand", "shift", "sum", "term")
 # Right after a number CPython lets only `and else for if in is not or` follow without a blank, and
 # `0or` begins an octal number.
 _AFTER_NUMBER, _AFTER_ZERO = "after number", "after zero"
@@ -123,6 +148,37 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     glued = frozenset(words[word] for word in _NEEDS_BLANK)
     narrowed = ((_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}))
     return LexerSpec(tuple(terminals), layout=True, fields=fields, narrowed=narrowed)
+
+
+def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
+    """Per lexical terminal what it opens: bits of kernel.py, from NESTS on."""
+    words = _words(grammar)
+    found = [_NESTS.get(words.get(t.symbol or "", ""), 0) for t in spec.terminals]
+    return [NESTS if t.op == Op.FIELD_OPEN else n for t, n in zip(spec.terminals, found, strict=True)]
+
+
+def symbol_links(grammar: Syntax) -> dict[str, int]:
+    """Per parser's terminal, where it is one, what it makes longer: kernel.LINK and so on."""
+    kinds = {**dict.fromkeys((*_OPERATORS, ".", "["), LINK), "(": CALL}
+    kinds |= dict.fromkeys(("for", "async"), CLAUSE)
+    words = _words(grammar)
+    return {name: kinds[word] for name, word in words.items() if word in kinds}
+
+
+def rule_link(left: str, right: tuple[str, ...]) -> int:
+    """What a rule makes longer by one: kernel.LINK and so on, 0 where nothing."""
+    if right[:1] != (left,) or len(right) == 1:
+        return 0
+    if left in _BINARY or left in ("dotted_name", "debug_name", "pattern_name"):
+        return LINK
+    if left == "primary":
+        return LINK if right[1] in ("DOT", "LSQB") else CALL
+    return CLAUSE if left == "comprehension" else 0
+
+
+def _words(grammar: Syntax) -> dict[str, str]:
+    texts = (t for t in grammar.terminals if t.is_text)
+    return {t.name: re.sub(r"\\(.)", r"\1", t.pattern) for t in texts}
 
 
 def _body(quote: int, raw: bool, binary: bool, allowed: str, without: str = "") -> str:
