@@ -61,8 +61,8 @@ RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the
 ) = range(10)  # fmt: skip
 MEMO_HEADER = 16
 MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
-# So much before a limit it matters to a mask how much is open: levels of indentation, nesting, links
-# of an expression; clauses of a comprehension and static blocks. No token opens more.
+# So much before a limit it matters to a mask how much is open: levels of indentation, links of
+# an expression; nesting; clauses of a comprehension, static blocks. No token opens more.
 NEAR_THE_LIMIT, NEAR_NESTING, NEAR_BLOCKS = 64, 256, 12
 _CHAIN = 1 << 12  # nodes that one token can add
 

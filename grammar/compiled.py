@@ -15,6 +15,7 @@ from gars_vllm.grammar import (
     ahead,
     closing,
     closing_tables,
+    explain,
     far,
     kernel,
     language,
@@ -402,26 +403,8 @@ class CompiledGrammar:
         return bool(bank[first + 1 + kernel.DONE])
 
     def expected(self, number: int) -> tuple[str, ...]:
-        """The names of the terminals that may come next, sorted.
-
-        In the middle of a terminal: those that it can still become.
-        """
-        if self.is_done(number):
-            return ("end of text",)
-        state = self.load(number)
-        names = set()
-        reach = self.language.machine.viable[state][0].reach
-        every = range(len(self.language.terminal_names))
-        for terminal in every if reach is None else reach:
-            if self.language.machine.spec.terminals[terminal].op in _SILENT:
-                continue
-            self._counter[0] = self._counter[1]
-            if kernel.apply(self.tables, self.nodes, self.scratch, terminal, 0, 1):
-                names.add(self.language.terminal_names[terminal])
-        self._counter[0] = self._counter[1]
-        if reach is None and self.can_stop(number):
-            names.add("end of text")
-        return tuple(sorted(names))
+        """What may come next, in words (explain.expected)."""
+        return explain.expected(self, number)
 
     # --- masks
     def row(self, number: int) -> int:
@@ -589,11 +572,3 @@ def _large_classes(table: TokenTable, words: int) -> tuple[NDArray[np.int32], ..
     # by class: neighbours in the vocabulary would wait for each other's word
     rest = rest[np.argsort(table.token_class[rest], kind="stable")]
     return large.astype(np.int32), bits, rest, table.token_class[rest]
-
-
-_SILENT = frozenset(
-    (
-        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN,
-        kernel.END, kernel.FENCE,
-    )
-)  # fmt: skip

@@ -8,8 +8,8 @@ builds lies above `counter[0]` as it was before and is dropped afterwards.
 The tables of a language are one int32 array with a directory in front, as is the working memory:
 numba compiles functions of three plain arrays several times faster than functions of named tuples.
 
-A node of a parser stack holds the state, how often what it stands for goes deeper to the left (`LINK`)
-and how many clauses of a comprehension it is (`CLAUSE`).
+A node of a parser stack holds the state, how often what it stands for goes deeper to the left
+(LINK), and how many more clauses of a comprehension than one it is (CLAUSE).
 
 A configuration is a layout row (see the constants) and a set of parser stacks, the hypotheses.
 """
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 
-# Layout row. COLUMN and TAB_COLUMN are a line's indentation, as far as it has been read; inside a line
-# they are how many static blocks its header opens, and how many chunks of a number's digits were read.
+# Layout row. COLUMN and TAB_COLUMN are a line's indentation, as far as it has been read; inside a
+# line, how many static blocks its header opens, and how many chunks of a number's digits there are.
 INDENT, BRACKET, COLUMN, TAB_COLUMN, LINE_FLAGS, HEADER, DONE, OPTIONS = range(8)
 STATIC_BLOCKS, CHUNKS = COLUMN, TAB_COLUMN
 LAYOUT_WIDTH = 8
@@ -75,18 +75,22 @@ HAS_FENCE, FUTURE_OVER, DOC_SEEN, IN_DOC, STRING_SEEN = 1, 2, 4, 8, 16
 BARE_PARAMETERS, BARE_BODY, PARAMETERS, BODY = 3, 4, 5, 6
 LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
-# Limits: docs/exactness.md, "How deep". CPython has 100 levels of indentation and 20 static blocks
-# in a scope; its parser gives up at some 6,000 rules within each other, of which a bracket takes 30,
-# and its compiler at some 3,000 expressions. MAX_NESTING counts what is open (_nesting).
+# Limits (docs/exactness.md, "How deep"). CPython has 100 levels of indentation and 20 static blocks
+# in a scope; its parser gives up at some 6,000 rules within each other, of which a bracket takes
+# 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
+# MAX_NESTING: of what `nesting` counts.
 MAX_INDENTS, MAX_BLOCKS = 100, 20
 MAX_NESTING, BRACKET_WEIGHT = 1000, 10
-MAX_LINKS, MAX_CLAUSES = 500, 20
+MAX_LINKS, MAX_CLAUSES, MAX_CHUNKS = 500, 20, 511
+DIGITS_IN_CHUNK = 8
 # So much before MAX_NESTING no statement with a block begins: its header and body need some of it.
 _BLOCK_MARGIN, _TWO_MARGIN = 40, 60
 # Bits of what a lexical terminal opens. NESTS: brackets, operators in front; OPENS_BLOCK: a block,
 # where it begins a statement; OPENS_TWO: `match` opens two levels, and what `@` begins comes after
-# it. How many static blocks the body is in, and how many must be free for the statement.
-NESTS, OPENS_BLOCK, OPENS_TWO, ELSE_OF_TRY, BODY_BLOCKS, NEEDED_BLOCKS = 1, 2, 4, 8, 16, 128
+# it; FIRST_CHUNK, CHUNK: of a long number's digits. How many static blocks the body is in, and how
+# many must be free for the statement.
+NESTS, OPENS_BLOCK, OPENS_TWO, ELSE_OF_TRY, FIRST_CHUNK, CHUNK = 1, 2, 4, 8, 16, 32
+BODY_BLOCKS, NEEDED_BLOCKS = 64, 512
 # What makes an expression longer to the left and its tree deeper: an operator, an attribute, a
 # subscript; a call; a further `for` of a comprehension.
 LINK, CALL, CLAUSE = 1, 2, 3
@@ -660,6 +664,9 @@ def _fits(nodes, scratch, target, nests):  # type: ignore[no-untyped-def]
     line = scratch[row + LINE_FLAGS]
     first = not line & STARTED or (line & ASYNC_FIRST) != 0
     limit = 1 << 30
+    if nests & (FIRST_CHUNK | CHUNK):
+        scratch[row + CHUNKS] = 1 if nests & FIRST_CHUNK else scratch[row + CHUNKS] + 1
+        return scratch[row + CHUNKS] <= MAX_CHUNKS
     if nests & NESTS:
         limit = MAX_NESTING
     if first and nests & OPENS_BLOCK:
@@ -924,11 +931,11 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         bracket = _top_bracket(nodes, scratch, row)
         if nodes[bracket, 1] & forbid:
             return False
-    if op == IGNORED:
-        return True
     nests = tables[tables[LEX_NESTS] + terminal]
     if nests != 0 and not _fits(nodes, scratch, target, nests):
         return False
+    if op == IGNORED:
+        return True
     if op == END:
         return _finish(tables, nodes, scratch, target)
     symbol = tables[tables[LEX_SYMBOL] + terminal]

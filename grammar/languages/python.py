@@ -15,8 +15,11 @@ from importlib import resources
 from gars_vllm.grammar.kernel import (
     BODY_BLOCKS,
     CALL,
+    CHUNK,
     CLAUSE,
+    DIGITS_IN_CHUNK,
     ELSE_OF_TRY,
+    FIRST_CHUNK,
     LINK,
     NEEDED_BLOCKS,
     NESTS,
@@ -45,14 +48,22 @@ FORBIDDEN_IN = (
 )
 _CONTAINS = (SINGLE, DOUBLE, SINGLE | TRIPLE_SINGLE, DOUBLE | TRIPLE_DOUBLE)
 
+_DIGITS = r"[0-9](_?[0-9])*"
+_EXPONENT = rf"[eE][-+]?{_DIGITS}"
+# Digits of a whole number are counted in chunks, by the layout: the first one begins the number,
+# and what follows it, its fraction included, has terminals of its own.
+_CHUNK = f"(_?[0-9]){{{DIGITS_IN_CHUNK}}}"
+_LONG = f"[1-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
+_SHORT = f"[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
+_FRONT = rf"(0(_?[0-9])*|[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}})"
+_FRACTION = rf"\.({_DIGITS})?({_EXPONENT})?|{_EXPONENT}"
 _NUMBER = (
-    r"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|[1-9](_?[0-9])*"
-    r"|([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?"
-    r"|[0-9](_?[0-9])*\.([eE][-+]?[0-9](_?[0-9])*)?|[0-9](_?[0-9])*[eE][-+]?[0-9](_?[0-9])*"
+    rf"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|{_SHORT}"
+    rf"|\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})"
 )
-_IMAGINARY = (
-    r"(([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*|[0-9](_?[0-9])*\.?)([eE][-+]?[0-9](_?[0-9])*)?[jJ]"
-)
+_IMAGINARY = rf"(\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})?)[jJ]"
+_REST = f"(_?[0-9]){{1,{DIGITS_IN_CHUNK - 1}}}"
+_TAIL = rf"(_?[0-9]){{0,{DIGITS_IN_CHUNK}}}(({_FRACTION})[jJ]?|[jJ])"
 _OPS = {
     "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
     "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
@@ -79,7 +90,7 @@ _OPERATORS = ("|", "^", "&", "<<", ">>", "+", "-", "*", "/", "//", "%", "@")
 _BINARY = ("bitor", "bitxor", "bitand", "shift", "sum", "term")
 # Right after a number CPython lets only `and else for if in is not or` follow without a blank, and
 # `0or` begins an octal number.
-_AFTER_NUMBER, _AFTER_ZERO = "after number", "after zero"
+_AFTER_NUMBER, _AFTER_ZERO, _IN_NUMBER = "after number", "after zero", "in number"
 _NEEDS_BLANK = ("as", "async", "from")
 
 
@@ -106,6 +117,21 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         ),
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
         LexTerminal("ZERO", "0", "NUMBER", priority=1, backup=1, next_mode=_AFTER_ZERO),
+        LexTerminal("LONG", _LONG, "NUMBER", priority=1, backup=1, next_mode=_IN_NUMBER),
+        *(
+            LexTerminal(
+                f"DIGITS_{name}",
+                pattern,
+                None,
+                priority=11,
+                backup=1,
+                op=Op.IGNORED,
+                mode=_IN_NUMBER,
+                next_mode=_IN_NUMBER if name == "CHUNK" else _AFTER_NUMBER,
+            )
+            for name, pattern in (("CHUNK", _CHUNK), ("REST", _REST), ("TAIL", _TAIL))
+        ),
+        LexTerminal("WORD", r"\p{XID_Start}[\p{XID_Continue}]*", "NAME", mode=_IN_NUMBER),
         LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
@@ -146,15 +172,22 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid))
     words = {t.pattern: t.name for t in grammar.terminals if t.is_text}
     glued = frozenset(words[word] for word in _NEEDS_BLANK)
-    narrowed = ((_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}))
+    # In a number nothing else may match digits, which would not be counted.
+    numbers = {"NUMBER", "ZERO", "LONG", "IMAGINARY"}
+    names = {"NAME", "FUTURE", words["_"], words["__debug__"]}
+    narrowed = (
+        (_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}),
+        (_IN_NUMBER, glued | numbers | names),
+    )  # fmt: skip
     return LexerSpec(tuple(terminals), layout=True, fields=fields, narrowed=narrowed)
 
 
 def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
     """Per lexical terminal what it opens: bits of kernel.py, from NESTS on."""
     words = _words(grammar)
-    found = [_NESTS.get(words.get(t.symbol or "", ""), 0) for t in spec.terminals]
-    return [NESTS if t.op == Op.FIELD_OPEN else n for t, n in zip(spec.terminals, found, strict=True)]
+    named = {"LONG": FIRST_CHUNK, "DIGITS_CHUNK": CHUNK}
+    named |= {t.name: NESTS for t in spec.terminals if t.op == Op.FIELD_OPEN}
+    return [named.get(t.name, _NESTS.get(words.get(t.symbol or "", ""), 0)) for t in spec.terminals]
 
 
 def symbol_links(grammar: Syntax) -> dict[str, int]:
