@@ -23,7 +23,7 @@ _OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN)
 END_OF_TEXT, INDENTED_BLOCK, INDENTATION = "end of text", "an indented block", "indentation"
 _DIGITS = "DIGITS_"  # begins the names of terminals that a long number goes on with
 _WORDS = {
-    Op.NEWLINE: "a new line", Op.BLANK: "an empty line", Op.TAB: INDENTATION,
+    Op.NEWLINE: "a new line", Op.BLANK: "a new line", Op.TAB: INDENTATION,
     Op.FORM_FEED: INDENTATION, Op.JOIN: "a backslash and a new line", Op.FENCE: "```",
     Op.END: END_OF_TEXT,
 }  # fmt: skip
@@ -153,6 +153,7 @@ def expected(grammar: CompiledGrammar, number: int) -> tuple[str, ...]:
         found |= _possible(grammar, sequence, reach)
     if machine.kinds[state] in ("line", "joined"):
         found |= _at_lines_start(grammar)
+        found.add(_WORDS[Op.JOIN])
     grammar.load(number)
     return tuple(sorted(found - {""}))
 
@@ -200,7 +201,7 @@ def _at_lines_start(grammar: CompiledGrammar) -> set[str]:
     if scratch[at + kernel.BRACKET]:
         return set()
     terminals = grammar.language.machine.spec.terminals
-    content = [i for i, t in enumerate(terminals) if t.mode == CONTENT and t.pattern]
+    content = [i for i, t in enumerate(terminals) if t.mode == CONTENT and t.symbol]
     begin = next(i for i, t in enumerate(terminals) if t.op == Op.BEGIN)
     column, tabs = int(scratch[at + kernel.COLUMN]), int(scratch[at + kernel.TAB_COLUMN])
     settled = int(scratch[at + kernel.LINE_FLAGS]) & kernel.SETTLED

@@ -52,7 +52,8 @@ _DIGITS = r"[0-9](_?[0-9])*"
 _EXPONENT = rf"[eE][-+]?{_DIGITS}"
 # Digits of a whole number are counted in chunks, by the layout: the first one begins the number,
 # and what follows it, its fraction included, has terminals of its own.
-_CHUNK = f"(_?[0-9]){{{DIGITS_IN_CHUNK}}}"
+# A `_` between two of them belongs to the first: after it `_x` would be a name.
+_CHUNK = f"[0-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
 _LONG = f"[1-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
 _SHORT = f"[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
 _FRONT = rf"(0(_?[0-9])*|[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}})"
@@ -62,8 +63,8 @@ _NUMBER = (
     rf"|\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})"
 )
 _IMAGINARY = rf"(\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})?)[jJ]"
-_REST = f"(_?[0-9]){{1,{DIGITS_IN_CHUNK - 1}}}"
-_TAIL = rf"(_?[0-9]){{0,{DIGITS_IN_CHUNK}}}(({_FRACTION})[jJ]?|[jJ])"
+_REST = f"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
+_TAIL = rf"([0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}})?(({_FRACTION})[jJ]?|[jJ])"
 _OPS = {
     "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
     "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
@@ -91,6 +92,7 @@ _BINARY = ("bitor", "bitxor", "bitand", "shift", "sum", "term")
 # Right after a number CPython lets only `and else for if in is not or` follow without a blank, and
 # `0or` begins an octal number.
 _AFTER_NUMBER, _AFTER_ZERO, _IN_NUMBER = "after number", "after zero", "in number"
+_INSIDE_NUMBER = "inside number"  # after `_`
 _NEEDS_BLANK = ("as", "async", "from")
 
 
@@ -118,20 +120,9 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
         LexTerminal("ZERO", "0", "NUMBER", priority=1, backup=1, next_mode=_AFTER_ZERO),
         LexTerminal("LONG", _LONG, "NUMBER", priority=1, backup=1, next_mode=_IN_NUMBER),
-        *(
-            LexTerminal(
-                f"DIGITS_{name}",
-                pattern,
-                None,
-                priority=11,
-                backup=1,
-                op=Op.IGNORED,
-                mode=_IN_NUMBER,
-                next_mode=_IN_NUMBER if name == "CHUNK" else _AFTER_NUMBER,
-            )
-            for name, pattern in (("CHUNK", _CHUNK), ("REST", _REST), ("TAIL", _TAIL))
-        ),
-        LexTerminal("WORD", r"\p{XID_Start}[\p{XID_Continue}]*", "NAME", mode=_IN_NUMBER),
+        LexTerminal("LONG_", _LONG + "_", "NUMBER", next_mode=_INSIDE_NUMBER),
+        *_digits(_IN_NUMBER, ""),
+        *_digits(_INSIDE_NUMBER, "_"),
         LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
@@ -173,11 +164,10 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     words = {t.pattern: t.name for t in grammar.terminals if t.is_text}
     glued = frozenset(words[word] for word in _NEEDS_BLANK)
     # In a number nothing else may match digits, which would not be counted.
-    numbers = {"NUMBER", "ZERO", "LONG", "IMAGINARY"}
-    names = {"NAME", "FUTURE", words["_"], words["__debug__"]}
+    numbers = {"NUMBER", "ZERO", "LONG", "LONG_", "IMAGINARY"}
     narrowed = (
         (_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}),
-        (_IN_NUMBER, glued | numbers | names),
+        (_IN_NUMBER, glued | numbers),
     )  # fmt: skip
     return LexerSpec(tuple(terminals), layout=True, fields=fields, narrowed=narrowed)
 
@@ -185,7 +175,8 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
 def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
     """Per lexical terminal what it opens: bits of kernel.py, from NESTS on."""
     words = _words(grammar)
-    named = {"LONG": FIRST_CHUNK, "DIGITS_CHUNK": CHUNK}
+    named = dict.fromkeys(("LONG", "LONG_"), FIRST_CHUNK)
+    named |= {t.name: CHUNK for t in spec.terminals if t.name.startswith("DIGITS_CHUNK")}
     named |= {t.name: NESTS for t in spec.terminals if t.op == Op.FIELD_OPEN}
     return [named.get(t.name, _NESTS.get(words.get(t.symbol or "", ""), 0)) for t in spec.terminals]
 
@@ -212,6 +203,21 @@ def rule_link(left: str, right: tuple[str, ...]) -> int:
 def _words(grammar: Syntax) -> dict[str, str]:
     texts = (t for t in grammar.terminals if t.is_text)
     return {t.name: re.sub(r"\\(.)", r"\1", t.pattern) for t in texts}
+
+
+def _digits(mode: str, suffix: str) -> list[LexTerminal]:
+    """What a long number goes on with in a mode."""
+    kinds = (
+        ("CHUNK", _CHUNK, _IN_NUMBER), ("CHUNK_", _CHUNK + "_", _INSIDE_NUMBER),
+        ("REST", _REST, _AFTER_NUMBER), ("TAIL", _TAIL, _AFTER_NUMBER),
+    )  # fmt: skip
+    return [
+        LexTerminal(
+            f"DIGITS_{name}{suffix}", pattern, None, mode=mode, next_mode=following, priority=11,
+            backup=1, op=Op.IGNORED,
+        )
+        for name, pattern, following in kinds
+    ]  # fmt: skip
 
 
 def _body(quote: int, raw: bool, binary: bool, allowed: str, without: str = "") -> str:
