@@ -89,7 +89,9 @@ def compare(before: Path, after: Path) -> int:
         }
         for file in (before, after)
     ]
-    differ = [key for key in rows[0].keys() | rows[1].keys() if rows[0].get(key) != rows[1].get(key)]
+    differ = [
+        key for key in rows[0].keys() | rows[1].keys() if rows[0].get(key) != rows[1].get(key)
+    ]
     for key in sorted(differ):
         print(*key, rows[0].get(key), rows[1].get(key))
     states = sum(states for states, _ in rows[0].values())

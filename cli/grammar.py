@@ -209,7 +209,7 @@ def _show_explanation(found: explanation.Explanation) -> None:
     rows.append(("open brackets", " ".join(found.brackets) or "none"))
     if found.parses > 1:
         rows.append(("parses", f"{found.parses}, until what follows decides"))
-    rows.append(("may come next", ", ".join(found.expected) or "only the rest of a character"))
+    rows.append(("may come next", ", ".join(found.expected) or "nothing"))
     rows.append(("tokens allowed", f"{found.allowed:,} of {found.vocabulary:,}"))
     rows.append(("may end here", "yes" if found.can_stop else "no"))
     if not found.can_stop:

@@ -20,20 +20,25 @@ import numpy as np
 from gars_vllm.grammar.far import read_way
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
+    ALSO,
+    BLOCKS,
     BRACKET,
     COUNT_AT,
     DONE,
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
-    LINK,
-    MAX_BRACKETS,
+    MAX_BLOCKS,
+    MAX_CLAUSES,
     MAX_HYPOTHESES,
     MAX_INDENTS,
+    MAX_LINKS,
+    MAX_NESTING,
     MERGED,
     SEEN_AT,
     STACKS_AT,
     copy_row,
+    nesting,
     push,
 )
 from numpy.typing import NDArray
@@ -62,7 +67,9 @@ RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the
 ) = range(10)  # fmt: skip
 MEMO_HEADER = 16
 MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
-NEAR_THE_LIMIT = 64  # so many levels before a limit, how many are open counts
+# So much before a limit it matters to a mask how much is open: levels of indentation, links of
+# an expression; nesting; clauses of a comprehension, static blocks. No token opens more.
+NEAR_THE_LIMIT, NEAR_NESTING, NEAR_BLOCKS = 64, 256, 12
 _CHAIN = 1 << 12  # nodes that one token can add
 
 
@@ -216,13 +223,13 @@ def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
             wanted[max(walk[i, 3] - first, -1)] = 1
             if walk[i, 2] == MERGED:
                 wanted[max(walk[i, 1] - first, -1)] = 1
-            elif walk[i, 2] == LINK:
+            elif walk[i, 2] == ALSO:
                 wanted[max(walk[i, 0] - first, -1)] = 1
     moved = np.zeros(end - first, np.int32)
     parents = np.empty(end - first + 1, np.int32)
     scratch[0] = first  # copied: their place may be written to
     for i in range(end - first):
-        if not wanted[i] or walk[i, 2] == LINK:
+        if not wanted[i] or walk[i, 2] == ALSO:
             continue
         size = 1
         parents[0] = _moved(walk[i, 3], first, moved)
@@ -259,7 +266,7 @@ def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-u
     others = np.int32(0)
     deepest = 0
     for i in range(ordered.shape[0] - 1, 0, -1):
-        others = intern(nodes, scratch, bank, ordered[i], 0, LINK, others)
+        others = intern(nodes, scratch, bank, ordered[i], 0, ALSO, others)
         if others == 0:
             return np.int32(0)
         deepest = max(deepest, nodes[ordered[i], 4])
@@ -516,12 +523,15 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
     """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
     first = bank[POOL] + bank[bank[STATES] + number]
     count = bank[first + 1 + LAYOUT_WIDTH]
-    if 16 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
+    if 24 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
         return -1
     at = 0
     for i in range(2, LAYOUT_WIDTH):
         key[at] = bank[first + 1 + i]
         at += 1
+    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKET])
+    key[at] = max(0, deep - MAX_NESTING + NEAR_NESTING)
+    at += 1
     floor = nodes[bank[first + RECORD], 4] - stack_depth + 1
     for i in range(count):
         node = bank[first + RECORD + i]
@@ -531,7 +541,9 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
         key[at] = levels
         at += 1
         for _ in range(levels):
-            key[at] = nodes[node, 0]
+            links = min(max(0, nodes[node, 1] - MAX_LINKS + NEAR_THE_LIMIT), 127)
+            clauses = max(0, nodes[node, 2] - MAX_CLAUSES + NEAR_BLOCKS)
+            key[at] = nodes[node, 0] + ((16 * links + clauses) << 20)
             at += 1
             if nodes[node, 2] == MERGED:  # known by its number, which holds until the next sweep
                 key[at - 1] = -2 - node
@@ -540,9 +552,10 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
             node = nodes[node, 3]
     node = bank[first + 1 + INDENT]
     for _ in range(indents):
-        for i in range(3):
-            key[at] = nodes[node, i]
-            at += 1
+        key[at], key[at + 1] = nodes[node, 0], nodes[node, 1]
+        blocks = max(0, nodes[node, 2] // BLOCKS - MAX_BLOCKS + NEAR_BLOCKS)
+        key[at + 2] = nodes[node, 2] % BLOCKS + BLOCKS * blocks
+        at += 3
         node = nodes[node, 3]
     key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_INDENTS + NEAR_THE_LIMIT)
     at += 1
@@ -556,7 +569,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
                 key[at] = nodes[node, i]
                 at += 1
         node = nodes[node, 3]
-    key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_BRACKETS + NEAR_THE_LIMIT)
+    key[at] = -1 if node == 0 else 0
     return at + 1
 
 
@@ -696,14 +709,14 @@ def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ig
             marked[nodes[node, 3]] = 1
             if nodes[node, 2] == MERGED:
                 marked[nodes[node, 1]] = 1
-            elif nodes[node, 2] == LINK:
+            elif nodes[node, 2] == ALSO:
                 marked[nodes[node, 0]] = 1
     moved = np.zeros(used, np.int32)
     scratch[0] = 1
     for node in range(1, used):  # parents come before their children
         if marked[node]:
             a, b, c = nodes[node, 0], nodes[node, 1], nodes[node, 2]
-            if c == LINK:
+            if c == ALSO:
                 a = moved[a]
             elif c == MERGED:
                 b = moved[b]

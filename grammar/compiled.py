@@ -16,6 +16,7 @@ from gars_vllm.grammar import (
     ahead,
     closing,
     closing_tables,
+    explain,
     far,
     kernel,
     language,
@@ -403,41 +404,8 @@ class CompiledGrammar:
         return bool(bank[first + 1 + kernel.DONE])
 
     def expected(self, number: int) -> tuple[str, ...]:
-        """The names of the terminals that may come next, sorted.
-
-        In the middle of a terminal: those that it can still become.
-        """
-        if self.is_done(number):
-            return ("end of text",)
-        names = set()
-        for member in self.members(number):
-            names |= self._expected(member)
-        return tuple(sorted(names))
-
-    def _expected(self, number: int) -> set[str]:
-        state = self.load(number)
-        names = set()
-        between = False  # two terminals
-        for option in self.language.machine.viable[state]:
-            every = range(len(self.language.terminal_names))
-            between = between or option.reach is None
-            for terminal in every if option.reach is None else option.reach:
-                if self.language.machine.spec.terminals[terminal].op in _SILENT:
-                    continue
-                self._counter[0] = self._counter[1]
-                items = np.array((*option.sequence, terminal), np.int32)
-                if kernel.may_follow(self.tables, self.nodes, self.scratch, items):
-                    named = next(
-                        (t for t in items.tolist() if self._is_named(t)), terminal
-                    )
-                    names.add(self.language.terminal_names[named])
-        self._counter[0] = self._counter[1]
-        if between and self._can_stop(number):
-            names.add("end of text")
-        return names
-
-    def _is_named(self, terminal: int) -> bool:
-        return self.language.machine.spec.terminals[terminal].op not in _SILENT
+        """What may come next, in words (explain.expected)."""
+        return explain.expected(self, number)
 
     # --- masks
     def row(self, number: int) -> int:
@@ -617,11 +585,3 @@ def _large_classes(table: TokenTable, words: int) -> tuple[NDArray[np.int32], ..
     # by class: neighbours in the vocabulary would wait for each other's word
     rest = rest[np.argsort(table.token_class[rest], kind="stable")]
     return large.astype(np.int32), bits, rest, table.token_class[rest]
-
-
-_SILENT = frozenset(
-    (
-        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN,
-        kernel.END, kernel.FENCE, kernel.ASSERT,
-    )
-)  # fmt: skip

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from gars_vllm.grammar import viability
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.lexer import LexTerminal, LexerSpec, Machine, Op, Viability
+from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
 from gars_vllm.grammar.regex import Ahead, Behind, Nfa, RegexError
 
 MAX_STATES = 8_000
@@ -173,7 +173,7 @@ class _Automaton:
             if thread in out:
                 continue
             out.append(thread)
-            if state == _MATCH and not conditions or state == _MATCHED and not thread[1]:
+            if (state == _MATCH and not conditions) or (state == _MATCHED and not thread[1]):
                 break
             if state == _MATCH:
                 if len(conditions) > 1:
@@ -224,7 +224,10 @@ class _Builder:
         self.spec = spec
         self.automaton = _Automaton(spec)
         self.end = len(spec.terminals)
-        self.terminals: list[LexTerminal] = [*spec.terminals, LexTerminal("END", "", None, op=Op.END)]
+        self.terminals: list[LexTerminal] = [
+            *spec.terminals,
+            LexTerminal("END", "", None, op=Op.END),
+        ]
         self._assertions: dict[tuple[int, bool], int] = {}
         self.first = []
         for index, terminal in enumerate(spec.terminals):
@@ -324,14 +327,18 @@ class _Builder:
         return None if _matched(after) else after
 
     def _settle(
-        self, follows: tuple[tuple[int, _Threads], ...], guards: frozenset[_Thread], must: _Conditions
+        self,
+        follows: tuple[tuple[int, _Threads], ...],
+        guards: frozenset[_Thread],
+        must: _Conditions,
     ) -> list[tuple[tuple[int, ...], _State]]:
         """A state where all that could match has matched ends its terminal at once."""
         over = all(state < 0 and not c for _, threads in follows for state, c in threads)
         if not over:
             return [((), _State(follows, guards, must))]
         return [
-            ((*end.asserted, end.terminal), _State((), guards, must)) for end in self.endings(follows)
+            ((*end.asserted, end.terminal), _State((), guards, must))
+            for end in self.endings(follows)
         ]
 
     def endings(self, follows: tuple[tuple[int, _Threads], ...]) -> list[_End]:
@@ -423,7 +430,9 @@ class _Builder:
     # --- ends
     def ends(self, state: _State) -> tuple[tuple[int, ...], ...]:
         """What is emitted where the text ends here, one for each way."""
-        if any(s < 0 and _holds_at_end(c) for s, c in state.guards) or not _holds_at_end(state.must):
+        if any(s < 0 and _holds_at_end(c) for s, c in state.guards) or not _holds_at_end(
+            state.must
+        ):
             return ()
         if not state.follows:
             return ((self.end,),)

@@ -134,7 +134,16 @@ def read(tables, nodes, scratch, text, length, state, start):  # type: ignore[no
 @njit
 def read_way(tables, nodes, scratch, text, length, state, start, skipped):  # type: ignore[no-untyped-def]
     """As `read`, the way after so many `skipped`; and whether there may be more."""
-    found = _call(tables, nodes, scratch, text, _READ, np.int64(length) | (np.int64(skipped) << np.int64(32)), state, start)
+    found = _call(
+        tables,
+        nodes,
+        scratch,
+        text,
+        _READ,
+        np.int64(length) | (np.int64(skipped) << np.int64(32)),
+        state,
+        start,
+    )
     if found < 0:
         return np.int64(-1), np.int64(-1), False
     return found & 0xFFFFFFFF, (found >> 32) & 0xFFFFFF, (found >> 60) != 0

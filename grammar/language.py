@@ -89,17 +89,21 @@ def load(name: str | Path, start: str = "start") -> Language:
         grammar = python_language.syntax(version)
         parser = lalr.build(grammar)
         context = python_language.field_context(version)
-        machine = lexer.build(python_language.lexer(grammar, version))
+        spec = python_language.lexer(grammar, version)
+        machine = lexer.build(spec)
+        nests = python_language.nesting(grammar, spec)
+        links = python_language.symbol_links(grammar)
     else:
         grammar = syntax_module.parse(text, label, start)
         parser = lalr.build(grammar)
-        context = (0,)
         try:
             machine = contextual.build(_generic_lexer(grammar, parser))
         except GrammarFileError as error:
             raise GrammarFileError(_placed(grammar, str(error))) from error
+        context, nests, links = (0,), [0] * len(machine.spec.terminals), {}
     names = _names(grammar, machine.spec)
-    return Language(label, _tables(machine, parser, context), machine, parser, names)
+    tables = _tables(machine, parser, context, nests, links)
+    return Language(label, tables, machine, parser, names)
 
 
 def _placed(grammar: Syntax, message: str) -> str:
@@ -208,13 +212,21 @@ _COMPLETING = (
 )  # fmt: skip
 
 
-def _grouped(parser: lalr.Table) -> int:
-    """The parser's state after `(target)` where a colon may annotate it; -1 where there is none."""
-    colon = ("LPAR", "single_target", "RPAR", "COLON")
+# `(target)` where a colon may annotate it; the `else` of `try`.
+_PLACES = (
+    ("assignment", ("LPAR", "single_target", "RPAR", "COLON"), 3),
+    ("try_else", ("ELSE",), 1),
+)
+
+
+def _state_at(parser: lalr.Table, left: str, right: tuple[str, ...], read: int) -> int:
+    """The parser's state after so many symbols of a rule that begins so; -1 where there is none."""
     for state, items in enumerate(parser.items):
         for rule, at in items:
-            if rule >= 0 and at == 3 and parser.rules[rule][1][:4] == colon:
-                return state
+            if rule >= 0 and at == read:
+                name, symbols = parser.rules[rule]
+                if name == left and symbols[: len(right)] == right:
+                    return state
     return -1
 
 
@@ -248,7 +260,13 @@ def _contexts(
     return inside, after
 
 
-def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> NDArray[np.int32]:
+def _tables(
+    machine: Machine,
+    parser: lalr.Table,
+    context: tuple[int, ...],
+    nests: list[int],
+    links: dict[str, int],
+) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
     terminals = machine.spec.terminals
 
@@ -295,6 +313,11 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
         "lex_symbol": ints([symbols.get(t.symbol or "", -1) for t in terminals]),
         "lex_argument": ints([t.argument for t in terminals]),
         "lex_forbid": ints([t.forbid for t in terminals]),
+        "lex_nests": ints(nests),
+        "symbol_link": ints([links.get(name, 0) for name in parser.terminals]),
+        "rule_link": ints(
+            [python_language.rule_link(*rule) if links else 0 for rule in parser.rules]
+        ),
         "field_context": ints(list(context)),
         "action": parser.action,
         "goto": parser.goto,
@@ -311,7 +334,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
                 parser.start_state,
                 symbols.get("NAME", -1),
                 *(symbols.get(name, -1) for name in _COMPLETING),
-                _grouped(parser),
+                *(_state_at(parser, *place) for place in _PLACES),
             ]
         ),
         "entry": machine.entry,

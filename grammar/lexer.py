@@ -102,7 +102,8 @@ class LexTerminal:
 @dataclass(frozen=True)
 class LexerSpec:
     """`fields`: for f-strings, per mode with replacement fields the mode of its format spec.
-    `narrowed`: modes that are as CONTENT without some of its terminals, until a blank comes."""
+    `narrowed`: modes that are as CONTENT without some of its terminals, and with their own, until
+    a blank comes."""
 
     terminals: tuple[LexTerminal, ...]
     layout: bool = False
@@ -171,7 +172,8 @@ class _Builder:
             starts.append(group)
         content = {t.name for t in spec.terminals if t.mode == CONTENT and t.pattern}
         for mode, without in spec.narrowed:
-            starts.append([begins[name] for name in sorted(content - without)])
+            own = {t.name for t in spec.terminals if t.mode == mode and t.pattern}
+            starts.append([begins[name] for name in sorted((content - without) | own)])
             self.modes.append(mode)
         self.dfa = automaton.build(nfa, ends, starts)
         self.start_of = dict(zip(self.modes, self.dfa.starts, strict=True))

@@ -9,6 +9,7 @@ from left to right. What an automaton cannot express (back-references, say) is r
 
 from __future__ import annotations
 
+import _sre  # the case tables of `re`
 import re
 import sys
 import unicodedata
@@ -20,8 +21,6 @@ from re import _constants as _c  # type: ignore[attr-defined]  # the only parser
 from re import _parser as _p  # type: ignore[attr-defined]
 from re._casefix import _EXTRA_CASES as _c_extra  # type: ignore[import-not-found]
 from typing import Any
-
-import _sre  # the case tables of `re`
 
 MAX_CODE_POINT = sys.maxunicode
 MAX_NFA_STATES = 200_000

@@ -50,9 +50,7 @@ def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
         for (sequence, bits), reached in options.items():
             reach = sorted(reached) if bits is None else _members(bits)
             whole = sorted(reached) if bits is None else [next(iter(reached))] * len(reach)
-            made.append(
-                Viability(sequence, tuple(reach), tuple(texts(state, t) for t in whole))
-            )
+            made.append(Viability(sequence, tuple(reach), tuple(texts(state, t) for t in whole)))
         if graph.ends[state] == ((graph.end,),):  # between two terminals: the text may end, too
             made.append(Viability((), (graph.end,), (b"",)))
         found.append(tuple(made))

@@ -32,13 +32,13 @@ ROWS = [
     ('start: e\ne: e "/" e | N | R\nN: /[a-z]+/\nR: /\\/[^\\/\\n]+\\//\n', "a/b/c", COMPLETE),
     ('start: e\ne: e "/" e | N | R\nN: /[a-z]+/\nR: /\\/[^\\/\\n]+\\//\n', "/b/", COMPLETE),
     (
-        '''start: (d | e ";")+
+        """start: (d | e ";")+
 d: t N ";"
 t: N | N "<" t ("," t)* ">"
 e: e ">>" e | N
 N: /[A-Za-z]+/
 %ignore " "
-''',
+""",
         "L<L<I>> x;a>>b;",
         COMPLETE,
     ),
@@ -65,8 +65,8 @@ N: /[A-Za-z]+/
     ("start: /(?i:a)b/\n", "AB", REFUSED),
     ("start: /(?i:a)b/\n", "Ab", COMPLETE),
     # look-around
-    ('start: K N?\nK: /if\\b/\nN: /[a-z ]+/\n', "if x", COMPLETE),
-    ('start: K N?\nK: /if\\b/\nN: /[a-z ]+/\n', "ifx", REFUSED),
+    ("start: K N?\nK: /if\\b/\nN: /[a-z ]+/\n", "if x", COMPLETE),
+    ("start: K N?\nK: /if\\b/\nN: /[a-z ]+/\n", "ifx", REFUSED),
     ("start: /a(?!b)/ /[bc]/\n", "ab", REFUSED),
     ("start: /a(?!b)/ /[bc]/\n", "ac", COMPLETE),
     ("start: /\\p{Lu}+/\n", "ÄB", COMPLETE),
