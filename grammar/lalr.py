@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.syntax import Syntax
 from lark.grammar import NonTerminal, Rule, RuleOptions
 from lark.grammar import Terminal as LarkTerminal
@@ -47,7 +46,10 @@ class Table:
 
 
 def build(syntax: Syntax) -> Table:
-    """Builds the table. Cost: one to two seconds for Python's 400 rules, done once and cached."""
+    """Builds the table. Cost: one to two seconds for Python's 400 rules, done once and cached.
+
+    The rules must be such that no parser reduces for ever (reduction.terminating).
+    """
     names = set(syntax.rule_terminals)
 
     def symbol(name: str) -> LarkTerminal | NonTerminal:
@@ -58,7 +60,6 @@ def build(syntax: Syntax) -> Table:
         Rule(NonTerminal(left), [symbol(s) for s in right], order, None, RuleOptions())
         for order, (left, right) in enumerate(unique)
     ]
-    _refuse_cycles(syntax, unique)
     analyzer = LALR_Analyzer(ParserConf(rules, {}, [syntax.start]))
     analyzer.compute_lr0_states()
     analyzer.compute_reads_relations()
@@ -133,31 +134,3 @@ def _table(
             (),
         ),
     )
-
-
-def _refuse_cycles(syntax: Syntax, rules: list[tuple[str, tuple[str, ...]]]) -> None:
-    """A rule that derives itself gives every text infinitely many parses."""
-    nullable: set[str] = set()
-    while True:
-        more = {left for left, right in rules if all(s in nullable for s in right)} - nullable
-        if not more:
-            break
-        nullable |= more
-    unit: dict[str, set[str]] = {}
-    for left, right in rules:
-        for index, name in enumerate(right):
-            if all(s in nullable for s in right[:index] + right[index + 1 :]):
-                unit.setdefault(left, set()).add(name)
-    for first in unit:
-        seen: set[str] = set()
-        todo = [first]
-        while todo:
-            for following in unit.get(todo.pop(), ()):
-                if following == first:
-                    raise GrammarFileError(
-                        f"{syntax.source}:1:1: ambiguous: rule {first!r} derives itself without "
-                        "reading anything; remove the cycle"
-                    )
-                if following not in seen:
-                    seen.add(following)
-                    todo.append(following)

@@ -20,14 +20,6 @@ from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
 _GENERIC_BACKUP = 3
-# Modules that what is compiled depends on.
-_COMPILE = frozenset(
-    (
-        "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
-        "costs", "ending_text", "ending_tokens", "endings", "far", "reading", "spellings",
-        "token_table",
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,12 +62,13 @@ def source_of(name: str | Path) -> tuple[str, str, tuple[int, int]]:
 
 
 def digest(name: str | Path, start: str = "start") -> str:
-    """A hash of everything that the language's tables depend on."""
+    """A hash of everything that the language's tables depend on: all that is read to make them."""
     label, text, version = source_of(name)
-    state = hashlib.sha256(repr((label if version[0] else "", version, start, text)).encode())
+    imported = [] if version[0] else syntax_module.imported(text, label)
+    read = (version, start, text, imported)
+    state = hashlib.sha256(repr((label if version[0] else "", *read)).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
-        if module.stem in _COMPILE:
-            state.update(module.read_bytes())
+        state.update(module.read_bytes())
     state.update(repr(sys.version_info[:2]).encode())  # Unicode tables differ by version
     return state.hexdigest()
 
@@ -102,12 +95,7 @@ def load(name: str | Path, start: str = "start") -> Language:
 def _generic_lexer(grammar: Syntax) -> LexerSpec:
     """Lark's order: priority first, then text before regular expression."""
     ignored = set(grammar.ignored)
-    defined = {t.name for t in grammar.terminals}
-    for name in grammar.rule_terminals:
-        if name not in defined:
-            raise GrammarFileError(
-                f"{grammar.source}:1:1: terminal {name} is declared, not defined"
-            )
+    wanted = ignored.union(grammar.rule_terminals)  # one that others are made of may be empty
     terminals = [
         LexTerminal(
             t.name,
@@ -119,9 +107,9 @@ def _generic_lexer(grammar: Syntax) -> LexerSpec:
             backup=_GENERIC_BACKUP,
         )
         for t in grammar.terminals
-        if t.name in ignored or t.name in grammar.rule_terminals
+        if t.name in wanted
     ]
-    for terminal in grammar.terminals:
+    for terminal in (t for t in grammar.terminals if t.name in wanted):
         if lexer.matches_empty(terminal.pattern, terminal.flags):
             raise GrammarFileError(
                 f"{grammar.source}:{terminal.line}:{terminal.column}: terminal {terminal.name} "
@@ -174,7 +162,8 @@ def _grouped(parser: lalr.Table) -> int:
 
 def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
-    terminals = machine.spec.terminals
+    terminals, layout = machine.spec.terminals, machine.spec.layout
+    named = symbols if layout else {}  # in a .lark file the layout's names say nothing
 
     def ints(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         return np.array(values or [0], np.int32)
@@ -225,15 +214,12 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
         "rule_left": parser.rule_left,
         "special": ints(
             [
-                symbols.get("NEWLINE", -1),
-                symbols.get("INDENT", -1),
-                symbols.get("DEDENT", -1),
+                *(named.get(name, -1) for name in ("NEWLINE", "INDENT", "DEDENT")),
                 symbols[lalr.END],
-                int(machine.spec.layout),
+                int(layout),
                 parser.start_state,
-                symbols.get("NAME", -1),
-                *(symbols.get(name, -1) for name in _COMPLETING),
-                _grouped(parser),
+                *(named.get(name, -1) for name in ("NAME", *_COMPLETING)),
+                _grouped(parser) if layout else -1,
             ]
         ),
         "entry": machine.entry,

@@ -3,13 +3,25 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from gars_vllm.grammar import reduction
+from gars_vllm.grammar.ebnf import MAX_RULES, Expander
 from gars_vllm.grammar.errors import GrammarFileError
-from lark import exceptions as lark_errors
 from lark import load_grammar as lark_loader
+from lark.exceptions import UnexpectedInput
+from lark.grammar import RuleOptions
+
+_SYNTAX = "not Lark grammar syntax here"
+# Where a name stands in a text
+_DEFINITION = r"^[ \t]*[?!]*(?P<at>{})\b(\.[-+]?\d+|{{[^}}\n]*}})?[ \t]*:"
+_MENTION = r"(?<!\w)(?P<at>{})\b(?!\s*:)"
+_ANYWHERE = r"(?P<at>{})"
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,8 @@ class Terminal:
 class Syntax:
     """Rules in plain BNF and the terminals that the text defines (declared ones are left out).
 
-    A rule is (left side, right side); terminals and nonterminals share no names.
+    A rule is (left side, right side); terminals and nonterminals share no names. Every rule is part
+    of some sentence, and none can be reduced for ever (reduction.py).
     """
 
     source: str
@@ -40,43 +53,140 @@ class Syntax:
     ignored: tuple[str, ...] = field(default=())
 
 
-def parse(text: str, source: str, start: str = "start") -> Syntax:
-    """Reads a grammar. Raises GrammarFileError with file, line and column."""
+def parse(text: str, source: str, start: str = "start", declared: bool = False) -> Syntax:
+    """Reads a grammar. `declared`: it may use terminals that it only declares.
+
+    Raises GrammarFileError with file, line and column.
+    """
+    texts = {source: text}
     try:
-        grammar, _ = lark_loader.load_grammar(text, source, [], True)
-        terminals, rules, ignored = grammar.compile([start], "*")
-    except lark_errors.UnexpectedInput as error:
-        line, column = getattr(error, "line", 1), getattr(error, "column", 1)
-        raise GrammarFileError(f"{source}:{line}:{column}: not Lark grammar syntax here") from error
-    except (lark_errors.LarkError, AssertionError, KeyError) as error:
-        raise GrammarFileError(_one_line(error, text, source)) from error
-    if not any(r.origin.name == start for r in rules):
+        grammar = _loaded(texts, source).build()
+        terminals, rules = _compiled(grammar)
+    except Exception as error:  # Lark's loader raises what it meets: KeyError, re.error ...
+        raise GrammarFileError(_one_line(error, texts)) from error
+    if not any(left == start for left, _ in rules):
         raise GrammarFileError(f"{source}:1:1: no rule named {start!r}; add one or name another")
-    plain = tuple((str(r.origin.name), tuple(str(s.name) for s in r.expansion)) for r in rules)
-    used = sorted({str(s.name) for r in rules for s in r.expansion if s.is_term})
+    kept = reduction.useful(rules, start)
+    if not kept:
+        line, column = _position(_DEFINITION, start, text) or (1, 1)
+        raise GrammarFileError(
+            f"{source}:{line}:{column}: rule {start!r} can never end: whatever is written for it "
+            "needs more to follow; give it an alternative that ends"
+        )
+    plain = tuple(reduction.terminating(kept, start))
+    names = {left for left, _ in plain}
+    used = sorted({s for _, right in plain for s in right} - names)
+    if not declared:
+        _refuse_declared(texts, used, {t.name for t in terminals})
     return Syntax(
         source=source,
         start=start,
         rules=plain,
         rule_terminals=tuple(used),
         terminals=tuple(_terminal(t, text) for t in terminals),
-        ignored=tuple(ignored),
+        ignored=tuple(grammar.ignore),
     )
 
 
-def _one_line(error: BaseException, text: str, source: str) -> str:
+def imported(text: str, source: str) -> list[str]:
+    """Hashes of the files that a grammar imports, in the order in which they are read."""
+    if "%import" not in text:
+        return []
+    texts = {source: text}
+    try:
+        return [str(digest) for digest in _loaded(texts, source).used_files.values()]
+    except Exception as error:
+        raise GrammarFileError(_one_line(error, texts)) from error
+
+
+def _loaded(texts: dict[str, str], source: str) -> Any:
+    """Lark's builder with the file and all it imports read; their texts are added to `texts`."""
+    builder = lark_loader.GrammarBuilder(True, [])
+    try:
+        builder.load_grammar(texts[source], source)
+    finally:
+        for path in builder.used_files:
+            if isinstance(path, str):
+                texts[path] = Path(path).read_text("utf-8", "replace")
+    return builder
+
+
+def _compiled(grammar: Any) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]]]:
+    """Lark's terminals, and plain rules: what lark.load_grammar.Grammar.compile does, but for how
+    the rules are written out (ebnf.py)."""
+    to_pattern = lark_loader.PrepareLiterals() * lark_loader.TerminalTreeToPattern()
+    terminals = [
+        lark_loader.TerminalDef(name, to_pattern.transform(tree), priority)
+        for name, (tree, priority) in grammar.term_defs
+        if tree
+    ]
+    definitions = grammar.rule_defs
+    anonymous = lark_loader.PrepareAnonTerminals(terminals)  # adds to both
+    anonymous.rule_options = RuleOptions(keep_all_tokens=True)
+    prepare = lark_loader.PrepareLiterals() * lark_loader.ValidateSymbols() * anonymous
+    prepare *= lark_loader.ApplyTemplates(definitions)
+    expander = Expander()
+    for name, parameters, tree, _ in definitions:  # grows while it is walked
+        if len(definitions) > MAX_RULES:
+            raise GrammarFileError(f"rule {name!r}: its templates lead to ever more rules")
+        if tree is None:
+            raise GrammarFileError(f"rule {name!r} is declared, not defined")
+        if not parameters:
+            expander.add(name, prepare.transform(tree))
+    return terminals, expander.all()
+
+
+def _refuse_declared(texts: dict[str, str], used: Iterable[str], defined: set[str]) -> None:
+    for name in used:
+        if name not in defined:
+            indents = "INDENT" in name or "DEDENT" in name
+            why = "indentation is only known in python" if indents else "define it"
+            place = _place(texts, (name,))
+            raise GrammarFileError(f"{place}: terminal {name} is declared, not defined; {why}")
+
+
+def _one_line(error: BaseException, texts: dict[str, str]) -> str:
+    source, last = next(iter(texts)), list(texts)[-1]
     message = " ".join(str(error).split())
-    told = re.search(r"line (\d+),? col(?:umn)? (\d+)", message)
-    if told:
-        return f"{source}:{told[1]}:{told[2]}: not Lark grammar syntax here"
-    # Lark names the rule or terminal, not the place: the first mention that is no definition.
-    for name in re.findall(r"'(\w+)'", message):
-        found = re.search(rf"\b{name}\b(?!\s*:)", text)
-        if found:
-            line = text.count("\n", 0, found.start()) + 1
-            column = found.start() - text.rfind("\n", 0, found.start())
-            return f"{source}:{line}:{column}: {message}"
-    return f"{source}:1:1: {message}"
+    if isinstance(error, RecursionError):
+        return f"{source}:1:1: it imports itself, or is nested too deeply"
+    if isinstance(error, OSError):
+        place = _place(texts, (Path(error.filename or "").stem,))
+        return f"{place}: cannot read the imported {error.filename}: {error.strerror}"
+    if told := re.search(r"(?:, at )?line (\d+),? col(?:umn)? (\d+)", message):
+        # A file is parsed before what it imports is read: the last one that was read is at fault.
+        reason = message[: told.start()]
+        reason = _SYNTAX if reason.startswith("Unexpected") else reason or _SYNTAX
+        return f"{last}:{told[1]}:{told[2]}: {reason}"
+    if isinstance(error, UnexpectedInput):
+        return f"{last}:{max(error.line, 1)}:{max(error.column, 1)}: {_SYNTAX}"
+    # Lark names the rule or terminal, not the place.
+    names = re.findall(r"'(\w+)'", message) or re.findall(r"[A-Za-z_]\w*", message)[::-1]
+    return f"{_place(texts, names)}: {message or type(error).__name__}"
+
+
+def _place(texts: dict[str, str], names: Iterable[str]) -> str:
+    """file:line:column of the first of these names that stands somewhere and is not defined there,
+    else of a definition, else of the grammar's beginning."""
+    names = list(names)
+    for form in (_MENTION, _DEFINITION):
+        for name, (source, text) in itertools.product(names, texts.items()):
+            if found := _position(form, name, text):
+                return f"{source}:{found[0]}:{found[1]}"
+    return f"{next(iter(texts))}:1:1"
+
+
+def _position(form: str, name: str, text: str) -> tuple[int, int] | None:
+    """Line and column of a name in a text, since what Lark has parsed does not say where it stood.
+
+    Comments do not count.
+    """
+    text = re.sub(r"(?m)^[ \t]*//.*", lambda comment: " " * len(comment[0]), text)
+    found = re.search(form.format(re.escape(name)), text, re.MULTILINE)
+    if found is None:
+        return None
+    at = found.start("at")
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
 def _terminal(definition: Any, text: str) -> Terminal:
@@ -84,10 +194,15 @@ def _terminal(definition: Any, text: str) -> Terminal:
     for letter in definition.pattern.flags:
         flags |= getattr(re, letter.upper())
     is_text = definition.pattern.type == "str"
-    pattern = definition.pattern.value
-    line, column = _position(definition.name, pattern, text)
+    name, pattern = definition.name, definition.pattern.value
+    forms = (
+        (_DEFINITION, name), (_ANYWHERE, definition.pattern.raw or ""), (_MENTION, name),
+        (_MENTION, name.split("__")[-1]),
+    )  # fmt: skip
+    places = (_position(form, word, text) for form, word in forms if word)
+    line, column = next((place for place in places if place), (1, 1))
     return Terminal(
-        definition.name,
+        name,
         re.escape(pattern) if is_text else pattern,
         flags,
         is_text,
@@ -95,14 +210,3 @@ def _terminal(definition: Any, text: str) -> Terminal:
         line,
         column,
     )
-
-
-def _position(name: str, pattern: str, text: str) -> tuple[int, int]:
-    found = re.search(rf"^[ \t]*(?P<name>{re.escape(name)})\b[^\n:]*:", text, re.MULTILINE)
-    if found is None:
-        at = max(text.find(f'"{pattern}"'), text.find(f"/{pattern}/"))
-    else:
-        at = found.start("name")
-    if at < 0:
-        return 1, 1
-    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
