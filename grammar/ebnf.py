@@ -34,19 +34,22 @@ class Expander:
 
     def add(self, name: str, tree: Any) -> None:
         """Adds a rule by its tree: Lark's `expansions`, whose leaves are symbols."""
-        self._prefix = name
-        self._append(self.rules, name, self._ways(tree))
+        self._prefix = str(name)
+        self._append(self.rules, self._prefix, self._ways(tree))
 
     def all(self) -> list[tuple[str, Way]]:
         """The rules, and then the helpers that were made for them."""
         return self.rules + self._helpers
 
+    def _template(self) -> str:
+        return self._prefix.split("{")[0]
+
     def _append(self, rules: list[tuple[str, Way]], name: str, ways: Iterable[Way]) -> None:
         rules += [(name, way) for way in ways]
         if len(self.rules) + len(self._helpers) > MAX_RULES:
             raise GrammarFileError(
-                f"rule {self._prefix!r}: the grammar has more than {MAX_RULES:,} rules when its "
-                "options and repetitions are written out; make it smaller"
+                f"rule {self._template()!r}: the grammar has more than {MAX_RULES:,} rules when "
+                "its options and repetitions are written out; make it smaller"
             )
 
     def _ways(self, node: Any) -> list[Way]:
@@ -69,7 +72,9 @@ class Expander:
             return self._repeated(ways, str(operator))
         least, most = int(counts[0]), int(counts[-1])
         if not 0 <= least <= most:
-            raise GrammarFileError(f"rule {self._prefix!r}: ~ {least}..{most} is no range")
+            raise GrammarFileError(
+                f"rule {self._template()!r}: ~ {least}..{most} is no range"
+            )
         return self._counted(ways, least, most)
 
     @staticmethod
@@ -130,10 +135,12 @@ class Expander:
 
     def _up_to(self, item: Way, count: int) -> Way:
         """None to so many of them, each number in one way."""
-        half = (count + 1) // 2
+        half, key = (count + 1) // 2, ("up to", count, item)
+        if key in self._known:
+            return (self._known[key],)
         if count <= _COUNTED:
             ways = [item * n for n in range(count + 1)]
         else:
             rest = self._up_to(item, count - half)
             ways = [self._up_to(item, half - 1), self._exactly(item, half) + rest]
-        return (self._helper(("up to", count, item), f"repeat_up_to_{count}", ways),)
+        return (self._helper(key, f"repeat_up_to_{count}", ways),)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 Rule = tuple[str, tuple[str, ...]]
 
@@ -21,7 +22,7 @@ def useful(rules: Sequence[Rule], start: str, names: Iterable[str] = ()) -> list
     rules' symbols.
     """
     names = {left for left, _ in rules}.union(names)
-    endless = names - _derivable(rules, names)
+    endless = names - derivable(rules, names)
     finite = [rule for rule in rules if endless.isdisjoint(rule[1])]
     used: dict[str, set[str]] = defaultdict(set)
     for left, right in finite:
@@ -41,10 +42,12 @@ def terminating(rules: Sequence[Rule], start: str) -> list[Rule]:
     `a: b c` with b and c that may be empty becomes `b c`, `b` and `c`; a long rule becomes a chain
     of such, so that the number of rules grows with its length only.
     """
-    empty = _derivable(rules, None)
+    empty = derivable(rules, None)
     units, first, behind = _edges(rules, empty)
-    if not _in_circle(units, units) and not _in_circle(behind, first | behind):
-        return list(rules)
+    if not _has_circle(units):
+        group = _components(first | behind) if behind else {}
+        if all(group[a] != group[b] for a, b in behind):
+            return list(rules)
     full = list(dict.fromkeys(_without_empty(rules, empty)))
     units, _, _ = _edges(full, set())
     group = _components(units)
@@ -60,8 +63,8 @@ def terminating(rules: Sequence[Rule], start: str) -> list[Rule]:
     return useful(list(dict.fromkeys(made)), start, {top, *(left for left, _ in rules)})
 
 
-def _derivable(rules: Sequence[Rule], names: set[str] | None) -> set[str]:
-    """Those of the names that derive some text; None: all that derive the empty one."""
+def derivable(rules: Sequence[Rule], names: set[str] | None) -> set[str]:
+    """Those of the names that derive some text; None: all that derive the empty text."""
     missing, users = [], defaultdict(list)
     todo = []
     for number, (left, right) in enumerate(rules):
@@ -106,10 +109,15 @@ def _edges(rules: Sequence[Rule], empty: set[str]) -> tuple[Edges, Edges, Edges]
     return units, first, behind
 
 
-def _in_circle(some: Edges, edges: Edges) -> bool:
-    """One of the edges is part of a circle of edges."""
-    component = _components(edges)
-    return any(component[a] == component[b] for a, b in some)
+def _has_circle(edges: Edges) -> bool:
+    following: dict[str, set[str]] = defaultdict(set)
+    for a, b in edges:
+        following[a].add(b)
+    try:
+        TopologicalSorter(following).prepare()
+    except CycleError:
+        return True
+    return False
 
 
 def _components(edges: Edges) -> dict[str, int]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.grammar import reduction
-from gars_vllm.grammar.ebnf import MAX_RULES, Expander
+from gars_vllm.grammar import literals, reduction
+from gars_vllm.grammar.ebnf import Expander
 from gars_vllm.grammar.errors import GrammarFileError
 from lark import load_grammar as lark_loader
-from lark.exceptions import UnexpectedInput
+from lark.exceptions import UnexpectedInput, VisitError
 from lark.grammar import RuleOptions
 
+_LONGEST_NAME = 4000  # of a rule that a template makes: it holds the names of what is filled in
 _SYNTAX = "not Lark grammar syntax here"
-# Where a name stands in a text
-_DEFINITION = r"^[ \t]*[?!]*(?P<at>{})\b(\.[-+]?\d+|{{[^}}\n]*}})?[ \t]*:"
-_MENTION = r"(?<!\w)(?P<at>{})\b(?!\s*:)"
-_ANYWHERE = r"(?P<at>{})"
+_PIECE = re.compile(
+    r'//.*|"(?:\\.|[^"\\\n])*"i?|/(?:\\.|[^/\\\n])+/[a-z]*|(?P<left>^[ \t]*[?!]*)?[A-Za-z_]\w*',
+    re.MULTILINE,
+)
+_DEFINES = re.compile(r"(\.[-+]?\d+|\{[^}\n]*\})?[ \t]*:")
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,16 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
         raise GrammarFileError(_one_line(error, texts)) from error
     if not any(left == start for left, _ in rules):
         raise GrammarFileError(f"{source}:1:1: no rule named {start!r}; add one or name another")
-    kept = reduction.useful(rules, start)
+    kept, places = reduction.useful(rules, start), _Places(text)
     if not kept:
-        line, column = _position(_DEFINITION, start, text) or (1, 1)
+        line, column = places.find(start, definition=True) or (1, 1)
         raise GrammarFileError(
             f"{source}:{line}:{column}: rule {start!r} can never end: whatever is written for it "
             "needs more to follow; give it an alternative that ends"
         )
-    plain = tuple(reduction.terminating(kept, start))
+    plain, terminals = literals.merged(
+        reduction.terminating(kept, start), terminals, grammar.ignore
+    )
     names = {left for left, _ in plain}
     used = sorted({s for _, right in plain for s in right} - names)
     if not declared:
@@ -81,9 +85,9 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
     return Syntax(
         source=source,
         start=start,
-        rules=plain,
+        rules=tuple(plain),
         rule_terminals=tuple(used),
-        terminals=tuple(_terminal(t, text) for t in terminals),
+        terminals=tuple(_terminal(t, places) for t in terminals),
         ignored=tuple(grammar.ignore),
     )
 
@@ -127,10 +131,11 @@ def _compiled(grammar: Any) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]
     prepare *= lark_loader.ApplyTemplates(definitions)
     expander = Expander()
     for name, parameters, tree, _ in definitions:  # grows while it is walked
-        if len(definitions) > MAX_RULES:
-            raise GrammarFileError(f"rule {name!r}: its templates lead to ever more rules")
+        if len(name) > _LONGEST_NAME:
+            template = str(name).split("{")[0]
+            raise GrammarFileError(f"rule {template!r}: its templates lead to ever more rules")
         if tree is None:
-            raise GrammarFileError(f"rule {name!r} is declared, not defined")
+            raise GrammarFileError(f"rule {str(name)!r} is declared, not defined")
         if not parameters:
             expander.add(name, prepare.transform(tree))
     return terminals, expander.all()
@@ -146,6 +151,8 @@ def _refuse_declared(texts: dict[str, str], used: Iterable[str], defined: set[st
 
 
 def _one_line(error: BaseException, texts: dict[str, str]) -> str:
+    if isinstance(error, VisitError):
+        error = error.orig_exc
     source, last = next(iter(texts)), list(texts)[-1]
     message = " ".join(str(error).split())
     if isinstance(error, RecursionError):
@@ -160,47 +167,60 @@ def _one_line(error: BaseException, texts: dict[str, str]) -> str:
         return f"{last}:{told[1]}:{told[2]}: {reason}"
     if isinstance(error, UnexpectedInput):
         return f"{last}:{max(error.line, 1)}:{max(error.column, 1)}: {_SYNTAX}"
+    if len(error.args) == 2 and isinstance(error.args[1], SyntaxError):
+        literal = error.args[0]
+        place = _place(texts, (f'"{literal}"', f"/{literal}/"))
+        return f"{place}: not an escape that Python knows: {literal}"
     # Lark names the rule or terminal, not the place.
-    names = re.findall(r"'(\w+)'", message) or re.findall(r"[A-Za-z_]\w*", message)[::-1]
+    names: list[str] = re.findall(r"'(\w+)'", message) or re.findall(r"[A-Za-z_]\w*", message)[::-1]
     return f"{_place(texts, names)}: {message or type(error).__name__}"
 
 
-def _place(texts: dict[str, str], names: Iterable[str]) -> str:
-    """file:line:column of the first of these names that stands somewhere and is not defined there,
-    else of a definition, else of the grammar's beginning."""
-    names = list(names)
-    for form in (_MENTION, _DEFINITION):
-        for name, (source, text) in itertools.product(names, texts.items()):
-            if found := _position(form, name, text):
+class _Places:
+    """Line and column of each name and literal of a text: of its definition, and of the first
+    mention that is none. What Lark has parsed does not say where it stood."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.definitions: dict[str, int] = {}
+        self.mentions: dict[str, int] = {}
+        for piece in _PIECE.finditer(text):
+            indent = piece["left"] or ""
+            at = piece.start() + len(indent)
+            defines = piece["left"] is not None and _DEFINES.match(text, piece.end())
+            found = self.definitions if defines else self.mentions
+            found.setdefault(piece[0][len(indent) :], at)
+
+    def find(self, name: str, definition: bool) -> tuple[int, int] | None:
+        at = (self.definitions if definition else self.mentions).get(name)
+        if at is None:
+            return None
+        return self._text.count("\n", 0, at) + 1, at - self._text.rfind("\n", 0, at)
+
+
+def _place(texts: dict[str, str], names: Sequence[str]) -> str:
+    """file:line:column of the first of these names that is used somewhere, else defined, else of
+    the grammar's beginning."""
+    places = [(source, _Places(text)) for source, text in texts.items()]
+    for definition in (False, True):
+        for name, (source, known) in itertools.product(names, places):
+            if found := known.find(name, definition):
                 return f"{source}:{found[0]}:{found[1]}"
     return f"{next(iter(texts))}:1:1"
 
 
-def _position(form: str, name: str, text: str) -> tuple[int, int] | None:
-    """Line and column of a name in a text, since what Lark has parsed does not say where it stood.
-
-    Comments do not count.
-    """
-    text = re.sub(r"(?m)^[ \t]*//.*", lambda comment: " " * len(comment[0]), text)
-    found = re.search(form.format(re.escape(name)), text, re.MULTILINE)
-    if found is None:
-        return None
-    at = found.start("at")
-    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-
-
-def _terminal(definition: Any, text: str) -> Terminal:
+def _terminal(definition: Any, places: _Places) -> Terminal:
     flags = 0
     for letter in definition.pattern.flags:
         flags |= getattr(re, letter.upper())
     is_text = definition.pattern.type == "str"
     name, pattern = definition.name, definition.pattern.value
-    forms = (
-        (_DEFINITION, name), (_ANYWHERE, definition.pattern.raw or ""), (_MENTION, name),
-        (_MENTION, name.split("__")[-1]),
-    )  # fmt: skip
-    places = (_position(form, word, text) for form, word in forms if word)
-    line, column = next((place for place in places if place), (1, 1))
+    line, column = (
+        places.find(name, definition=True)
+        or places.find(definition.pattern.raw or "", definition=False)
+        or places.find(name.split("__")[-1], definition=False)
+        or (1, 1)
+    )
     return Terminal(
         name,
         re.escape(pattern) if is_text else pattern,
