@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ from gars_vllm.engine import programs
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Vocabulary
+from lark import GrammarError as LarkGrammarError
+from lark import Lark
+from lark.exceptions import LarkError
 from numpy.typing import NDArray
 
 _TRIES = 24  # draws from all tokens before the allowed ones are listed
@@ -253,6 +257,12 @@ def objection(text: bytes, language: str) -> str | None:
         except (ValueError, RecursionError) as error:
             return str(error)
         return None
+    if language.endswith(".lark"):
+        try:
+            _lark_reader(language)(decoded)
+        except (LarkError, RecursionError) as error:
+            return str(error).strip().splitlines()[0]
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -262,10 +272,27 @@ def objection(text: bytes, language: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8)
+def _lark_reader(file: str) -> Callable[[str], object]:
+    """Lark's parser of a .lark file: LALR, as is its default, or Earley where LALR has conflicts
+    (the mask keeps both sides of those)."""
+    try:
+        return Lark.open(file, parser="lalr").parse  # type: ignore[no-any-return]
+    except LarkGrammarError:
+        return Lark.open(file, parser="earley").parse  # type: ignore[no-any-return]
+
+
 def check_language(language: str) -> None:
     """Raises UserError for a language that nothing here can judge."""
+    if language.endswith(".lark"):
+        try:
+            _lark_reader(language)
+        except Exception as error:  # whatever Lark meets in it
+            reason = " ".join(str(error).split())
+            raise UserError(f"{language}: Lark cannot read it: {reason}") from error
+        return
     if language != "json" and not programs.is_python(language):
-        raise UserError(f"{language} has no reader to judge by: walk python or json")
+        raise UserError(f"{language} has no reader to judge by: walk python, json or a .lark file")
     if programs.is_python(language) and not programs.has_oracle(language):
         raise UserError(
             f"this interpreter cannot judge {language}: use python, or run gars-vllm under that "

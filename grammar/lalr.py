@@ -8,18 +8,23 @@ its actions and the matcher carries a hypothesis for each, as a GLR parser does 
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from gars_vllm.grammar import reduction
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.syntax import Syntax
 from lark.grammar import NonTerminal, Rule, RuleOptions
 from lark.grammar import Terminal as LarkTerminal
-from lark.parser_frontends import ParserConf
+from lark.parsers.grammar_analysis import LR0ItemSet, RulePtr
 from lark.parsers.lalr_analysis import LALR_Analyzer
+from lark.utils import classify
 from numpy.typing import NDArray
 
 END = "$END"
+MAX_CELLS = 1 << 24  # of the table of actions: 64 MB
 CONFLICT = 1 << 20  # an action of at least this is CONFLICT + offset into `conflicts`
 
 
@@ -46,8 +51,61 @@ class Table:
     items: tuple[tuple[tuple[int, int], ...], ...]
 
 
+_Transition = tuple[Any, Any]  # Lark's state and symbol
+
+
+class _Analyzer(LALR_Analyzer):  # type: ignore[misc]  # lark is not followed
+    """Lark's, without what takes it minutes for thousands of rules and is not needed (FIRST and
+    FOLLOW), and what recurses as deep as the rules do."""
+
+    def __init__(self, rules: list[Rule], start: str) -> None:
+        root = Rule(NonTerminal(f"$root_{start}"), [NonTerminal(start)])
+        self.lr0_rules_by_origin = classify([*rules, root], lambda rule: rule.origin)
+        items = self.expand_rule(root.origin, self.lr0_rules_by_origin)
+        self.lr0_start_states = {start: LR0ItemSet([RulePtr(root, 0)], items)}
+        empty = reduction.derivable([(r.origin, tuple(r.expansion)) for r in rules], None)
+        self.NULLABLE = empty
+        self.nonterminal_transitions: list[_Transition] = []
+        self.directly_reads: dict[_Transition, set[Any]] = defaultdict(set)
+        self.reads: dict[_Transition, set[_Transition]] = defaultdict(set)
+        self.includes: dict[_Transition, set[_Transition]] = defaultdict(set)
+        self.lookback: dict[_Transition, set[tuple[Any, Rule]]] = defaultdict(set)
+
+    def compute_lookaheads(self) -> None:
+        terminals = sorted({t for read in self.directly_reads.values() for t in read}, key=str)
+        bit = {terminal: 1 << i for i, terminal in enumerate(terminals)}
+        follow = {
+            t: sum(bit[r] for r in self.directly_reads[t]) for t in self.nonterminal_transitions
+        }
+        for relation in (self.reads, self.includes):
+            _spread(follow, relation)
+        for transition, ends in self.lookback.items():
+            symbols = [t for t in terminals if follow[transition] & bit[t]]
+            for state, rule in ends:
+                for terminal in symbols:
+                    state.lookaheads[terminal].add(rule)
+
+
+def _spread(sets: dict[_Transition, int], relation: dict[_Transition, set[_Transition]]) -> None:
+    """Adds to each set (its bits) those of all that the relation leads to."""
+    users = defaultdict(list)
+    for transition in sets:
+        for other in relation[transition]:
+            users[other].append(transition)
+    todo = deque(sets)
+    while todo:
+        transition = todo.popleft()
+        for user in users[transition]:
+            if sets[transition] & ~sets[user]:
+                sets[user] |= sets[transition]
+                todo.append(user)
+
+
 def build(syntax: Syntax) -> Table:
-    """Builds the table. Cost: one to two seconds for Python's 400 rules, done once and cached."""
+    """Builds the table. Cost: one to two seconds for Python's 400 rules, done once and cached.
+
+    The rules must be such that no parser reduces for ever (reduction.terminating).
+    """
     names = set(syntax.rule_terminals)
 
     def symbol(name: str) -> LarkTerminal | NonTerminal:
@@ -58,9 +116,14 @@ def build(syntax: Syntax) -> Table:
         Rule(NonTerminal(left), [symbol(s) for s in right], order, None, RuleOptions())
         for order, (left, right) in enumerate(unique)
     ]
-    _refuse_cycles(syntax, unique)
-    analyzer = LALR_Analyzer(ParserConf(rules, {}, [syntax.start]))
+    analyzer = _Analyzer(rules, syntax.start)
     analyzer.compute_lr0_states()
+    cells = len(analyzer.lr0_itemsets) * (len(names) + 1)
+    if cells > MAX_CELLS:
+        raise GrammarFileError(
+            f"{syntax.source}:1:1: the grammar is too large: {len(analyzer.lr0_itemsets):,} parser "
+            f"states by {len(names):,} terminals; make it smaller"
+        )
     analyzer.compute_reads_relations()
     analyzer.compute_includes_lookback()
     analyzer.compute_lookaheads()
@@ -100,13 +163,13 @@ def _table(
             else:
                 goto[number, nonterminal_number[name.name]] = numbers[id(target)]
         for lookahead, reductions in state.lookaheads.items():
-            for reduction in reductions:
-                if reduction in rule_number:
+            for reduced in reductions:
+                if reduced in rule_number:
                     cell = cells.setdefault(terminal_number[lookahead.name], [])
-                    cell.append(-(rule_number[reduction] + 1))
+                    cell.append(-(rule_number[reduced] + 1))
         if number == numbers[id(root.transitions[NonTerminal(syntax.start)])]:
             cells.setdefault(terminal_number[END], []).append(accept + 1)
-        for column, actions in cells.items():
+        for column, actions in sorted(cells.items()):
             if len(actions) == 1:
                 action[number, column] = actions[0]
             else:
@@ -133,31 +196,3 @@ def _table(
             (),
         ),
     )
-
-
-def _refuse_cycles(syntax: Syntax, rules: list[tuple[str, tuple[str, ...]]]) -> None:
-    """A rule that derives itself gives every text infinitely many parses."""
-    nullable: set[str] = set()
-    while True:
-        more = {left for left, right in rules if all(s in nullable for s in right)} - nullable
-        if not more:
-            break
-        nullable |= more
-    unit: dict[str, set[str]] = {}
-    for left, right in rules:
-        for index, name in enumerate(right):
-            if all(s in nullable for s in right[:index] + right[index + 1 :]):
-                unit.setdefault(left, set()).add(name)
-    for first in unit:
-        seen: set[str] = set()
-        todo = [first]
-        while todo:
-            for following in unit.get(todo.pop(), ()):
-                if following == first:
-                    raise GrammarFileError(
-                        f"{syntax.source}:1:1: ambiguous: rule {first!r} derives itself without "
-                        "reading anything; remove the cycle"
-                    )
-                if following not in seen:
-                    seen.add(following)
-                    todo.append(following)

@@ -22,14 +22,6 @@ from gars_vllm.grammar.syntax import Syntax, Terminal
 from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
-# Modules that what is compiled depends on.
-_COMPILE = frozenset(
-    (
-        "contextual", "viability", "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
-        "costs", "ending_text", "ending_tokens", "endings", "far", "reading", "spellings",
-        "token_table",
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,12 +64,13 @@ def source_of(name: str | Path) -> tuple[str, str, tuple[int, int]]:
 
 
 def digest(name: str | Path, start: str = "start") -> str:
-    """A hash of everything that the language's tables depend on."""
+    """A hash of everything that the language's tables depend on: all that is read to make them."""
     label, text, version = source_of(name)
-    state = hashlib.sha256(repr((label if version[0] else "", version, start, text)).encode())
+    imported = [] if version[0] else syntax_module.imported(text, label)
+    read = (version, start, text, imported)
+    state = hashlib.sha256(repr((label if version[0] else "", *read)).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
-        if module.stem in _COMPILE:
-            state.update(module.read_bytes())
+        state.update(module.read_bytes())
     state.update(repr(sys.version_info[:2]).encode())  # Unicode tables differ by version
     return state.hexdigest()
 
@@ -120,13 +113,8 @@ def _placed(grammar: Syntax, message: str) -> str:
 def _generic_lexer(grammar: Syntax, parser: lalr.Table) -> ContextualSpec:
     """Lark's order: priority, then how much can match, then how long it is written, then names."""
     ignored = set(grammar.ignored)
-    defined = {t.name for t in grammar.terminals}
-    for name in grammar.rule_terminals:
-        if name not in defined:
-            raise GrammarFileError(
-                f"{grammar.source}:1:1: terminal {name} is declared, not defined"
-            )
-    used = [t for t in grammar.terminals if t.name in ignored or t.name in grammar.rule_terminals]
+    wanted = ignored.union(grammar.rule_terminals)  # one that others are made of may be empty
+    used = [t for t in grammar.terminals if t.name in wanted]
     used.sort(key=lambda t: (-t.priority, -t.width, -t.written, t.name))
     for terminal in used:
         if lexer.matches_empty(terminal.pattern, terminal.flags):
@@ -268,7 +256,8 @@ def _tables(
     links: dict[str, int],
 ) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
-    terminals = machine.spec.terminals
+    terminals, layout = machine.spec.terminals, machine.spec.layout
+    named = symbols if layout else {}  # in a .lark file the layout's names say nothing
 
     def ints(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         return np.array(values or [0], np.int32)
@@ -326,14 +315,11 @@ def _tables(
         "rule_left": parser.rule_left,
         "special": ints(
             [
-                symbols.get("NEWLINE", -1),
-                symbols.get("INDENT", -1),
-                symbols.get("DEDENT", -1),
+                *(named.get(name, -1) for name in ("NEWLINE", "INDENT", "DEDENT")),
                 symbols[lalr.END],
-                int(machine.spec.layout),
+                int(layout),
                 parser.start_state,
-                symbols.get("NAME", -1),
-                *(symbols.get(name, -1) for name in _COMPLETING),
+                *(named.get(name, -1) for name in ("NAME", *_COMPLETING)),
                 *(_state_at(parser, *place) for place in _PLACES),
             ]
         ),

@@ -277,7 +277,7 @@ class _Builder:
         return []
 
     def _after(self, terminal: int) -> _State:
-        if self.spec.terminals[terminal].name == "LINE_COMMENT":
+        if self.spec.layout and self.spec.terminals[terminal].name == "LINE_COMMENT":
             return ("line", 0, None)
         if self.spec.layout and self.spec.terminals[terminal].name == "CONTINUATION":
             return ("continued", 0, None)
@@ -351,7 +351,7 @@ class _Builder:
             return None
         if self.spec.layout and self.spec.terminals[label].name == "CONTINUATION":
             return None
-        if self.spec.terminals[label].name == "LINE_COMMENT":
+        if self.spec.layout and self.spec.terminals[label].name == "LINE_COMMENT":
             return (end,)
         return (label, *newline, end)
 

@@ -3,13 +3,27 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from gars_vllm.grammar import literals, reduction
+from gars_vllm.grammar.ebnf import Expander
 from gars_vllm.grammar.errors import GrammarFileError
-from lark import exceptions as lark_errors
 from lark import load_grammar as lark_loader
+from lark.exceptions import UnexpectedInput, VisitError
+from lark.grammar import RuleOptions
+
+_LONGEST_NAME = 4000  # of a rule that a template makes: it holds the names of what is filled in
+_SYNTAX = "not Lark grammar syntax here"
+_PIECE = re.compile(
+    r'//.*|"(?:\\.|[^"\\\n])*"i?|/(?:\\.|[^/\\\n])+/[a-z]*|(?P<left>^[ \t]*[?!]*)?[A-Za-z_]\w*',
+    re.MULTILINE,
+)
+_DEFINES = re.compile(r"(\.[-+]?\d+|\{[^}\n]*\})?[ \t]*:")
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,8 @@ class Terminal:
 class Syntax:
     """Rules in plain BNF and the terminals that the text defines (declared ones are left out).
 
-    A rule is (left side, right side); terminals and nonterminals share no names.
+    A rule is (left side, right side); terminals and nonterminals share no names. Every rule is part
+    of some sentence, and none can be reduced for ever (reduction.py).
     """
 
     source: str
@@ -46,54 +61,174 @@ class Syntax:
     ignored: tuple[str, ...] = field(default=())
 
 
-def parse(text: str, source: str, start: str = "start") -> Syntax:
-    """Reads a grammar. Raises GrammarFileError with file, line and column."""
+def parse(text: str, source: str, start: str = "start", declared: bool = False) -> Syntax:
+    """Reads a grammar. `declared`: it may use terminals that it only declares.
+
+    Raises GrammarFileError with file, line and column.
+    """
+    texts = {source: text}
     try:
-        grammar, _ = lark_loader.load_grammar(text, source, [], True)
-        terminals, rules, ignored = grammar.compile([start], "*")
-    except lark_errors.UnexpectedInput as error:
-        line, column = getattr(error, "line", 1), getattr(error, "column", 1)
-        raise GrammarFileError(f"{source}:{line}:{column}: not Lark grammar syntax here") from error
-    except (lark_errors.LarkError, AssertionError, KeyError) as error:
-        raise GrammarFileError(_one_line(error, text, source)) from error
-    if not any(r.origin.name == start for r in rules):
+        grammar = _loaded(texts, source).build()
+        terminals, rules = _compiled(grammar)
+    except Exception as error:  # Lark's loader raises what it meets: KeyError, re.error ...
+        raise GrammarFileError(_one_line(error, texts)) from error
+    if not any(left == start for left, _ in rules):
         raise GrammarFileError(f"{source}:1:1: no rule named {start!r}; add one or name another")
-    plain = tuple((str(r.origin.name), tuple(str(s.name) for s in r.expansion)) for r in rules)
-    used = sorted({str(s.name) for r in rules for s in r.expansion if s.is_term})
+    kept, places = reduction.useful(rules, start), _Places(text)
+    if not kept:
+        line, column = places.find(start, definition=True) or (1, 1)
+        raise GrammarFileError(
+            f"{source}:{line}:{column}: rule {start!r} can never end: whatever is written for it "
+            "needs more to follow; give it an alternative that ends"
+        )
+    plain, terminals = literals.merged(
+        reduction.terminating(kept, start), terminals, grammar.ignore
+    )
+    names = {left for left, _ in plain}
+    used = sorted({s for _, right in plain for s in right} - names)
+    if not declared:
+        _refuse_declared(texts, used, {t.name for t in terminals})
     return Syntax(
         source=source,
         start=start,
-        rules=plain,
+        rules=tuple(plain),
         rule_terminals=tuple(used),
-        terminals=tuple(_terminal(t, text) for t in terminals),
-        ignored=tuple(ignored),
+        terminals=tuple(_terminal(t, places) for t in terminals),
+        ignored=tuple(grammar.ignore),
     )
 
 
-def _one_line(error: BaseException, text: str, source: str) -> str:
+def imported(text: str, source: str) -> list[str]:
+    """Hashes of the files that a grammar imports, in the order in which they are read."""
+    if "%import" not in text:
+        return []
+    texts = {source: text}
+    try:
+        return [str(digest) for digest in _loaded(texts, source).used_files.values()]
+    except Exception as error:
+        raise GrammarFileError(_one_line(error, texts)) from error
+
+
+def _loaded(texts: dict[str, str], source: str) -> Any:
+    """Lark's builder with the file and all it imports read; their texts are added to `texts`."""
+    builder = lark_loader.GrammarBuilder(True, [])
+    try:
+        builder.load_grammar(texts[source], source)
+    finally:
+        for path in builder.used_files:
+            if isinstance(path, str):
+                texts[path] = Path(path).read_text("utf-8", "replace")
+    return builder
+
+
+def _compiled(grammar: Any) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]]]:
+    """Lark's terminals, and plain rules: what lark.load_grammar.Grammar.compile does, but for how
+    the rules are written out (ebnf.py)."""
+    to_pattern = lark_loader.PrepareLiterals() * lark_loader.TerminalTreeToPattern()
+    terminals = [
+        lark_loader.TerminalDef(name, to_pattern.transform(tree), priority)
+        for name, (tree, priority) in grammar.term_defs
+        if tree
+    ]
+    definitions = grammar.rule_defs
+    anonymous = lark_loader.PrepareAnonTerminals(terminals)  # adds to both
+    anonymous.rule_options = RuleOptions(keep_all_tokens=True)
+    prepare = lark_loader.PrepareLiterals() * lark_loader.ValidateSymbols() * anonymous
+    prepare *= lark_loader.ApplyTemplates(definitions)
+    expander = Expander()
+    for name, parameters, tree, _ in definitions:  # grows while it is walked
+        if len(name) > _LONGEST_NAME:
+            template = str(name).split("{")[0]
+            raise GrammarFileError(f"rule {template!r}: its templates lead to ever more rules")
+        if tree is None:
+            raise GrammarFileError(f"rule {str(name)!r} is declared, not defined")
+        if not parameters:
+            expander.add(name, prepare.transform(tree))
+    return terminals, expander.all()
+
+
+def _refuse_declared(texts: dict[str, str], used: Iterable[str], defined: set[str]) -> None:
+    for name in used:
+        if name not in defined:
+            indents = "INDENT" in name or "DEDENT" in name
+            why = "indentation is only known in python" if indents else "define it"
+            place = _place(texts, (name,))
+            raise GrammarFileError(f"{place}: terminal {name} is declared, not defined; {why}")
+
+
+def _one_line(error: BaseException, texts: dict[str, str]) -> str:
+    if isinstance(error, VisitError):
+        error = error.orig_exc
+    source, last = next(iter(texts)), list(texts)[-1]
     message = " ".join(str(error).split())
-    told = re.search(r"line (\d+),? col(?:umn)? (\d+)", message)
-    if told:
-        return f"{source}:{told[1]}:{told[2]}: not Lark grammar syntax here"
-    # Lark names the rule or terminal, not the place: the first mention that is no definition.
-    for name in re.findall(r"'(\w+)'", message):
-        found = re.search(rf"\b{name}\b(?!\s*:)", text)
-        if found:
-            line = text.count("\n", 0, found.start()) + 1
-            column = found.start() - text.rfind("\n", 0, found.start())
-            return f"{source}:{line}:{column}: {message}"
-    return f"{source}:1:1: {message}"
+    if isinstance(error, RecursionError):
+        return f"{source}:1:1: it imports itself, or is nested too deeply"
+    if isinstance(error, OSError):
+        place = _place(texts, (Path(error.filename or "").stem,))
+        return f"{place}: cannot read the imported {error.filename}: {error.strerror}"
+    if told := re.search(r"(?:, at )?line (\d+),? col(?:umn)? (\d+)", message):
+        # A file is parsed before what it imports is read: the last one that was read is at fault.
+        reason = message[: told.start()]
+        reason = _SYNTAX if reason.startswith("Unexpected") else reason or _SYNTAX
+        return f"{last}:{told[1]}:{told[2]}: {reason}"
+    if isinstance(error, UnexpectedInput):
+        return f"{last}:{max(error.line, 1)}:{max(error.column, 1)}: {_SYNTAX}"
+    if len(error.args) == 2 and isinstance(error.args[1], SyntaxError):
+        literal = error.args[0]
+        place = _place(texts, (f'"{literal}"', f"/{literal}/"))
+        return f"{place}: not an escape that Python knows: {literal}"
+    # Lark names the rule or terminal, not the place.
+    names: list[str] = re.findall(r"'(\w+)'", message) or re.findall(r"[A-Za-z_]\w*", message)[::-1]
+    return f"{_place(texts, names)}: {message or type(error).__name__}"
 
 
-def _terminal(definition: Any, text: str) -> Terminal:
+class _Places:
+    """Line and column of each name and literal of a text: of its definition, and of the first
+    mention that is none. What Lark has parsed does not say where it stood."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.definitions: dict[str, int] = {}
+        self.mentions: dict[str, int] = {}
+        for piece in _PIECE.finditer(text):
+            indent = piece["left"] or ""
+            at = piece.start() + len(indent)
+            defines = piece["left"] is not None and _DEFINES.match(text, piece.end())
+            found = self.definitions if defines else self.mentions
+            found.setdefault(piece[0][len(indent) :], at)
+
+    def find(self, name: str, definition: bool) -> tuple[int, int] | None:
+        at = (self.definitions if definition else self.mentions).get(name)
+        if at is None:
+            return None
+        return self._text.count("\n", 0, at) + 1, at - self._text.rfind("\n", 0, at)
+
+
+def _place(texts: dict[str, str], names: Sequence[str]) -> str:
+    """file:line:column of the first of these names that is used somewhere, else defined, else of
+    the grammar's beginning."""
+    places = [(source, _Places(text)) for source, text in texts.items()]
+    for definition in (False, True):
+        for name, (source, known) in itertools.product(names, places):
+            if found := known.find(name, definition):
+                return f"{source}:{found[0]}:{found[1]}"
+    return f"{next(iter(texts))}:1:1"
+
+
+def _terminal(definition: Any, places: _Places) -> Terminal:
     flags = 0
     for letter in definition.pattern.flags:
         flags |= getattr(re, letter.upper())
     is_text = definition.pattern.type == "str"
-    pattern = definition.pattern.value
-    line, column = _position(definition.name, pattern, text)
+    name, pattern = definition.name, definition.pattern.value
+    line, column = (
+        places.find(name, definition=True)
+        or places.find(definition.pattern.raw or "", definition=False)
+        or places.find(name.split("__")[-1], definition=False)
+        or (1, 1)
+    )
     return Terminal(
-        definition.name,
+        name,
         re.escape(pattern) if is_text else pattern,
         flags,
         is_text,
@@ -103,14 +238,3 @@ def _terminal(definition: Any, text: str) -> Terminal:
         int(definition.pattern.max_width),
         len(pattern),
     )
-
-
-def _position(name: str, pattern: str, text: str) -> tuple[int, int]:
-    found = re.search(rf"^[ \t]*(?P<name>{re.escape(name)})\b[^\n:]*:", text, re.MULTILINE)
-    if found is None:
-        at = max(text.find(f'"{pattern}"'), text.find(f"/{pattern}/"))
-    else:
-        at = found.start("name")
-    if at < 0:
-        return 1, 1
-    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)

@@ -105,7 +105,7 @@ def syntax(version: tuple[int, int]) -> Syntax:
         if mark and (version >= (int(mark[2]), int(mark[3]))) != (mark[1] == ">="):
             line = ""  # keeps the line numbers
         lines.append(line)
-    return parse("\n".join(lines), "python.lark")
+    return parse("\n".join(lines), "python.lark", declared=True)
 
 
 def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:

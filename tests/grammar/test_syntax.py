@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from gars_vllm.grammar import GrammarFileError, lalr, language, syntax
+
+
+def parsed(text: str) -> syntax.Syntax:
+    return syntax.parse(text, "x.lark")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("start: %s" % ("(" * 2000 + '"a"' + ")" * 2000), "x.lark:1:1: it imports itself, or is nested"),
+        ('start: ("a"\n', "x.lark:1:12: not Lark grammar syntax here"),
+        ('a: "x"\n', "x.lark:1:1: no rule named 'start'"),
+        ('\nstart: "\\x"\n', r"x.lark:2:\d+: not an escape that Python knows"),
+        ('start: "a"~5..2\n', "x.lark:1:1: rule 'start': ~ 5..2 is no range"),
+        ('start: t{"a"}\nt{x}: "b" t{t{x}} | x\n', "x.lark:1:8: rule 't': its templates lead"),
+        ("%declare x\nstart: x\n", "x.lark:1:10: rule 'x' is declared, not defined"),
+        ("%declare X\nstart: X\n", "x.lark:1:10: terminal X is declared, not defined; define it"),
+        (
+            'start: "a" _INDENT "b" _DEDENT\n%declare _INDENT _DEDENT\n',
+            "x.lark:1:.*declared, not defined; indentation is only known in python",
+        ),
+        ('start: "a"\nx: y\n', "x.lark:2:4: Rule 'y' used but not defined"),
+        ("// A is a word\nstart: A\nA: b\nb: /x/\n", "x.lark:3:4: Rules aren't allowed inside"),
+        ("start: A\nA: A\n", "x.lark:1:8: Recursion in terminal 'A'"),
+        ("%import .nosuch.X\nstart: X\n", "x.lark:1:10: cannot read the imported nosuch.lark"),
+        ("%import common.NOSUCH\nstart: NOSUCH\n", "x.lark:1:16: Rule 'NOSUCH' used but not"),
+        ('start: x\n  // start: "b"\n x: "a" x\n', "x.lark:1:1: rule 'start' can never end"),
+        ('start: "a"\nstart: "b"\n', "x.lark:1:1: Rule 'start' defined more than once"),
+        ('start: "a"\n%llguidance {}\n', "x.lark:2:1: not Lark"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_gets_one_line(text: str, message: str) -> None:
+    with pytest.raises(GrammarFileError, match=message) as caught:
+        parsed(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_imported_file_is_the_one_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "inner.lark").write_text('x: "a"\nY: (\n')
+    (tmp_path / "main.lark").write_text("%import .inner.x\nstart: x\n\n\n")
+    with pytest.raises(GrammarFileError, match=r"inner\.lark:2:5: "):
+        language.load(tmp_path / "main.lark")
+
+
+def test_a_file_that_imports_itself(tmp_path: Path) -> None:
+    (tmp_path / "main.lark").write_text("%import .main.start\n")
+    with pytest.raises(GrammarFileError, match="imports itself"):
+        language.digest(tmp_path / "main.lark")
+
+
+def test_terminals_are_found_in_the_file() -> None:
+    made = parsed(
+        '// A: comment\n%import common.INT -> NUM\nstart: A "b" /c/ NUM (D)\nA.2: "x"\nD: "(" | /y/\n'
+    )
+    places = {t.name: (t.line, t.column) for t in made.terminals}
+    assert places["A"] == (4, 1)
+    assert places["B"] == (3, 10)
+    assert places["NUM"] == (2, 23)
+    assert places["D"] == (5, 1)
+    assert places["__ANON_0"] == (3, 14)
+
+
+def test_rules_without_a_sentence_are_left_out_and_their_terminals() -> None:
+    made = parsed('start: "a" x | "b"\nx: "c" x\ny: "d"\n')
+    assert made.rules == (("start", ("B",)),)
+    assert made.rule_terminals == ("B",)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        " ".join(f'["x{i}"]' for i in range(60)),
+        " ".join(f'("x{i}" | "y{i}")' for i in range(60)),
+        " ".join(f'("x{i}" | "y{i}")*' for i in range(60)),
+        '"a"~0..1000000000',
+        '("a" | "b")~999999999999999999999',
+        '("a" | "b" ["c"])~100..300',
+    ],
+)
+def test_options_and_repetitions_do_not_multiply(rule: str) -> None:
+    started = time.process_time()
+    made = parsed(f"start: {rule}\n")
+    table = lalr.build(made)
+    assert len(made.rules) < 500
+    assert len(table.items) < 1000
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 3), (2, 9), (9, 9), (13, 20), (0, 30), (17, 40)])
+def test_a_repetition_counts(least: int, most: int) -> None:
+    lengths: dict[str, set[int]] = {}
+    rules = parsed(f'start: "a"~{least}..{most}\n').rules
+    while True:
+        before = {name: set(found) for name, found in lengths.items()}
+        for left, right in rules:
+            sums = {0}
+            for symbol in right:
+                more = {1} if symbol == "A" else lengths.get(symbol, set())
+                sums = {a + b for a in sums for b in more}
+            lengths.setdefault(left, set()).update(sums)
+        if before == lengths:
+            break
+    assert lengths["start"] == set(range(least, most + 1))
+
+
+def test_a_star_of_stars_is_one_star() -> None:
+    assert len(parsed('start: (("a"*)+ | ["b"])*\n').rules) == 6
+
+
+def test_too_many_rules_are_refused_in_time() -> None:
+    text = "start: " + " | ".join(f"r{i}" for i in range(3000)) + "\n"
+    text += "".join(f'r{i}: "a{i}" "b{i}"\n' for i in range(3000))
+    started = time.process_time()
+    with pytest.raises(GrammarFileError, match=r"x.lark:1:1: the grammar is too large"):
+        lalr.build(parsed(text))
+    assert time.process_time() - started < 15
+
+
+def test_many_literals_of_one_place_are_one_terminal() -> None:
+    words = " | ".join(f'"lit{i}"' for i in range(5000))
+    started = time.process_time()
+    made = parsed(f'start: word ("," word)*\nword: {words}\n')
+    table = lalr.build(made)
+    assert time.process_time() - started < 5
+    assert table.action.shape[1] == 3
+    (merged,) = (t for t in made.terminals if "AND_4999_MORE" in t.name)
+    # the longest first, as Lark's lexer tries them
+    assert merged.pattern.index("lit4999") < merged.pattern.index("lit49|")
+
+
+@pytest.mark.parametrize(
+    ("other", "left_out"),
+    [
+        ('| NAME\nNAME: /[a-k]+\\d*/\n', set()),  # a name of letters that no literal is made of
+        ("| NAME\nNAME: /[a-z]+[0-9]/\n", {f"LIT{i}" for i in range(10)}),  # `lit3` could be one
+        ('| "lit7abc" "!"\n', {"LIT7"}),  # goes on where `lit7` ends
+        ("| X\nX: /li?t.../\n", {f"LIT{i}" for i in range(300)}),  # between the literals in length
+    ],
+)  # fmt: skip
+def test_literals_that_the_lexer_tells_apart_stay(other: str, left_out: set[str]) -> None:
+    words = " | ".join(f'"lit{i}"' for i in range(300))
+    made = parsed(f"start: {words} {other}")
+    assert {
+        t.name for t in made.terminals if t.name.startswith("LIT") and "MORE" not in t.name
+    } == (left_out | ({"LIT7ABC"} if "abc" in other else set()))
+
+
+def test_literals_of_two_places_stay_apart() -> None:
+    words = [" | ".join(f'"{kind}{i}"' for i in range(50)) for kind in "ab"]
+    made = parsed(f"start: a b a\na: {words[0]}\nb: {words[1]}\n")
+    assert sorted(made.rule_terminals) == ["A0_AND_49_MORE", "B0_AND_49_MORE"]
+
+
+def test_all_that_is_read_belongs_to_the_digest(tmp_path: Path) -> None:
+    seen = set()
+    for folder, inner in (("a", "A"), ("b", "B")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "main.lark").write_text("%import .other.x\nstart: x\n")
+        (tmp_path / folder / "other.lark").write_text("%import .deep.D\nx: D\n")
+        (tmp_path / folder / "deep.lark").write_text(f'D: "{inner}"\n')
+        seen.add(language.digest(tmp_path / folder / "main.lark"))
+    assert len(seen) == 2
+    (tmp_path / "a" / "deep.lark").write_text('D: "B"\n')
+    assert language.digest(tmp_path / "a" / "main.lark") == language.digest(
+        tmp_path / "b" / "main.lark"
+    )
