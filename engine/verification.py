@@ -16,6 +16,7 @@ from gars_vllm.engine.programs import meaning, parsed
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
+from gars_vllm.engine.sandbox.surroundings import check_limits
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks import Task, of_run
 
@@ -46,6 +47,8 @@ class Checking:
         return Limits(seconds, self.memory_mb)
 
     def pool(self) -> Pool:
+        """Raises UserError where the shell's limits leave a program less than it is promised."""
+        check_limits(self.memory_mb)
         return Pool(self.tier, self.workers, self.image)
 
 

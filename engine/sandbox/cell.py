@@ -355,7 +355,7 @@ class _Inside:
 
     def _load(self, program: str) -> wire.Message:
         try:
-            code = compile(program, NAME, "exec", dont_inherit=True)
+            code = compile(program, NAME, "exec", dont_inherit=True, optimize=0)
         except BaseException as error:  # also ValueError, RecursionError, MemoryError
             line = error.lineno if isinstance(error, SyntaxError) else None
             text = error.msg if isinstance(error, SyntaxError) else _describe(error)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.sandbox import cell as inside
-from gars_vllm.engine.sandbox import confine, tiers, wire
+from gars_vllm.engine.sandbox import confine, surroundings, tiers, wire
 from gars_vllm.engine.sandbox.judge import judge
 from gars_vllm.engine.sandbox.outcome import (
     Limits,
@@ -114,7 +114,7 @@ class Foreman:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 cwd="/",
-                env=_start_environment(started),
+                env=_environment(started),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -184,11 +184,10 @@ class Foreman:
             subprocess.run(["rm", "-rf", str(self._folder)], check=False, stderr=subprocess.DEVNULL)
 
 
-def _start_environment(started: tiers.Cell) -> dict[str, str]:
+def _environment(started: tiers.Cell) -> dict[str, str]:
     if started.tier is Tier.DOCKER:  # docker's own; the container's is in the command
-        return dict(os.environ)
-    kept = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
-    return tiers.environment(started.setting["scratch"]) | kept
+        return surroundings.of_judge(True)
+    return surroundings.of_cell(started.setting["scratch"])
 
 
 class _Judge:
@@ -449,6 +448,7 @@ def main(tier: str, image: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
     foreman = Foreman(Tier(tier), image or None, parent=0)
     try:
+        surroundings.become_ours()
         for line in sys.stdin.buffer:
             program, limits = json.loads(line)
             try:
@@ -460,6 +460,8 @@ def main(tier: str, image: str) -> None:
             sys.stdout.buffer.flush()
     except (ParentGone, BrokenPipeError):
         pass
+    except RuntimeError as error:
+        sys.stdout.buffer.write(json.dumps([None, str(error), 0.0, 0.0, ()]).encode() + b"\n")
     finally:
         foreman.close()
 

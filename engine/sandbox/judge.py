@@ -23,6 +23,7 @@ from typing import Any
 
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
+from gars_vllm.engine.sandbox.surroundings import assert_works, compile_as_ours
 
 TEST = "<test>"
 _Report = tuple[Outcome, str, list[str]]  # outcome, detail, outputs
@@ -107,7 +108,7 @@ def _provide(scope: dict[str, Any], program: Program, cell: _Cell) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _compiled(source: str, name: str) -> types.CodeType:
-    return compile(source, name, "exec", dont_inherit=True)
+    return compile_as_ours(source, name)
 
 
 @functools.lru_cache(maxsize=16)

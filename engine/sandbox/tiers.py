@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import confine
+from gars_vllm.engine.sandbox import confine, surroundings
 
 SCRATCH = "/scratch"  # where a program may write, in a root of its own
 SCRATCH_BYTES = 64 << 20
@@ -109,7 +109,7 @@ def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) ->
     if tier is Tier.DOCKER:
         setting |= {"socket": "/gars/socket", "scratch": SCRATCH}
         return Cell(tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting)
-    command = (sys.executable, "-s", "-P", "-c", _boot(setting, str(SOURCES)))
+    command = (sys.executable, *surroundings.FLAGS, "-c", _boot(setting, str(SOURCES)))
     if tier is Tier.BWRAP:
         return Cell(tier, (*_bwrap(shown, secret), *command), setting)
     return Cell(tier, command, setting)
@@ -158,23 +158,9 @@ def _docker(image: str, folder: Path, boot: str) -> tuple[str, ...]:
         "--security-opt", "seccomp=unconfined", "--pids-limit", str(PROCESSES),
         "--tmpfs", f"{SCRATCH}:size={SCRATCH_BYTES},mode=1777", "--user", f"{user}:{user}",
         "--volume", f"{SOURCES}:/gars/sandbox:ro", "--volume", f"{folder}/socket:/gars/socket",
-        *(f"--env={name}={value}" for name, value in environment(SCRATCH).items()),
-        "--entrypoint", "python3", image, "-s", "-P", "-c", boot,
+        *(f"--env={name}={value}" for name, value in surroundings.of_cell(SCRATCH).items()),
+        "--entrypoint", "python3", image, *surroundings.FLAGS, "-c", boot,
     )  # fmt: skip
-
-
-def environment(scratch: str) -> dict[str, str]:
-    """All that a program finds in its environment."""
-    return {
-        "PATH": "/usr/bin:/bin",
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "LC_ALL": "C.UTF-8",
-        "PYTHONHASHSEED": "0",  # the same verdict every time
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:
