@@ -9,10 +9,14 @@ say nothing but values (wire.py). Whatever it does there, it cannot say that it 
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import copy
 import gc
 import importlib
+import inspect
 import json
+import linecache
 import os
 import resource
 import select
@@ -25,13 +29,27 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from gars_vllm.engine.sandbox import confine, wire
+from gars_vllm.engine.sandbox import confine, guests, wire
+from gars_vllm.engine.sandbox.records import Known
 
 FRAME = 512
 NAME = "<program>"
 FULL = 71  # the code of a child that could not say that its memory was full
-_FILE_BYTES = 16 << 20
+FILE_BYTES = 16 << 20
+FILES = 64  # open at a time
 _ARGUMENT_BYTES = 1 << 16  # of what an exception carries
+_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
+# The methods that Python itself calls. An object of the program's has, in the judge, those that it
+# has here and that `object` has not.
+SPECIAL = tuple(
+    f"__{name}__"
+    for name in (
+        "call len length_hint iter next reversed getitem setitem delitem contains bool int float "
+        "complex index round trunc floor ceil neg pos abs invert enter exit aenter aexit aiter "
+        "anext await eq ne lt le gt ge hash str repr format bytes fspath "
+    ).split()
+    + [f"{side}{name}" for name in _BINARY.split() for side in ("", "r", "i")]
+)
 # What programs import most; a child has it without reading it.
 _WARM = (
     "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
@@ -255,8 +273,8 @@ def _child(
         os.setsid()
         confine.die_with_parent()
         confine.limit(resource.RLIMIT_CORE, 0)
-        confine.limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
-        confine.limit(resource.RLIMIT_NOFILE, 64)
+        confine.limit(resource.RLIMIT_FSIZE, FILE_BYTES)
+        confine.limit(resource.RLIMIT_NOFILE, FILES)
         confine.limit(resource.RLIMIT_CPU, int(message["seconds"]) + 2, grace=1)
         if sys.platform == "linux" and setting["processes"]:
             confine.limit(resource.RLIMIT_NPROC, setting["processes"])
@@ -282,7 +300,7 @@ def serve(channel: wire.Channel) -> None:
             request = channel.receive()
         except EOFError:
             return
-        inside.answer(lambda request=request: inside.do(request))  # type: ignore[misc]
+        inside.serve(request)
 
 
 class _Inside:
@@ -290,21 +308,31 @@ class _Inside:
 
     def __init__(self, channel: wire.Channel) -> None:
         self._channel = channel
+        channel.received = wire.LARGE
         self._objects: list[Any] = []
-        full = json.dumps(self._raised(MemoryError())).encode()
-        self._full = len(full).to_bytes(4, "big") + full
+        self._numbers: dict[int, int] = {}
         self._module = types.ModuleType("program")
         sys.modules["program"] = self._module
+        self._known = Known(self._class_of, _made_error)
+        self._terms = wire.Terms(self._handle, wire.USUAL, self._known)
+        self._around = guests.Around()
+        self._loop: Any = None
+        full = json.dumps(self._raised(MemoryError())).encode()
+        self._full = len(full).to_bytes(4, "big") + full
 
-    def answer(self, step: Callable[[], Any]) -> None:
+    def answer(self, step: Callable[[], Any], around: wire.Message | None = None) -> None:
         """Does it, and sends the value or what was raised."""
+        said: wire.Message = {}
         try:
             try:
-                reply = step()
+                with self._around.within(self._asked(around), said) if around else _NOTHING:
+                    reply = step()
             except (MemoryError, wire.TooLarge):
                 raise
             except BaseException as error:
                 reply = self._raised(error)
+            if said:
+                reply |= {"said": wire.encode(said, self._terms)}
             self._channel.send(reply)
             return
         except wire.TooLarge as error:
@@ -317,81 +345,175 @@ class _Inside:
         else:
             self._channel.end.sendall(self._full)
 
+    def _asked(self, around: wire.Message) -> Any:
+        return wire.decode(around, self._theirs, self._known)
+
     def do(self, request: wire.Message) -> wire.Message:
         what = request["do"]
         if what == "load":
-            return self._load(request["program"])
+            return self._load(request)
         if what == "name":
             namespace = self._module.__dict__
             try:
                 return self._value(eval(request["name"], namespace))
             except NameError:
                 return {"missing": True}
-        target = self._objects[request["object"]]
+        if what == "define":
+            self._define(request["source"], request["names"])
+            return {"value": {"nodes": [], "item": None}}
         if what == "call":
-            values = wire.decode_all(request["arguments"], self._function)
-            names = request["names"]
-            count = len(values) - len(names)
-            result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
-            reply = self._value(result)
-            # Values travel by copy. A function that returns None may be there for what it does to
-            # its arguments: then they travel back. (One that returns a value could else change
-            # what the test computes from them.)
-            if result is None and request["arguments"]["nodes"]:
-                reply["arguments"] = wire.encode_all(values, self._handle)
-            return reply
-        if what == "next":
-            try:
-                return self._value(next(target))
-            except StopIteration:
-                return {"stop": True}
-        steps: dict[str, Callable[[], Any]] = {
-            "iter": lambda: iter(target),
-            "len": lambda: len(target),
-            "attribute": lambda: getattr(target, request["name"]),
-            "item": lambda: target[wire.decode(request["key"], self._function)],
-        }
-        return self._value(steps[what]())
+            return self._call(self._objects[request["object"]], request)
+        return self._call(_STEPS.get(what) or getattr(self, f"_{what}"), request)
 
-    def _load(self, program: str) -> wire.Message:
+    def _call(self, target: Any, request: wire.Message) -> wire.Message:
+        made: dict[int, Any] = {}
+        values = wire.decode_all(request["arguments"], self._theirs, self._known, None, made)
+        names = request.get("names", ())
+        count = len(values) - len(names)
+        result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
+        # Values travel by copy. A function that returns None may be there for what it does to its
+        # arguments: then they travel back. So they do where the judge says that a test is not
+        # misled by it (`needs.py`).
+        if isinstance(target, type) and target.__module__ in ("program", "test"):
+            return {"value": {"nodes": [self._handle(result)], "item": [0]}}
+        if request["arguments"]["nodes"] and (result is None or request.get("changes")):
+            return self._with_changes(result, values, made, request["arguments"])
+        return self._value(result)
+
+    def _with_changes(
+        self, result: Any, values: list[Any], made: dict[int, Any], sent: wire.Message
+    ) -> wire.Message:
+        again = wire.encode_all(values, self._terms)
+        if again["nodes"] == sent["nodes"]:
+            return self._value(result)
+        encoder = wire.Encoder(self._terms)
+        items = [encoder.item(value) for value in (result, *values)]
+        message = encoder.finish() | {"items": items}
+        origins = [[encoder.known[id(v)], n] for n, v in made.items() if id(v) in encoder.known]
+        return {"changed": message, "origins": origins}
+
+    def _load(self, request: wire.Message) -> wire.Message:
+        program = request["program"]
+        self._known.names.update(request.get("known", ()))
+        if request.get("large"):
+            self._terms.size = self._channel.sent = wire.LARGE
         try:
             code = compile(program, NAME, "exec", dont_inherit=True, optimize=0)
         except BaseException as error:  # also ValueError, RecursionError, MemoryError
             line = error.lineno if isinstance(error, SyntaxError) else None
             text = error.msg if isinstance(error, SyntaxError) else _describe(error)
             return {"refused": f"{text} (line {line})" if line else text}
+        # so that a program can read its own source
+        linecache.cache[NAME] = (len(program), None, program.splitlines(True), NAME)
         exec(code, self._module.__dict__)
         return {"loaded": True}
 
+    def _class_of(self, name: str) -> Any:
+        return self._module.__dict__.get(name) or self._guests.get(name)
+
+    _guests: dict[str, Any] = {}  # classes of the test's  # noqa: RUF012 (one program a process)
+
+    def _define(self, source: str, names: list[str]) -> None:
+        scope: dict[str, Any] = {"__name__": "test"}
+        exec(compile(source, "<test>", "exec", dont_inherit=True, optimize=0), scope)
+        self._guests.update({name: scope[name] for name in names})
+        self._known.names.update(names)
+
     def _value(self, value: Any) -> wire.Message:
-        return {"value": wire.encode(value, self._handle)}
+        return {"value": wire.encode(value, self._terms)}
+
+    # ---- the program's objects ----
 
     def _handle(self, value: Any) -> list[Any]:
-        self._objects.append(value)
+        """[what, number, class, is an iterator, more]: see `remote.Remotes`."""
+        number = self._numbers.get(id(value))
+        if number is None:
+            self._objects.append(value)
+            number = self._numbers[id(value)] = len(self._objects) - 1
         kind = type(value)
-        return ["object", len(self._objects) - 1, kind.__name__, hasattr(kind, "__next__")]
+        if isinstance(value, type):
+            if value.__module__ == "builtins" and getattr(builtins, value.__name__, 0) is value:
+                return ["builtin", value.__name__]
+            return ["class", number, value.__name__, False, self._shape(value)]
+        flavour = next((name for base, name in _FLAVOURS if isinstance(value, base)), "")
+        flags = getattr(getattr(value, "__code__", None), "co_flags", 0)
+        more = [flavour, flags if type(flags) is int else 0, self._shape(kind)]
+        return ["object", number, kind.__name__, hasattr(kind, "__next__"), more]
 
-    def _function(self, node: list[Any]) -> Any:
+    def _shape(self, kind: type) -> list[Any]:
+        """[number, name, module, special methods, bases of the program's, what it is of ours]."""
+        number = self._numbers.get(id(kind))
+        if number is None:
+            self._objects.append(kind)
+            number = self._numbers[id(kind)] = len(self._objects) - 1
+        special = []
+        for name in SPECIAL:
+            found = getattr(kind, name, None)
+            if found is not None and found is not getattr(object, name, None):
+                special.append(name)
+        bases = [self._shape(b) for b in kind.__bases__ if b.__module__ in ("program", "test")]
+        known = [
+            [b.__module__, b.__qualname__]
+            for b in kind.__mro__
+            if issubclass(kind, BaseException) or b.__module__ == "program"
+        ]
+        return [number, kind.__name__, str(kind.__module__), special, bases, known]
+
+    # ---- the judge's objects ----
+
+    def _theirs(self, node: list[Any]) -> Any:
+        """What the judge has sent that is no data."""
+        what, *given = node
+        if what == "own":
+            return self._objects[given[0]]
+        if what == "back":
+            number, name, doc, spec, is_async = given
+            return guests.function(self._back(number), name, doc, spec, is_async)
+        if what == "iterator":
+            step = self._back(given[0])
+            return guests.iterator(lambda: step([], {}))
+        if what == "known":
+            return self._class_of(given[0])
+        return guests.named(*given)
+
+    def _back(self, number: int) -> guests.Call:
         """A function of the judge's, which the program may call."""
-        _, number = node
 
-        def function(*values: Any) -> Any:
-            self._channel.send({"back": number, "arguments": wire.encode_all(values, self._handle)})
+        def call(values: list[Any], named: dict[str, Any]) -> Any:
+            sent = wire.encode_all([*values, *named.values()], self._terms)
+            self._channel.send({"back": number, "arguments": sent, "names": list(named)})
             while True:
                 reply = self._channel.receive()
                 if "do" in reply:  # the judge calls in turn, before it has done
-                    self.answer(lambda request=reply: self.do(request))  # type: ignore[misc]
+                    self.serve(reply)
                 elif "error" in reply:
-                    raise RuntimeError(reply["error"])
+                    raise wire.decode(reply["error"], self._theirs, self._known)
                 else:
-                    return wire.decode(reply["value"], self._function)
+                    return wire.decode(reply["value"], self._theirs, self._known)
 
-        return function
+        return call
+
+    def serve(self, request: wire.Message) -> None:
+        self.answer(lambda: self.do(request), request.get("around"))
+
+    # ---- coroutines ----
+
+    def _start(self, target: Any) -> Any:
+        """A task of it, which runs while others are waited for."""
+        import asyncio
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return asyncio.ensure_future(target, loop=self._loop)
+
+    def _finish(self, task: Any) -> Any:
+        return self._loop.run_until_complete(task)
 
     def _raised(self, error: BaseException) -> wire.Message:
         kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
         try:
-            arguments = wire.encode_all(error.args, self._handle)
+            arguments = wire.encode_all([error], self._terms)
             if len(json.dumps(arguments)) > _ARGUMENT_BYTES:
                 raise wire.TooLarge("arguments of an exception")
         except BaseException:
@@ -404,6 +526,55 @@ class _Inside:
             "line": _line_of(error),
             "denied": isinstance(error, OSError) and error.errno in (1, 13, 30),
         }
+
+
+_NOTHING = contextlib.nullcontext()
+_FLAVOURS: tuple[tuple[Any, str], ...] = (
+    (types.FunctionType, "function"),
+    (types.BuiltinFunctionType, "builtin"),
+    (types.MethodType, "method"),
+    (types.GeneratorType, "generator"),
+    (types.CoroutineType, "coroutine"),
+    (types.AsyncGeneratorType, "async generator"),
+)
+
+
+def _made_error(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
+    """An exception of the test's, as it is there."""
+    error = made.__new__(made, *arguments)
+    error.__dict__.update(state)
+    return error
+
+
+def _special(target: Any, name: str, *values: Any) -> Any:
+    return getattr(type(target), name)(target, *values)
+
+
+def _signature(target: Any) -> list[Any]:
+    """[name, kind, has a default, default, annotation] of each parameter, and what it gives."""
+    found = inspect.signature(target)
+    none = inspect.Parameter.empty
+    listed = [
+        [p.name, int(p.kind), p.default is not none, None if p.default is none else p.default]
+        + [p.annotation is not none, None if p.annotation is none else p.annotation]
+        for p in found.parameters.values()
+    ]
+    returned = found.return_annotation
+    return [listed, returned is not none, None if returned is none else returned]
+
+
+_STEPS: dict[str, Callable[..., Any]] = {
+    "special": _special,
+    "attribute": getattr,
+    "set": setattr,
+    "delete": delattr,
+    "names": dir,
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "signature": _signature,
+    "isinstance": isinstance,
+    "base": lambda target: target,
+}
 
 
 def _line_of(error: BaseException) -> int:

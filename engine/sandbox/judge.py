@@ -2,33 +2,49 @@
 """The outside: runs a trusted test against a program that lives in a cell, and gives the verdict.
 
 The test runs here, in a process that never runs a line of the program. What it is given to call is
-a `Remote`: arguments go to the cell as data, and data comes back, of the built-in types and no
-other (wire.py). So a test's `==` compares plain values, its asserts are its own, and nothing that
-the program does to its interpreter is of any use to it. The cell is asked, never believed: a
-message that is not well formed ends the matter.
+a `Remote` (remote.py): arguments go to the cell as data, and data comes back, of known types and no
+other (wire.py, carried.py). So a test's `==` compares plain values, its asserts are its own, and
+nothing that the program does to its interpreter is of any use to it. The cell is asked, never
+believed: a message that is not well formed ends the matter. What cannot be carried is a reason not
+to judge, and no failure.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import builtins
 import functools
+import importlib
+import inspect
 import json
 import reprlib
 import symtable
+import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gars_vllm.engine.sandbox import wire
+from gars_vllm.engine.sandbox import remote, wire
+from gars_vllm.engine.sandbox.mirror import Mirror
+from gars_vllm.engine.sandbox.needs import Changes, Needs, needs_of
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
+from gars_vllm.engine.sandbox.records import Known
 from gars_vllm.engine.sandbox.surroundings import assert_works, compile_as_ours
 
 TEST = "<test>"
 _Report = tuple[Outcome, str, list[str]]  # outcome, detail, outputs
 _TOO_LARGE = (Outcome.OUT_OF_MEMORY, "its values are too large to compare")
-_repr = reprlib.Repr()
+
+
+class _Repr(reprlib.Repr):
+    def repr1(self, x: Any, level: int) -> str:
+        return remote.shown(x) or super().repr1(x, level)
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = 60
 _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 8
 
@@ -41,18 +57,30 @@ class _Over(BaseException):
         self.detail = detail
 
 
-class _Theirs:
-    """Marks an exception that the program has raised, and keeps what it says of itself."""
+class _Said:
+    """What the program says of an exception that it has raised; on that as `_gars`."""
 
-    detail: str
-    denied: bool
+    def __init__(self, name: str, detail: str, denied: bool) -> None:
+        self.name, self.detail, self.denied = name, detail, denied
+
+
+def _said_of(error: BaseException) -> _Said | None:
+    found = getattr(error, "__dict__", {}).get("_gars")
+    return found if isinstance(found, _Said) else None
 
 
 def judge(program: Program, channel: wire.Channel) -> _Report | None:
     """The verdict; None when the cell is gone. Never raises for what the program does."""
-    cell = _Cell(channel)
+    needs = needs_of(program.test, program.entry) if program.test else Needs()
+    if not _asserts():
+        return Outcome.NOT_JUDGED, "`assert` does nothing in the judge", []
+    if needs.reason:
+        return Outcome.NOT_JUDGED, one_line(needs.reason), []
+    cell = Cell(channel, needs, program)
     try:
-        loaded = cell.ask({"do": "load", "program": program.text})
+        known = cell.share() if program.test else []
+        order = {"do": "load", "program": program.text, "known": known, "large": needs.large}
+        loaded = cell.ask(order)
         if "refused" in loaded:
             return Outcome.SYNTAX_ERROR, one_line(str(loaded["refused"])), []
         if program.test:
@@ -62,48 +90,62 @@ def judge(program: Program, channel: wire.Channel) -> _Report | None:
         return None if over.outcome is None else (over.outcome, one_line(over.detail), [])
     except wire.BrokenMessage as error:
         return Outcome.FORBIDDEN, one_line(f"broke the protocol: {error}"), []
-    except wire.TooLarge as error:
-        return Outcome.EXCEPTION, one_line(f"the test passes {error}"), []
-    except Exception as error:
-        if isinstance(error, _Theirs):
-            return *_blamed(error), []
+    except (Exception, SystemExit) as error:
+        if (said := _said_of(error)) is not None:
+            return *_blamed(error, said), []
         if isinstance(error, MemoryError):
             return *_TOO_LARGE, []
         return Outcome.EXCEPTION, one_line(f"{type(error).__name__}: {error}"), []
 
 
-def _test(program: Program, cell: _Cell) -> _Report:
+_asserts = functools.cache(assert_works)
+
+
+def _test(program: Program, cell: Cell) -> _Report:
     scope: dict[str, Any] = {"__name__": "check"}
+    mirror = None
     try:
         code = _compiled(program.test, TEST)
+        for module in cell.needs.patched:
+            importlib.import_module(module)
+        cell.mirror = mirror = Mirror(cell.needs)
         _provide(scope, program, cell)
+        cell.scope = scope
         exec(code, scope)
         candidate = cell.name(program.entry)
         if candidate is _MISSING:
             return Outcome.EXCEPTION, one_line(f"NameError: {program.entry} is not defined"), []
         scope["check"](candidate)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if cell.over is None:
             return *_failure(error, program.test, cell), []
+    finally:
+        if mirror is not None:
+            mirror.close()
     if cell.over is not None:  # whatever the test's own `except:` has made of it
         raise cell.over
+    if cell.swallowed:
+        reason = "an assertion failed in a function of the test's, and the program went on"
+        return Outcome.NOT_JUDGED, reason, []
     return Outcome.PASSED, "", []
 
 
-def _provide(scope: dict[str, Any], program: Program, cell: _Cell) -> None:
+def _provide(scope: dict[str, Any], program: Program, cell: Cell) -> None:
     """Puts in what the test uses and does not define: from the preamble, else from the program."""
     wanted = _free_names(program.test)
     if not wanted:
         return
-    ours: dict[str, Any] = {"__name__": "preamble"}
-    if program.preamble:
-        exec(_compiled(program.preamble, "<prompt>"), ours)
-    head = program.entry.partition(".")[0].partition("(")[0].strip()
+    ours = cell.preamble()
+    head = _head(program)
     for name in sorted(wanted):
         if name in ours and name != head:
             scope[name] = ours[name]
         elif (found := cell.name(name)) is not _MISSING:
             scope[name] = found
+
+
+def _head(program: Program) -> str:
+    return program.entry.partition(".")[0].partition("(")[0].strip()
 
 
 @functools.lru_cache(maxsize=16)
@@ -131,10 +173,10 @@ def _free_names(source: str) -> frozenset[str]:
     return frozenset(name for name in read - bound if not hasattr(builtins, name))
 
 
-def _failure(error: Exception, source: str, cell: _Cell) -> tuple[Outcome, str]:
+def _failure(error: BaseException, source: str, cell: Cell) -> tuple[Outcome, str]:
     """What an exception that came out of the test means."""
-    if isinstance(error, _Theirs):
-        return _blamed(error)
+    if (said := _said_of(error)) is not None:
+        return _blamed(error, said)
     if isinstance(error, MemoryError):
         return _TOO_LARGE
     line = 0
@@ -148,13 +190,18 @@ def _failure(error: Exception, source: str, cell: _Cell) -> tuple[Outcome, str]:
         text = text or f"AssertionError: {error}"
         return Outcome.WRONG_ANSWER, one_line(f"{text[:180]}{at}{cell.last()}")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, AttributeError) and cell.lost:
+        lost = f"; of {', '.join(sorted(cell.lost))} only the data is here"
+        return Outcome.NOT_JUDGED, one_line(f"{text[:180]}{at}{lost}")
     return Outcome.EXCEPTION, one_line(f"{text[:180]}{at}{cell.last()}")
 
 
-def _blamed(error: _Theirs) -> tuple[Outcome, str]:
+def _blamed(error: BaseException, said: _Said) -> tuple[Outcome, str]:
     if isinstance(error, MemoryError):
         return Outcome.OUT_OF_MEMORY, ""
-    return (Outcome.FORBIDDEN if error.denied else Outcome.EXCEPTION), one_line(error.detail)
+    if isinstance(error, SystemExit):
+        return Outcome.EXITED_EARLY, one_line(said.detail)
+    return (Outcome.FORBIDDEN if said.denied else Outcome.EXCEPTION), one_line(said.detail)
 
 
 def _statement(source: str, line: int) -> tuple[str, int]:
@@ -165,20 +212,21 @@ def _statement(source: str, line: int) -> tuple[str, int]:
     return (source.split("\n")[line - 1].strip() if line else ""), line
 
 
-def _probe(program: Program, cell: _Cell) -> Iterator[str]:
+def _probe(program: Program, cell: Cell) -> Iterator[str]:
     """What the entry gives for each input: a value, or the name of what it raised."""
     candidate = cell.name(program.entry)
     for arguments in program.inputs:
         try:
             values = wire.decode_all(arguments, _no_handle)
             result = candidate(*values)
-            if isinstance(result, Remote) and result.is_iterator:
+            if remote.is_remote(result) and hasattr(type(result), "__next__"):
                 result = ["iterator", *(item for item, _ in zip(result, range(1000), strict=False))]
             yield canonical(result)
         except Exception as error:
-            if not isinstance(error, _Theirs):
+            said = _said_of(error)
+            if said is None:
                 raise
-            yield f"raises {type(error).__name__}"
+            yield f"raises {said.name}"
 
 
 def canonical(value: Any) -> str:
@@ -203,7 +251,13 @@ def _canonical(value: Any, depth: int) -> Any:
     if isinstance(value, dict):
         pairs = [[_canonical(k, depth - 1), _canonical(v, depth - 1)] for k, v in value.items()]
         return {name: sorted(pairs, key=json.dumps)}
-    return {name: str(value) if not isinstance(value, Remote) else ""}
+    if remote.shown(value) is not None or callable(value):
+        return {name: ""}
+    if name == "ndarray":
+        return {name: [str(value.dtype), _canonical(value.tolist(), depth - 1)]}
+    if isinstance(value, BaseException):
+        return {name: _canonical(list(value.args), depth - 1)}
+    return {name: str(value)}
 
 
 def _no_handle(node: list[Any]) -> Any:
@@ -214,14 +268,53 @@ _MISSING = object()
 _UNKNOWN = object()
 
 
-class _Cell:
+class Cell:
     """What the judge can ask of the program's side."""
 
-    def __init__(self, channel: wire.Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: wire.Channel, needs: Needs, program: Program) -> None:
+        self._channel, self.needs, self._program = channel, needs, program
+        channel.sent = wire.LARGE
+        if needs.large:
+            channel.received = wire.LARGE
         self._functions: list[Callable[..., Any]] = []
         self._last: Any = _UNKNOWN
+        self._records = _Records(self)
+        self._terms = wire.Terms(self._handle, wire.LARGE, self._records)
+        self._remotes = remote.Remotes(self, self._error_base)
+        self._ours: dict[str, Any] | None = None
+        self._lock = threading.RLock()
+        self._waits = False
+        self.mirror: Mirror | None = None
+        self.scope: dict[str, Any] = {}  # the test's
+        self.classes: dict[str, Any] = {}  # that both sides have
+        self.called: set[int] = set()
+        self.lost: set[str] = set()
+        self.swallowed = False
         self.over: _Over | wire.BrokenMessage | None = None  # what ended the matter
+
+    # ---- the prompt's names ----
+
+    def preamble(self) -> dict[str, Any]:
+        """What the prompt defines, made once."""
+        if self._ours is None:
+            self._ours = {"__name__": "preamble"}
+            if self._program.preamble:
+                exec(_compiled(self._program.preamble, "<prompt>"), self._ours)
+        return self._ours
+
+    def share(self) -> list[str]:
+        """The prompt's classes, as far as the program has them unchanged."""
+        names = _common(self._program.preamble, self._program.text) - {_head(self._program)}
+        if names:
+            ours = self.preamble()
+            self.classes = {n: ours[n] for n in names if isinstance(ours.get(n), type)}
+            self._records.names.update(self.classes)
+        return sorted(self.classes)
+
+    def _error_base(self, known: list[Any]) -> Any:
+        return remote.library_error(known, self.classes.get)
+
+    # ---- asking ----
 
     def name(self, expression: str) -> Any:
         reply = self.ask({"do": "name", "name": expression})
@@ -230,27 +323,60 @@ class _Cell:
     def call(self, number: int, values: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self._last = _UNKNOWN
         given = [*values, *named.values()]
-        reply = self.ask(
-            {
-                "do": "call",
-                "object": number,
-                "arguments": wire.encode_all(given, self._handle),
-                "names": list(named),
-            }
-        )
-        self._last = self._value(reply)
-        if "arguments" in reply:
-            found = self._values(reply["arguments"])
-            if self._last is not None or len(found) != len(given):
-                raise self.broken("arguments that are not to come back")
-            for ours, theirs in zip(given, found, strict=True):
-                _take_over(ours, theirs)
+        self._last = self._sent({"do": "call", "object": number, "names": list(named)}, given)
         return self._last
+
+    def apply(self, step: str, *values: Any) -> Any:
+        """Does one of the cell's steps with the values."""
+        return self._sent({"do": step}, list(values))
+
+    def _sent(self, order: wire.Message, values: list[Any]) -> Any:
+        encoder = wire.Encoder(self._terms)
+        try:
+            items = [encoder.item(value) for value in values]
+            arguments = encoder.finish() | {"items": items}
+            wanted = self.needs.changes is not Changes.STAY
+            reply = self.ask(order | {"arguments": arguments, "changes": wanted})
+        except wire.TooLarge as error:
+            raise self.give_up(f"the test passes {error}") from None
+        if "changed" not in reply:
+            return self._value(reply)
+        return self._changed(reply, encoder.kept, len(values))
+
+    def _changed(self, reply: wire.Message, kept: list[Any], count: int) -> Any:
+        """The value of a call that has changed its arguments, which are changed here too."""
+        message, origins = reply["changed"], reply.get("origins")
+        items = message.get("items") if isinstance(message, dict) else None
+        if not isinstance(items, list) or len(items) != count + 1 or not isinstance(origins, list):
+            raise self.broken("no changes")
+        if items[0] is not None:
+            if self.needs.changes is Changes.STAY:
+                raise self.broken("arguments that are not to come back")
+            if self.needs.changes is Changes.UNCLEAR:
+                raise self.give_up(
+                    "it changes an argument and gives a value, and the test computes from both "
+                    "what it compares"
+                )
+        try:
+            into = {int(node): kept[int(number)] for node, number in origins if int(number) >= 0}
+            if len(set(map(id, into.values()))) != len(into):
+                raise ValueError("two of one")
+        except (TypeError, ValueError, LookupError):
+            raise self.broken("no changes") from None
+        return self._decoded(
+            lambda m: wire.decode_all(m, self._remotes.make, self._records, into)[0], message
+        )
 
     def broken(self, what: str) -> wire.BrokenMessage:
         """To raise: no `except:` of a test's undoes it."""
-        self.over = wire.BrokenMessage(what)
-        return self.over
+        self.over = self.over or wire.BrokenMessage(what)
+        return wire.BrokenMessage(what)
+
+    def give_up(self, reason: str) -> BaseException:
+        """To raise: the judge cannot carry what the test does."""
+        over = _Over(Outcome.NOT_JUDGED, reason)
+        self.over = self.over or over
+        return over
 
     def last(self) -> str:
         """What the last call gave, for a verdict's detail."""
@@ -261,32 +387,29 @@ class _Cell:
         except (ValueError, RecursionError):  # an int of a million digits
             return f"; it gave an object of {type(self._last).__name__}"
 
-    def get(self, what: str, number: int, **more: Any) -> Any:
-        return self._value(self.ask({"do": what, "object": number, **more}))
-
-    def next(self, number: int) -> Any:
-        reply = self.ask({"do": "next", "object": number})
-        if "stop" in reply:
-            raise StopIteration
-        return self._value(reply)
-
-    def encode(self, value: Any) -> wire.Message:
-        return wire.encode(value, self._handle)
-
     def ask(self, request: wire.Message) -> wire.Message:
         """The answer to a request; raises in here what the program has raised."""
         try:
-            return self._ask(request)
+            with self._lock:
+                return self._ask(request)
         except (_Over, wire.BrokenMessage) as error:
-            self.over = error
+            self.over = self.over or error
             raise
 
     def _ask(self, request: wire.Message) -> wire.Message:
+        around = self.mirror.now() if self.mirror is not None else {}
+        if around:
+            request = request | {"around": wire.encode(around, self._terms)}
         reply = self._exchange(request)
         while True:
             if "back" in reply:
                 reply = self._exchange(self._call_back(reply))
                 continue
+            if "said" in reply and self.mirror is not None:
+                try:
+                    self.mirror.take(self._value({"value": reply["said"]}))
+                except (TypeError, ValueError, LookupError):
+                    raise self.broken("nothing said") from None
             if "large" in reply:
                 raise _Over(Outcome.WRONG_ANSWER, f"it gave {reply['large']}")
             if "raised" in reply:
@@ -294,57 +417,82 @@ class _Cell:
             return reply
 
     def _exchange(self, message: wire.Message) -> wire.Message:
+        if self._waits:
+            raise self.give_up("the test's own signal or thread came between it and the program")
         try:
             self._channel.send(message)
-            return self._channel.receive()
+            self._waits = True
+            reply = self._channel.receive()
         except (EOFError, ConnectionError):
             raise _Over(None) from None
+        self._waits = False
+        return reply
 
     def _call_back(self, reply: wire.Message) -> wire.Message:
         """A function of the test's that the program calls."""
-        number = reply["back"]
-        if not isinstance(number, int) or not 0 <= number < len(self._functions):
+        number, names = reply["back"], reply.get("names") or []
+        if type(number) is not int or not 0 <= number < len(self._functions):
             raise self.broken("no such function")
-        values = self._values(reply.get("arguments"))
+        values = self._decoded(
+            lambda m: wire.decode_all(m, self._remotes.make, self._records), reply.get("arguments")
+        )
+        if not isinstance(names, list) or len(names) > len(values):
+            raise self.broken("no names")
+        count = len(values) - len(names)
         try:
-            return {"value": self.encode(self._functions[number](*values))}
+            named = dict(zip(map(str, names), values[count:], strict=True))
+            found = self._functions[number](*values[:count], **named)
+            if inspect.iscoroutine(found):
+                found = _ran(found)
+            return {"value": wire.encode(found, self._terms)}
         except Exception as error:
-            return {"error": one_line(f"{type(error).__name__}: {error}")}
+            self.swallowed |= isinstance(error, AssertionError) and _said_of(error) is None
+            return {"error": wire.encode(error, self._terms)}
+
+    # ---- values ----
 
     def _handle(self, value: Any) -> list[Any]:
-        """A function goes as something to call; of other objects nothing can be had there."""
-        if isinstance(value, Remote):
-            raise TypeError("an object of the program cannot be passed to it")
-        if not callable(value):
-            raise TypeError(f"an object of {type(value).__name__} cannot be passed to a program")
-        self._functions.append(value)
-        return ["back", len(self._functions) - 1]
+        """How an object of the test's, that is no data, is given to the program."""
+        number = remote.numbered(value)
+        if number is not None:
+            return ["own", number]
+        if isinstance(value, type):
+            if self._records.is_shared(value):
+                return ["known", value.__name__]
+        if (found := _library_name(value)) is not None:
+            return ["name", *found]
+        if isinstance(value, types.ModuleType):
+            return ["name", value.__name__, ""]
+        if isinstance(value, Iterator) and not callable(value):
+            return ["iterator", self._function(lambda: [x for x, _ in zip(value, "1")])]
+        if not callable(value) or isinstance(value, type):
+            raise self.give_up(f"the test passes an object of {type(value).__name__} to the program")
+        return ["back", self._function(value), *_description(value)]
 
-    def _remote(self, node: list[Any]) -> Remote:
-        kind, number, name, is_iterator = node
-        if kind != "object" or not isinstance(number, int) or not isinstance(name, str):
-            raise wire.BrokenMessage("no object")
-        return Remote(self, number, name, bool(is_iterator))
+    def _function(self, function: Callable[..., Any]) -> int:
+        if function not in self._functions:
+            self._functions.append(function)
+        return self._functions.index(function)
 
     def _value(self, reply: wire.Message) -> Any:
-        return self._decoded(wire.decode, reply.get("value"))
+        return self._decoded(
+            lambda m: wire.decode(m, self._remotes.make, self._records), reply.get("value")
+        )
 
-    def _values(self, message: Any) -> list[Any]:
-        found: list[Any] = self._decoded(wire.decode_all, message)
-        return found
-
-    def _decoded(self, decode: Callable[..., Any], message: Any) -> Any:
+    def _decoded(self, decode: Callable[[Any], Any], message: Any) -> Any:
         try:
             if not isinstance(message, dict):
                 raise wire.BrokenMessage("no value")
-            return decode(message, self._remote)
+            found = decode(message)
+            self.lost.update(map(str, message.get("lost") or ()))
+            return found
         except wire.BrokenMessage as error:
-            self.over = error
+            self.over = self.over or error
             raise
 
     def _exception(self, reply: wire.Message) -> BaseException:
-        """An exception like the one there: of its built-in class, so that tests can expect it."""
-        name, kinds, line = str(reply["raised"]), reply.get("kinds"), reply.get("line")
+        """An exception like the one there, so that tests can expect it."""
+        name, kinds, line = str(reply["raised"])[:80], reply.get("kinds"), reply.get("line")
         text = str(reply.get("text"))
         detail = f"{text} (line {line})" if isinstance(line, int) and line else text
         base: Any = Exception
@@ -354,64 +502,144 @@ class _Cell:
                 base = found
                 break
         if not issubclass(base, Exception):  # SystemExit, KeyboardInterrupt, GeneratorExit
-            ended = Outcome.EXITED_EARLY if base is SystemExit else Outcome.EXCEPTION
-            return _Over(ended, detail)
-        arguments = self._values(reply.get("arguments"))
-        own = types.new_class(name[:80], (base, _Theirs))
-        own.detail, own.denied = detail, reply.get("denied") is True  # type: ignore[attr-defined]
+            if base is not SystemExit or not self.needs.exits:
+                ended = Outcome.EXITED_EARLY if base is SystemExit else Outcome.EXCEPTION
+                return _Over(ended, detail)
+        decode = wire.decode_all
+        arguments = self._decoded(
+            lambda m: decode(m, self._remotes.make, self._records), reply.get("arguments")
+        )
+        made = arguments[0] if arguments else None
+        if not isinstance(made, base):
+            made = types.new_class(name, (base,))()
+        made.__dict__["_gars"] = _Said(name, detail, reply.get("denied") is True)
+        return made  # type: ignore[no-any-return]
+
+
+class _Records(Known):
+    """The classes that both sides have; the test's own are given to the cell when one is needed."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(lambda name: cell.classes.get(name), self._made)
+        self._cell = cell
+
+    def is_shared(self, kind: Any) -> bool:
+        if self.name_of(kind) is None and getattr(kind, "__module__", "") == "check":
+            self._share(kind)
+        return self.name_of(kind) is not None
+
+    def pack(self, value: Any, item: Callable[[Any], Any]) -> list[Any] | None:
+        if type(value).__module__ == "check" and not remote.shown(value):
+            self.is_shared(type(value))
+        return super().pack(value, item)
+
+    def _share(self, kind: type) -> None:
+        source = _source_of(self._cell._program.test, kind.__name__)
+        if source is None:
+            raise self._cell.give_up(f"the test passes an object of its {kind.__name__}")
+        self._cell.ask({"do": "define", "source": source, "names": [kind.__name__]})
+        self._cell.classes[kind.__name__] = kind
+        self.names.add(kind.__name__)
+
+    @staticmethod
+    def _made(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
+        if not isinstance(made, type) or not issubclass(made, BaseException):
+            raise TypeError("no exception")
+        error = made.__new__(made, *arguments)
+        if issubclass(made, OSError):
+            error = made(*arguments)
+        error.args = tuple(arguments)
+        for name, value in state.items():
+            if type(name) is str and not name.startswith("_"):
+                error.__dict__[name] = value
+        remote.told(error, text)
+        return error
+
+
+def _common(preamble: str, program: str) -> set[str]:
+    """Names of classes at the top of both texts that are made in the same way."""
+    if "class " not in preamble and "tuple(" not in preamble:
+        return set()
+    found: list[dict[str, str]] = []
+    for source in (preamble, program):
         try:
-            made = own(*arguments)
-        except (TypeError, ValueError):  # UnicodeDecodeError and its kin want their own
-            made = types.new_class(name[:80], (Exception, _Theirs))(*arguments)
-            made.detail, made.denied = detail, False
-        assert isinstance(made, BaseException)
-        return made
+            body = ast.parse(source).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return set()
+        made: dict[str, str] = {}
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                made[node.name] = made.get(node.name, "") + ast.dump(node)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                made[name] = made.get(name, "") + ast.dump(node)
+        found.append(made)
+    return {name for name, text in found[0].items() if found[1].get(name) == text}
 
 
-def _take_over(ours: Any, theirs: Any) -> None:
-    """Makes an argument what the program has made of it."""
-    if type(ours) is not type(theirs):
-        return
-    if isinstance(ours, (list, bytearray)):
-        ours[:] = theirs
-    elif isinstance(ours, (dict, set)):
-        ours.clear()
-        ours.update(theirs)
+def _source_of(test: str, name: str) -> str | None:
+    """A class of the test's with what it needs of the test's other names; None where it is not
+    found."""
+    tree = ast.parse(test)
+    tops: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name != "check":
+            tops[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            tops[node.targets[0].id] = node
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name]
+    if len(nodes) != 1:
+        return None
+    wanted: dict[str, ast.stmt] = {name: nodes[0]}
+    waiting: list[ast.stmt] = [nodes[0]]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Name) and node.id in tops and node.id not in wanted:
+                wanted[node.id] = tops[node.id]
+                waiting.append(tops[node.id])
+    imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    kept = sorted(wanted.values(), key=lambda node: node.lineno)
+    return ast.unparse(ast.Module([*imports, *kept], []))
 
 
-class Remote:
-    """An object of the program's. It is equal to itself alone, and true, as objects are; it can be
-    called and iterated over, and gives attributes, items and its length, all of them by value."""
+def _library_name(value: Any) -> tuple[str, str] | None:
+    """Where a class or a function of a library is found."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if isinstance(value, types.MethodDescriptorType):
+        module, name = "builtins", f"{value.__objclass__.__name__}.{value.__name__}"
+    if not isinstance(module, str) or not isinstance(name, str):
+        return None
+    found: Any = sys.modules.get(module)
+    if found is None or module.partition(".")[0] in ("check", "preamble", "program", "gars_vllm"):
+        return None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return (module, name) if found is value else None
 
-    def __init__(self, cell: _Cell, number: int, name: str, is_iterator: bool) -> None:
-        self._cell, self._number, self._name = cell, number, name
-        self.is_iterator = is_iterator
 
-    def __call__(self, *values: Any, **named: Any) -> Any:
-        return self._cell.call(self._number, values, named)
+def _description(value: Any) -> list[Any]:
+    """[name, doc, parameters, is async] of a function of the test's."""
+    name = str(getattr(value, "__name__", "function"))
+    doc = getattr(value, "__doc__", None)
+    spec = [["values", "VAR_POSITIONAL", False], ["named", "VAR_KEYWORD", False]]
+    if isinstance(value, types.FunctionType):
+        spec = [
+            [p.name, p.kind.name, p.default is not p.empty]
+            for p in inspect.signature(value, follow_wrapped=False).parameters.values()
+        ]
+    is_async = inspect.iscoroutinefunction(value)
+    return [name, doc if isinstance(doc, str) else None, spec, is_async]
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(f"{self._name}.{name} cannot be had from a test")
-        return self._cell.get("attribute", self._number, name=name)
 
-    def __getitem__(self, key: Any) -> Any:
-        return self._cell.get("item", self._number, key=self._cell.encode(key))
-
-    def __len__(self) -> int:
-        found = self._cell.get("len", self._number)
-        if type(found) is not int or found < 0:
-            raise self._cell.broken("no length")
-        return found
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[Any]:
-        return self if self.is_iterator else self._cell.get("iter", self._number)
-
-    def __next__(self) -> Any:
-        return self._cell.next(self._number)
-
-    def __repr__(self) -> str:
-        return f"<object of {self._name}>"
+def _ran(coroutine: Any) -> Any:
+    """What a coroutine of the test's gives, which the program waits for."""
+    outer = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(coroutine)
+        finally:
+            loop.close()
+    finally:
+        asyncio._set_running_loop(outer)

@@ -12,7 +12,7 @@ from gars_vllm.engine.errors import UserError
 
 
 class Outcome(StrEnum):
-    """How a program ended. All but `PASSED` are failures."""
+    """How a program ended. All but `PASSED` and `NOT_JUDGED` are failures."""
 
     PASSED = "passed"
     WRONG_ANSWER = "wrong answer"
@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     EXITED_EARLY = "exited early"
     SYNTAX_ERROR = "syntax error"
     FORBIDDEN = "forbidden action"
+    NOT_JUDGED = "not judged"  # no judge here can carry what its test does
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,10 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.outcome is Outcome.PASSED
+
+    @property
+    def is_judged(self) -> bool:
+        return self.outcome is not Outcome.NOT_JUDGED
 
 
 def one_line(text: str) -> str:

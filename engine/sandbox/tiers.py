@@ -62,6 +62,8 @@ class Cell:
 def readable() -> list[str]:
     """What a program may read: the interpreter, its libraries, the installed packages."""
     site_folders = [p for p in (*site.getsitepackages(), sysconfig.get_path("purelib")) if p]
+    # those that a .pth file of an environment over another names
+    site_folders += [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     wanted = [
         sys.prefix,
         sys.exec_prefix,
