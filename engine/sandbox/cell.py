@@ -83,6 +83,7 @@ def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 def main(setting: dict[str, Any]) -> NoReturn:
     """`setting`: how this process locks itself up; see `tiers.cell`."""
+    os.environ.pop("MALLOC_ARENA_MAX", None)  # the C library has read it
     try:
         end = _connect(setting)
         try:
@@ -367,7 +368,8 @@ class _Inside:
 
     def _call(self, target: Any, request: wire.Message) -> wire.Message:
         made: dict[int, Any] = {}
-        values = wire.decode_all(request["arguments"], self._theirs, self._known, None, made)
+        sent, wanted = request["arguments"], request.get("changes")
+        values = wire.decode_all(sent, self._theirs, self._known, None, made)
         names = request.get("names", ())
         count = len(values) - len(names)
         result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
@@ -376,8 +378,8 @@ class _Inside:
         # misled by it (`needs.py`).
         if isinstance(target, type) and target.__module__ in ("program", "test"):
             return {"value": {"nodes": [self._handle(result)], "item": [0]}}
-        if request["arguments"]["nodes"] and (result is None or request.get("changes")):
-            return self._with_changes(result, values, made, request["arguments"])
+        if sent["nodes"] and (result is None or wanted):
+            return self._with_changes(result, values, made, sent)
         return self._value(result)
 
     def _with_changes(
@@ -434,10 +436,10 @@ class _Inside:
         if isinstance(value, type):
             if value.__module__ == "builtins" and getattr(builtins, value.__name__, 0) is value:
                 return ["builtin", value.__name__]
-            return ["class", number, value.__name__, False, self._shape(value)]
-        flavour = next((name for base, name in _FLAVOURS if isinstance(value, base)), "")
-        flags = getattr(getattr(value, "__code__", None), "co_flags", 0)
-        more = [flavour, flags if type(flags) is int else 0, self._shape(kind)]
+            return ["class", number, kind.__name__, False, self._shape(value)]
+        flavour = next((name for base, name in _FLAVOURS if issubclass(kind, base)), "")
+        flags = value.__code__.co_flags if kind is types.FunctionType else 0
+        more = [flavour, flags, self._shape(kind)]
         return ["object", number, kind.__name__, hasattr(kind, "__next__"), more]
 
     def _shape(self, kind: type) -> list[Any]:

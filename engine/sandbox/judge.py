@@ -41,6 +41,8 @@ _TOO_LARGE = (Outcome.OUT_OF_MEMORY, "its values are too large to compare")
 
 class _Repr(reprlib.Repr):
     def repr1(self, x: Any, level: int) -> str:
+        if x is NotImplemented:
+            return "<object of NotImplementedType>"
         return remote.shown(x) or super().repr1(x, level)
 
 
@@ -283,6 +285,7 @@ class Cell:
         self._remotes = remote.Remotes(self, self._error_base)
         self._ours: dict[str, Any] | None = None
         self._lock = threading.RLock()
+        self._step = "load"
         self._waits = False
         self.mirror: Mirror | None = None
         self.scope: dict[str, Any] = {}  # the test's
@@ -397,6 +400,7 @@ class Cell:
             raise
 
     def _ask(self, request: wire.Message) -> wire.Message:
+        self._step = request["do"] if request["do"] != "name" else "call"
         around = self.mirror.now() if self.mirror is not None else {}
         if around:
             request = request | {"around": wire.encode(around, self._terms)}
@@ -503,12 +507,14 @@ class Cell:
                 break
         if not issubclass(base, Exception):  # SystemExit, KeyboardInterrupt, GeneratorExit
             if base is not SystemExit or not self.needs.exits:
-                ended = Outcome.EXITED_EARLY if base is SystemExit else Outcome.EXCEPTION
+                is_left = base is SystemExit and self._step in ("load", "call")
+                ended = Outcome.EXITED_EARLY if is_left else Outcome.EXCEPTION
                 return _Over(ended, detail)
-        decode = wire.decode_all
-        arguments = self._decoded(
-            lambda m: decode(m, self._remotes.make, self._records), reply.get("arguments")
-        )
+        try:
+            sent = reply.get("arguments")
+            arguments = wire.decode_all(sent, self._remotes.make, self._records) if sent else []
+        except (wire.BrokenMessage, AttributeError):  # it may hold itself
+            arguments = []
         made = arguments[0] if arguments else None
         if not isinstance(made, base):
             made = types.new_class(name, (base,))()

@@ -117,7 +117,7 @@ def shown(value: Any) -> str | None:
     """A Remote in words, for which nothing is asked of the cell."""
     if is_remote(value):
         return f"<object of {_about(value).name}>"
-    return f"<class {value.__name__}>" if isinstance(value, RemoteClass) else None
+    return f"<object of {value._gars_kind}>" if isinstance(value, RemoteClass) else None
 
 
 class RemoteClass(type):
@@ -131,6 +131,7 @@ class RemoteClass(type):
 
     _gars_asking: Any
     _gars_number: int
+    _gars_kind: str = "type"
 
     def __call__(cls, *values: Any, **named: Any) -> Any:
         cls._gars_asking.called.add(cls._gars_number)
@@ -188,7 +189,10 @@ class Remotes:
         if what not in ("object", "class") or type(number) is not int or type(name) is not str:
             raise wire.BrokenMessage("no object")
         if what == "class":
-            return self._class_of(more[0])
+            made = self._class_of(more[0])
+            if isinstance(made, RemoteClass):
+                made._gars_kind = name
+            return made
         if number not in self._objects:
             self._objects[number] = self._object(number, name, bool(is_iterator), *more)
         return self._objects[number]
@@ -306,6 +310,7 @@ class _Anything:
 
 
 _ANYTHING = frozenset(("__eq__", "__contains__"))
+_ORDER = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
 
 
 def _judging(method: str) -> Callable[..., Any]:
@@ -323,6 +328,8 @@ def _judging(method: str) -> Callable[..., Any]:
                 f"the test compares an object of the program's {about.name} with "
                 f"{type(other).__name__}: its own `==` would be told what is expected"
             )
+        if not _is_own(self) and method in _ORDER:
+            raise TypeError(f"objects of {about.name}, a class of its own, have no order here")
         if not _is_own(self):
             raise about.asking.give_up(
                 f"the test compares objects of {about.name}, a class that it does not call itself"

@@ -23,12 +23,10 @@ FLAGS = ("-s", "-P")
 _FIXED = {
     "PATH": "/usr/bin:/bin",
     "LC_ALL": "C.UTF-8",
-    "TZ": "UTC",
     "PYTHONHASHSEED": "0",  # the same verdict every time
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "2",  # a thread's own arena takes 64 MiB of address space
 }
 _LOADER = ("LD_LIBRARY_PATH",)  # without it an interpreter may not start at all
 _DOCKER = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
@@ -45,14 +43,17 @@ def of_judge(with_docker: bool = False) -> dict[str, str]:
     if with_docker:
         names += (*_DOCKER, *(name for name in os.environ if name.startswith("DOCKER_")))
     kept = {name: os.environ[name] for name in names if name in os.environ}
-    home = {"HOME": "/", "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
+    home = {"HOME": "/", "TMPDIR": os.environ.get("TMPDIR", "/tmp"), "TZ": "UTC"}
     return _FIXED | home | kept
 
 
 def of_cell(scratch: str) -> dict[str, str]:
     """All that a program finds in its environment; `scratch`: where it may write."""
     kept = {name: os.environ[name] for name in _LOADER if name in os.environ}
-    return _FIXED | {"HOME": scratch, "TMPDIR": scratch} | kept
+    # For the C library when it starts: a thread's own arena takes 64 MiB of address space. The cell
+    # takes it out of the environment again.
+    arenas = {"MALLOC_ARENA_MAX": "2"}
+    return _FIXED | {"HOME": scratch, "TMPDIR": scratch} | arenas | kept
 
 
 def become_ours() -> None:

@@ -72,7 +72,8 @@ def readable() -> list[str]:
         *site_folders,
         str(SOURCES),
         *("/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt/intel"),
-        *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/alternatives"),
+        # not /etc/localtime: the time zone is UTC everywhere
+        *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/alternatives"),
     ]
     wanted += [os.path.realpath(sys.executable), os.path.realpath(str(SOURCES))]
     found: list[str] = []

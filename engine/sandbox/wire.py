@@ -14,6 +14,7 @@ import datetime
 import enum
 import json
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -168,6 +169,8 @@ class Encoder:
                 if issubclass(kind, float):
                     return float.__float__(value)
                 return self.item(str.__str__(value))
+        if kind.__module__ == "numpy" and _is_false(value):
+            return self.item(value.item())
         index = self.known.get(id(value))
         if index is None:
             index = self.known[id(value)] = len(self.nodes)
@@ -255,11 +258,18 @@ _DATA = (int, str, list, tuple, set, frozenset, deque, dict, bytes, bytearray, c
 _BASIC = frozenset((*_DATA, range, Fraction, Decimal))
 
 
+def _is_false(value: Any) -> bool:
+    """What only says that it is a number of numpy's is what it says to be by `item`."""
+    numpy = sys.modules.get("numpy")
+    true = numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray, numpy.dtype))
+    return not true and hasattr(value, "item") and not hasattr(value, "__len__")
+
+
 def _is_plain(values: list[Any]) -> bool:
     """Whether each is its own item."""
     kinds = set(map(type, values))
     if kinds == {int}:
-        return -_SMALL < min(values) and max(values) < _SMALL
+        return min(values) > -_SMALL and max(values) < _SMALL
     if kinds == {str}:
         return all(map(str.isascii, values))
     return kinds <= {float, bool, type(None)}
