@@ -37,6 +37,8 @@ NAME = "<program>"
 FULL = 71  # the code of a child that could not say that its memory was full
 FILE_BYTES = 16 << 20
 FILES = 64  # open at a time
+_JUDGE_BYTES = 2 << 30
+_JUDGE_SECONDS = 1.0  # for its last word, when the program has ended
 _ARGUMENT_BYTES = 1 << 16  # of what an exception carries
 _BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
 # The methods that Python itself calls. An object of the program's has, in the judge, those that it
@@ -102,7 +104,7 @@ def main(setting: dict[str, Any]) -> NoReturn:
         while True:
             message, descriptors = receive_frame(end)
             if descriptors:  # else an order to end a program that had just ended
-                _run(end, message, descriptors[0], setting, walls)
+                _run(end, message, descriptors, setting, walls)
     except EOFError:
         os._exit(0)  # the foreman is gone
     except BaseException as error:
@@ -161,38 +163,91 @@ def _become_process_1() -> None:
 def _run(
     end: socket.socket,
     message: dict[str, Any],
-    channel: int,
+    descriptors: list[int],
     setting: dict[str, Any],
     walls: confine.Filter | None,
 ) -> None:
-    """One program: forks, waits for the child's end or for the order to end it, and tidies up."""
+    """One program: forks, waits for the child's end or for the order to end it, and tidies up.
+
+    `descriptors`: the channel; for a judge that is to be in here too its end of that, and what it
+    answers on.
+    """
+    channel, *judging = descriptors
     child = os.fork()
     if child == 0:
+        for descriptor in judging:
+            os.close(descriptor)
         _child(end, channel, message, setting, walls)
-    os.close(channel)
-    handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else -1
-    send_frame(end, {"started": True}, *([handle] if handle >= 0 else []))
-    watched: list[Any] = [end] if handle < 0 else [end, handle]
+    judge = _fork_judge(end, channel, judging, setting, walls) if judging else 0
+    for descriptor in descriptors:
+        os.close(descriptor)
+    processes = [child, judge] if judge else [child]
+    handles = [os.pidfd_open(p) for p in processes] if hasattr(os, "pidfd_open") else []
+    send_frame(end, {"started": True}, *handles)
+    watched: list[Any] = [end, *handles[:1]]
     try:
         gone = False
         while not _has_ended(child):
-            ready = select.select(watched, [], [], 0.02 if handle < 0 else None)[0]
+            ready = select.select(watched, [], [], None if handles else 0.02)[0]
             if end in ready:
                 try:
                     receive_frame(end)  # whatever it says, it says "end it"
                 except EOFError:
                     gone = True
                 break
-        _end_all(child)
+        judged = _ended_within(judge, _JUDGE_SECONDS) if judge and _has_ended(child) else 0
+        _end_all(processes)
         _, status = os.waitpid(child, 0)
         _end_others()
     finally:
-        if handle >= 0:
+        for handle in handles:
             os.close(handle)
     if gone:
         os._exit(0)
     code, is_clean = os.waitstatus_to_exitcode(status), _empty(setting["scratch"])
-    send_frame(end, {"ended": True, "code": code, "clean": is_clean})
+    send_frame(end, {"ended": True, "code": code, "clean": is_clean, "judge": judged})
+
+
+def _fork_judge(
+    end: socket.socket,
+    channel: int,
+    judging: list[int],
+    setting: dict[str, Any],
+    walls: confine.Filter | None,
+) -> int:
+    """A judge that shares files with the program, and nothing else: it never runs a line of it."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        end.close()
+        os.close(channel)
+        os.setsid()
+        confine.die_with_parent()
+        confine.limit(resource.RLIMIT_CORE, 0)
+        confine.limit(resource.RLIMIT_FSIZE, FILE_BYTES)
+        confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
+        if walls is not None:
+            walls.install(tells=False)
+        os.environ["HOME"] = "/"  # no settings that the program has written
+        from gars_vllm.engine.sandbox import judge
+
+        judge.answer_one(*(socket.socket(fileno=descriptor) for descriptor in judging))
+        os._exit(0)
+    except BaseException:
+        os._exit(70)
+
+
+def _ended_within(process: int, seconds: float) -> int:
+    """How a process has ended, as `os.waitstatus_to_exitcode` says; 0 when it has not."""
+    until = time.monotonic() + seconds
+    while True:
+        found = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is not None:
+            return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        if time.monotonic() > until:
+            return 0
+        time.sleep(0.001)
 
 
 def _has_ended(child: int) -> bool:
@@ -200,12 +255,13 @@ def _has_ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _end_all(child: int) -> None:
+def _end_all(processes: list[int]) -> None:
     if os.getpid() == 1:
         _kill(-1)  # everyone in this namespace but this process
     else:
-        _kill(-child)
-        _kill(child)
+        for process in processes:
+            _kill(-process)
+            _kill(process)
 
 
 def _kill(process: int) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 from gars_vllm.engine.sandbox import cell as inside
 from gars_vllm.engine.sandbox import confine, surroundings, tiers, wire
 from gars_vllm.engine.sandbox.judge import judge
+from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import (
     Limits,
     Outcome,
@@ -61,7 +62,7 @@ class Foreman:
         self._folder = Path(tempfile.mkdtemp(prefix="gars-cell-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._judge: _Judge | None = None
+        self._judge: _Judge | _Beside | None = None
 
     def run(self, program: Program, limits: Limits) -> Verdict:
         """Raises CellFailed when the cell cannot be started."""
@@ -74,7 +75,10 @@ class Foreman:
         if self._judge is not None and not self._judge.suits(program):
             self._end_judge()
         if self._judge is None:
-            self._judge = _Judge(program.test, [self._control.fileno()])
+            is_beside = bool(program.test) and needs_of(program.test, program.entry).files
+            self._judge = (
+                _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
+            )
         ours, theirs = socket.socketpair()
         run = _Run(self._control, self._judge, limits, self._parent)
         try:
@@ -223,11 +227,15 @@ class _Judge:
             head, descriptors, _, _ = socket.recv_fds(end, 8, 1)
             if not head:
                 return
-            text = _exactly(end, int.from_bytes(head, "big"))
+            text = wire.exactly(end, int.from_bytes(head, "big"))
             with socket.socket(fileno=descriptors[0]) as channel:
                 found = judge(Program(**json.loads(text)), wire.Channel(channel))
             answer = json.dumps(None if found is None else [str(found[0]), *found[1:]]).encode()
             end.sendall(len(answer).to_bytes(8, "big") + answer)
+
+    def descriptors(self, _: socket.socket) -> list[int]:
+        """What the cell is given for it."""
+        return []
 
     def give(self, program: Program, channel: socket.socket) -> None:
         self._left -= 1
@@ -239,7 +247,7 @@ class _Judge:
     def answer(self) -> Any:
         """[outcome, detail, outputs], or None: the program's process is gone. Raises EOFError
         when the judge itself is."""
-        return json.loads(_exactly(self.end, int.from_bytes(_exactly(self.end, 8), "big")))
+        return _answer(self.end)
 
     def suits(self, program: Program) -> bool:
         return self._left > 0 and self.test == program.test
@@ -251,23 +259,47 @@ class _Judge:
         os.waitpid(self._process, 0)
 
 
-def _exactly(end: socket.socket, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        try:
-            data = end.recv(size - len(found))
-        except ConnectionError:
-            data = b""
-        if not data:
-            raise EOFError
-        found += data
-    return bytes(found)
+class _Beside:
+    """A judge in the cell with the program, for a test that shares files with it: one program's.
+
+    There it reaches no more than the program does, and the program no more of it than its files.
+    """
+
+    schedule: str | None = None
+
+    def __init__(self) -> None:
+        self.end, self._theirs = socket.socketpair()
+
+    def descriptors(self, channel: socket.socket) -> list[int]:
+        return [channel.fileno(), self._theirs.fileno()]
+
+    def give(self, program: Program, _: socket.socket) -> None:
+        self._theirs.close()
+        text = json.dumps(asdict(program)).encode()
+        with suppress(BrokenPipeError, ConnectionError):
+            self.end.sendall(len(text).to_bytes(8, "big") + text)
+
+    def answer(self) -> Any:
+        return _answer(self.end)
+
+    def suits(self, program: Program) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._theirs.close()
+        self.end.close()
+
+
+def _answer(end: socket.socket) -> Any:
+    return json.loads(wire.exactly(end, int.from_bytes(wire.exactly(end, 8), "big")))
 
 
 class _Run:
     """One program: its judge, its process in the cell, its time."""
 
-    def __init__(self, control: socket.socket, judge: _Judge, limits: Limits, parent: int) -> None:
+    def __init__(
+        self, control: socket.socket, judge: _Judge | _Beside, limits: Limits, parent: int
+    ) -> None:
         self._control, self._judge, self._limits = control, judge, limits
         self._parent = parent
         self._began = time.monotonic()
@@ -284,7 +316,8 @@ class _Run:
 
     def judge(self, program: Program, ours: socket.socket, theirs: socket.socket) -> Verdict | None:
         order = {"seconds": self._limits.timeout * 2, "memory": self._limits.memory_mb << 20}
-        inside.send_frame(self._control, {"run": True} | order, theirs.fileno())
+        more = self._judge.descriptors(ours)
+        inside.send_frame(self._control, {"run": True} | order, theirs.fileno(), *more)
         theirs.close()
         self._judge.give(program, ours)
         ours.close()
@@ -351,6 +384,8 @@ class _Run:
         if "started" in message:
             self._handles += descriptors
             self._schedule = _schedule_of(descriptors[0]) if descriptors else None
+            if isinstance(self._judge, _Beside) and len(descriptors) > 1:
+                self._judge.schedule = _schedule_of(descriptors[1])
             self._began = time.monotonic()
         elif "guarded" in message:
             (self._listener,) = descriptors
@@ -386,8 +421,11 @@ class _Run:
             name, detail, outputs = self._found
             return Verdict(Outcome(name), detail, seconds, waited, tuple(outputs))
         assert self._ended is not None
-        code = int(self._ended["code"])
-        if self._judge_broke:
+        code, judged = int(self._ended["code"]), int(self._ended.get("judge", 0))
+        if judged == -signal.SIGSYS:
+            reason = "the test does what nothing in the jail may do"
+            return Verdict(Outcome.NOT_JUDGED, reason, seconds, waited)
+        if self._judge_broke and (judged or not isinstance(self._judge, _Beside)):
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
@@ -402,7 +440,7 @@ class _Run:
     @property
     def judge_is_fit(self) -> bool:
         """It has come to a verdict, and can judge another program."""
-        return self.is_judged and not self._judge_broke
+        return self.is_judged and not self._judge_broke and not isinstance(self._judge, _Beside)
 
     def close(self) -> None:
         for descriptor in (self._listener, *self._handles):

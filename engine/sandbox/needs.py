@@ -64,6 +64,7 @@ class Needs:
     warnings: bool = False
     exits: bool = False
     patched: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
 
 @functools.lru_cache(maxsize=256)
@@ -86,6 +87,7 @@ def needs_of(test: str, entry: str) -> Needs:
         warnings=bool(names & set("warns catch_warnings assertWarns assertWarnsRegex".split())),
         exits="SystemExit" in names,
         patched=patched,
+        imports=tuple(sorted(modules)),
     )
 
 

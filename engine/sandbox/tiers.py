@@ -127,6 +127,8 @@ def _boot(setting: dict[str, Any], sources: str) -> str:
         f"('gars_vllm.engine.sandbox', [{sources!r}])):\n"
         "    sys.modules[name] = types.ModuleType(name)\n"
         "    sys.modules[name].__path__ = path\n"
+        "errors = sys.modules['gars_vllm.engine.errors'] = types.ModuleType('errors')\n"
+        "errors.UserError = ValueError\n"
         "from gars_vllm.engine.sandbox import cell\n"
         f"cell.main({setting!r})\n"
     )

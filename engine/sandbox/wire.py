@@ -67,13 +67,26 @@ class TooLarge(Exception):
     """A value is too large to cross."""
 
 
+def exactly(end: socket.socket, size: int) -> bytes:
+    """That many bytes. Raises EOFError when the other end is gone."""
+    found = bytearray()
+    while len(found) < size:
+        try:
+            data = end.recv(min(1 << 20, size - len(found)))
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise EOFError
+        found += data
+    return bytes(found)
+
+
 class Channel:
     """One end of a stream of messages."""
 
     def __init__(self, end: socket.socket, sent: Size = USUAL, received: Size = USUAL) -> None:
         self.end = end
         self.sent, self.received = sent, received
-        self._read = b""
 
     def send(self, message: Message) -> None:
         """Raises TooLarge, and OSError when the other end is gone."""
@@ -84,10 +97,10 @@ class Channel:
 
     def receive(self) -> Message:
         """Raises EOFError when the other end is gone, BrokenMessage for what is no message."""
-        size = int.from_bytes(self._exactly(4), "big")
+        size = int.from_bytes(exactly(self.end, 4), "big")
         if size > self.received.bytes:
             raise BrokenMessage(f"a message of {size} bytes")
-        data = self._exactly(size)
+        data = exactly(self.end, size)
         try:
             message = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -95,19 +108,6 @@ class Channel:
         if not isinstance(message, dict):
             raise BrokenMessage("no message")
         return message
-
-    def _exactly(self, size: int) -> bytes:
-        found = bytearray(self._read)
-        while len(found) < size:
-            try:
-                data = self.end.recv(min(1 << 20, max(65536, size - len(found))))
-            except ConnectionError:
-                data = b""
-            if not data:
-                raise EOFError
-            found += data
-        self._read = bytes(found[size:])
-        return bytes(memoryview(found)[:size])
 
 
 class Terms:
