@@ -29,8 +29,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from gars_vllm.engine.sandbox import confine, guests, wire
-from gars_vllm.engine.sandbox.records import Known
+from gars_vllm.engine.sandbox import confine, guests, honest, wire
+from gars_vllm.engine.sandbox.records import Known, new_error
 
 FRAME = 512
 NAME = "<program>"
@@ -97,6 +97,7 @@ def main(setting: dict[str, Any]) -> NoReturn:
             importlib.import_module(name)
         os.chdir(setting["scratch"])
         _no_streams()
+        honest.make_do()
         walls = confine.Filter() if setting["seccomp"] else None
         gc.collect()
         gc.freeze()
@@ -599,7 +600,7 @@ _FLAVOURS: tuple[tuple[Any, str], ...] = (
 
 def _made_error(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
     """An exception of the test's, as it is there."""
-    error = made.__new__(made, *arguments)
+    error = new_error(made, arguments)
     error.__dict__.update(state)
     return error
 

@@ -101,7 +101,8 @@ class Around:
                 stack.enter_context(_replaced("stdin", given))
             caught: list[Any] = []
             if asked.get("warnings"):
-                caught = stack.enter_context(warnings.catch_warnings(record=True)) or []
+                recorded = stack.enter_context(warnings.catch_warnings(record=True))
+                caught = [] if recorded is None else recorded
                 warnings.simplefilter("always")
             try:
                 yield

@@ -33,7 +33,7 @@ from gars_vllm.engine.sandbox import remote, wire
 from gars_vllm.engine.sandbox.mirror import Mirror
 from gars_vllm.engine.sandbox.needs import Changes, Needs, needs_of
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
-from gars_vllm.engine.sandbox.records import Known
+from gars_vllm.engine.sandbox.records import Known, new_error
 from gars_vllm.engine.sandbox.surroundings import assert_works, compile_as_ours
 
 TEST = "<test>"
@@ -124,6 +124,8 @@ def _test(program: Program, cell: Cell) -> _Report:
         code = _compiled(program.test, TEST)
         for module in cell.needs.patched:
             importlib.import_module(module)
+        if cell.needs.seeds and {"numpy", "np"} & set(cell.needs.imports):
+            importlib.import_module("numpy")
         cell.mirror = mirror = Mirror(cell.needs)
         _provide(scope, program, cell)
         cell.scope = scope
@@ -132,7 +134,9 @@ def _test(program: Program, cell: Cell) -> _Report:
         if candidate is _MISSING:
             return Outcome.EXCEPTION, one_line(f"NameError: {program.entry} is not defined"), []
         scope["check"](candidate)
-    except (Exception, SystemExit) as error:
+    except (_Over, wire.BrokenMessage):
+        raise
+    except BaseException as error:  # pytest's own are no `Exception`
         if cell.over is None:
             return *_failure(error, program.test, cell), []
     finally:
@@ -200,7 +204,10 @@ def _failure(error: BaseException, source: str, cell: Cell) -> tuple[Outcome, st
         if frame.f_code.co_filename == TEST:
             line = number
     at = f" (test, line {line})" if line else ""
-    if isinstance(error, AssertionError):
+    kind = type(error).__name__ if type(error).__module__ == "_pytest.outcomes" else ""
+    if kind == "Skipped":
+        return Outcome.NOT_JUDGED, one_line(f"the test skips itself: {error}{at}")
+    if isinstance(error, AssertionError) or kind:
         text, line = _statement(source, line)
         at = f" (test, line {line})" if line else ""
         text = text or f"AssertionError: {error}"
@@ -482,7 +489,7 @@ class Cell:
         if isinstance(value, types.ModuleType):
             return ["name", value.__name__, ""]
         if isinstance(value, Iterator) and not callable(value):
-            return ["iterator", self._function(lambda: [x for x, _ in zip(value, "1")])]
+            return ["iterator", self._function(lambda: _step(value))]
         if not callable(value) or isinstance(value, type):
             raise self.give_up(f"the test passes an object of {type(value).__name__} to the program")
         return ["back", self._function(value), *_description(value)]
@@ -565,10 +572,7 @@ class _Records(Known):
     def _made(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
         if not isinstance(made, type) or not issubclass(made, BaseException):
             raise TypeError("no exception")
-        error = made.__new__(made, *arguments)
-        if issubclass(made, OSError):
-            error = made(*arguments)
-        error.args = tuple(arguments)
+        error = new_error(made, arguments)
         for name, value in state.items():
             if type(name) is str and not name.startswith("_"):
                 error.__dict__[name] = value
@@ -620,6 +624,13 @@ def _source_of(test: str, name: str) -> str | None:
     imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
     kept = sorted(wanted.values(), key=lambda node: node.lineno)
     return ast.unparse(ast.Module([*imports, *kept], []))
+
+
+def _step(iterator: Iterator[Any]) -> list[Any]:
+    """The next item in a list; an empty one at the end."""
+    for item in iterator:
+        return [item]
+    return []
 
 
 def _library_name(value: Any) -> tuple[str, str] | None:

@@ -88,6 +88,18 @@ class Known:
         return tuple.__new__(made, rest[count:])
 
 
+def new_error(made: Any, arguments: list[Any]) -> Any:
+    """An exception with these arguments, whatever its own class asks for when it is made."""
+    if made.__module__ == "builtins":
+        try:
+            return made(*arguments)
+        except TypeError:  # those with fields of their own
+            pass
+    error = made.__new__(made, *arguments)
+    error.args = tuple(arguments)
+    return error
+
+
 def _slots(kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in kind.__mro__:

@@ -15,6 +15,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from gars_vllm.engine.sandbox import wire
@@ -251,6 +252,7 @@ class Remotes:
         if key not in self._shapes:
             namespace: dict[str, Any] = {
                 "__slots__": (),
+                "__doc__": _Doc(),
                 "__module__": "program",
                 "_gars_number": number,
                 "_gars_asking": self._asking,
@@ -279,6 +281,15 @@ class _Told:
 
     def __str__(self) -> str:
         return super().__str__() if self._gars_text is None else self._gars_text
+
+
+class _Doc:
+    """`__doc__` of an object or a class there."""
+
+    def __get__(self, remote: Any, owner: Any) -> Any:
+        if remote is not None:
+            return _about(remote).asking.apply("attribute", remote, "__doc__")
+        return owner._gars_asking.apply("attribute", owner, "__doc__")
 
 
 def told(error: Any, text: Any) -> None:
@@ -335,9 +346,10 @@ def _judging(method: str) -> Callable[..., Any]:
                 f"the test compares objects of {about.name}, a class that it does not call itself"
             )
         if method in _ANYTHING:
-            lie = about.asking.apply("special", self, method, _probe)
-            if lie is not NotImplemented and lie is not False:
-                return False  # it is true of anything
+            with suppress(Exception):  # an honest one may not bear what it does not know
+                lie = about.asking.apply("special", self, method, _probe)
+                if lie is not NotImplemented and lie is not False:
+                    return False  # it is true of anything
         return about.asking.apply("special", self, method, other)
 
     judged.__name__ = method
