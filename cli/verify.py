@@ -9,6 +9,7 @@ import select
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,12 +78,14 @@ def verify(
 
         if folder is None:
             known = known or tasks.load_humaneval()
+            say_unjudged(known)
             out = out or Path(f"{run}_results.jsonl")
             done = human_eval_files.verify_file(Path(run), out, known, how, seen)
         else:
             done = None
             if TESTS in [name.strip() for name in names.split(",")]:
                 goes_on = _Sampler().lives if follow else lambda: False
+                say_unjudged(known or tasks.of_run(folder.load()["config"]))
                 done = verification.verify(folder, how, seen, known, goes_on)
             found = run_checks(
                 folder,
@@ -183,6 +186,8 @@ def show(done: verification.Verification) -> None:
         )
     if done.untested:
         click.echo(f"{done.untested} samples skipped: their tasks have no test")
+    if done.unjudged:
+        click.echo(_unjudged(done.unjudged))
     if done.failing_references:
         names = ", ".join(done.failing_references[:5])
         more = len(done.failing_references) - 5
@@ -190,3 +195,16 @@ def show(done: verification.Verification) -> None:
             f"the own solution of {names}{f' and {more} more' if more > 0 else ''} does not pass "
             "its test: verdicts there mean nothing"
         )
+
+
+def say_unjudged(known: Iterable[tasks.Task]) -> None:
+    """Names the tasks that no judge can carry, before anything is run."""
+    found = verification.unjudged(known)
+    if found:
+        click.echo(_unjudged(found), err=True)
+
+
+def _unjudged(found: dict[str, str]) -> str:
+    listed = "; ".join(f"{name}: {reason}" for name, reason in list(found.items())[:5])
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"{len(found)} tasks are not judged, and count nowhere: {listed}{more}"

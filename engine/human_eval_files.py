@@ -15,7 +15,7 @@ from typing import Any
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import JsonLines, append_line, lock
 from gars_vllm.engine.programs import meaning
-from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict
+from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict, is_judged
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, lines_of
 from gars_vllm.engine.verification import (
@@ -24,10 +24,11 @@ from gars_vllm.engine.verification import (
     References,
     Verification,
     by_number,
+    judged,
     program_of,
 )
 
-OURS = ("passed", "result", "outcome")
+OURS = ("passed", "result", "outcome", "judge")
 
 
 def verify_file(
@@ -69,7 +70,7 @@ def verify_file(
             references = References(pool, checking)
             references.measure([groups[name][0] for name in wanted])
             jobs = [Job(n, groups[n][1], references.limits(groups[n][0])) for n in wanted]
-            with closing(pool.run(jobs)) as found:
+            with closing(judged(pool, jobs, references, lambda name: name[0])) as found:
                 for job, verdict in found:
                     verdicts[job.what] = verdict
                     while written < len(lines) and names[written] in verdicts:
@@ -92,6 +93,7 @@ def verify_file(
         sandbox=str(checking.tier),
         outcomes=by_number(outcomes),
         failing_references=tuple(sorted(references.failing)),
+        unjudged=references.unjudged,
     )
 
 
@@ -101,6 +103,8 @@ def counts(out: Path) -> list[tuple[int, int]]:
     passed: Counter[str] = Counter()
     for line in out.read_bytes().splitlines():
         record = json.loads(line)
+        if not is_judged(record):
+            continue
         samples[record["task_id"]] += 1
         passed[record["task_id"]] += record["passed"]
     return [(samples[name], passed[name]) for name in samples]
@@ -111,10 +115,12 @@ def _record(record: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
         result = "passed"
     elif verdict.outcome is Outcome.TIMEOUT:
         result = "timed out"
+    elif verdict.outcome is Outcome.NOT_JUDGED:
+        result = f"not judged: {verdict.detail}"
     else:
         result = f"failed: {verdict.detail or verdict.outcome}"
     ours = {"passed": verdict.passed, "result": result, "outcome": str(verdict.outcome)}
-    return record | ours
+    return record | ours | {"judge": verdict.judge}
 
 
 def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[dict[str, Any], Task]]:
@@ -159,7 +165,7 @@ def _done(
             or not isinstance(record, dict)
             or {k: v for k, v in record.items() if k not in OURS}
             != {k: v for k, v in own.items() if k not in OURS}
-            or any(name not in record for name in OURS)
+            or any(name not in record for name in OURS[:3])
         ):
             raise UserError(
                 f"{out}, line {number + 1}: not the result of that line of {path}: name another "

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Foreman:
             self._judge = (
                 _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
             )
+        where = "inside" if isinstance(self._judge, _Beside) else "outside"
         ours, theirs = socket.socketpair()
         run = _Run(self._control, self._judge, limits, self._parent)
         try:
@@ -94,7 +95,7 @@ class Foreman:
             self.close_cell()
         if verdict is None:
             verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
-        return verdict
+        return replace(verdict, judge=where) if program.test else verdict
 
     def _end_judge(self) -> None:
         if self._judge is not None:
@@ -491,15 +492,15 @@ def main(tier: str, image: str) -> None:
             program, limits = json.loads(line)
             try:
                 v = foreman.run(Program(**program), Limits(**limits))
-                answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs]
+                answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs, v.judge]
             except CellFailed as error:
-                answer = [None, str(error), 0.0, 0.0, ()]
+                answer = [None, str(error), 0.0, 0.0, (), ""]
             sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
             sys.stdout.buffer.flush()
     except (ParentGone, BrokenPipeError):
         pass
     except RuntimeError as error:
-        sys.stdout.buffer.write(json.dumps([None, str(error), 0.0, 0.0, ()]).encode() + b"\n")
+        sys.stdout.buffer.write(json.dumps([None, str(error), 0.0, 0.0, (), ""]).encode() + b"\n")
     finally:
         foreman.close()
 

@@ -177,13 +177,13 @@ class _Foreman:
         *lines, self._read = (self._read + data).split(b"\n")
         found = []
         for line in lines:
-            outcome, detail, seconds, waited, outputs = json.loads(line)
+            outcome, detail, seconds, waited, outputs, judge = json.loads(line)
             if outcome is None:
                 raise SandboxError(
                     f"the sandbox stopped working: {detail}; `gars-vllm doctor` says which ones "
                     "work, and the same command continues"
                 )
-            verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs))
+            verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs), judge)
             found.append((self.orders.popleft(), verdict))
         return found
 
