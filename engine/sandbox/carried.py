@@ -14,6 +14,7 @@ import datetime
 import functools
 import importlib
 import io
+import ipaddress
 import pathlib
 import random
 import re
@@ -27,6 +28,12 @@ from typing import Any
 Item = Callable[[Any], Any]  # of the encoder: the item of a value within
 _FLAGS = re.ASCII | re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.UNICODE
 _DTYPE = re.compile(r"[<>|=]?([biufcSU]\d+|[mM]8(\[\d*[a-zA-Z]+\])?)")
+_ADDRESSES: tuple[Any, ...] = (
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Network,
+)
 _PATHS = ("PurePosixPath", "PureWindowsPath", "PosixPath")
 
 
@@ -50,6 +57,10 @@ def pack(value: Any, item: Item) -> list[Any] | None:
         return ["pattern", [item(value.pattern), int(value.flags & _FLAGS)]]
     if kind is slice:
         return ["slice", [item(value.start), item(value.stop), item(value.step)]]
+    if kind is array.array:
+        return ["array", [value.typecode, *map(item, value)]]
+    if kind in _ADDRESSES:
+        return ["address", [kind.__name__, str(value)]]
     if kind is collections.UserString:
         return ["UserString", [item(value.data)]]
     if value is NotImplemented or value is Ellipsis:
@@ -111,13 +122,6 @@ def _fill_namespace(value: Any, items: list[Any]) -> None:
         if type(name) is not str:
             raise TypeError("a name that is no text")
         value.__dict__[name] = held
-
-
-def _fill_array(value: Any, items: list[Any]) -> None:
-    code, *held = items
-    if value.typecode != code:
-        raise ValueError("an array of another kind")
-    value[:] = array.array(code, held)
 
 
 def _fill_random(value: Any, items: list[Any]) -> None:
@@ -200,6 +204,10 @@ def _user_string(text: str) -> Any:
 @functools.lru_cache(maxsize=256)
 def tuple_class(name: str, fields: tuple[str, ...]) -> Any:
     return collections.namedtuple(name, fields)  # type: ignore[misc]  # it checks the names
+
+
+def _address(name: str, text: str) -> Any:
+    return next(kind for kind in _ADDRESSES if kind.__name__ == name)(text)
 
 
 def _array(code: str, *items: Any) -> Any:
@@ -315,6 +323,7 @@ FROZEN: dict[str, Callable[..., Any]] = {
     "UserString": _user_string,
     "constant": lambda name: _CONSTANTS[name],
     "array": _array,
+    "address": _address,
     "numpy": _numpy,
     "dtype": _dtype,
     "objects": _objects,

@@ -40,7 +40,9 @@ FILES = 64  # open at a time
 _JUDGE_BYTES = 2 << 30
 _JUDGE_SECONDS = 1.0  # for its last word, when the program has ended
 _ARGUMENT_BYTES = 1 << 16  # of what an exception carries
-_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
+OPERATORS = (
+    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
+)
 # The methods that Python itself calls. An object of the program's has, in the judge, those that it
 # has here and that `object` has not.
 SPECIAL = tuple(
@@ -50,7 +52,7 @@ SPECIAL = tuple(
         "complex index round trunc floor ceil neg pos abs invert enter exit aenter aexit aiter "
         "anext await eq ne lt le gt ge hash str repr format bytes fspath "
     ).split()
-    + [f"{side}{name}" for name in _BINARY.split() for side in ("", "r", "i")]
+    + [f"{side}{name}" for name in OPERATORS for side in ("", "r", "i")]
 )
 # What programs import most; a child has it without reading it.
 _WARM = (
@@ -425,7 +427,7 @@ class _Inside:
 
     def _call(self, target: Any, request: wire.Message) -> wire.Message:
         made: dict[int, Any] = {}
-        sent, wanted = request["arguments"], request.get("changes")
+        sent, wanted, keep = request["arguments"], request.get("changes"), request.get("keep")
         values = wire.decode_all(sent, self._theirs, self._known, None, made)
         names = request.get("names", ())
         count = len(values) - len(names)
@@ -433,7 +435,7 @@ class _Inside:
         # Values travel by copy. A function that returns None may be there for what it does to its
         # arguments: then they travel back. So they do where the judge says that a test is not
         # misled by it (`needs.py`).
-        if isinstance(target, type) and target.__module__ in ("program", "test"):
+        if keep:  # an object of the class that is tested, though it may be a list as well
             return {"value": {"nodes": [self._handle(result)], "item": [0]}}
         if sent["nodes"] and (result is None or wanted):
             return self._with_changes(result, values, made, sent)

@@ -124,8 +124,10 @@ def _test(program: Program, cell: Cell) -> _Report:
         code = _compiled(program.test, TEST)
         for module in cell.needs.patched:
             importlib.import_module(module)
-        if cell.needs.seeds and {"numpy", "np"} & set(cell.needs.imports):
+        if cell.needs.seeds and "numpy" in cell.needs.imports:
             importlib.import_module("numpy")
+        if "sympy" in cell.needs.imports:
+            _close_reader()
         cell.mirror = mirror = Mirror(cell.needs)
         _provide(scope, program, cell)
         cell.scope = scope
@@ -148,6 +150,16 @@ def _test(program: Program, cell: Cell) -> _Report:
         reason = "an assertion failed in a function of the test's, and the program went on"
         return Outcome.NOT_JUDGED, reason, []
     return Outcome.PASSED, "", []
+
+
+def _close_reader() -> None:
+    """sympy makes an expression of any text that it is given by evaluating it: no text here."""
+    parser: Any = importlib.import_module("sympy.parsing.sympy_parser")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TypeError("a text where an expression is wanted")
+
+    parser.eval_expr = refuse
 
 
 def _provide(scope: dict[str, Any], program: Program, cell: Cell) -> None:
@@ -213,6 +225,9 @@ def _failure(error: BaseException, source: str, cell: Cell) -> tuple[Outcome, st
         text = text or f"AssertionError: {error}"
         return Outcome.WRONG_ANSWER, one_line(f"{text[:180]}{at}{cell.last()}")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if cell.foreign:
+        names = ", ".join(sorted(cell.foreign))
+        return Outcome.NOT_JUDGED, one_line(f"objects of {names} cannot be carried: {text}{at}")
     if isinstance(error, AttributeError) and cell.lost:
         lost = f"; of {', '.join(sorted(cell.lost))} only the data is here"
         return Outcome.NOT_JUDGED, one_line(f"{text[:180]}{at}{lost}")
@@ -311,7 +326,8 @@ class Cell:
         self.mirror: Mirror | None = None
         self.scope: dict[str, Any] = {}  # the test's
         self.classes: dict[str, Any] = {}  # that both sides have
-        self.called: set[int] = set()
+        self.tested: set[int] = set()
+        self.foreign: set[str] = set()
         self.lost: set[str] = set()
         self.swallowed = False
         self.over: _Over | wire.BrokenMessage | None = None  # what ended the matter
@@ -342,12 +358,23 @@ class Cell:
 
     def name(self, expression: str) -> Any:
         reply = self.ask({"do": "name", "name": expression})
-        return _MISSING if "missing" in reply else self._value(reply)
+        if "missing" in reply:
+            return _MISSING
+        found = self._value(reply)
+        if isinstance(found, remote.RemoteClass) and self._is_asked_for_as_class(expression):
+            self.tested.add(found._gars_number)
+        return found
+
+    def _is_asked_for_as_class(self, name: str) -> bool:
+        """A function that the program has written as a class gets no operators believed."""
+        defined = _definitions(self._program.preamble)
+        return defined[name] if name in defined else name[:1].isupper()
 
     def call(self, number: int, values: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self._last = _UNKNOWN
         given = [*values, *named.values()]
-        self._last = self._sent({"do": "call", "object": number, "names": list(named)}, given)
+        order = {"do": "call", "object": number, "names": list(named)}
+        self._last = self._sent(order | {"keep": number in self.tested}, given)
         return self._last
 
     def apply(self, step: str, *values: Any) -> Any:
@@ -578,6 +605,16 @@ class _Records(Known):
                 error.__dict__[name] = value
         remote.told(error, text)
         return error
+
+
+def _definitions(preamble: str) -> dict[str, bool]:
+    """The names of functions and classes at the top of a text, and which are classes."""
+    found = {}
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        for node in ast.parse(preamble).body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found[node.name] = isinstance(node, ast.ClassDef)
+    return found
 
 
 def _common(preamble: str, program: str) -> set[str]:

@@ -22,7 +22,8 @@ _RUNS = {
 }
 _RUNS |= {
     name: "could run what the program gives as code"
-    for name in "eval exec compile __import__ sympify parse_expr lambdify read_pickle".split()
+    for name in "eval exec compile __import__ sympify parse_expr lambdify read_pickle doctest "
+    "get_type_hints get_annotations eval_str allow_pickle unsafe_load addsitedir".split()
 }
 _STARTS = dict.fromkeys("subprocess pty pexpect fork".split(), "starts processes")
 _STARTS |= dict.fromkeys("system popen spawnl spawnv execv execve posix_spawn".split(), "starts processes")
@@ -38,8 +39,9 @@ _LOOKS |= dict.fromkeys(("tracemalloc", "getrusage", "memory_profiler"), "measur
 _LOOKS |= dict.fromkeys(("assertLogs", "assertNoLogs"), "captures what the program logs")
 _MODULES = frozenset(
     "pickle marshal shelve runpy importlib imp code dill cloudpickle joblib subprocess pty pexpect "
-    "socket socketserver asyncore tracemalloc memory_profiler".split()
+    "socket socketserver asyncore tracemalloc memory_profiler doctest".split()
 )
+_LOADERS = frozenset((("sys", "path"), ("pytest", "main"), ("sys", "modules"), ("sys", "meta_path")))
 _CANNOT = _RUNS | _STARTS | _LOOKS
 
 
@@ -140,6 +142,8 @@ def _reason(
         return "the test uses multiprocessing: it starts processes"
     for node in ast.walk(tree):
         name = _used(node)
+        if isinstance(node, ast.Attribute) and (_root(node), node.attr) in _LOADERS:
+            return f"the test uses {_root(node)}.{name}: it could run what the program writes as code"
         if name in _CANNOT and name not in _MODULES and not _is_harmless(node, name):
             return f"the test uses {name}: it {_CANNOT[name]} (line {_line(node)})"
         if isinstance(node, ast.ClassDef):
@@ -157,6 +161,8 @@ def _reason(
 
 def _used(node: ast.AST) -> str:
     """The name that a call calls, or that is read of an object."""
+    if isinstance(node, ast.keyword):
+        return node.arg or ""
     if isinstance(node, ast.Call):
         return _last(node.func)
     return node.attr if isinstance(node, ast.Attribute) else ""

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from gars_vllm.engine.sandbox import wire
-from gars_vllm.engine.sandbox.cell import SPECIAL
+from gars_vllm.engine.sandbox.cell import OPERATORS, SPECIAL
 
 _PLAIN = ("__call__", "__getitem__", "__len__", "__iter__")  # of a node that says no more
 _FLAVOURS = {
@@ -37,12 +37,21 @@ _GIVEN_BY_VALUE = frozenset(
 _REACH_BEYOND = frozenset(
     "__globals__ __closure__ __code__ __builtins__ __self__ __func__ __mro__ __bases__".split()
 )
+# Methods of data that say yes or no to what they are given; an object of the program's could say
+# yes to anything.
+_PREDICATES = frozenset(
+    name
+    for base in (str, bytes, set, frozenset, int, float)
+    for name in dir(base)
+    if name.startswith("is") or name in ("startswith", "endswith")
+) | {"equals", "equal", "allclose", "array_equal"}
 
 
 class Asking(Protocol):
     """What a Remote needs of the judge (`judge.Cell`)."""
 
-    called: set[int]  # numbers of the program's classes that the test has called
+    tested: set[int]  # numbers of the program's classes that the test names
+    foreign: set[str]  # classes of libraries whose objects came as Remotes
 
     def apply(self, step: str, *values: Any, **named: Any) -> Any: ...
 
@@ -66,6 +75,10 @@ class Remote:
             if name in _REACH_BEYOND and about.flavour:
                 raise about.asking.give_up(f"the test reads {name} of what the program gave")
             raise AttributeError(f"{about.name} has no {name} in a test")
+        if name in _PREDICATES and not _is_own(self):
+            raise about.asking.give_up(
+                f"the test asks an object of {about.name}, a class that it does not name, `{name}`"
+            )
         return about.asking.apply("attribute", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -135,7 +148,6 @@ class RemoteClass(type):
     _gars_kind: str = "type"
 
     def __call__(cls, *values: Any, **named: Any) -> Any:
-        cls._gars_asking.called.add(cls._gars_number)
         return cls._gars_asking.call(cls._gars_number, values, named)
 
     def __getattr__(cls, name: str) -> Any:
@@ -209,6 +221,8 @@ class Remotes:
             if flavour == "coroutine":
                 return _awaited(self._asking, number)
             made = self._class_of(shape, flavour)
+            if shape[2] not in ("program", "test", "builtins") and not flavour:
+                self._asking.foreign.add(f"{shape[2]}.{name}")
         if type(flags) is not int or not isinstance(made, type) or not issubclass(made, Remote):
             raise wire.BrokenMessage("no object")
         remote = object.__new__(made)
@@ -311,9 +325,9 @@ def _called(self: Any, *values: Any, **named: Any) -> Any:
 
 
 def _is_own(self: Any) -> bool:
-    """Its class is one that the test has called: its operators are what is tested."""
+    """Its class is one that the test names: its operators are what is tested."""
     about = _about(self)
-    return about.kind in about.asking.called
+    return about.kind in about.asking.tested
 
 
 class _Anything:
@@ -324,12 +338,34 @@ _ANYTHING = frozenset(("__eq__", "__contains__"))
 _ORDER = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
 
 
+def _no_operator(about: About) -> BaseException:
+    if f".{about.name}" in "".join(f"{name}," for name in about.asking.foreign):
+        return about.asking.give_up(f"objects of {about.name} cannot be carried")
+    return TypeError(f"what is computed with objects of its own class {about.name} is not believed")
+
+
+def _operator(method: str) -> Callable[..., Any]:
+    """One that is told the other operand, which may be what is expected: `abs(f(1) - 2) < 0.1`."""
+
+    def operated(self: Any, *values: Any) -> Any:
+        about = _about(self)
+        if not _is_own(self):
+            raise _no_operator(about)
+        return about.asking.apply("special", self, method, *values)
+
+    operated.__name__ = method
+    return operated
+
+
 def _judging(method: str) -> Callable[..., Any]:
     """A method whose answer decides a test."""
 
     def judged(self: Any, other: Any) -> Any:
         about = _about(self)
         if method in ("__eq__", "__ne__") and not is_remote(other):
+            where = f"{type(other).__module__}.{type(other).__qualname__}"
+            if where in about.asking.foreign:
+                raise about.asking.give_up(f"objects of {where} cannot be carried")
             if not _is_own(self) or other is None or _is_foreign(other):
                 return NotImplemented
             plain = about.asking.apply("base", self)
@@ -340,7 +376,7 @@ def _judging(method: str) -> Callable[..., Any]:
                 f"{type(other).__name__}: its own `==` would be told what is expected"
             )
         if not _is_own(self) and method in _ORDER:
-            raise TypeError(f"objects of {about.name}, a class of its own, have no order here")
+            raise _no_operator(about)
         if not _is_own(self):
             raise about.asking.give_up(
                 f"the test compares objects of {about.name}, a class that it does not call itself"
@@ -427,6 +463,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__aiter__": lambda self: self if hasattr(type(self), "__anext__")
     else _about(self).asking.apply("special", self, "__aiter__"),
 } | {f"__{n}__": _judging(f"__{n}__") for n in ("eq", "ne", "lt", "le", "gt", "ge")}  # fmt: skip
+_METHODS |= {f"__{s}{n}__": _operator(f"__{s}{n}__") for n in OPERATORS for s in ("", "r", "i")}
 
 
 def signature(asking: Asking, remote: Any) -> inspect.Signature:
