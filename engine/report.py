@@ -49,8 +49,8 @@ class Summary:
     place of, since they had finished and were not valid; their tokens are counted in `tokens`.
     `valid_finished` counts the valid ones among the finished samples, `valid` among all.
     `unverified` are samples that could be verified and have no verdict yet, `untested` those whose
-    task has no test, `not_judged` those whose test no judge could carry: they are in no other number.
-    `seconds`, `tokens_per_second` and `mask_share`, the part of
+    task has no test, `not_judged` those whose test no judge could carry: they are in no other
+    number. `seconds`, `tokens_per_second` and `mask_share`, the part of
     the time in which the mask was worked out, are of the sampling sessions that came to their end:
     what a killed session did is left out.
 
@@ -125,7 +125,8 @@ class Summary:
             found.append(f"{self.untested} samples have no test and cannot be verified")
         if self.not_judged:
             found.append(
-                f"{self.not_judged} samples are not judged and count nowhere: results.jsonl says why"
+                f"{self.not_judged} samples are not judged and count nowhere: results.jsonl has "
+                "the reasons"
             )
         return found
 

@@ -142,7 +142,7 @@ _MUTABLE: dict[str, _Mutable] = {
             collections.defaultdict, lambda v: [v.default_factory, *_flat(v)], _fill_default
         ),
         _Mutable(
-            collections.UserList, lambda v: v.data, lambda v, items: v.data.__setitem__(slice(None), items)
+            collections.UserList, lambda v: v.data, lambda v, i: v.data.__setitem__(slice(None), i)
         ),
         _Mutable(collections.UserDict, lambda v: _flat(v.data), lambda v, i: _fill_dict(v.data, i)),
         _Mutable(types.SimpleNamespace, lambda v: _flat(v.__dict__), _fill_namespace),
@@ -270,7 +270,7 @@ def _pack_sympy(value: Any, item: Item) -> list[Any] | None:
     if sympy is None or not isinstance(value, sympy.Basic):
         return None
     for name in _ATOMS:
-        if value is getattr(sympy, name) or value == -sympy.oo and name == "oo":
+        if value is getattr(sympy, name) or (value == -sympy.oo and name == "oo"):
             return ["sympy", [name, *([-1] if value is not getattr(sympy, name) else [])]]
     if value.is_Integer:
         return ["sympy", ["Integer", item(int(value))]]

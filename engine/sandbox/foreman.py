@@ -24,8 +24,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.sandbox import cell as inside
-from gars_vllm.engine.sandbox import confine, surroundings, tiers, wire
+from gars_vllm.engine.sandbox import confine, jail, surroundings, tiers, wire
 from gars_vllm.engine.sandbox.judge import judge
 from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import (
@@ -76,9 +75,7 @@ class Foreman:
             self._end_judge()
         if self._judge is None:
             is_beside = bool(program.test) and needs_of(program.test, program.entry).files
-            self._judge = (
-                _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
-            )
+            self._judge = _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
         where = "inside" if isinstance(self._judge, _Beside) else "outside"
         ours, theirs = socket.socketpair()
         run = _Run(self._control, self._judge, limits, self._parent)
@@ -129,7 +126,7 @@ class Foreman:
                 ours = self._accept(listener)
         ours.settimeout(_START_SECONDS)
         try:
-            message, _ = inside.receive_frame(ours)
+            message, _ = jail.receive_frame(ours)
         except (EOFError, TimeoutError):
             ours.close()
             raise CellFailed(self._words("its interpreter did not start")) from None
@@ -318,7 +315,7 @@ class _Run:
     def judge(self, program: Program, ours: socket.socket, theirs: socket.socket) -> Verdict | None:
         order = {"seconds": self._limits.timeout * 2, "memory": self._limits.memory_mb << 20}
         more = self._judge.descriptors(ours)
-        inside.send_frame(self._control, {"run": True} | order, theirs.fileno(), *more)
+        jail.send_frame(self._control, {"run": True} | order, theirs.fileno(), *more)
         theirs.close()
         self._judge.give(program, ours)
         ours.close()
@@ -381,7 +378,7 @@ class _Run:
         return self._ended is not None and bool(self._ended["clean"])
 
     def _hear(self) -> None:
-        message, descriptors = inside.receive_frame(self._control)
+        message, descriptors = jail.receive_frame(self._control)
         if "started" in message:
             self._handles += descriptors
             self._schedule = _schedule_of(descriptors[0]) if descriptors else None
@@ -404,7 +401,7 @@ class _Run:
         """Ends what is left of it, and waits until the cell is tidy; False when that fails."""
         self._waited = max(self._waited, self._look_at_schedule())
         if self._ended is None:
-            inside.send_frame(self._control, {"end": True})
+            jail.send_frame(self._control, {"end": True})
         deadline = time.monotonic() + 10
         while self._ended is None:
             if not select.select([self._control], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -430,7 +427,7 @@ class _Run:
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
-        if code == inside.FULL:
+        if code == jail.FULL:
             return Verdict(Outcome.OUT_OF_MEMORY, "", seconds, waited)
         if code == -signal.SIGXCPU:
             return Verdict(Outcome.TIMEOUT, f"over {self._limits.timeout:g} s", seconds, waited)

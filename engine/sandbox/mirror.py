@@ -17,12 +17,15 @@ import sys
 import warnings
 from typing import Any
 
+from gars_vllm.engine.sandbox.cell import words
 from gars_vllm.engine.sandbox.needs import Needs
 
 _STREAMS = ("stdout", "stderr")
 _NEVER = frozenset(
-    "stdin stdout stderr modules path argv0 __builtins__ displayhook meta_path path_hooks "
-    "path_importer_cache last_exc last_value last_type last_traceback".split()
+    words(
+        "stdin stdout stderr modules path argv0 __builtins__ displayhook meta_path path_hooks "
+        "path_importer_cache last_exc last_value last_type last_traceback"
+    )
 )
 
 

@@ -13,35 +13,45 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from gars_vllm.engine.sandbox.cell import words
+
 _LARGE = 200_000  # a test with a number of this size may mean that many items
-_FILES = frozenset("os pathlib tempfile shutil glob sqlite3 fileinput zipfile tarfile".split())
+_FILES = frozenset(words("os pathlib tempfile shutil glob sqlite3 fileinput zipfile tarfile"))
 # A module, or a function, with which what a program gave or wrote could be run as code.
 _RUNS = {
     name: "could run what the program gives as code"
-    for name in "pickle marshal shelve runpy importlib imp code dill cloudpickle joblib".split()
+    for name in words("pickle marshal shelve runpy importlib imp code dill cloudpickle joblib")
 }
 _RUNS |= {
     name: "could run what the program gives as code"
-    for name in "eval exec compile __import__ sympify parse_expr lambdify read_pickle doctest "
-    "get_type_hints get_annotations eval_str allow_pickle unsafe_load addsitedir".split()
+    for name in words(
+        "eval exec compile __import__ sympify parse_expr lambdify read_pickle doctest "
+        "get_type_hints get_annotations eval_str allow_pickle unsafe_load addsitedir"
+    )
 }
-_STARTS = dict.fromkeys("subprocess pty pexpect fork".split(), "starts processes")
-_STARTS |= dict.fromkeys("system popen spawnl spawnv execv execve posix_spawn".split(), "starts processes")
+_STARTS = dict.fromkeys(words("subprocess pty pexpect fork"), "starts processes")
+_STARTS |= dict.fromkeys(
+    words("system popen spawnl spawnv execv execve posix_spawn"), "starts processes"
+)
 _STARTS |= dict.fromkeys(("socket", "socketserver", "asyncore"), "uses the network")
 _LOOKS = dict.fromkeys(
-    "getsource getsourcelines getsourcefile getfile".split(), "reads the program's source"
+    words("getsource getsourcelines getsourcefile getfile"), "reads the program's source"
 )
 _LOOKS |= dict.fromkeys(
-    "__globals__ __closure__ __code__ settrace setprofile _getframe get_objects".split(),
+    words("__globals__ __closure__ __code__ settrace setprofile _getframe get_objects"),
     "looks into the interpreter that runs the program",
 )
 _LOOKS |= dict.fromkeys(("tracemalloc", "getrusage", "memory_profiler"), "measures memory")
 _LOOKS |= dict.fromkeys(("assertLogs", "assertNoLogs"), "captures what the program logs")
 _MODULES = frozenset(
-    "pickle marshal shelve runpy importlib imp code dill cloudpickle joblib subprocess pty pexpect "
-    "socket socketserver asyncore tracemalloc memory_profiler doctest".split()
+    words(
+        "pickle marshal shelve runpy importlib imp code dill cloudpickle joblib subprocess pty "
+        "pexpect socket socketserver asyncore tracemalloc memory_profiler doctest"
+    )
 )
-_LOADERS = frozenset((("sys", "path"), ("pytest", "main"), ("sys", "modules"), ("sys", "meta_path")))
+_LOADERS = frozenset(
+    (("sys", "path"), ("pytest", "main"), ("sys", "modules"), ("sys", "meta_path"))
+)
 _CANNOT = _RUNS | _STARTS | _LOOKS
 
 
@@ -86,7 +96,7 @@ def needs_of(test: str, entry: str) -> Needs:
         large=any(number >= _LARGE for number in _numbers(tree)),
         changes=_Flow(head).of(tree),
         seeds=bool(names & {"seed", "setstate"}) and bool(names & {"random", "np", "numpy"}),
-        warnings=bool(names & set("warns catch_warnings assertWarns assertWarnsRegex".split())),
+        warnings=bool(names & set(words("warns catch_warnings assertWarns assertWarnsRegex"))),
         exits="SystemExit" in names,
         patched=patched,
         imports=tuple(sorted(modules)),
@@ -143,7 +153,9 @@ def _reason(
     for node in ast.walk(tree):
         name = _used(node)
         if isinstance(node, ast.Attribute) and (_root(node), node.attr) in _LOADERS:
-            return f"the test uses {_root(node)}.{name}: it could run what the program writes as code"
+            return (
+                f"the test uses {_root(node)}.{name}: it could run what the program writes as code"
+            )
         if name in _CANNOT and name not in _MODULES and not _is_harmless(node, name):
             return f"the test uses {name}: it {_CANNOT[name]} (line {_line(node)})"
         if isinstance(node, ast.ClassDef):
@@ -154,8 +166,13 @@ def _reason(
             target = node.args[0]
             if isinstance(target, ast.Constant) and isinstance(target.value, str):
                 module = target.value.partition(".")[0]
-                if importlib.util.find_spec(module) is None or module in ("__main__", "__mp_main__"):
-                    return f"the test patches {target.value}, which is not there (line {node.lineno})"
+                if importlib.util.find_spec(module) is None or module in (
+                    "__main__",
+                    "__mp_main__",
+                ):
+                    return (
+                        f"the test patches {target.value}, which is not there (line {node.lineno})"
+                    )
     return ""
 
 
@@ -279,7 +296,9 @@ class _Flow:
             sides: list[ast.expr] = []
             if isinstance(found, ast.Compare):
                 sides = [found.left, *found.comparators]
-            elif isinstance(found, ast.Call) and len(found.args) > 1 and not self._is_program(found):
+            elif (
+                isinstance(found, ast.Call) and len(found.args) > 1 and not self._is_program(found)
+            ):
                 sides = list(found.args)
             if len(sides) < 2:
                 continue

@@ -84,7 +84,7 @@ class Verdict:
 
 def is_judged(result: Mapping[str, Any]) -> bool:
     """Whether a line of results holds a verdict, and not only why there is none."""
-    return bool(result["outcome"] != Outcome.NOT_JUDGED.value)
+    return bool(result.get("outcome") != Outcome.NOT_JUDGED.value)
 
 
 def one_line(text: str) -> str:

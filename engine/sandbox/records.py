@@ -105,7 +105,9 @@ def _slots(kind: type) -> dict[str, Any]:
     for base in kind.__mro__:
         names = base.__dict__.get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
-            if name not in ("__dict__", "__weakref__") and hasattr(base.__dict__.get(name), "__set__"):
+            if name not in ("__dict__", "__weakref__") and hasattr(
+                base.__dict__.get(name), "__set__"
+            ):
                 found[name] = base.__dict__[name]
     return found
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from gars_vllm.engine.sandbox import wire
-from gars_vllm.engine.sandbox.cell import OPERATORS, SPECIAL
+from gars_vllm.engine.sandbox.cell import OPERATORS, SPECIAL, words
 
 _PLAIN = ("__call__", "__getitem__", "__len__", "__iter__")  # of a node that says no more
 _FLAVOURS = {
@@ -30,12 +30,14 @@ _FLAVOURS = {
     "async generator": types.AsyncGeneratorType,
 }
 _GIVEN_BY_VALUE = frozenset(
-    "__name__ __qualname__ __doc__ __module__ __annotations__ __dict__ __defaults__ "
-    "__kwdefaults__ __wrapped__ __slots__ __match_args__ __abstractmethods__ "
-    "__dataclass_fields__ __members__".split()
+    words(
+        "__name__ __qualname__ __doc__ __module__ __annotations__ __dict__ __defaults__ "
+        "__kwdefaults__ __wrapped__ __slots__ __match_args__ __abstractmethods__ "
+        "__dataclass_fields__ __members__"
+    )
 )
 _REACH_BEYOND = frozenset(
-    "__globals__ __closure__ __code__ __builtins__ __self__ __func__ __mro__ __bases__".split()
+    words("__globals__ __closure__ __code__ __builtins__ __self__ __func__ __mro__ __bases__")
 )
 # Methods of data that say yes or no to what they are given; an object of the program's could say
 # yes to anything.
@@ -123,7 +125,11 @@ def number_of(value: Any) -> int | None:
     """The number in the cell of a Remote, or of a class that stands for one of the program's."""
     if is_remote(value):
         return _about(value).number
-    found = type.__dict__["__dict__"].__get__(value).get("_gars_number") if isinstance(value, type) else None
+    found = (
+        type.__dict__["__dict__"].__get__(value).get("_gars_number")
+        if isinstance(value, type)
+        else None
+    )
     return found if isinstance(found, int) else None
 
 
@@ -231,7 +237,7 @@ class Remotes:
         return remote
 
     def _class_of(self, shape: Any, flavour: str = "") -> Any:
-        number, name, module, special, bases, known = shape
+        number, name, _, special, bases, _ = shape
         if type(number) is not int or type(name) is not str:
             raise wire.BrokenMessage("no class")
         if number not in self._classes:

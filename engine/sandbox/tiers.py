@@ -119,7 +119,7 @@ def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) ->
 
 
 def _boot(setting: dict[str, Any], sources: str) -> str:
-    """What the interpreter in a cell runs: cell.py and its two modules, without the package (whose
+    """What the interpreter in a cell runs: jail.py and its modules, without the package (whose
     `__init__` lies where a program may not read)."""
     return (
         "import sys, types\n"
@@ -129,8 +129,8 @@ def _boot(setting: dict[str, Any], sources: str) -> str:
         "    sys.modules[name].__path__ = path\n"
         "errors = sys.modules['gars_vllm.engine.errors'] = types.ModuleType('errors')\n"
         "errors.UserError = ValueError\n"
-        "from gars_vllm.engine.sandbox import cell\n"
-        f"cell.main({setting!r})\n"
+        "from gars_vllm.engine.sandbox import jail\n"
+        f"jail.main({setting!r})\n"
     )
 
 

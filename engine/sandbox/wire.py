@@ -17,9 +17,9 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gars_vllm.engine.sandbox import carried
@@ -56,7 +56,7 @@ class Records(Protocol):
         """Gives it what it holds: names and values in turn."""
 
     def build(self, kind: str, items: list[Any]) -> Any:
-        """An object that is made at once: a member of an Enum, a named tuple. Raises LookupError."""
+        """One that is made at once: a member of an Enum, a named tuple. Raises LookupError."""
 
 
 class BrokenMessage(BaseException):
@@ -163,12 +163,11 @@ class Encoder:
         elif kind is int:
             if -_SMALL < value < _SMALL:
                 return value
-        elif kind.__module__ != "numpy" and issubclass(kind, (float, str)):
-            if not issubclass(kind, enum.Enum) or self._records is None:
-                self._lost.add(kind.__name__)
-                if issubclass(kind, float):
-                    return float.__float__(value)
-                return self.item(str.__str__(value))
+        elif self._is_reduced(kind):
+            self._lost.add(kind.__name__)
+            if issubclass(kind, float):
+                return float.__float__(value)
+            return self.item(str.__str__(value))
         if kind.__module__ == "numpy" and _is_false(value):
             return self.item(value.item())
         index = self.known.get(id(value))
@@ -178,6 +177,10 @@ class Encoder:
             self.kept.append(value)
             self._waiting.append((index, value))
         return [index]
+
+    def _is_reduced(self, kind: type) -> bool:
+        is_text_or_number = kind.__module__ != "numpy" and issubclass(kind, (float, str))
+        return is_text_or_number and (self._records is None or not issubclass(kind, enum.Enum))
 
     def _more(self, count: int) -> None:
         self._count += count
@@ -241,7 +244,6 @@ class Encoder:
         if kind is datetime.timedelta:
             return ["timedelta", [value.days, value.seconds, value.microseconds]]
         return self._handle(value)
-
 
     def _named(self, kind: type, value: Any) -> list[Any]:
         fields = [str(name) for name in kind._fields]  # type: ignore[attr-defined]
