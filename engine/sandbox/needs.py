@@ -305,8 +305,11 @@ class _Flow:
             mentioned = {name for side in sides for name in self._reads(side)}
             all_depend = all(self._is_dependent(side, now) for side in sides)
             if mentioned & self._passed:
-                self._unclear |= all_depend
-                self._taken |= not all_depend
+                is_one = isinstance(found, ast.Compare) and isinstance(
+                    found.ops[0], (ast.Is, ast.IsNot)
+                )  # whether it is the same object misleads nobody
+                self._unclear |= all_depend and not is_one
+                self._taken |= is_one or not all_depend
             elif mentioned & now:
                 self._same |= all_depend
         if set(self._reads(node)) & self._passed:

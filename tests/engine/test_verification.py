@@ -69,7 +69,7 @@ def test_verdicts_are_recorded_and_not_reached_twice(tmp_path: Path, how: Checki
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     results = sorted(run.results.read(), key=lambda r: (r["task_id"], r["sample_index"]))
     assert [set(r) for r in results] == [
-        {"task_id", "sample_index", "passed", "outcome", "detail", "seconds", "sandbox"}
+        {"task_id", "sample_index", "passed", "outcome", "detail", "seconds", "sandbox", "judge"}
     ] * 3
     assert [(r["passed"], r["outcome"], r["detail"]) for r in results] == [
         (True, "passed", ""),
