@@ -58,7 +58,7 @@ class Foreman:
     def __init__(self, tier: Tier, image: str | None = None, parent: int = -1) -> None:
         """`parent`: a pipe whose other end is that of whoever wants the verdicts."""
         self.tier, self._image, self._parent = tier, image, parent
-        self._folder = Path(tempfile.mkdtemp(prefix="gars-cell-"))
+        self._folder = _new_folder(prefix="gars-cell-")
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._judge: _Judge | _Beside | None = None
@@ -102,7 +102,7 @@ class Foreman:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         listener = None
-        work = Path(tempfile.mkdtemp(dir=self._folder))
+        work = _new_folder(dir=self._folder)
         if self.tier is Tier.DOCKER:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(work / "socket"))
@@ -184,6 +184,13 @@ class Foreman:
                 ["chmod", "-R", "u+rwx", str(self._folder)], check=False, stderr=subprocess.DEVNULL
             )
             subprocess.run(["rm", "-rf", str(self._folder)], check=False, stderr=subprocess.DEVNULL)
+
+
+def _new_folder(**where: Any) -> Path:
+    """Whatever the user's umask is."""
+    folder = Path(tempfile.mkdtemp(**where))
+    folder.chmod(0o700)
+    return folder
 
 
 def _environment(started: tiers.Cell) -> dict[str, str]:

@@ -65,6 +65,7 @@ def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 def main(setting: dict[str, Any]) -> NoReturn:
     """`setting`: how this process locks itself up; see `tiers.cell`."""
+    os.umask(0o022)
     os.environ.pop("MALLOC_ARENA_MAX", None)  # the C library has read it
     try:
         end = _connect(setting)

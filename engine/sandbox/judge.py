@@ -169,10 +169,10 @@ def _failure(error: BaseException, source: str, cell: Cell) -> tuple[Outcome, st
         if frame.f_code.co_filename == TEST:
             line = number
     at = f" (test, line {line})" if line else ""
-    kind = type(error).__name__ if type(error).__module__ == "_pytest.outcomes" else ""
+    kind = "" if isinstance(error, Exception) else type(error).__name__  # pytest's own
     if kind == "Skipped":
         return Outcome.NOT_JUDGED, one_line(f"the test skips itself: {error}{at}")
-    if isinstance(error, AssertionError) or kind:
+    if isinstance(error, AssertionError) or kind == "Failed":
         text, line = _statement(source, line)
         at = f" (test, line {line})" if line else ""
         text = text or f"AssertionError: {error}"
