@@ -253,6 +253,16 @@ class _Flow:
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args:
                 self._programs.add(node.args.args[0].arg)
+        ever = set(self._passes(tree))
+        for node in ast.walk(tree):  # a helper that reads an argument, whenever it is called
+            if isinstance(node, ast.FunctionDef) and node.name != "check":
+                own = {
+                    argument.arg
+                    for argument in ast.walk(node.args)
+                    if isinstance(argument, ast.arg)
+                }
+                if set(self._reads(node)) & ever - own:
+                    self._passed.add(node.name)
         self._statements(tree.body)
         if self._unclear or (self._taken and self._same):
             return Changes.UNCLEAR
@@ -277,10 +287,24 @@ class _Flow:
         now = {name for child in own for name in self._passes(child)}
         for child in own:
             self._look(child, now)
+            self._fill(child)
         self._passed |= now
         self._bind(node)
         for body in bodies:
             self._statements(body)
+
+    def _fill(self, node: ast.AST) -> None:
+        """What is put into an object by a method of its own: `b.append(x)`."""
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                root = _root(call.func)
+                given = [*call.args, *(keyword.value for keyword in call.keywords)]
+                if root is None or root in self._programs:
+                    continue
+                if any(set(self._reads(value)) & self._passed for value in given):
+                    self._passed.add(root)
+                if any(self._is_dependent(value, set()) for value in given):
+                    self._depends.add(root)
 
     def _passes(self, node: ast.AST) -> Iterator[str]:
         """Names that are passed to the program, as they are."""
@@ -350,16 +374,17 @@ class _Flow:
             n.id for t in targets for n in ast.walk(t)
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         }  # fmt: skip
+        held = {r for t in targets if not isinstance(t, ast.Name) and (r := _root(t))}
         depends = self._is_dependent(value, set())
+        reads = bool(set(self._reads(value)) & self._passed)
         made = isinstance(value, ast.Call) and _root(value.func) in self._programs
         if isinstance(node, ast.AugAssign):
-            depends |= bool(bound & (self._depends | self._passed))
-        self._passed -= bound
-        self._depends = self._depends | bound if depends else self._depends - bound
-        self._programs = self._programs | bound if made and not targets_are_tuples(targets) else (
-            self._programs - (bound - {"candidate"})
-        )  # fmt: skip
-
-
-def targets_are_tuples(targets: list[ast.expr]) -> bool:
-    return any(isinstance(target, (ast.Tuple, ast.List)) for target in targets)
+            held |= bound  # what they were goes on to count
+        self._passed -= bound - held
+        self._passed |= (bound | held) if reads else set()
+        self._depends -= bound - held
+        self._depends |= (bound | held) if depends else set()
+        if made and not any(isinstance(t, (ast.Tuple, ast.List)) for t in targets):
+            self._programs = self._programs | bound
+        else:
+            self._programs = self._programs - (bound - {"candidate"})

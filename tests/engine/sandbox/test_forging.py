@@ -10,7 +10,9 @@ from gars_vllm.engine.sandbox.outcome import Limits, Program
 LIMITS = Limits(timeout=5.0, memory_mb=512)
 PROMPT = "def f(x):\n    pass\n"
 POINT = "from dataclasses import dataclass\n@dataclass\nclass Pt:\n    x: int\n\n"
-CHANNEL = "import gc\nchannel = next(o for o in gc.get_objects() if type(o).__name__ == 'Channel')\n"
+CHANNEL = (
+    "import gc\nchannel = next(o for o in gc.get_objects() if type(o).__name__ == 'Channel')\n"
+)
 ANY = "class Any_:\n    def __getattr__(s, n): return lambda *a, **k: True\n" + "".join(
     f"    def __{n}__(s, *a): return {v}\n"
     for n, v in {

@@ -31,16 +31,32 @@ PASSES = SEEN + "def f(x): return x + 1\ninside = seen\n"
 AS_EXPECTED = [
     *("PYTHONASYNCIODEBUG=1", "PYTHONBREAKPOINT=none", "PYTHONCASEOK=1", "PYTHONCOERCECLOCALE=0"),
     *("PYTHONDEBUG=1", "PYTHONDEVMODE=1", "PYTHONDONTWRITEBYTECODE=", "PYTHONDUMPREFS=1"),
-    *("PYTHONEXECUTABLE=/none", "PYTHONFAULTHANDLER=1", "PYTHONHASHSEED=random", "PYTHONHASHSEED=77"),
+    *(
+        "PYTHONEXECUTABLE=/none",
+        "PYTHONFAULTHANDLER=1",
+        "PYTHONHASHSEED=random",
+        "PYTHONHASHSEED=77",
+    ),
     *("PYTHONHOME=/none", "PYTHONINSPECT=1", "PYTHONINTMAXSTRDIGITS=640", "PYTHONIOENCODING=ascii"),
     *("PYTHONLEGACYWINDOWSSTDIO=1", "PYTHONMALLOC=debug", "PYTHONMALLOCSTATS=1"),
     *("PYTHONNODEBUGRANGES=1", "PYTHONNOUSERSITE=", "PYTHONOPTIMIZE=1", "PYTHONOPTIMIZE=2"),
     *("PYTHONPATH=@FOLDER@", "PYTHONPERFSUPPORT=1", "PYTHONPLATLIBDIR=none", "PYTHONSAFEPATH="),
-    *("PYTHONPROFILEIMPORTTIME=1", "PYTHONPYCACHEPREFIX=@FOLDER@", "PYTHONSTARTUP=@FOLDER@/start.py"),
+    *(
+        "PYTHONPROFILEIMPORTTIME=1",
+        "PYTHONPYCACHEPREFIX=@FOLDER@",
+        "PYTHONSTARTUP=@FOLDER@/start.py",
+    ),
     *("PYTHONTRACEMALLOC=5", "PYTHONUNBUFFERED=1", "PYTHONUSERBASE=@FOLDER@", "PYTHONUTF8=0"),
     *("PYTHONVERBOSE=1", "PYTHONWARNDEFAULTENCODING=1", "PYTHONWARNINGS=error", "PYTHON_GIL=0"),
     *("PYTHON_CPU_COUNT=1", "PYTHON_FROZEN_MODULES=off", "PYTHON_COLORS=1", "PYTHON_HISTORY=/none"),
-    *("HOME=@FOLDER@", "LC_ALL=C", "LC_ALL=tr_TR.ISO-8859-9", "LANG=C", "TZ=Asia/Tokyo", "LD_PRELOAD="),
+    *(
+        "HOME=@FOLDER@",
+        "LC_ALL=C",
+        "LC_ALL=tr_TR.ISO-8859-9",
+        "LANG=C",
+        "TZ=Asia/Tokyo",
+        "LD_PRELOAD=",
+    ),
     *("PYTEST_ADDOPTS=-x", "MPLCONFIGDIR=@FOLDER@", "OMP_NUM_THREADS=64", "MALLOC_ARENA_MAX=1"),
 ]
 
@@ -74,7 +90,9 @@ def test_no_variable_changes_a_verdict(
     tier = tiers.choose("auto")
     programs = [Program(EMPTY, "f", TEST), Program(PASSES, "f", test)]
     with Pool(tier, 1) as pool:
-        found = {j.what: v for j, v in pool.run(Job(i, p, Limits(20)) for i, p in enumerate(programs))}
+        found = {
+            j.what: v for j, v in pool.run(Job(i, p, Limits(20)) for i, p in enumerate(programs))
+        }
     assert found[0].outcome == "wrong answer", found[0]
     assert found[1].passed, found[1]
 
@@ -87,7 +105,9 @@ def _verify(tmp_path: Path, before: str, **environment: str) -> subprocess.Compl
     ]
     tasks.write_text("".join(json.dumps(line) + "\n" for line in lines))
     answers.write_text(
-        "".join(json.dumps({"task_id": f"t/{i}", "completion": "    pass\n"}) + "\n" for i in range(12))
+        "".join(
+            json.dumps({"task_id": f"t/{i}", "completion": "    pass\n"}) + "\n" for i in range(12)
+        )
     )
     command = Path(sys.executable).parent / "gars-vllm"
     out = tmp_path / "out.jsonl"
@@ -135,7 +155,9 @@ def test_the_judge_refuses_where_assert_does_nothing(monkeypatch: pytest.MonkeyP
     assert surroundings.assert_works()
     plain = compile
     monkeypatch.setattr(
-        surroundings, "compile_as_ours", lambda source, name: plain(source, name, "exec", optimize=1)
+        surroundings,
+        "compile_as_ours",
+        lambda source, name: plain(source, name, "exec", optimize=1),
     )
     assert not surroundings.assert_works()
     with pytest.raises(RuntimeError, match="no test can fail"):
