@@ -418,10 +418,10 @@ def _source_of(test: str, name: str) -> str | None:
     wanted: dict[str, ast.stmt] = {name: nodes[0]}
     waiting: list[ast.stmt] = [nodes[0]]
     while waiting:
-        for node in ast.walk(waiting.pop()):
-            if isinstance(node, ast.Name) and node.id in tops and node.id not in wanted:
-                wanted[node.id] = tops[node.id]
-                waiting.append(tops[node.id])
+        for read in ast.walk(waiting.pop()):
+            if isinstance(read, ast.Name) and read.id in tops and read.id not in wanted:
+                wanted[read.id] = tops[read.id]
+                waiting.append(tops[read.id])
     imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
     kept = sorted(wanted.values(), key=lambda node: node.lineno)
     return ast.unparse(ast.Module([*imports, *kept], []))

@@ -203,7 +203,7 @@ def _user_string(text: str) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def tuple_class(name: str, fields: tuple[str, ...]) -> Any:
-    return collections.namedtuple(name, fields)  # type: ignore[misc]  # it checks the names
+    return collections.namedtuple(name, fields)  # it checks the names
 
 
 def _address(name: str, text: str) -> Any:

@@ -184,7 +184,8 @@ class _Inside:
             number = self._numbers[id(value)] = len(self._objects) - 1
         kind = type(value)
         if isinstance(value, type):
-            if value.__module__ == "builtins" and getattr(builtins, value.__name__, 0) is value:
+            named: Any = getattr(builtins, value.__name__, None)
+            if value.__module__ == "builtins" and named is value:
                 return ["builtin", value.__name__]
             return ["class", number, kind.__name__, False, self._shape(value)]
         flavour = next((name for base, name in _FLAVOURS if issubclass(kind, base)), "")

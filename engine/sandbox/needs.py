@@ -226,7 +226,7 @@ def _numbers(tree: ast.AST) -> Iterator[float]:
 
 
 def _number(node: ast.AST) -> float | None:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return min(float(node.value), 1e30) if abs(node.value) < 1e300 else 1e30
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = _number(node.left), _number(node.right)
@@ -254,15 +254,11 @@ class _Flow:
             if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args:
                 self._programs.add(node.args.args[0].arg)
         ever = set(self._passes(tree))
-        for node in ast.walk(tree):  # a helper that reads an argument, whenever it is called
-            if isinstance(node, ast.FunctionDef) and node.name != "check":
-                own = {
-                    argument.arg
-                    for argument in ast.walk(node.args)
-                    if isinstance(argument, ast.arg)
-                }
-                if set(self._reads(node)) & ever - own:
-                    self._passed.add(node.name)
+        for helper in ast.walk(tree):  # one that reads an argument, whenever it is called
+            if isinstance(helper, ast.FunctionDef) and helper.name != "check":
+                own = {node.arg for node in ast.walk(helper.args) if isinstance(node, ast.arg)}
+                if set(self._reads(helper)) & ever - own:
+                    self._passed.add(helper.name)
         self._statements(tree.body)
         if self._unclear or (self._taken and self._same):
             return Changes.UNCLEAR

@@ -126,10 +126,11 @@ def _state(value: Any) -> dict[str, Any]:
 
 
 def _pack_error(value: BaseException, item: Callable[[Any], Any]) -> list[Any]:
+    text: str | None
     try:
         text = str(value)
     except Exception:
-        text = None  # type: ignore[assignment]
+        text = None
     arguments = list(value.args)
     state = {n: v for n, v in _state(value).items() if n != "__notes__" and n != "_gars"}
     items = [item(type(value)), item(text), len(arguments), *map(item, arguments)]

@@ -468,8 +468,11 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__anext__": _later("__anext__"),
     "__aiter__": lambda self: self if hasattr(type(self), "__anext__")
     else _about(self).asking.apply("special", self, "__aiter__"),
-} | {f"__{n}__": _judging(f"__{n}__") for n in ("eq", "ne", "lt", "le", "gt", "ge")}  # fmt: skip
-_METHODS |= {f"__{s}{n}__": _operator(f"__{s}{n}__") for n in OPERATORS for s in ("", "r", "i")}
+}  # fmt: skip
+_METHODS.update({f"__{n}__": _judging(f"__{n}__") for n in ("eq", "ne", "lt", "le", "gt", "ge")})
+_METHODS.update(
+    {f"__{s}{n}__": _operator(f"__{s}{n}__") for n in OPERATORS for s in ("", "r", "i")}
+)
 
 
 def signature(asking: Asking, remote: Any) -> inspect.Signature:

@@ -39,7 +39,7 @@ _PROCESSES = 512  # threads too
 
 def of_judge(with_docker: bool = False) -> dict[str, str]:
     """The environment of the worker and its judge; with what docker's command needs."""
-    names = _LOADER
+    names: tuple[str, ...] = _LOADER
     if with_docker:
         names += (*_DOCKER, *(name for name in os.environ if name.startswith("DOCKER_")))
     kept = {name: os.environ[name] for name in names if name in os.environ}

@@ -180,7 +180,9 @@ class Encoder:
 
     def _is_reduced(self, kind: type) -> bool:
         is_text_or_number = kind.__module__ != "numpy" and issubclass(kind, (float, str))
-        return is_text_or_number and (self._records is None or not issubclass(kind, enum.Enum))
+        return bool(is_text_or_number) and (
+            self._records is None or not issubclass(kind, enum.Enum)
+        )
 
     def _more(self, count: int) -> None:
         self._count += count
@@ -271,7 +273,7 @@ def _is_plain(values: list[Any]) -> bool:
     """Whether each is its own item."""
     kinds = set(map(type, values))
     if kinds == {int}:
-        return min(values) > -_SMALL and max(values) < _SMALL
+        return bool(min(values) > -_SMALL and max(values) < _SMALL)
     if kinds == {str}:
         return all(map(str.isascii, values))
     return kinds <= {float, bool, type(None)}

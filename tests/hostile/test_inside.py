@@ -11,6 +11,7 @@ from gars_vllm.engine.sandbox import tiers
 from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Program
 from gars_vllm.engine.sandbox.tiers import Tier
+
 from tests.hostile.test_hostile import CORPUS, LIMITS, Hostile
 
 SHARED_FILES = "import os\n"  # a test that uses it is judged inside

@@ -135,7 +135,7 @@ def test_classes_of_libraries_stay_what_they_are() -> None:
         array.array("d", [1, 2]),
         re.compile("a", re.I),
         slice(1, None),
-        datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc),
+        datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
         datetime.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Paris")),
     ):
         found = crossed(value)
