@@ -9,7 +9,7 @@ import select
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,6 +88,7 @@ def verify(
 
         if TESTS in [name.strip() for name in names.split(",")]:
             goes_on = _Sampler().lives if follow else lambda: False
+            say_unjudged(own or tasks.of_run(folder.load()["config"]))
             done = verification.verify(folder, how, seen, own, goes_on)
         found = run_checks(
             folder,
@@ -116,6 +117,7 @@ def verify(
 def _verify_file(
     path: Path, out: Path, known: Sequence[tasks.Task], how: verification.Checking, as_json: bool
 ) -> None:
+    say_unjudged(known)
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
         done = human_eval_files.verify_file(
@@ -205,6 +207,8 @@ def show(done: verification.Verification) -> None:
         )
     if done.untested:
         click.echo(f"{done.untested} samples skipped: their tasks have no test")
+    if done.unjudged:
+        click.echo(_unjudged(done.unjudged))
     if done.failing_references:
         names = ", ".join(done.failing_references[:5])
         more = len(done.failing_references) - 5
@@ -212,3 +216,16 @@ def show(done: verification.Verification) -> None:
             f"the own solution of {names}{f' and {more} more' if more > 0 else ''} does not pass "
             "its test: verdicts there mean nothing"
         )
+
+
+def say_unjudged(known: Iterable[tasks.Task]) -> None:
+    """Names the tasks that no judge can carry, before anything is run."""
+    found = verification.unjudged(known)
+    if found:
+        click.echo(_unjudged(found), err=True)
+
+
+def _unjudged(found: dict[str, str]) -> str:
+    listed = "; ".join(f"{name}: {reason}" for name, reason in list(found.items())[:5])
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"{len(found)} tasks are not judged, and count nowhere: {listed}{more}"

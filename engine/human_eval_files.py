@@ -15,7 +15,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import append_line, cut_torn_line, lock, open_for_append
 from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.records import Answer, JudgedAnswer, Record, lines_of, record_of
-from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict
+from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict, is_judged
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task
 from gars_vllm.engine.verification import (
@@ -24,10 +24,11 @@ from gars_vllm.engine.verification import (
     References,
     Verification,
     by_number,
+    judged,
     program_of,
 )
 
-OURS = ("passed", "result", "outcome")
+OURS = ("passed", "result", "outcome", "judge")
 
 
 def verify_file(
@@ -68,7 +69,7 @@ def verify_file(
             references = References(pool, checking)
             references.measure([groups[name][0] for name in wanted])
             jobs = [Job(n, groups[n][1], references.limits(groups[n][0])) for n in wanted]
-            with closing(pool.run(jobs)) as found:
+            with closing(judged(pool, jobs, references, lambda name: name[0])) as found:
                 for job, verdict in found:
                     verdicts[job.what] = verdict
                     while written < len(lines) and names[written] in verdicts:
@@ -91,6 +92,7 @@ def verify_file(
         sandbox=str(checking.tier),
         outcomes=by_number(outcomes),
         failing_references=tuple(sorted(references.failing)),
+        unjudged=references.unjudged,
     )
 
 
@@ -117,6 +119,8 @@ def summarise_file(out: Path, tasks: Sequence[Task]) -> FileSummary:
     around: dict[str, list[str]] = {mark: [] for mark in _AROUND}
     for place, line in lines_of(out):
         record = record_of(line, JudgedAnswer, place, "the file was changed; name another --out")
+        if not is_judged(record):
+            continue
         samples[record["task_id"]] += 1
         passed[record["task_id"]] += record["passed"]
         for mark, text in _AROUND.items():
@@ -154,10 +158,12 @@ def _record(record: Record, verdict: Verdict) -> Record:
         result = "passed"
     elif verdict.outcome is Outcome.TIMEOUT:
         result = "timed out"
+    elif verdict.outcome is Outcome.NOT_JUDGED:
+        result = f"not judged: {verdict.detail}"
     else:
         result = f"failed: {verdict.detail or verdict.outcome}"
     ours = {"passed": verdict.passed, "result": result, "outcome": str(verdict.outcome)}
-    return record | ours
+    return record | ours | {"judge": verdict.judge}
 
 
 def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:

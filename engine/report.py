@@ -18,7 +18,7 @@ from gars_vllm.engine.json_lines import Key, key_of
 from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import FINISHED
-from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.sandbox.outcome import Outcome, is_judged
 
 KS = (1, 10, 100)
 
@@ -50,7 +50,8 @@ class Summary:
     place of, since they had finished and were not valid; their tokens are counted in `tokens`.
     `valid_finished` counts the valid ones among the finished samples, `valid` among all.
     `unverified` are samples that could be verified and have no verdict yet, `untested` those whose
-    task has no test. `seconds`, `tokens_per_second` and `mask_share`, the part of
+    task has no test, `not_judged` those whose test no judge could carry: they are in no other
+    number. `seconds`, `tokens_per_second` and `mask_share`, the part of
     the time in which the mask was worked out, are of the sampling sessions that came to their end:
     what a killed session did is left out.
 
@@ -81,6 +82,7 @@ class Summary:
     verified: int
     unverified: int
     untested: int
+    not_judged: int
     passed: int
     pass_at: dict[int, float | None]
     tokens: int
@@ -123,6 +125,11 @@ class Summary:
             found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
         if self.untested:
             found.append(f"{self.untested} samples have no test and cannot be verified")
+        if self.not_judged:
+            found.append(
+                f"{self.not_judged} samples are not judged and count nowhere: results.jsonl has "
+                "the reasons"
+            )
         return found + list(self.file_notes)
 
     def to_json(self) -> dict[str, Any]:
@@ -180,11 +187,12 @@ def summarise_records(
     """
     listed = list(samples)
     known = {key_of(sample) for sample in listed}
-    verdicts = {key_of(result): result for result in results if key_of(result) in known}
+    found = {key_of(result): result for result in results if key_of(result) in known}
+    verdicts = {key: result for key, result in found.items() if is_judged(result)}
     rows = _rows(listed, verdicts)
     counts = [(row.verified, row.passed) for row in rows if row.verified]
     outcomes = Counter(str(verdict["outcome"]) for verdict in verdicts.values())
-    untested = sum(1 for key in known if key[0] in untested_ids and key not in verdicts)
+    untested = sum(1 for key in known if key[0] in untested_ids and key not in found)
     task_ids = config.get("task_ids")
     problems = len(task_ids) if isinstance(task_ids, list) else None
     planned = problems * config["n"] if problems is not None and "n" in config else None
@@ -213,8 +221,9 @@ def summarise_records(
         valid=sum(row.valid for row in rows),
         valid_finished=sum(1 for sample in listed if _finished(sample) and sample.get("valid")),
         verified=len(verdicts),
-        unverified=len(listed) - len(verdicts) - untested,
+        unverified=len(listed) - len(found) - untested,
         untested=untested,
+        not_judged=len(found) - len(verdicts),
         passed=sum(row.passed for row in rows),
         pass_at={k: pass_at_k(counts, k) for k in KS},
         tokens=sum(row.tokens for row in rows),

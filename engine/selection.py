@@ -30,7 +30,7 @@ from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
-from gars_vllm.engine.sandbox.outcome import Outcome, Program
+from gars_vllm.engine.sandbox.outcome import Outcome, Program, is_judged
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
 from gars_vllm.engine.verification import Checking, preamble_of
@@ -114,7 +114,7 @@ def select(
     """
     known = of_run(run.load()["config"]) if tasks is None else tasks
     by_id = {task.task_id: task for task in known}
-    passed = {key_of(r): bool(r["passed"]) for r in run.results.read()}
+    passed = {key_of(r): bool(r["passed"]) for r in run.results.read() if is_judged(r)}
     groups: dict[str, list[Record]] = defaultdict(list)
     for sample in run.samples.read():
         if key_of(sample) in passed:

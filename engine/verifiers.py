@@ -31,7 +31,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import key_of
 from gars_vllm.engine.programs import meaning
 from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sandbox.outcome import Program, one_line
+from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
 from gars_vllm.engine.verification import Checking, preamble_of
@@ -105,7 +105,8 @@ class Examples:
         with checking.pool() as pool, closing(pool.run(jobs)) as verdicts:
             for job, verdict in verdicts:
                 detail = "" if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
-                yield job.what, Finding(verdict.passed, detail)
+                is_judged = verdict.outcome is not Outcome.NOT_JUDGED
+                yield job.what, Finding(verdict.passed if is_judged else None, detail)
 
 
 class Lint:
