@@ -12,7 +12,6 @@ from weakref import WeakSet
 
 import numpy as np
 from gars_vllm.grammar import (
-    ahead,
     closing,
     closing_tables,
     far,
@@ -22,6 +21,7 @@ from gars_vllm.grammar import (
     token_table,
 )
 from gars_vllm.grammar import bank as banks
+from gars_vllm.grammar.closing_tables import ClosingTables
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
@@ -59,7 +59,6 @@ def compile_grammar(
     """
     rule = start or "start"
     key = store.key(language.digest(grammar, rule), vocabulary.digest)
-    ahead.start()
     found = store.load(key)
     if found is None:
         lang = language.load(grammar, rule)
@@ -83,7 +82,7 @@ class CompiledGrammar:
         self,
         lang: Language,
         table: TokenTable,
-        closing_tables: NDArray[np.int32],
+        closing_tables: ClosingTables,
         vocabulary: Vocabulary,
         digest: str = "",
     ) -> None:
@@ -109,7 +108,6 @@ class CompiledGrammar:
         # Python's own copies of what is asked most
         self._steps: dict[int, int] = {}
         self._row_of_state: dict[int, int] = {}
-        self._blocks: dict[int, int] = {}
         self._holders: WeakSet[Holder] = WeakSet()
         self._prefixes: OrderedDict[tuple[str, bool, bool], int] = OrderedDict()
         self._mask_words = (len(vocabulary) + 31) // 32
@@ -125,7 +123,6 @@ class CompiledGrammar:
         self.closer = closing.Closer(self, closing_tables)
         # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
         self.row(self._initial(fence=False))
-        # And these are compiled while the closing's kernels still are (ahead.py).
         nothing = np.zeros(0, np.int64)
         self.steps(nothing, nothing)
         self.rows_of(nothing, nothing)
@@ -229,9 +226,9 @@ class CompiledGrammar:
             self._prefixes[key] = int(moved[number])
         for holder in holders:
             holder.renumber(moved)
-        for known in (self._steps, self._row_of_state, self._blocks):
+        for known in (self._steps, self._row_of_state):
             known.clear()
-        self.closer.forget()
+        self.closer.renumber(moved)
 
     def _move(self, live: NDArray[np.int32], room: int) -> NDArray[np.int32]:
         nodes, bank = self.nodes, self._bank
@@ -320,10 +317,13 @@ class CompiledGrammar:
         `is_done`."""
         found, done = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.bool_)
         banks.find_rows(
-            self.nodes, self._bank, self._memo, self._key, numbers, remaining, closing.ALWAYS,
-            closing.PER_BLOCK, found, done,
+            self.nodes, self._bank, self._memo, self._key, numbers, remaining, found, done
         )  # fmt: skip
         return found, done
+
+    def is_calm(self, number: int, remaining: int) -> bool:
+        """It is known that with so many tokens left the closing has no say in the state."""
+        return remaining >= int(self._bank[int(self._bank[banks.CALM]) + number])
 
     def calm(self, number: int, remaining: int) -> None:
         """With so many tokens left, or more, the closing has no say in the state."""
@@ -510,7 +510,7 @@ class CompiledGrammar:
         self._row_numbers.clear()
         self._row_of_state.clear()
         self._forget_masks()
-        self.closer.forget()
+        self.closer.forget_rows()
 
     def _hold(self, row: int, packed: NDArray[np.int32]) -> None:
         packed.setflags(write=False)
@@ -536,6 +536,12 @@ class CompiledGrammar:
         stop = self.can_stop(number)
         return self._row(self.load(number), allowed.astype(np.uint8), stop)
 
+    def outcomes_of(self, number: int, token: int) -> NDArray[np.int32]:
+        """A token's outcomes (indices into its lexer state's `outs`)."""
+        table = self.state_tables[self.load(number)]
+        cell = int(table.cell[self._classes[token]])
+        return table.cell_outs[table.cell_start[cell] : table.cell_start[cell + 1]]
+
     def single_row(self, token: int) -> int:
         """The row of the mask that allows one token."""
         form = (-1, np.array([token], np.int64).tobytes(), False)
@@ -551,15 +557,6 @@ class CompiledGrammar:
             cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
             token_class = int(np.flatnonzero(table.cell == cell)[0]) - 1
             found = self._token_of_out[state, out] = int(self.table.first[token_class])
-        return found
-
-    def open_blocks(self, number: int) -> int:
-        """How many blocks and brackets are open, and how deep the text is indented by them."""
-        found = self._blocks.get(number)
-        if found is None:
-            state = self.state(number)
-            found = int(self.nodes[state[1], 4]) + int(self.nodes[state[2], 4])
-            self._blocks[number] = found
         return found
 
     @property

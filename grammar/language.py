@@ -24,8 +24,7 @@ _GENERIC_BACKUP = 3
 _COMPILE = frozenset(
     (
         "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
-        "costs", "ending_text", "ending_tokens", "endings", "far", "reading", "spellings",
-        "token_table",
+        "endings", "far", "reading", "stack_costs", "token_table",
     )
 )  # fmt: skip
 
