@@ -24,6 +24,7 @@ I32 = NDArray[np.int32]
 _WORK = 4000  # a mask's: bytes read and steps down the stack; about as many microseconds
 _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
+_INSERTED = 64
 
 
 class Closer:
@@ -82,16 +83,14 @@ class Closer:
         return self._plans[number]
 
     def _written(self, number: int) -> tuple[int, ...] | None:
-        grammar = self._grammar
-        state = grammar.load(number)
-        count = int(
-            endings.complete(
-                grammar.tables, self._tables.tables, grammar.nodes, grammar.scratch, self._work,
-                self._known[0], self._tables.texts, self._out, state,
-            )
-        )  # fmt: skip
+        self._work[endings.STEP_BY_STEP] = 0
+        count = int(self._find(number, 0, _ALL)[0])
         if count >= endings.TOO_MANY:
-            return None
+            return self._inserted(number)
+        return self._picked(count)
+
+    def _picked(self, count: int) -> tuple[int, ...]:
+        """The tokens of the text that was split last."""
         picked, at, tokens = self._work[endings.PICKED :], 0, []
         for _ in range(count):
             token = int(picked[at])
@@ -99,19 +98,51 @@ class Closer:
             at += int(self._starts[token + 1] - self._starts[token])
         return tuple(tokens)
 
+    def _inserted(self, number: int) -> tuple[int, ...] | None:
+        """As _written, where the text owes something that the stack does not say: step by step, and
+        where it cannot go on, with the first of the language's insertions that can stand there."""
+        grammar, insertions = self._grammar, self._tables.insertions
+        text, saved, tried = b"", (number, b""), 0
+        for _ in range(_INSERTED):
+            self._work[endings.STEP_BY_STEP] = 1
+            ends = int(self._find(number, 0, _ALL)[0]) < endings.TOO_MANY
+            more = self._out[: self._work[endings.READ_AT]].tobytes()
+            if ends:
+                text += more
+                self._out[: len(text)] = np.frombuffer(text, np.uint8)
+                return self._picked(int(self._find(number, -1, len(text))[0]))
+            if more:
+                number, text, tried = grammar.feed(number, more), text + more, 0
+            elif tried:  # what was inserted has not helped
+                number, text = saved
+            saved = number, text
+            while tried < len(insertions):
+                tried += 1
+                read, after = grammar.feed_some(number, insertions[tried - 1])
+                if read == len(insertions[tried - 1]):
+                    number, text = after, text + insertions[tried - 1]
+                    break
+            else:
+                return None
+        return None
+
     def costs(self, number: int, remaining: int, work: int = _WORK) -> I32:
         """Per outcome of the state's tokens (token_table) how many tokens complete the text after
         it; from `remaining` on, where that many do or it was not found out. `work`: _WORK."""
+        self._work[endings.STEP_BY_STEP] = 0
+        return self._find(number, remaining, work)
+
+    def _find(self, number: int, remaining: int, work: int) -> I32:
         grammar = self._grammar
         state = grammar.load(number)
         table = grammar.state_tables[state]
-        after = np.full(len(table.outs), endings.NOT_VIABLE, np.int32)
-        endings.walk_costs(
+        after = np.full(max(len(table.outs), 1), endings.NOT_VIABLE, np.int32)
+        endings.find_costs(
             grammar.tables, self._tables.tables, grammar.nodes, grammar.scratch, self._work,
-            self._known, self._tables.texts, self._out, table.trie, table.outs, remaining,
-            self._tables.slack, work, after,
+            self._known, self._tables.texts, self._out, table.trie, table.outs,
+            state if remaining >= 0 else work, remaining, self._tables.slack, work, after,
         )  # fmt: skip
-        return after
+        return after[: len(table.outs)] if remaining > 0 else after
 
     def row(self, number: int, remaining: int) -> int:
         """The row of the mask when `remaining` tokens are left, the one to be drawn included.

@@ -34,7 +34,7 @@ class ClosingTables:
     """`tables`: see stack_costs.PARTS. `texts`: the bytes of the tokens, sorted. `worst`: per parser
     state the most tokens that what stands on it may need until it is left. `adds`: per lexical
     terminal the most that it may add to that. `spare`: what the newest terminal may need, and what
-    no stack says."""
+    no stack says, which is `slack`. `insertions`: what a text may owe beside."""
 
     tables: I32
     texts: NDArray[np.uint8]
@@ -42,6 +42,7 @@ class ClosingTables:
     adds: I32
     spare: int
     slack: int
+    insertions: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,6 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     modes = {CONTENT: 0}
     terminal_of, mode_of, next_mode = _modes(machine, texts, column, modes)
     layout = machine.spec.layout
-    inserted = [found.add(t.encode()) for t in (_INSERTIONS if layout else ())]
     owed = max((tokens.count(t.encode()) for t in _INSERTIONS), default=0) if layout else 0
     owed = min(owed, 99)
     indents = [min(tokens.count(b" " * n), n) if n < 64 else n for n in range(endings.MAX_INDENT)]
@@ -149,12 +149,11 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         "layout": [int(layout)], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
-    parts["insertions"] = [len(inserted), *inserted]
     worst, adds, most = _worst(language, start, left, length, cost)
     slack = 2 * owed + 4
     return ClosingTables(
         _packed(parts, found.items), np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
-        worst, adds, most + slack, slack,
+        worst, adds, most + slack, slack, tuple(t.encode() for t in _INSERTIONS) if layout else (),
     )  # fmt: skip
 
 
@@ -165,8 +164,6 @@ def _packed(parts: dict[str, Sequence[int]], texts: list[int]) -> I32:
     for name, array in zip(PARTS, arrays, strict=True):
         if name in ("finish_text", "terminal_text"):
             array += offsets[-1]
-        elif name == "insertions":
-            array[1:] += offsets[-1]
     return np.concatenate([offsets[:-1], *arrays, texts]).astype(np.int32)
 
 

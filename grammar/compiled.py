@@ -334,9 +334,9 @@ class CompiledGrammar:
         """The state after raw bytes. Raises GrammarError at the first byte that cannot follow."""
         if not text:
             return number
-        read, state = self._feed(number, text)
+        read, state = self.feed_some(number, text)
         if read < len(text):
-            _, state = self._feed(number, text[:read]) if read else (0, number)
+            _, state = self.feed_some(number, text[:read]) if read else (0, number)
             line = text.count(b"\n", 0, read) + 1
             column = read - text.rfind(b"\n", 0, read)
             shown = text[read : read + 12].decode("utf-8", "replace")
@@ -348,7 +348,8 @@ class CompiledGrammar:
             )
         return state
 
-    def _feed(self, number: int, text: bytes) -> tuple[int, int]:
+    def feed_some(self, number: int, text: bytes) -> tuple[int, int]:
+        """How many of the raw bytes can follow, and the state after them, or after some of them."""
         data = np.frombuffer(text, np.uint8).copy()  # writable, as the tokens' bytes are
         while True:
             code = int(

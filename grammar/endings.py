@@ -40,7 +40,7 @@ from gars_vllm.grammar.kernel import (
 )
 from gars_vllm.grammar.stack_costs import (
     AT_LINE, COST_UNIT, ENDS_LINE, FINISH_COST, FINISH_START, FINISH_TEXT, FIRST_TOKEN, IMPOSSIBLE,
-    INDENTS, INSERTIONS, ITEM_SYMBOLS, ITEM_TEXT, LAYOUT, MID, MODE_OF, NEXT_MODE, OWED, SEPARATORS,
+    INDENTS, ITEM_SYMBOLS, ITEM_TEXT, LAYOUT, MID, MODE_OF, NEXT_MODE, OWED, SEPARATORS,
     STACK_WORK, TERMINAL_OF, TERMINAL_TEXT, TOKEN_ID, TOKEN_START, below, best_stack, entered,
     kept_place, next_item, path_tokens,
 )  # fmt: skip
@@ -49,7 +49,6 @@ TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work
 NOT_VIABLE = IMPOSSIBLE + 1
 MAX_TEXT, MAX_WAY = 1 << 15, 1 << 15
 MAX_INDENT = 256
-MAX_INSERTED = 64
 # Registers (stack_costs.REGISTERS): of what `choose` chose; of the text that is being written; of
 # the reader.
 (CHOSEN, CHOSEN_AT, SPENT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,
@@ -357,90 +356,25 @@ def split(closing, work, flat, out, n):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _end(tables, closing, nodes, scratch, work, flat, out, state, row, most, noted):  # type: ignore[no-untyped-def]
+def _end(tables, closing, nodes, scratch, work, flat, out, state, row, most, itself):  # type: ignore[no-untyped-def]
     """An ending of at most `most` tokens, read to its end: its tokens, TOO_MANY where the one that
-    is tried takes more, or cannot be read."""
+    is tried takes more, or cannot be read. `itself`: not for an outcome, so that its way is kept."""
     copy_row(scratch, row, row + _ROWS)
-    work[READ_AT], work[READ_STATE], work[READ_ROW] = 0, state, row + _ROWS
-    work[STEP_BY_STEP], work[WAY_COUNT] = 0, 0
-    n = _write(tables, closing, nodes, scratch, work, out, noted)
+    work[READ_AT], work[READ_STATE], work[READ_ROW], work[WAY_COUNT] = 0, state, row + _ROWS, 0
+    n = _write(tables, closing, nodes, scratch, work, out, itself)
     if n < 0:
         return np.int64(TOO_MANY)
     tokens = split(closing, work, flat, out, n)
     if tokens > most or not _read_on(tables, nodes, scratch, work, out, n):
         return np.int64(TOO_MANY)
-    ends = can_end(tables, nodes, scratch, np.int64(work[READ_STATE]), row + _ROWS)
-    return tokens if ends else np.int64(TOO_MANY)
-
-
-@inner
-def _insert(tables, closing, nodes, scratch, work, known, flat, out, state, row):  # type: ignore[no-untyped-def]
-    """As _end, step by step: where the text cannot go on as it was written, it may owe something
-    that the stack does not say: of the language's insertions the first that can stand is."""
-    reader = row + _ROWS
-    saved = reader - 1
-    copy_row(scratch, row, reader)
-    work[READ_AT], work[READ_STATE], work[READ_ROW] = 0, state, reader
-    work[STEP_BY_STEP], work[WAY_COUNT] = 1, 0
-    at, tried, inserted = np.int64(-1), np.int64(0), 0
-    saved_at, saved_state = np.int64(-1), np.int64(0)
-    while inserted < MAX_INSERTED:
-        known[:] = 0
-        here = np.int64(work[READ_AT])
-        cost = choose(
-            tables, closing, nodes, scratch, work, known, np.int64(work[READ_STATE]), reader
-        )
-        if cost < IMPOSSIBLE:
-            n = _write(tables, closing, nodes, scratch, work, out, False)
-            if n >= 0 and can_end(
-                tables, nodes, scratch, np.int64(work[READ_STATE]), np.int64(reader)
-            ):
-                return split(closing, work, flat, out, n)
-        if work[READ_AT] == here and saved_at >= 0:  # what was inserted has not helped
-            copy_row(scratch, saved, reader)
-            work[READ_AT], work[READ_STATE] = saved_at, saved_state
-        else:
-            at = np.int64(closing[INSERTIONS])
-            tried = np.int64(0)
-        copy_row(scratch, reader, saved)
-        saved_at, saved_state = np.int64(work[READ_AT]), np.int64(work[READ_STATE])
-        accepted = False
-        while not accepted and tried < closing[closing[INSERTIONS]]:
-            text = np.int64(closing[closing[INSERTIONS] + 1 + tried])
-            tried += 1
-            n = saved_at
-            for i in range(closing[text]):
-                out[n] = closing[text + 1 + i]
-                n += 1
-            accepted = _read_on(tables, nodes, scratch, work, out, n)
-        if not accepted:
-            break
-        inserted += 1
-    return np.int64(TOO_MANY)
-
-
-@njit
-def complete(tables, closing, nodes, scratch, work, known, flat, out, state):  # type: ignore[no-untyped-def]
-    """How many tokens complete the configuration in row 0, lexer state `state`: `out`, split as
-    PICKED says. TOO_MANY where no ending was found. Cost: about a microsecond a byte."""
-    top = scratch[0]
-    known[:] = 0
-    work[SPENT] = 0
-    tokens = np.int64(TOO_MANY)
-    if choose(tables, closing, nodes, scratch, work, known, state, 0) < IMPOSSIBLE:
-        tokens = _end(
-            tables, closing, nodes, scratch, work, flat, out, state, 0, TOO_MANY - 1, True
-        )
-    if tokens >= TOO_MANY:
-        scratch[0] = top
-        tokens = _insert(tables, closing, nodes, scratch, work, known, flat, out, state, 0)
-    elif tokens < IMPOSSIBLE:
+    if not can_end(tables, nodes, scratch, np.int64(work[READ_STATE]), row + _ROWS):
+        return np.int64(TOO_MANY)
+    if itself:
         for i in range(work[WAY_COUNT]):
             way = WAY + 3 * i
             place = kept_place(work[way], work[way + 1])
             if work[place] == work[way] + 1 and work[place + 1] == work[way + 1]:
-                work[place + 3] = 2 + work[LEAST + work[way + 2]]  # one: the byte may lie in a token
-    scratch[0] = top
+                work[place + 3] = 2 + work[LEAST + work[way + 2]]  # one: it may lie in a token
     return tokens
 
 
@@ -469,17 +403,31 @@ def line_tokens(closing, nodes, indent):  # type: ignore[no-untyped-def]
 
 
 @njit
-def walk_costs(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, flat, out, trie, outs, remaining, slack, limit,
-    after
+def find_costs(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, flat, out, trie, outs, state, remaining, slack,
+    limit, after
 ):  # fmt: skip
     """Per outcome of the tokens of a lexer state (kernel.walk) how many tokens complete the text
     after it, configuration in row 0: below `remaining` only where that many do. `slack`: an
     estimate that leaves so many tokens more is believed. `limit`: of the work spent on others.
-    `known`: int32 [MAX_DEPTH, terminals]."""
-    scratch[TOPS_AT] = scratch[0]
+    `known`: int32 [MAX_DEPTH, terminals].
+
+    `remaining` 0: how many complete the text as it stands in lexer state `state`: `out`, split as
+    PICKED says; of as much as the reader has read (READ_AT) where STEP_BY_STEP is set. -1: in how
+    few tokens `out[:state]` is written. One function, so that all this is compiled once."""
+    scratch[3] = 0
     known[0, :] = 0
     work[SPENT] = 0
+    if remaining <= 0:
+        if remaining < 0:
+            after[0] = split(closing, work, flat, out, np.int64(state))
+        else:
+            after[0] = _outcome(
+                tables, closing, nodes, scratch, work, known[0], flat, out, np.int64(state),
+                np.int64(0), np.int64(0), np.int64(0), np.int64(limit),
+            )  # fmt: skip
+        return
+    scratch[TOPS_AT] = scratch[0]
     i = 0
     while i < trie.shape[0]:
         depth = np.int64(trie[i, 1])
@@ -510,10 +458,10 @@ def _outcome(  # type: ignore[no-untyped-def]
     if scratch[layout + DONE]:
         forget(tables, scratch, depth)
         return np.int64(0 if viable(tables, nodes, scratch, state, depth) else NOT_VIABLE)
+    top = scratch[0]
     cost = choose(tables, closing, nodes, scratch, work, known, state, depth)
     if cost > IMPOSSIBLE:
         return np.int64(NOT_VIABLE)
-    top = scratch[0]
     indent = scratch[layout + INDENT]
     if cost < IMPOSSIBLE and remaining > slack + 1:
         factor = line_tokens(closing, nodes, indent) if closing[closing[LAYOUT]] else 1
@@ -534,10 +482,11 @@ def _outcome(  # type: ignore[no-untyped-def]
         if can_end(tables, nodes, scratch, state, depth):
             return np.int64(0)
         found = np.int64(TOO_MANY)
-        if cost < IMPOSSIBLE and remaining > 1:
+        if cost < IMPOSSIBLE and remaining != 1:
+            most = remaining - 1 if remaining > 0 else TOO_MANY - 1
             found = _end(
-                tables, closing, nodes, scratch, work, flat, out, state, depth,
-                remaining - 1, False,
+                tables, closing, nodes, scratch, work, flat, out, state, depth, most,
+                remaining == 0,
             )  # fmt: skip
         scratch[0] = top
         return found

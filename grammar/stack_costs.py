@@ -25,13 +25,13 @@ from gars_vllm.grammar.kernel import (
 PARTS = (
     "item_start", "item_left", "item_length", "item_cost", "item_text", "symbols", "finish_start",
     "finish_cost", "finish_text", "at_line", "mode_of", "terminal_of", "terminal_text",
-    "next_mode", "ends_line", "mid", "separators", "insertions", "indents", "first_token",
+    "next_mode", "ends_line", "mid", "separators", "indents", "first_token",
     "token_start", "token_id", "layout", "owed",
 )  # fmt: skip
 (
     ITEM_START, ITEM_LEFT, ITEM_LENGTH, ITEM_COST, ITEM_TEXT, ITEM_SYMBOLS, FINISH_START,
     FINISH_COST, FINISH_TEXT, AT_LINE, MODE_OF, TERMINAL_OF, TERMINAL_TEXT,
-    NEXT_MODE, ENDS_LINE, MID, SEPARATORS, INSERTIONS, INDENTS, FIRST_TOKEN,
+    NEXT_MODE, ENDS_LINE, MID, SEPARATORS, INDENTS, FIRST_TOKEN,
     TOKEN_START, TOKEN_ID, LAYOUT, OWED,
 ) = range(len(PARTS))  # fmt: skip
 COST_UNIT = 64
