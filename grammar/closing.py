@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from gars_vllm.grammar import endings, kernel
 from gars_vllm.grammar.closing_tables import ClosingTables
-from gars_vllm.grammar.stack_costs import IMPOSSIBLE, KEPT, PAIRS, SLOTS, STACK_WORK, STAMP
+from gars_vllm.grammar.stack_costs import IMPOSSIBLE, KEPT, PAIRS, SLOTS, STAMP, WAYS
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar
 
 I32 = NDArray[np.int32]
-_WORK = 4000  # a mask's: bytes read and steps down the stack; about as many microseconds
+U8 = NDArray[np.uint8]
+_WORK = 30_000  # a mask's: bytes read and steps down the stack, of 0.15 microseconds each
 _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
 _INSERTED = 64
+_ADDED = 512  # masks of which it is kept what their tokens may add
+_NOTHING = np.zeros(0, np.uint8)
 
 
 class Closer:
@@ -37,7 +40,7 @@ class Closer:
         self._out = np.zeros(endings.MAX_TEXT, np.uint8)
         terminals = len(grammar.language.machine.spec.terminals)
         self._known = np.zeros((kernel.MAX_DEPTH, terminals), np.int32)
-        self.added = np.full(len(grammar.language.machine.entry), -1, np.int32)
+        self._added: dict[tuple[int, int], tuple[U8, I32]] = {}  # per mask and lexer state
         self._plans: dict[int, tuple[tuple[int, ...], int] | None] = {}
         self._rows: dict[tuple[int, int], int] = {}
         ids = tables.tables[tables.tables[_part("token_id")] :]
@@ -51,6 +54,7 @@ class Closer:
     def forget_rows(self) -> None:
         """The masks have been numbered anew."""
         self._rows.clear()
+        self._added.clear()
 
     def renumber(self, numbers: I32) -> None:
         """The states have been numbered anew: int32 [old number] -> new number, -1 for none."""
@@ -62,7 +66,7 @@ class Closer:
     def forget_nodes(self) -> None:
         """The nodes have been numbered anew."""
         self._work[KEPT:PAIRS] = 0
-        self._work[SLOTS:STACK_WORK] = 0
+        self._work[SLOTS:WAYS] = 0
         self._work[STAMP] = 0
 
     def bound(self, number: int) -> int | None:
@@ -83,7 +87,6 @@ class Closer:
         return self._plans[number]
 
     def _written(self, number: int) -> tuple[int, ...] | None:
-        self._work[endings.STEP_BY_STEP] = 0
         count = int(self._find(number, 0, _ALL)[0])
         if count >= endings.TOO_MANY:
             return self._inserted(number)
@@ -106,6 +109,7 @@ class Closer:
         for _ in range(_INSERTED):
             self._work[endings.STEP_BY_STEP] = 1
             ends = int(self._find(number, 0, _ALL)[0]) < endings.TOO_MANY
+            self._work[endings.STEP_BY_STEP] = 0
             more = self._out[: self._work[endings.READ_AT]].tobytes()
             if ends:
                 text += more
@@ -126,23 +130,38 @@ class Closer:
                 return None
         return None
 
-    def costs(self, number: int, remaining: int, work: int = _WORK) -> I32:
+    def costs(self, number: int, remaining: int) -> I32:
         """Per outcome of the state's tokens (token_table) how many tokens complete the text after
-        it; from `remaining` on, where that many do or it was not found out. `work`: _WORK."""
-        self._work[endings.STEP_BY_STEP] = 0
-        return self._find(number, remaining, work)
+        it, endings.NOT_VIABLE where none can; `remaining` or more where that many are not enough."""
+        possible, _ = self._possible(number)
+        return self._find(number, remaining, _ALL, possible)
 
-    def _find(self, number: int, remaining: int, work: int) -> I32:
+    def _find(self, number: int, remaining: int, work: int, look: U8 = _NOTHING) -> I32:
         grammar = self._grammar
         state = grammar.load(number)
         table = grammar.state_tables[state]
         after = np.full(max(len(table.outs), 1), endings.NOT_VIABLE, np.int32)
         endings.find_costs(
             grammar.tables, self._tables.tables, grammar.nodes, grammar.scratch, self._work,
-            self._known, self._tables.texts, self._out, table.trie, table.outs,
+            self._known, self._tables.texts, self._out, table.trie, table.outs, look,
             state if remaining >= 0 else work, remaining, self._tables.slack, work, after,
         )  # fmt: skip
         return after[: len(table.outs)] if remaining > 0 else after
+
+    def _possible(self, number: int) -> tuple[U8, I32]:
+        """Per outcome of the state's tokens whether the grammar allows it, and what it may add."""
+        grammar = self._grammar
+        key = grammar.row(number), grammar.load(number)
+        found = self._added.get(key)
+        if found is None:
+            if len(self._added) >= _ADDED:
+                self._added.clear()
+            table = grammar.state_tables[key[1]]
+            added = np.zeros(len(table.outs), np.int32)
+            endings.add_up(table.trie, self._tables.adds, added)
+            possible = grammar.possible(number).view(np.uint8)
+            found = self._added[key] = possible, added * possible
+        return found
 
     def row(self, number: int, remaining: int) -> int:
         """The row of the mask when `remaining` tokens are left, the one to be drawn included.
@@ -160,48 +179,38 @@ class Closer:
             found = self._rows[key] = self._row(number, remaining)
         return found
 
-    def far(self, number: int) -> int:
-        """From so many tokens on all that the grammar allows can be completed in time."""
-        grammar = self._grammar
-        state = grammar.load(number)
-        if self.added[state] < 0:
-            self.added[state] = endings.most_added(
-                grammar.state_tables[state].trie, self._tables.adds
-            )
-        return int(
-            endings.far(
-                grammar.nodes, grammar.scratch, self._tables.tables, self._tables.worst,
-                int(self.added[state]), self._tables.spare,
-            )
-        )  # fmt: skip
-
     def _row(self, number: int, remaining: int) -> int:
-        grammar = self._grammar
-        far = self.far(number)
+        grammar, tables = self._grammar, self._tables
+        possible, added = self._possible(number)
+        grammar.load(number)
+        needed, factor = endings.far(
+            grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
+            tables.worst_of, tables.spare,
+        )  # fmt: skip
+        needs = needed + factor * added
+        far = int(needs.max(initial=0))
         if remaining >= far:
             grammar.calm(number, far)
             return grammar.row(number)
         plan = self._plan(number)
         if plan is None or len(plan[0]) - plan[1] > remaining:
             return grammar.row(number)
-        after = self.costs(number, remaining)
-        possible = after != endings.NOT_VIABLE
-        allowed = after < remaining
-        if (allowed == possible).all():
+        look = possible * (needs > remaining).view(np.uint8)
+        after = self._find(number, remaining, _WORK, look)
+        allowed = (possible > look) | (after < remaining)
+        if np.array_equal(allowed, possible):
             if remaining > 1:
                 grammar.calm(number, remaining)
             return grammar.row(number)
         tokens, at = plan
-        if at == len(tokens):
-            return grammar.restricted_row(number, allowed)
-        following = grammar.step(number, tokens[at])
-        old = self._plans.get(following)
-        if old is None or len(old[0]) - old[1] > len(tokens) - at - 1:
-            self._plans[following] = (tokens, at + 1)
-        # A token of several outcomes is one text: that it can be completed is what was read.
-        allowed[grammar.outcomes_of(number, tokens[at])] |= possible[
-            grammar.outcomes_of(number, tokens[at])
-        ]
+        if at < len(tokens):
+            following = grammar.step(number, tokens[at])
+            old = self._plans.get(following)
+            if old is None or len(old[0]) - old[1] > len(tokens) - at - 1:
+                self._plans[following] = (tokens, at + 1)
+            # A token of several outcomes is one text: that can be completed, as was read.
+            ways = grammar.outcomes_of(number, tokens[at])
+            allowed[ways] |= possible[ways] > 0
         return grammar.restricted_row(number, allowed)
 
 

@@ -32,13 +32,16 @@ _SEPARATORS = b" \n\t"
 @dataclass(frozen=True)
 class ClosingTables:
     """`tables`: see stack_costs.PARTS. `texts`: the bytes of the tokens, sorted. `worst`: per parser
-    state the most tokens that what stands on it may need until it is left. `adds`: per lexical
+    state and the symbol that was read on it (`read`: per state, by which it was entered) the most
+    tokens that may be needed to leave it; `worst_of`: whatever was read. `adds`: per lexical
     terminal the most that it may add to that. `spare`: what the newest terminal may need, and what
     no stack says, which is `slack`. `insertions`: what a text may owe beside."""
 
     tables: I32
     texts: NDArray[np.uint8]
-    worst: I32
+    worst: NDArray[np.int16]
+    read: I32
+    worst_of: I32
     adds: I32
     spare: int
     slack: int
@@ -149,11 +152,12 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         "layout": [int(layout)], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
-    worst, adds, most = _worst(language, start, left, length, cost)
+    worst, read, worst_of, adds, most = _worst(language, start, left, length, cost)
     slack = 2 * owed + 4
     return ClosingTables(
         _packed(parts, found.items), np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
-        worst, adds, most + slack, slack, tuple(t.encode() for t in _INSERTIONS) if layout else (),
+        worst, read, worst_of, adds, most + slack, slack,
+        tuple(t.encode() for t in _INSERTIONS) if layout else (),
     )  # fmt: skip
 
 
@@ -275,19 +279,25 @@ def _derived(rules: Rules, terminals: dict[str, _Text]) -> dict[str, _Text]:
 
 def _worst(
     language: Language, start: list[int], left: list[int], length: list[int], cost: list[int]
-) -> tuple[I32, I32, int]:
-    """ClosingTables.worst and `adds`, in tokens; the most that a state's own items may need.
+) -> tuple[NDArray[np.int16], I32, I32, I32, int]:
+    """ClosingTables.worst, `read`, `any`, `adds`; the most that a state's own items may need.
 
     From each state that can stand on another, the least that it costs to leave that other one.
     """
     parser, machine = language.parser, language.machine
-    states = len(parser.items)
-    worst, most = np.zeros(states, np.int32), 0
-    adds_to = [0] * len(parser.terminals)
+    states, symbols = len(parser.items), len(parser.terminals)
+    worst = np.zeros((states, symbols + len(parser.nonterminals)), np.int16)
+    worst_of, most = np.zeros(states, np.int32), 0
     shifted = [_shifts(parser, state) for state in range(states)]
+    begun = [  # what may be read on a state, where a state on it is entered
+        [left[i] for i in range(start[s], start[s + 1]) if length[i] == 1 and left[i] >= 0]
+        for s in range(states)
+    ]
+    read = np.zeros(states, np.int32)
     for state in range(states):
-        gotos = [g for g in parser.goto[state].tolist() if g >= 0]
-        leave = dict.fromkeys([*gotos, *shifted[state].values()], IMPOSSIBLE)
+        row = parser.goto[state].tolist()
+        gotos = {symbols + a: g for a, g in enumerate(row) if g >= 0}
+        leave = dict.fromkeys([*gotos.values(), *shifted[state].values()], IMPOSSIBLE)
         changed = True
         while changed:
             changed = False
@@ -295,19 +305,24 @@ def _worst(
                 for item in range(start[top], start[top + 1]):
                     least = cost[item]
                     if least < known and left[item] >= 0 and length[item] <= 1:
-                        least += leave.get(int(parser.goto[state, left[item]]), IMPOSSIBLE)
+                        least += leave.get(row[left[item]], IMPOSSIBLE)
                     if least < known:
                         leave[top] = known = least
                         changed = True
         tokens = {top: -(-c // COST_UNIT) for top, c in leave.items() if c < IMPOSSIBLE}
-        worst[state] = max((tokens.get(g, 0) for g in gotos), default=0)
+        worst_of[state] = max((tokens.get(g, 0) for g in gotos.values()), default=0)
         most = max(most, *tokens.values(), 0)
+        for symbol, top in (*gotos.items(), *shifted[state].items()):
+            after = max((tokens.get(row[a], 0) for a in begun[top]), default=0)
+            worst[state, symbol], read[top] = min(after, 32767), symbol
+    adds_to = [0] * symbols
     for state in range(states):
         for symbol, target in shifted[state].items():
-            adds_to[symbol] = max(adds_to[symbol], int(worst[target]))
+            below = int(worst[state, symbol]) if read[state] >= symbols else 0
+            adds_to[symbol] = max(adds_to[symbol], below + int(worst_of[target]))
     column = {name: i for i, name in enumerate(parser.terminals)}
     adds = [adds_to[column[t.symbol]] if t.symbol in column else 0 for t in machine.spec.terminals]
-    return worst, np.array(adds, np.int32), most
+    return worst, read, worst_of, np.array(adds, np.int32), most
 
 
 def _shifts(parser: lalr.Table, state: int) -> dict[int, int]:

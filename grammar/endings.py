@@ -41,8 +41,8 @@ from gars_vllm.grammar.kernel import (
 from gars_vllm.grammar.stack_costs import (
     AT_LINE, COST_UNIT, ENDS_LINE, FINISH_COST, FINISH_START, FINISH_TEXT, FIRST_TOKEN, IMPOSSIBLE,
     INDENTS, ITEM_SYMBOLS, ITEM_TEXT, LAYOUT, MID, MODE_OF, NEXT_MODE, OWED, SEPARATORS,
-    STACK_WORK, TERMINAL_OF, TERMINAL_TEXT, TOKEN_ID, TOKEN_START, below, best_stack, entered,
-    kept_place, next_item, path_tokens,
+    SEVERAL, STACK_WORK, TERMINAL_OF, TERMINAL_TEXT, TOKEN_START, best_stack, kept_place,
+    path_tokens, step,
 )  # fmt: skip
 
 TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
@@ -52,7 +52,7 @@ MAX_INDENT = 256
 # Registers (stack_costs.REGISTERS): of what `choose` chose; of the text that is being written; of
 # the reader.
 (CHOSEN, CHOSEN_AT, SPENT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,
- NOW_TABS, READ_AT, READ_STATE, READ_ROW, STEP_BY_STEP, WAY_COUNT, IN_BRACKETS) = range(2, 21)  # fmt: skip
+ NOW_TABS, READ_AT, READ_STATE, READ_ROW, STEP_BY_STEP, WAY_COUNT, IN_BRACKETS) = range(4, 23)  # fmt: skip
 LEAST = STACK_WORK  # per byte of the text the fewest tokens from there on, and the first's number
 PICKED = LEAST + MAX_TEXT + 1
 WAY = PICKED + MAX_TEXT + 1  # the pairs of the way, [MAX_WAY, 3]: list, state, byte
@@ -302,17 +302,16 @@ def _write(tables, closing, nodes, scratch, work, out, noted):  # type: ignore[n
             way = WAY + 3 * work[WAY_COUNT]
             work[way], work[way + 1], work[way + 2] = base, state, n
             work[WAY_COUNT] += 1
-        item = next_item(tables, closing, nodes, scratch, work, base, state)
-        if item < 0:
-            return np.int64(-1)
+        item, base, state = step(tables, closing, nodes, scratch, work, base, state)
         work[SPENT] += 1
-        text = closing[ITEM_SYMBOLS] + closing[closing[ITEM_TEXT] + item]
-        for i in range(closing[text]):
-            n = _symbol(tables, closing, nodes, scratch, work, out, n, closing[text + 1 + i])
-            if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
-                return np.int64(-1)
-        base = below(closing, nodes, base, item)
-        state = entered(tables, closing, nodes, base, item)
+        if item == SEVERAL:
+            return np.int64(-1)
+        if item >= 0:
+            text = closing[ITEM_SYMBOLS] + closing[closing[ITEM_TEXT] + item]
+            for i in range(closing[text]):
+                n = _symbol(tables, closing, nodes, scratch, work, out, n, closing[text + 1 + i])
+                if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
+                    return np.int64(-1)
         if state < 0:
             return n
     return n
@@ -404,11 +403,11 @@ def line_tokens(closing, nodes, indent):  # type: ignore[no-untyped-def]
 
 @njit
 def find_costs(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, flat, out, trie, outs, state, remaining, slack,
-    limit, after
+    tables, closing, nodes, scratch, work, known, flat, out, trie, outs, look, state, remaining,
+    slack, limit, after
 ):  # fmt: skip
-    """Per outcome of the tokens of a lexer state (kernel.walk) how many tokens complete the text
-    after it, configuration in row 0: below `remaining` only where that many do. `slack`: an
+    """Per outcome of the tokens of a lexer state (kernel.walk) that is to be looked at (uint8 `look`)
+    how many tokens complete the text after it, configuration in row 0: below `remaining` only where that many do. `slack`: an
     estimate that leaves so many tokens more is believed. `limit`: of the work spent on others.
     `known`: int32 [MAX_DEPTH, terminals].
 
@@ -428,18 +427,25 @@ def find_costs(  # type: ignore[no-untyped-def]
             )  # fmt: skip
         return
     scratch[TOPS_AT] = scratch[0]
+    before = np.zeros(trie.shape[0] + 1, np.int32)  # outcomes to look at, of the nodes before
+    for i in range(trie.shape[0]):
+        before[i + 1] = before[i]
+        for j in range(trie[i, 3], trie[i, 4]):
+            before[i + 1] += look[j]
     i = 0
     while i < trie.shape[0]:
         depth = np.int64(trie[i, 1])
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
-            if not apply(tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth):
+            if before[trie[i, 2]] == before[i] or not apply(tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth):
                 i = trie[i, 2]
                 continue
             scratch[TOPS_AT + depth] = scratch[0]
-            if trie[i, 3] < trie[i, 4]:
+            if before[i + 1] > before[i]:
                 known[depth, :] = 0
         for j in range(trie[i, 3], trie[i, 4]):
+            if look[j] == 0:
+                continue
             after[j] = _outcome(
                 tables, closing, nodes, scratch, work, known[depth], flat, out,
                 np.int64(outs[j]), depth, np.int64(remaining), np.int64(slack), np.int64(limit),
@@ -494,30 +500,36 @@ def _outcome(  # type: ignore[no-untyped-def]
 
 
 @njit
-def most_added(trie, adds):  # type: ignore[no-untyped-def]
-    """The most that a token may add to what the stack needs (ClosingTables.adds, summed)."""
-    most, sums = np.int64(0), np.zeros(trie.shape[0] + 1, np.int64)
-    for i in range(1, trie.shape[0]):
+def add_up(trie, adds, added):  # type: ignore[no-untyped-def]
+    """Per outcome (int32 `added`) the most that a token of it may add to what the stack needs
+    (ClosingTables.adds)."""
+    sums = np.zeros(trie.shape[0] + 1, np.int64)
+    for i in range(trie.shape[0]):
         terminal, depth = trie[i, 0], trie[i, 1]
-        sums[depth] = sums[depth - 1] + (adds[terminal] if terminal < adds.shape[0] else 0)
-        most = max(most, sums[depth])
-    return most
+        if depth > 0:
+            sums[depth] = sums[depth - 1] + (adds[terminal] if terminal < adds.shape[0] else 0)
+        added[trie[i, 3] : trie[i, 4]] = sums[depth]
 
 
 @njit
-def far(nodes, scratch, closing, worst, added, spare):  # type: ignore[no-untyped-def]
-    """From so many tokens on no token needs to be looked at; configuration in row 0.
+def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: ignore[no-untyped-def]
+    """From so many tokens on no token that adds nothing needs to be looked at; configuration in row
+    0. And by how much to multiply what a token adds.
 
-    What is below the newest terminals can be left, state by state, at the cost of `worst`.
+    A token changes the newest states of a stack. Each of those below can be left at the cost of
+    `worst`, and the one on which the token's first terminal stands at that of `worst_of`.
     """
     needed = np.int64(0)
     for i in range(scratch[COUNT_AT]):
-        node, sum_ = np.int64(scratch[STACKS_AT + i]), np.int64(0)
+        node, most, total = np.int64(scratch[STACKS_AT + i]), np.int64(0), np.int64(0)
         while node != 0:
-            sum_ += worst[nodes[node, 0]]
-            node = np.int64(nodes[node, 3])
-        needed = max(needed, sum_)
+            state, parent = nodes[node, 0], np.int64(nodes[node, 3])
+            most = max(most, np.int64(worst_of[state]))
+            if parent != 0:
+                total += worst[nodes[parent, 0], read_by[state]]
+            node = parent
+        needed = max(needed, most + total)
     factor = np.int64(1)
     if closing[closing[LAYOUT]]:
         factor = line_tokens(closing, nodes, scratch[LAYOUT_AT + INDENT])
-    return (needed + added + spare) * factor + owed(nodes, scratch, 0, closing) + 1
+    return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor
