@@ -9,6 +9,7 @@ for the text after it fits into the rest. So as long as the first bound fits, th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ U8 = NDArray[np.uint8]
 _WORK = 30_000  # a mask's: bytes read and steps down the stack, of 0.15 microseconds each
 _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
-_INSERTED = 64
+_INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
 _ADDED = 512  # masks of which it is kept what their tokens may add
 _NOTHING = np.zeros(0, np.uint8)
 
@@ -105,10 +106,11 @@ class Closer:
         """As _written, where the text owes something that the stack does not say: step by step, and
         where it cannot go on, with the first of the language's insertions that can stand there."""
         grammar, insertions = self._grammar, self._tables.insertions
-        text, saved, tried = b"", (number, b""), 0
+        tries: list[tuple[int, bytes, Iterator[bytes]]] = []  # insertions one after the other
+        state, text = number, b""
         for _ in range(_INSERTED):
             self._work[endings.STEP_BY_STEP] = 1
-            ends = int(self._find(number, 0, _ALL)[0]) < endings.TOO_MANY
+            ends = int(self._find(state, 0, _ALL)[0]) < endings.TOO_MANY
             self._work[endings.STEP_BY_STEP] = 0
             more = self._out[: self._work[endings.READ_AT]].tobytes()
             if ends:
@@ -116,16 +118,17 @@ class Closer:
                 self._out[: len(text)] = np.frombuffer(text, np.uint8)
                 return self._picked(int(self._find(number, -1, len(text))[0]))
             if more:
-                number, text, tried = grammar.feed(number, more), text + more, 0
-            elif tried:  # what was inserted has not helped
-                number, text = saved
-            saved = number, text
-            while tried < len(insertions):
-                tried += 1
-                read, after = grammar.feed_some(number, insertions[tried - 1])
-                if read == len(insertions[tried - 1]):
-                    number, text = after, text + insertions[tried - 1]
+                state, text, tries = grammar.feed(state, more), text + more, []
+            if len(tries) < _TOGETHER:
+                tries.append((state, text, iter(insertions)))
+            while tries:
+                before, written, rest = tries[-1]
+                fits = ((i, *grammar.feed_some(before, i)) for i in rest)
+                found = next(((i, after) for i, read, after in fits if read == len(i)), None)
+                if found is not None:
+                    state, text = found[1], written + found[0]
                     break
+                tries.pop()
             else:
                 return None
         return None
@@ -134,7 +137,7 @@ class Closer:
         """Per outcome of the state's tokens (token_table) how many tokens complete the text after
         it, endings.NOT_VIABLE where none can; `remaining` or more where that many are not enough."""
         possible, _ = self._possible(number)
-        return self._find(number, remaining, _ALL, possible)
+        return self._find(number, remaining, _ALL, (possible > 0).view(np.uint8))
 
     def _find(self, number: int, remaining: int, work: int, look: U8 = _NOTHING) -> I32:
         grammar = self._grammar
@@ -149,7 +152,7 @@ class Closer:
         return after[: len(table.outs)] if remaining > 0 else after
 
     def _possible(self, number: int) -> tuple[U8, I32]:
-        """Per outcome of the state's tokens whether the grammar allows it, and what it may add."""
+        """CompiledGrammar.possible, and per outcome what it may add."""
         grammar = self._grammar
         key = grammar.row(number), grammar.load(number)
         found = self._added.get(key)
@@ -159,8 +162,8 @@ class Closer:
             table = grammar.state_tables[key[1]]
             added = np.zeros(len(table.outs), np.int32)
             endings.add_up(table.trie, self._tables.adds, added)
-            possible = grammar.possible(number).view(np.uint8)
-            found = self._added[key] = possible, added * possible
+            possible = grammar.possible(number)
+            found = self._added[key] = possible, added * (possible > 0)
         return found
 
     def row(self, number: int, remaining: int) -> int:
@@ -195,9 +198,10 @@ class Closer:
         plan = self._plan(number)
         if plan is None or len(plan[0]) - plan[1] > remaining:
             return grammar.row(number)
-        look = possible * (needs > remaining).view(np.uint8)
-        after = self._find(number, remaining, _WORK, look)
-        allowed = (possible > look) | (after < remaining)
+        look = (possible > 0) & ((needs > remaining) | (possible > 1))
+        after = self._find(number, remaining, _WORK, look.view(np.uint8))
+        possible = (possible > 0) & (~look | (after != endings.NOT_VIABLE))
+        allowed = possible & (~look | (after < remaining))
         if np.array_equal(allowed, possible):
             if remaining > 1:
                 grammar.calm(number, remaining)
@@ -210,7 +214,7 @@ class Closer:
                 self._plans[following] = (tokens, at + 1)
             # A token of several outcomes is one text: that can be completed, as was read.
             ways = grammar.outcomes_of(number, tokens[at])
-            allowed[ways] |= possible[ways] > 0
+            allowed[ways] |= possible[ways]
         return grammar.restricted_row(number, allowed)
 
 

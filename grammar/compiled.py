@@ -537,15 +537,18 @@ class CompiledGrammar:
         stop = self.can_stop(number)
         return self._row(self.load(number), allowed.astype(np.uint8), stop)
 
-    def possible(self, number: int) -> NDArray[np.bool_]:
-        """Per outcome of the state's tokens whether the grammar allows a token that has it."""
+    def possible(self, number: int) -> NDArray[np.uint8]:
+        """Per outcome of the state's tokens 1 where the grammar allows it, 2 where it allows a token
+        that has it beside others, else 0."""
         mask = self.mask(self.row(number))
         table = self.state_tables[self.load(number)]
         first = self.table.first
-        cells = np.zeros(len(table.cell_start), np.bool_)
+        cells = np.zeros(len(table.cell_start) - 1, np.bool_)
         cells[table.cell[1:][(mask[first >> 5] >> (first & 31) & 1).astype(np.bool_)]] = True
-        found = np.zeros(len(table.outs), np.bool_)
-        found[table.cell_outs[np.repeat(cells[:-1], np.diff(table.cell_start))]] = True
+        several = np.diff(table.cell_start) > 1
+        found = np.zeros(len(table.outs), np.uint8)
+        for which, value in ((cells & several, 2), (cells & ~several, 1)):
+            found[table.cell_outs[np.repeat(which, np.diff(table.cell_start))]] = value
         return found
 
     def outcomes_of(self, number: int, token: int) -> NDArray[np.int32]:
