@@ -20,6 +20,7 @@ from gars_vllm.grammar.kernel import (
     COLUMN,
     COUNT_AT,
     DONE,
+    EMITTED,
     ENTRY,
     ENTRY_START,
     INDENT,
@@ -52,7 +53,8 @@ MAX_INDENT = 256
 # Registers (stack_costs.REGISTERS): of what `choose` chose; of the text that is being written; of
 # the reader.
 (CHOSEN, CHOSEN_AT, SPENT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,
- NOW_TABS, READ_AT, READ_STATE, READ_ROW, STEP_BY_STEP, WAY_COUNT, IN_BRACKETS) = range(4, 23)  # fmt: skip
+ NOW_TABS, READ_AT, READ_STATE, READ_ROW, STEP_BY_STEP, WAY_COUNT, IN_BRACKETS,
+ LAST) = range(4, 24)  # fmt: skip
 LEAST = STACK_WORK  # per byte of the text the fewest tokens from there on, and the first's number
 PICKED = LEAST + MAX_TEXT + 1
 WAY = PICKED + MAX_TEXT + 1  # the pairs of the way, [MAX_WAY, 3]: list, state, byte
@@ -111,14 +113,18 @@ def _lex(tables, work, byte):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _begins(tables, closing, lexer, byte):  # type: ignore[no-untyped-def]
-    """In this lexer state the byte begins a terminal: it does not go on with the one before."""
+def _begins(tables, closing, work, lexer, byte):  # type: ignore[no-untyped-def]
+    """In this lexer state the byte begins a terminal: the one before ends, and as the one meant."""
     entry = tables[tables[ENTRY] + lexer * 256 + byte]
     outcome = tables[tables[ENTRY_START] + entry]
     if outcome == tables[tables[ENTRY_START] + entry + 1]:
         return False
+    if not closing[closing[MID] + lexer]:
+        return True
     start = tables[ALTERNATIVE_START] + outcome
-    return not closing[closing[MID] + lexer] or tables[start] < tables[start + 1]
+    if tables[start] == tables[start + 1]:
+        return False
+    return work[LAST] < 0 or tables[tables[EMITTED] + tables[start]] == work[LAST]
 
 
 @inner
@@ -155,7 +161,7 @@ def _blanks(tables, closing, nodes, work, out, n, first):  # type: ignore[no-unt
     if work[ENDED] == 0:
         more = column - work[NOW]
         if more >= 0 and tabs - work[NOW_TABS] == more and (
-            more > 0 or _begins(tables, closing, work[LEXER], first)
+            more > 0 or _begins(tables, closing, work, work[LEXER], first)
         ):
             for _ in range(more):
                 n = _put(tables, work, out, n, 32)
@@ -207,23 +213,24 @@ def _symbol(tables, closing, nodes, scratch, work, out, n, symbol):  # type: ign
     work[ON_LINE], work[ENDED] = 0, 0
     n = _apart(tables, closing, work, out, n, first)
     n = _put_text(tables, closing, work, out, n, text)
-    work[MODE] = closing[closing[NEXT_MODE] + terminal]
+    work[MODE], work[LAST] = closing[closing[NEXT_MODE] + terminal], terminal
     return n
 
 
 @inner
 def _apart(tables, closing, work, out, n, first):  # type: ignore[no-untyped-def]
     """Keeps what begins with the byte `first` apart from what stands before."""
-    if _begins(tables, closing, work[LEXER], first):
+    if _begins(tables, closing, work, work[LEXER], first):
         return n
     at = closing[SEPARATORS]
     for i in range(closing[at]):
-        lexer = work[LEXER]
-        if _begins(tables, closing, lexer, closing[at + 1 + i]):
+        lexer, last = work[LEXER], work[LAST]
+        if _begins(tables, closing, work, lexer, closing[at + 1 + i]):
             after = _put(tables, work, out, n, closing[at + 1 + i])
-            if _begins(tables, closing, work[LEXER], first):
+            work[LAST] = -1
+            if _begins(tables, closing, work, work[LEXER], first):
                 return after
-            work[LEXER] = lexer
+            work[LEXER], work[LAST] = lexer, last
     return n  # the recogniser decides
 
 
@@ -275,11 +282,12 @@ def _start(tables, closing, nodes, scratch, work, out, n):  # type: ignore[no-un
     lexer = work[READ_STATE]
     work[LEXER], work[MODE] = lexer, closing[closing[MODE_OF] + lexer]
     work[ON_LINE], work[ENDED], work[LEVELS] = closing[closing[AT_LINE] + lexer], 0, 0
+    work[LAST] = -1
     config, finish = _enter(tables, closing, nodes, scratch, work, np.int64(work[READ_ROW]))
     if finish >= 0:
         terminal = _chosen(tables, work)
         n = _put_text(tables, closing, work, out, n, closing[closing[FINISH_TEXT] + finish])
-        work[MODE] = closing[closing[NEXT_MODE] + terminal]
+        work[MODE], work[LAST] = closing[closing[NEXT_MODE] + terminal], terminal
         work[ON_LINE] = closing[closing[ENDS_LINE] + terminal]
     layout = LAYOUT_AT + config * LAYOUT_WIDTH
     work[NODE] = scratch[layout + INDENT]
