@@ -91,7 +91,7 @@ def deep_texts() -> list[tuple[str, str]]:
     found = [("json", a * (n // len(a.replace('"a":', ""))) + b)
              for n in (10, 30, 100, 300, 1000, 2500, 5000) for a in ("[", '{"a":', '[{"a":')
              for b in ("", "1", '"x')]  # fmt: skip
-    shapes = ("(", "[", "{1:", "f(", "[x, (", "{'a': [", "lambda x: (", "x if y else (", "(yield", "x[y:(")
+    shapes = ("(", "[", "{1:", "f(", "[x, [", "{'a': [", "lambda x: (", "x if y else (", "(yield", "x[y:(")
     for n, shape in itertools.product((5, 20, 60, 90), shapes):
         if "yield" not in shape:
             found += [("python", "x = " + shape * n + tail) for tail in ("", "y", "'s")]

@@ -42,7 +42,7 @@ from gars_vllm.grammar.kernel import (
 from gars_vllm.grammar.stack_costs import (
     AT_LINE, COST_UNIT, ENDS_LINE, FINISH_COST, FINISH_START, FINISH_TEXT, FIRST_TOKEN, IMPOSSIBLE,
     INDENTS, ITEM_SYMBOLS, ITEM_TEXT, LAYOUT, MID, MODE_OF, NEXT_MODE, OWED, SEPARATORS,
-    SEVERAL, STACK_WORK, TERMINAL_OF, TERMINAL_TEXT, TOKEN_START, best_stack, kept_place,
+    SEVERAL, SPENT, STACK_WORK, TERMINAL_OF, TERMINAL_TEXT, TOKEN_START, best_stack, kept_place,
     path_tokens, step,
 )  # fmt: skip
 
@@ -50,11 +50,12 @@ TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work
 NOT_VIABLE = IMPOSSIBLE + 1
 MAX_TEXT, MAX_WAY = 1 << 15, 1 << 15
 MAX_INDENT = 256
+LONGEST, LONG = 128, 1024  # tokens are split off up to so many bytes; of longer texts a fourth
 # Registers (stack_costs.REGISTERS): of what `choose` chose; of the text that is being written; of
 # the reader.
-(CHOSEN, CHOSEN_AT, SPENT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,
+(CHOSEN, CHOSEN_AT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,
  NOW_TABS, READ_AT, READ_STATE, READ_ROW, STEP_BY_STEP, WAY_COUNT, IN_BRACKETS,
- LAST) = range(4, 24)  # fmt: skip
+ LAST) = range(5, 24)  # fmt: skip
 LEAST = STACK_WORK  # per byte of the text the fewest tokens from there on, and the first's number
 PICKED = LEAST + MAX_TEXT + 1
 WAY = PICKED + MAX_TEXT + 1  # the pairs of the way, [MAX_WAY, 3]: list, state, byte
@@ -244,7 +245,7 @@ def _read_on(tables, nodes, scratch, work, out, n):  # type: ignore[no-untyped-d
         return True
     row = work[READ_ROW]
     copy_row(scratch, row, row + 1)
-    work[SPENT] += count
+    work[SPENT] += 2 * count
     state, found = read(
         tables, nodes, scratch, out[work[READ_AT] : n], np.int64(count), np.int64(work[READ_STATE]),
         np.int64(row + 1),
@@ -311,7 +312,6 @@ def _write(tables, closing, nodes, scratch, work, out, noted):  # type: ignore[n
             work[way], work[way + 1], work[way + 2] = base, state, n
             work[WAY_COUNT] += 1
         item, base, state = step(tables, closing, nodes, scratch, work, base, state)
-        work[SPENT] += 1
         if item == SEVERAL:
             return np.int64(-1)
         if item >= 0:
@@ -331,6 +331,8 @@ def split(closing, work, flat, out, n):  # type: ignore[no-untyped-def]
     the tokens, sorted. Cost: a few steps of a binary search a byte."""
     starts = closing[TOKEN_START]
     work[LEAST + n] = 0
+    work[SPENT] += 2 * n
+    longest = LONGEST if n < LONG else LONGEST // 4
     for back in range(n):
         i = n - 1 - back
         low = np.int64(closing[closing[FIRST_TOKEN] + out[i]])
@@ -342,7 +344,7 @@ def split(closing, work, flat, out, n):  # type: ignore[no-untyped-def]
                 if work[LEAST + i + length] < best:
                     best, token = np.int64(work[LEAST + i + length] + 1), low
                 low += 1
-            if i + length >= n:
+            if i + length >= n or length >= longest:
                 break
             byte = out[i + length]
             for side in range(2):  # those that go on with the byte
@@ -445,6 +447,7 @@ def find_costs(  # type: ignore[no-untyped-def]
         depth = np.int64(trie[i, 1])
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
+            work[SPENT] += 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks take longer
             if before[trie[i, 2]] == before[i] or not apply(tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth):
                 i = trie[i, 2]
                 continue
@@ -454,6 +457,10 @@ def find_costs(  # type: ignore[no-untyped-def]
         for j in range(trie[i, 3], trie[i, 4]):
             if look[j] == 0:
                 continue
+            if work[SPENT] > 2 * limit:
+                after[j] = TOO_MANY
+                continue
+            work[SPENT] += 64 * (scratch[COUNT_AT + depth] - 1)
             after[j] = _outcome(
                 tables, closing, nodes, scratch, work, known[depth], flat, out,
                 np.int64(outs[j]), depth, np.int64(remaining), np.int64(slack), np.int64(limit),
@@ -484,15 +491,16 @@ def _outcome(  # type: ignore[no-untyped-def]
         if tokens >= remaining and work[SPENT] < limit:
             config, finish = _enter(tables, closing, nodes, scratch, work, depth)
             node, _ = best_stack(tables, closing, nodes, scratch, work, config)
-            rest = path_tokens(tables, closing, nodes, scratch, work, node)
             if finish >= 0:
-                rest += closing[closing[FINISH_COST] + finish] // COST_UNIT + 1
-            tokens = min(tokens, rest * factor + more)
+                more += (closing[closing[FINISH_COST] + finish] // COST_UNIT) * factor + 1
+            tokens = more + path_tokens(
+                tables, closing, nodes, scratch, work, node, factor, remaining - more
+            )
             scratch[0] = top
         if tokens < remaining:
-            return np.int64(max(tokens - more, 1))
+            return np.int64(max(tokens - slack, 1))
     if work[SPENT] < limit:
-        work[SPENT] += 2 * nodes[indent, 4]
+        work[SPENT] += 2 * nodes[indent, 4] + 12 * max(nodes[indent, 4] - 4, 0)
         if can_end(tables, nodes, scratch, state, depth):
             return np.int64(0)
         found = np.int64(TOO_MANY)

@@ -42,7 +42,7 @@ IMPOSSIBLE = 1 << 28
 # falls on a place overwrites it. PAIRS: those of one configuration, [MAX_PAIRS, 3]: list, state,
 # cost. SLOTS: where they are in it, [places, 2]: stamp, pair.
 REGISTERS = 64
-STAMP, PAIR_COUNT, OUT_COUNT, WAY_NUMBER = 0, 1, 2, 3
+STAMP, PAIR_COUNT, OUT_COUNT, WAY_NUMBER, SPENT = range(5)  # SPENT: work, in steps and bytes
 KEPT_PLACES, MAX_PAIRS = 1 << 17, 1 << 16
 KEPT = REGISTERS
 PAIRS = KEPT + 4 * KEPT_PLACES
@@ -246,6 +246,7 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: igno
             if best < work[PAIRS + 3 * k + 2]:
                 work[PAIRS + 3 * k + 2] = best
                 changed = True
+    work[SPENT] += count - first
     for k in range(first, count):
         pair = PAIRS + 3 * k
         if work[pair] < scratch[1]:
@@ -279,6 +280,7 @@ def next_item(tables, closing, nodes, scratch, work, base, state):  # type: igno
 def step(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no-untyped-def]
     """A step down: the item whose missing symbols are written, NO_TEXT where none are, and the pair
     then; SEVERAL where there is no way. The state is -1 where the text is whole."""
+    work[SPENT] += 3
     total = pair_cost(tables, closing, nodes, scratch, work, base, state)
     ways = _ways_out(tables, closing, work, np.int64(nodes[base, 0]), state)
     first, count = np.int64(work[ways + 2]), work[ways + 3]
@@ -317,19 +319,20 @@ def best_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-u
 
 
 @inner
-def path_tokens(tables, closing, nodes, scratch, work, node):  # type: ignore[no-untyped-def]
-    """Tokens that complete a stack, at most; less than its cost says where the way down meets that
-    of a completion that was read to its end."""
+def path_tokens(tables, closing, nodes, scratch, work, node, factor, most):  # type: ignore[no-untyped-def]
+    """Tokens that complete a stack, at most: `factor` times what its cost says, less where the way
+    down meets that of a completion that was read to its end; IMPOSSIBLE where more than `most`."""
     base, state, cost = np.int64(nodes[node, 3]), np.int64(nodes[node, 0]), np.int64(0)
-    while True:
+    while (cost // COST_UNIT) * factor <= most:
         place = kept_place(base, state)
         if work[place] == base + 1 and work[place + 1] == state and work[place + 3] > 0:
             if base < scratch[1]:
-                return cost // COST_UNIT + work[place + 3]
+                return (cost // COST_UNIT) * factor + work[place + 3]
         item, base, state = step(tables, closing, nodes, scratch, work, base, state)
         if item == SEVERAL:
-            return np.int64(IMPOSSIBLE)
+            break
         if item >= 0:
             cost += closing[closing[ITEM_COST] + item]
         if state < 0:
-            return cost // COST_UNIT
+            return (cost // COST_UNIT) * factor
+    return np.int64(IMPOSSIBLE)
