@@ -32,7 +32,9 @@ from gars_vllm.engine.acceptance import advance
 from gars_vllm.engine.programs import is_valid
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, compile_grammar, endings
+from gars_vllm.grammar import (
+    CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar, endings,
+)  # fmt: skip
 from numpy.typing import NDArray
 
 _FILES, _FAR = 200, 3000  # of the standard library, and how many tokens into a file
@@ -179,7 +181,7 @@ def random_grammar(draw: random.Random) -> str:
     return "\n".join(lines) + "\n"
 
 
-def walk_grammars(encoder: Encoder, count: int, seed: int, walks: int = 6) -> Counter[str]:
+def walk_grammars(vocabulary: Vocabulary, count: int, seed: int, walks: int = 6) -> Counter[str]:
     """How random walks of random grammars end; of those that are refused one entry."""
     found: Counter[str] = Counter()
     draw = random.Random(seed)
@@ -189,7 +191,7 @@ def walk_grammars(encoder: Encoder, count: int, seed: int, walks: int = 6) -> Co
             text = random_grammar(draw)
             file.write_text(text)
             try:
-                grammar = compile_grammar(file, encoder.vocabulary)
+                grammar = compile_grammar(file, vocabulary)
             except (GrammarError, ValueError, MemoryError):
                 found["refused"] += 1
                 continue
@@ -238,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
             ends = Counter(walk(grammar, draw.choice(BEGINNINGS), draw) for _ in range(asked.walks))
             console().print(f"{folder.name}: walks of Python: {dict(ends)}", highlight=False)
         if asked.grammars:
-            ends = walk_grammars(encoder, asked.grammars, asked.seed)
+            ends = walk_grammars(encoder.vocabulary, asked.grammars, asked.seed)
             console().print(f"{folder.name}: walks of grammars: {dict(ends)}", highlight=False)
 
 
