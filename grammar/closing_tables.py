@@ -34,8 +34,8 @@ class ClosingTables:
     """`tables`: see stack_costs.PARTS. `texts`: the bytes of the tokens, sorted. `worst`: per parser
     state and the symbol that was read on it (`read`: per state, by which it was entered) the most
     tokens that may be needed to leave it; `worst_of`: whatever was read. `adds`: per lexical
-    terminal the most that it may add to that. `spare`: what the newest terminal may need, and what
-    no stack says, which is `slack`. `insertions`: what a text may owe beside."""
+    terminal the most that it may add to that. `spare`: what the newest terminal may need to be
+    finished and after it, and what no stack says, which is `slack`. `insertions`: what a text may owe beside."""
 
     tables: I32
     texts: NDArray[np.uint8]
@@ -154,6 +154,9 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
     worst, read, worst_of, adds, most = _worst(language, start, left, length, cost)
     slack = 2 * owed + 4
+    whole = symbols[parser.start].cost
+    most = max(most, -(-whole // COST_UNIT) if whole < IMPOSSIBLE else 0)
+    most += max((-(-c // COST_UNIT) for c in finish_cost if c < IMPOSSIBLE), default=0)
     return ClosingTables(
         _packed(parts, found.items), np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
         worst, read, worst_of, adds, most + slack, slack,

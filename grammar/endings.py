@@ -428,6 +428,7 @@ def find_costs(  # type: ignore[no-untyped-def]
     known[0, :] = 0
     work[SPENT] = 0
     if remaining <= 0:
+        work[READ_AT] = 0
         if remaining < 0:
             after[0] = split(closing, work, flat, out, np.int64(state))
         else:

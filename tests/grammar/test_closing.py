@@ -278,11 +278,11 @@ def test_tokens() -> None:
     ("text", "end"),
     [
         ("x = [1, (", b")]"), ("x = f'{a", b"}'"), ("try:\n    x\n", b"except:x"),
-        ("try:\n\tx", b"\nexcept:x"), ("def f():\n\ttry:\n\t\twhile x:\n\t\t\ty\n", b"\texcept:x"),
-        ("match x:\n", b" case _:x"), ("async ", b"def x():x"), ("from __future__ ", b"import division"),
+        ("try:\n\tx", b"\nexcept:x"), ("def f():\n\ttry:\n\t\twhile x:\n\t\t\ty\n", b"\n\texcept:x"),
+        ("match x:\n", b" case _:x"), ("async ", b" def x():x"), ("from __future__ ", b" import division"),
         ("[x for a[(b := 1", b" for x in x)]in x]"), ("def f(): g(await x", b" for x in x)"),
         ("if x:\n    # a", b"\n    x"), ("for 1", b" .x in x:x"), ("x = (await y\n\\", b"\n for x in x)"),
-        ("if x:\n        y\n    ", None), ("class A:\n  ", b"x"), ("x = 1 \\", b"\n "),
+        ("if x:\n        y\n    ", None), ("class A:\n  ", b"x"), ("x = 1 \\", b"\n.x"),
         ('x = f"""{y:{z', b'}}"""'), ("\\", b"\nx"),
     ],
 )  # fmt: skip
