@@ -6,10 +6,10 @@
 
 --positions: with two tokens left a token should be allowed if and only if one more token, or none,
 completes the text after it: a walk after each token decides that, at random places of HumanEval's
-solutions or of the standard library's files. "possible": tokens that should be allowed, "forbidden":
-those of them that are not, "too late": tokens that are allowed and should not be.
---deep: texts with many open brackets, blocks, f-strings, lambdas, conditional chains, and JSON up to
-a depth of 5,000; the mask with every number of tokens left in question. The worst is printed.
+solutions or of the standard library's files. "possible": tokens that should be allowed,
+"forbidden": those of them that are not, "too late": tokens that are allowed and should not be.
+--deep: texts with many open brackets, blocks, f-strings, lambdas, conditional chains, and JSON up
+to a depth of 5,000; the mask with every number of tokens left in question. The worst is printed.
 --walks: random walks of Python from beginnings that owe something, with budgets from the bound on.
 --grammars: the same for random small grammars. Times are of the processor.
 """
@@ -33,7 +33,12 @@ from gars_vllm.engine.programs import is_valid
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.grammar import (
-    CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar, endings,
+    CompiledGrammar,
+    GrammarError,
+    Matcher,
+    Vocabulary,
+    compile_grammar,
+    endings,
 )  # fmt: skip
 from numpy.typing import NDArray
 
@@ -93,7 +98,18 @@ def deep_texts() -> list[tuple[str, str]]:
     found = [("json", a * (n // len(a.replace('"a":', ""))) + b)
              for n in (10, 30, 100, 300, 1000, 2500, 5000) for a in ("[", '{"a":', '[{"a":')
              for b in ("", "1", '"x')]  # fmt: skip
-    shapes = ("(", "[", "{1:", "f(", "[x, [", "{'a': [", "lambda x: (", "x if y else (", "(yield", "x[y:(")
+    shapes = (
+        "(",
+        "[",
+        "{1:",
+        "f(",
+        "[x, [",
+        "{'a': [",
+        "lambda x: (",
+        "x if y else (",
+        "(yield",
+        "x[y:(",
+    )
     for n, shape in itertools.product((5, 20, 60, 90), shapes):
         if "yield" not in shape:
             found += [("python", "x = " + shape * n + tail) for tail in ("", "y", "'s")]
@@ -125,11 +141,16 @@ def deep(encoder: Encoder) -> tuple[list[float], str]:
             started = time.thread_time()
             bound = matcher.completion_length()
             seconds.append(1e3 * (time.thread_time() - started))
-            for left in sorted({*range(1, 40, 6), *(max(bound + n, 1) for n in (0, 1, 2, 5, 9, 20, 60)), 100, 1000}):
+            for left in sorted(
+                {*range(1, 40, 6), *(max(bound + n, 1) for n in (0, 1, 2, 5, 9, 20, 60)), 100, 1000}
+            ):
                 started = time.thread_time()
                 matcher.mask(left)
                 seconds.append(1e3 * (time.thread_time() - started))
-                worst = max(worst, (seconds[-1], f"{language}, {len(text)} bytes {text[:24]!r}..., {left} left"))
+                worst = max(
+                    worst,
+                    (seconds[-1], f"{language}, {len(text)} bytes {text[:24]!r}..., {left} left"),
+                )
     return seconds, worst[1]
 
 
@@ -171,7 +192,7 @@ def random_grammar(draw: random.Random) -> str:
             ways.append([draw.choice(symbols + rules) for _ in range(draw.randint(1, 4))])
         ends = [draw.choice(("", "", "", "*", "+", "?")) if len(way) > 1 else "" for way in ways]
         lines.append(f"{rule}: " + " | ".join(
-            " ".join(way[:-1] + [way[-1] + end]) for way, end in zip(ways, ends, strict=True)
+            " ".join([*way[:-1], way[-1] + end]) for way, end in zip(ways, ends, strict=True)
         ))  # fmt: skip
     lines += patterns
     ignored = draw.choice((" ", " ", "\\n", "// "))
@@ -205,7 +226,9 @@ def walk_grammars(vocabulary: Vocabulary, count: int, seed: int, walks: int = 6)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("tokenizers", nargs="+", type=Path)
     parser.add_argument("--positions", type=int, default=0)
     parser.add_argument("--source", choices=("humaneval", "stdlib"), default="humaneval")
@@ -220,13 +243,15 @@ def main(arguments: list[str] | None = None) -> None:
             grammar = compile_grammar("python", encoder.vocabulary)
             found = [
                 examine(grammar, matcher.state)
-                for matcher in itertools.islice(places(grammar, encoder, asked.source), asked.positions)
+                for matcher in itertools.islice(
+                    places(grammar, encoder, asked.source), asked.positions
+                )
                 if matcher.completion_length() <= 2
             ]  # fmt: skip
             possible, forbidden, late = (sum(column) for column in zip(*found, strict=True))
             console().print(
-                f"{folder.name}: {len(found)} places, {possible:,} possible, {forbidden:,} forbidden "
-                f"({100 * forbidden / max(possible, 1):.2f} %), {late} too late", highlight=False,
+                f"{folder.name}: {len(found)} places, {possible:,} possible, {forbidden:,} "
+                f"forbidden ({100 * forbidden / max(possible, 1):.2f} %), {late} too late", highlight=False,
             )  # fmt: skip
         if asked.deep:
             times, worst = deep(encoder)

@@ -2,9 +2,9 @@
 """Budget completion: a text is whole when its budget of tokens is spent.
 
 Every state has a plan: tokens that complete the text, read to their end by the recogniser
-(endings.py). Its length is the state's bound, 0 where the text may end. Following its first token leads to
-a state that has the rest of the plan. With `remaining` tokens left a token is allowed if a plan
-for the text after it fits into the rest. So as long as the first bound fits, the text ends in time.
+(endings.py). Its length is the state's bound, 0 where the text may end. Following its first token
+leads to a state that has the rest of the plan. With `remaining` tokens left a token is allowed if a
+plan for the text after it fits into the rest. So if the first bound fits, the text ends in time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import endings, kernel
+from gars_vllm.grammar import completion_limits, endings, kernel
 from gars_vllm.grammar.closing_tables import ClosingTables
-from gars_vllm.grammar.stack_costs import IMPOSSIBLE, KEPT, PAIRS, SLOTS, STAMP, WAYS
+from gars_vllm.grammar.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Closer:
 
     def costs(self, number: int, remaining: int) -> I32:
         """Per outcome of the state's tokens (token_table) how many tokens complete the text after
-        it, endings.NOT_VIABLE where none can; `remaining` or more where that many are not enough."""
+        it, endings.NOT_VIABLE where none can; from `remaining` on where that many do not."""
         possible, _ = self._possible(number)
         return self._find(number, remaining, _ALL, (possible > 0).view(np.uint8))
 
@@ -161,7 +161,7 @@ class Closer:
                 self._added.clear()
             table = grammar.state_tables[key[1]]
             added = np.zeros(len(table.outs), np.int32)
-            endings.add_up(table.trie, self._tables.adds, added)
+            completion_limits.add_up(table.trie, self._tables.adds, added)
             possible = grammar.possible(number)
             found = self._added[key] = possible, added * (possible > 0)
         return found
@@ -186,7 +186,7 @@ class Closer:
         grammar, tables = self._grammar, self._tables
         possible, added = self._possible(number)
         grammar.load(number)
-        needed, factor = endings.far(
+        needed, factor = completion_limits.far(
             grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
             tables.worst_of, tables.spare,
         )  # fmt: skip

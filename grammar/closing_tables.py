@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget completion's tables for a language and a vocabulary: shortest texts, and their tokens."""
+"""The budget completion's tables for a language and a vocabulary: shortest texts, tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import endings, kernel, lalr
+from gars_vllm.grammar import completion_limits, kernel, lalr
 from gars_vllm.grammar.lexer import CONTENT, Machine, Op
 from gars_vllm.grammar.stack_costs import COST_UNIT, IMPOSSIBLE, PARTS
 from numpy.typing import NDArray
@@ -31,11 +31,12 @@ _SEPARATORS = b" \n\t"
 
 @dataclass(frozen=True)
 class ClosingTables:
-    """`tables`: see stack_costs.PARTS. `texts`: the bytes of the tokens, sorted. `worst`: per parser
+    """`tables`: see stack_costs.PARTS. `texts`: the tokens' bytes, sorted. `worst`: per parser
     state and the symbol that was read on it (`read`: per state, by which it was entered) the most
     tokens that may be needed to leave it; `worst_of`: whatever was read. `adds`: per lexical
     terminal the most that it may add to that. `spare`: what the newest terminal may need to be
-    finished and after it, and what no stack says, which is `slack`. `insertions`: what a text may owe beside."""
+    finished and after it, and what no stack says, which is `slack`. `insertions`: what a text may
+    owe beside."""
 
     tables: I32
     texts: NDArray[np.uint8]
@@ -64,7 +65,9 @@ class Tokens:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         eos = frozenset(vocabulary.eos)
-        first = {t: i for i, t in reversed(list(enumerate(vocabulary.tokens))) if t and i not in eos}
+        first = {
+            t: i for i, t in reversed(list(enumerate(vocabulary.tokens))) if t and i not in eos
+        }
         self.texts = sorted(first)
         self.numbers = [first[text] for text in self.texts]
         self._known = frozenset(self.texts)
@@ -137,7 +140,9 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     layout = machine.spec.layout
     owed = max((tokens.count(t.encode()) for t in _INSERTIONS), default=0) if layout else 0
     owed = min(owed, 99)
-    indents = [min(tokens.count(b" " * n), n) if n < 64 else n for n in range(endings.MAX_INDENT)]
+    indents = [
+        min(tokens.count(b" " * n), n) if n < 64 else n for n in range(completion_limits.MAX_INDENT)
+    ]
     text_at = [found.add(text) for text in texts]
     parts: dict[str, Sequence[int]] = {
         "item_start": start, "item_left": left, "item_length": length, "item_cost": cost,
@@ -145,7 +150,9 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         "finish_cost": finish_cost, "at_line": [int(k in _LINES) for k in machine.kinds],
         "mode_of": mode_of, "terminal_of": terminal_of, "next_mode": next_mode,
         "ends_line": [int(_ends_line(machine, t)) for t in range(len(texts))],
-        "mid": [int(k == "dfa" and not m) for k, m in zip(machine.kinds, machine.modes, strict=True)],
+        "mid": [
+            int(k == "dfa" and not m) for k, m in zip(machine.kinds, machine.modes, strict=True)
+        ],
         "separators": [len(separators), *separators], "indents": indents,
         "first_token": tokens.starts(), "token_id": tokens.numbers,
         "token_start": np.cumsum([0] + [len(t) for t in tokens.texts]).tolist(),
@@ -158,7 +165,8 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     most = max(most, -(-whole // COST_UNIT) if whole < IMPOSSIBLE else 0)
     most += max((-(-c // COST_UNIT) for c in finish_cost if c < IMPOSSIBLE), default=0)
     return ClosingTables(
-        _packed(parts, found.items), np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
+        _packed(parts, found.items),
+        np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
         worst, read, worst_of, adds, most + slack, slack,
         tuple(t.encode() for t in _INSERTIONS) if layout else (),
     )  # fmt: skip
@@ -337,5 +345,7 @@ def _shifts(parser: lalr.Table, state: int) -> dict[int, int]:
         if action >= lalr.CONFLICT:
             at = action - lalr.CONFLICT
             actions = parser.conflicts[at + 1 : at + 1 + parser.conflicts[at]].tolist()
-        found |= {symbol: a - 1 for a in actions if 0 < a < lalr.CONFLICT}
+        for action in actions:
+            if 0 < action < lalr.CONFLICT:
+                found[symbol] = action - 1
     return found

@@ -11,6 +11,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
+from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar import (
     closing,
     closing_tables,
@@ -20,7 +21,6 @@ from gars_vllm.grammar import (
     store,
     token_table,
 )
-from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar.closing_tables import ClosingTables
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
@@ -538,8 +538,8 @@ class CompiledGrammar:
         return self._row(self.load(number), allowed.astype(np.uint8), stop)
 
     def possible(self, number: int) -> NDArray[np.uint8]:
-        """Per outcome of the state's tokens 1 where the grammar allows it, 2 where it allows a token
-        that has it beside others, else 0."""
+        """Per outcome of the state's tokens 1 where the grammar allows it, 2 where it allows a
+        token that has it beside others, else 0."""
         mask = self.mask(self.row(number))
         table = self.state_tables[self.load(number)]
         first = self.table.first

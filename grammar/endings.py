@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled inner loops of the budget completion: a text's ending, written and read to its end.
 
-An ending is written along the cheapest way down a parser stack (stack_costs.py), each missing terminal
-by a shortest text of it, split into the fewest tokens, and read by the recogniser. It counts only if
-the text can end then. Equal states have equal endings, whatever was asked before, so that what is
+An ending is written along the cheapest way down a parser stack (stack_costs.py), each missing
+terminal by a shortest text of it, split into the fewest tokens, and read by the recogniser. It
+counts only if the text can end then. Equal states have equal endings, whatever was asked before, so that what is
 found for an outcome of a token holds in the state that the token leads to.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar import stack_costs
+from gars_vllm.grammar.completion_limits import line_tokens, owed
 from gars_vllm.grammar.far import after_sequence, apply, can_end, read, viable
 from gars_vllm.grammar.jit import inner, njit
 from gars_vllm.grammar.kernel import (
@@ -26,11 +26,9 @@ from gars_vllm.grammar.kernel import (
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
-    LINE_FLAGS,
     REACH_ITEMS,
     REACH_START,
     SPECIAL,
-    STACKS_AT,
     SYMBOLS,
     TAB_COLUMN,
     TOPS_AT,
@@ -40,10 +38,31 @@ from gars_vllm.grammar.kernel import (
     forget,
 )
 from gars_vllm.grammar.stack_costs import (
-    AT_LINE, COST_UNIT, ENDS_LINE, FINISH_COST, FINISH_START, FINISH_TEXT, FIRST_TOKEN, IMPOSSIBLE,
-    INDENTS, ITEM_SYMBOLS, ITEM_TEXT, LAYOUT, MID, MODE_OF, NEXT_MODE, OWED, SEPARATORS,
-    SEVERAL, SPENT, STACK_WORK, TERMINAL_OF, TERMINAL_TEXT, TOKEN_START, best_stack, kept_place,
-    path_tokens, step,
+    AT_LINE,
+    COST_UNIT,
+    ENDS_LINE,
+    FINISH_COST,
+    FINISH_START,
+    FINISH_TEXT,
+    FIRST_TOKEN,
+    IMPOSSIBLE,
+    ITEM_SYMBOLS,
+    ITEM_TEXT,
+    LAYOUT,
+    MID,
+    MODE_OF,
+    NEXT_MODE,
+    SEPARATORS,
+    SEVERAL,
+    SPENT,
+    STACK_WORK,
+    TERMINAL_OF,
+    TERMINAL_TEXT,
+    TOKEN_START,
+    best_stack,
+    kept_place,
+    path_tokens,
+    step,
 )  # fmt: skip
 
 TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
@@ -161,8 +180,10 @@ def _blanks(tables, closing, nodes, work, out, n, first):  # type: ignore[no-unt
     column, tabs = _level(closing, nodes, work)
     if work[ENDED] == 0:
         more = column - work[NOW]
-        if more >= 0 and tabs - work[NOW_TABS] == more and (
-            more > 0 or _begins(tables, closing, work, work[LEXER], first)
+        if (
+            more >= 0
+            and tabs - work[NOW_TABS] == more
+            and (more > 0 or _begins(tables, closing, work, work[LEXER], first))
         ):
             for _ in range(more):
                 n = _put(tables, work, out, n, 32)
@@ -367,7 +388,7 @@ def split(closing, work, flat, out, n):  # type: ignore[no-untyped-def]
 @inner
 def _end(tables, closing, nodes, scratch, work, flat, out, state, row, most, itself):  # type: ignore[no-untyped-def]
     """An ending of at most `most` tokens, read to its end: its tokens, TOO_MANY where the one that
-    is tried takes more, or cannot be read. `itself`: not for an outcome, so that its way is kept."""
+    is tried takes more, or cannot be read. `itself`: not for an outcome: its way is kept."""
     copy_row(scratch, row, row + _ROWS)
     work[READ_AT], work[READ_STATE], work[READ_ROW], work[WAY_COUNT] = 0, state, row + _ROWS, 0
     n = _write(tables, closing, nodes, scratch, work, out, itself)
@@ -388,37 +409,14 @@ def _end(tables, closing, nodes, scratch, work, flat, out, state, row, most, its
 
 
 @njit
-def owed(nodes, scratch, row, closing):  # type: ignore[no-untyped-def]
-    """Tokens that a configuration may need beside what its stack says: the language's insertions."""
-    at = closing[OWED]
-    if closing[at] == 0:
-        return np.int64(0)
-    layout = LAYOUT_AT + row * LAYOUT_WIDTH
-    count = 1 if scratch[layout + LINE_FLAGS] & closing[at + 1] else 0
-    bracket = scratch[layout + BRACKET]
-    while nodes[bracket, 2] & (closing[at + 2] | closing[at + 3]):
-        count += 1 if nodes[bracket, 2] & closing[at + 2] else 0
-        bracket = nodes[bracket, 3]
-    return np.int64(count * closing[at])
-
-
-@njit
-def line_tokens(closing, nodes, indent):  # type: ignore[no-untyped-def]
-    """The most tokens that the blanks before a line take."""
-    column = min(nodes[indent, 1] + 1, MAX_INDENT - 1)
-    if nodes[indent, 0] != nodes[indent, 1]:
-        return max(column, 1)
-    return max(closing[closing[INDENTS] + column], 1)
-
-
-@njit
 def find_costs(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, known, flat, out, trie, outs, look, state, remaining,
     slack, limit, after
 ):  # fmt: skip
-    """Per outcome of the tokens of a lexer state (kernel.walk) that is to be looked at (uint8 `look`)
-    how many tokens complete the text after it, configuration in row 0: below `remaining` only where that many do. `slack`: an
-    estimate that leaves so many tokens more is believed. `limit`: of the work spent on others.
+    """Per outcome of the tokens of a lexer state (kernel.walk) that is to be looked at (`look`,
+    uint8) how many tokens complete the text after it, configuration in row 0: below `remaining`
+    only where that many do. `slack`: an estimate that leaves so many tokens more is believed.
+    `limit`: of the work spent on others.
     `known`: int32 [MAX_DEPTH, terminals].
 
     `remaining` 0: how many complete the text as it stands in lexer state `state`: `out`, split as
@@ -449,7 +447,9 @@ def find_costs(  # type: ignore[no-untyped-def]
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
             work[SPENT] += 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks take longer
-            if before[trie[i, 2]] == before[i] or not apply(tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth):
+            if before[trie[i, 2]] == before[i] or not apply(
+                tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
+            ):
                 i = trie[i, 2]
                 continue
             scratch[TOPS_AT + depth] = scratch[0]
@@ -474,8 +474,8 @@ def find_costs(  # type: ignore[no-untyped-def]
 def _outcome(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, known, flat, out, state, depth, remaining, slack, limit
 ):
-    """Tokens that complete the text in lexer state `state`, configuration row `depth`, at most; from
-    `remaining` on as walk_costs says."""
+    """Tokens that complete the text in lexer state `state`, configuration row `depth`, at most;
+    from `remaining` on as find_costs says."""
     layout = LAYOUT_AT + depth * LAYOUT_WIDTH
     if scratch[layout + DONE]:
         forget(tables, scratch, depth)
@@ -514,39 +514,3 @@ def _outcome(  # type: ignore[no-untyped-def]
         scratch[0] = top
         return found
     return np.int64(TOO_MANY)
-
-
-@njit
-def add_up(trie, adds, added):  # type: ignore[no-untyped-def]
-    """Per outcome (int32 `added`) the most that a token of it may add to what the stack needs
-    (ClosingTables.adds)."""
-    sums = np.zeros(trie.shape[0] + 1, np.int64)
-    for i in range(trie.shape[0]):
-        terminal, depth = trie[i, 0], trie[i, 1]
-        if depth > 0:
-            sums[depth] = sums[depth - 1] + (adds[terminal] if terminal < adds.shape[0] else 0)
-        added[trie[i, 3] : trie[i, 4]] = sums[depth]
-
-
-@njit
-def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: ignore[no-untyped-def]
-    """From so many tokens on no token that adds nothing needs to be looked at; configuration in row
-    0. And by how much to multiply what a token adds.
-
-    A token changes the newest states of a stack. Each of those below can be left at the cost of
-    `worst`, and the one on which the token's first terminal stands at that of `worst_of`.
-    """
-    needed = np.int64(0)
-    for i in range(scratch[COUNT_AT]):
-        node, most, total = np.int64(scratch[STACKS_AT + i]), np.int64(0), np.int64(0)
-        while node != 0:
-            state, parent = nodes[node, 0], np.int64(nodes[node, 3])
-            most = max(most, np.int64(worst_of[state]))
-            if parent != 0:
-                total += worst[nodes[parent, 0], read_by[state]]
-            node = parent
-        needed = max(needed, most + total)
-    factor = np.int64(1)
-    if closing[closing[LAYOUT]]:
-        factor = line_tokens(closing, nodes, scratch[LAYOUT_AT + INDENT])
-    return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor

@@ -24,7 +24,7 @@ _GENERIC_BACKUP = 3
 _COMPILE = frozenset(
     (
         "lexer", "lalr", "regex", "automaton", "syntax", "language", "kernel", "closing_tables",
-        "endings", "far", "reading", "stack_costs", "token_table",
+        "completion_limits", "endings", "far", "reading", "stack_costs", "token_table",
     )
 )  # fmt: skip
 

@@ -4,7 +4,7 @@
 The items of a stack's top state say which symbols are missing; reading those reduces the stack, and
 the state entered then has items of its own. So the cheapest completion is a shortest path down the
 stack (Aho and Ullman 1972, section 7.2, for the items). Its nodes are pairs: a list of states
-(`base`), and a state on it. All that can be reached from a pair lies on the same list or a shorter one.
+(`base`), and a state on it. What a pair leads to lies on the same list or a shorter one.
 
 A cost is `COST_UNIT` for each token, if every terminal stands in tokens of its own, plus the bytes.
 """
@@ -37,9 +37,10 @@ PARTS = (
 COST_UNIT = 64
 IMPOSSIBLE = 1 << 28
 
-# Working memory. KEPT: costs of pairs on permanent lists, [places, 4]: 1 + list, state, cost, and of
-# pairs on the way of a completion that was read to its end 1 + the tokens of its rest. The next that
-# falls on a place overwrites it. PAIRS: those of one configuration, [MAX_PAIRS, 3]: list, state,
+# Working memory. KEPT: costs of pairs on permanent lists, [places, 4]: 1 + list, state, cost, and
+# of pairs on the way of a completion that was read to its end 2 + the tokens of its rest, else 0.
+# The next that falls on a place overwrites it. PAIRS: those of one configuration, [MAX_PAIRS, 3]:
+# list, state,
 # cost. SLOTS: where they are in it, [places, 2]: stamp, pair.
 REGISTERS = 64
 STAMP, PAIR_COUNT, OUT_COUNT, WAY_NUMBER, SPENT = range(5)  # SPENT: work, in steps and bytes
@@ -49,8 +50,8 @@ PAIRS = KEPT + 4 * KEPT_PLACES
 SLOTS = PAIRS + 3 * MAX_PAIRS
 SLOT_PLACES = 4 * MAX_PAIRS
 # WAYS: per pair of a state and one on it where its ways out begin in OUT, [places, 4]: 1 + state,
-# state on it, first, number; OUT: [MAX_OUT, 4]: cost, states that are left, symbol that is read, and the one item on
-# the way that misses something, NO_TEXT or SEVERAL.
+# state on it, first, number; OUT: [MAX_OUT, 4]: cost, states that are left, symbol that is read,
+# and the one item on the way that misses something, NO_TEXT or SEVERAL.
 WAYS = SLOTS + 2 * SLOT_PLACES
 WAY_PLACES, MAX_OUT, MAX_SAME = 1 << 15, 1 << 18, 512
 NO_TEXT, SEVERAL = -1, -2
@@ -325,9 +326,9 @@ def path_tokens(tables, closing, nodes, scratch, work, node, factor, most):  # t
     base, state, cost = np.int64(nodes[node, 3]), np.int64(nodes[node, 0]), np.int64(0)
     while (cost // COST_UNIT) * factor <= most:
         place = kept_place(base, state)
-        if work[place] == base + 1 and work[place + 1] == state and work[place + 3] > 0:
-            if base < scratch[1]:
-                return (cost // COST_UNIT) * factor + work[place + 3]
+        kept = work[place] == base + 1 and work[place + 1] == state and base < scratch[1]
+        if kept and work[place + 3] > 0:
+            return (cost // COST_UNIT) * factor + work[place + 3]
         item, base, state = step(tables, closing, nodes, scratch, work, base, state)
         if item == SEVERAL:
             break

@@ -377,9 +377,7 @@ def test_walks_of_many_random_grammars_end(vocabulary: Vocabulary) -> None:
         ("python", "x = f'{" + "(" * 60 + "y"), ("json", "[" * 5000), ("json", '[{"a":' * 1500),
     ],
 )  # fmt: skip
-def test_deep_texts_are_bounded(
-    vocabulary: Vocabulary, language: str, text: str
-) -> None:
+def test_deep_texts_are_bounded(vocabulary: Vocabulary, language: str, text: str) -> None:
     """The work for a mask is limited, so that no other sample waits. The time is the processor's,
     and the limit five times what is measured (benchmarks/closing.py)."""
     grammar = compile_grammar(language, vocabulary)
