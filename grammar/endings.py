@@ -3,8 +3,8 @@
 
 An ending is written along the cheapest way down a parser stack (stack_costs.py), each missing
 terminal by a shortest text of it, split into the fewest tokens, and read by the recogniser. It
-counts only if the text can end then. Equal states have equal endings, whatever was asked before, so that what is
-found for an outcome of a token holds in the state that the token leads to.
+counts only if the text can end then. Equal states have equal endings, whatever was asked before:
+what is found for an outcome of a token holds in the state that the token leads to.
 """
 
 from __future__ import annotations
