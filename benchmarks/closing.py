@@ -251,7 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
             possible, forbidden, late = (sum(column) for column in zip(*found, strict=True))
             console().print(
                 f"{folder.name}: {len(found)} places, {possible:,} possible, "
-                f"{forbidden:,} forbidden ({100 * forbidden / max(possible, 1):.2f} %), {late} too late",
+                f"{forbidden:,} forbidden ({100 * forbidden / max(possible, 1):.2f} %), "
+                f"{late} too late",
                 highlight=False,
             )  # fmt: skip
         if asked.deep:

@@ -115,7 +115,7 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
                     if cost < IMPOSSIBLE:
                         cost += closing[closing[FINISH_COST] + finish + i]
                     if cost < best:
-                        best = min(cost, IMPOSSIBLE)
+                        best = min(cost, np.int64(IMPOSSIBLE))
                         work[CHOSEN], work[CHOSEN_AT] = v, i
         scratch[0] = top
     return best

@@ -248,8 +248,8 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: igno
                 work[PAIRS + 3 * k + 2] = best
                 changed = True
     work[SPENT] += count - first
-    for k in range(first, count):
-        pair = PAIRS + 3 * k
+    for more in range(count - first):
+        pair = PAIRS + 3 * (first + more)
         if work[pair] < scratch[1]:
             place = kept_place(work[pair], work[pair + 1])
             work[place], work[place + 1] = work[pair] + 1, work[pair + 1]
