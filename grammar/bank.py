@@ -620,22 +620,16 @@ def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
 
 @njit
 def find_rows(  # type: ignore[no-untyped-def]
-    nodes, bank, memo, key, numbers, remaining, always, per_block, found, done
+    nodes, bank, memo, key, numbers, remaining, found, done
 ):
-    """`find_row` of many states (int64): int64 `found`, -1 too where the mask need not be the plain
-    one, since no more tokens remain than `always` and so many for each open block and bracket, nor
-    as many as is known to be enough (CALM). `done`: the text has ended by its end marker."""
+    """`find_row` of many states (int64): int64 `found`, -1 too where fewer tokens remain than are
+    known to be enough for the mask to be the plain one (CALM). `done`: the text has ended by its
+    end marker."""
     for i in range(numbers.shape[0]):
         number = numbers[i]
-        first = bank[POOL] + bank[bank[STATES] + number]
-        done[i] = bank[first + 1 + DONE] != 0
-        is_open = nodes[bank[first + 1 + INDENT], 4] + nodes[bank[first + 1 + BRACKET], 4]
+        done[i] = bank[bank[POOL] + bank[bank[STATES] + number] + 1 + DONE] != 0
         found[i] = -1
-        if (
-            done[i]
-            or remaining[i] > always + per_block * is_open
-            or remaining[i] >= bank[bank[CALM] + number]
-        ):
+        if done[i] or remaining[i] >= bank[bank[CALM] + number]:
             found[i] = find_row(nodes, bank, memo, key, number)
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
+from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar import (
-    ahead,
     closing,
     closing_tables,
     explain,
@@ -23,7 +23,7 @@ from gars_vllm.grammar import (
     store,
     token_table,
 )
-from gars_vllm.grammar import bank as banks
+from gars_vllm.grammar.closing_tables import ClosingTables
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
@@ -62,7 +62,6 @@ def compile_grammar(
     """
     rule = start or "start"
     key = store.key(language.digest(grammar, rule), vocabulary.digest)
-    ahead.start()
     found = store.load(key)
     if found is None:
         lang = language.load(grammar, rule)
@@ -86,7 +85,7 @@ class CompiledGrammar:
         self,
         lang: Language,
         table: TokenTable,
-        closing_tables: NDArray[np.int32],
+        closing_tables: ClosingTables,
         vocabulary: Vocabulary,
         digest: str = "",
     ) -> None:
@@ -112,7 +111,6 @@ class CompiledGrammar:
         # Python's own copies of what is asked most
         self._steps: dict[int, int] = {}
         self._row_of_state: dict[int, int] = {}
-        self._blocks: dict[int, int] = {}
         self._holders: WeakSet[Holder] = WeakSet()
         self._prefixes: OrderedDict[tuple[str, bool, bool], int] = OrderedDict()
         self._mask_words = (len(vocabulary) + 31) // 32
@@ -128,7 +126,6 @@ class CompiledGrammar:
         self.closer = closing.Closer(self, closing_tables)
         # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
         self.row(self._initial(fence=False))
-        # And these are compiled while the closing's kernels still are (ahead.py).
         nothing = np.zeros(0, np.int64)
         self.steps(nothing, nothing)
         self.rows_of(nothing, nothing)
@@ -233,9 +230,9 @@ class CompiledGrammar:
             self._prefixes[key] = int(moved[number])
         for holder in holders:
             holder.renumber(moved)
-        for known in (self._steps, self._row_of_state, self._blocks):
+        for known in (self._steps, self._row_of_state):
             known.clear()
-        self.closer.forget()
+        self.closer.renumber(moved)
 
     def _move(self, live: NDArray[np.int32], room: int) -> NDArray[np.int32]:
         nodes, bank = self.nodes, self._bank
@@ -311,10 +308,13 @@ class CompiledGrammar:
         `is_done`."""
         found, done = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.bool_)
         banks.find_rows(
-            self.nodes, self._bank, self._memo, self._key, numbers, remaining, closing.ALWAYS,
-            closing.PER_BLOCK, found, done,
+            self.nodes, self._bank, self._memo, self._key, numbers, remaining, found, done
         )  # fmt: skip
         return found, done
+
+    def is_calm(self, number: int, remaining: int) -> bool:
+        """It is known that with so many tokens left the closing has no say in the state."""
+        return remaining >= int(self._bank[int(self._bank[banks.CALM]) + number])
 
     def calm(self, number: int, remaining: int) -> None:
         """With so many tokens left, or more, the closing has no say in the state."""
@@ -325,9 +325,9 @@ class CompiledGrammar:
         """The state after raw bytes. Raises GrammarError at the first byte that cannot follow."""
         if not text:
             return number
-        read, state = self._feed(number, text)
+        read, state = self.feed_some(number, text)
         if read < len(text):
-            _, state = self._feed(number, text[:read]) if read else (0, number)
+            _, state = self.feed_some(number, text[:read]) if read else (0, number)
             line = text.count(b"\n", 0, read) + 1
             column = read - text.rfind(b"\n", 0, read)
             shown = text[read : read + 12].decode("utf-8", "replace")
@@ -339,7 +339,8 @@ class CompiledGrammar:
             )
         return state
 
-    def _feed(self, number: int, text: bytes) -> tuple[int, int]:
+    def feed_some(self, number: int, text: bytes) -> tuple[int, int]:
+        """How many of the raw bytes can follow, and the state after them, or after some of them."""
         data = np.frombuffer(text, np.uint8).copy()  # writable, as the tokens' bytes are
         while True:
             code = int(
@@ -506,7 +507,7 @@ class CompiledGrammar:
         self._row_numbers.clear()
         self._row_of_state.clear()
         self._forget_masks()
-        self.closer.forget()
+        self.closer.forget_rows()
 
     def _hold(self, row: int, packed: NDArray[np.int32]) -> None:
         packed.setflags(write=False)
@@ -532,6 +533,26 @@ class CompiledGrammar:
         stop = self.can_stop(number)
         return self._row(self.load(number), allowed.astype(np.uint8), stop)
 
+    def possible(self, number: int) -> NDArray[np.uint8]:
+        """Per outcome of the state's tokens 1 where the grammar allows it, 2 where it allows a
+        token that has it beside others, else 0."""
+        mask = self.mask(self.row(number))
+        table = self.state_tables[self.load(number)]
+        first = self.table.first
+        cells = np.zeros(len(table.cell_start) - 1, np.bool_)
+        cells[table.cell[1:][(mask[first >> 5] >> (first & 31) & 1).astype(np.bool_)]] = True
+        several = np.diff(table.cell_start) > 1
+        found = np.zeros(len(table.outs), np.uint8)
+        for which, value in ((cells & several, 2), (cells & ~several, 1)):
+            found[table.cell_outs[np.repeat(which, np.diff(table.cell_start))]] = value
+        return found
+
+    def outcomes_of(self, number: int, token: int) -> NDArray[np.int32]:
+        """A token's outcomes (indices into its lexer state's `outs`)."""
+        table = self.state_tables[self.load(number)]
+        cell = int(table.cell[self._classes[token]])
+        return table.cell_outs[table.cell_start[cell] : table.cell_start[cell + 1]]
+
     def single_row(self, token: int) -> int:
         """The row of the mask that allows one token."""
         form = (_ONE_TOKEN, np.array([token], np.int64).tobytes(), False)
@@ -547,15 +568,6 @@ class CompiledGrammar:
             cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
             token_class = int(np.flatnonzero(table.cell == cell)[0]) - 1
             found = self._token_of_out[state, out] = int(self.table.first[token_class])
-        return found
-
-    def open_blocks(self, number: int) -> int:
-        """How many blocks and brackets are open, and how deep the text is indented by them."""
-        found = self._blocks.get(number)
-        if found is None:
-            state = self.state(number)
-            found = int(self.nodes[state[1], 4]) + int(self.nodes[state[2], 4])
-            self._blocks[number] = found
         return found
 
     @property
