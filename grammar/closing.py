@@ -83,6 +83,12 @@ class Closer:
     def _plan(self, number: int) -> tuple[tuple[int, ...], int] | None:
         if number not in self._plans:
             grammar = self._grammar
+            members = grammar.members(number)
+            if len(members) > 1:  # the best of any way in which the text can be read
+                plans = [p for p in map(self._plan, members) if p is not None]
+                best = min(plans, key=lambda p: len(p[0]) - p[1], default=None)
+                self._plans[number] = best
+                return best
             tokens = () if grammar.can_stop(number) else self._written(number)
             self._plans[number] = None if tokens is None else (tokens, 0)
         return self._plans[number]
@@ -183,6 +189,9 @@ class Closer:
         return found
 
     def _row(self, number: int, remaining: int) -> int:
+        members = self._grammar.members(number)
+        if len(members) > 1:
+            return self._row_of_all(number, members, remaining)
         grammar, tables = self._grammar, self._tables
         possible, added = self._possible(number)
         grammar.load(number)
@@ -216,6 +225,21 @@ class Closer:
             ways = grammar.outcomes_of(number, tokens[at])
             allowed[ways] |= possible[ways]
         return grammar.restricted_row(number, allowed)
+
+
+    def _row_of_all(self, number: int, members: tuple[int, ...], remaining: int) -> int:
+        """As _row, of a text that can be read in several ways: those that can end in time."""
+        grammar = self._grammar
+        bounds = [self.bound(m) for m in members]
+        fitting = [
+            m for m, b in zip(members, bounds, strict=True) if b is not None and b <= remaining
+        ]
+        rows = [self.row(m, remaining) for m in fitting]
+        if not rows or (fitting == list(members) and rows == [grammar.row(m) for m in members]):
+            if rows and all(grammar.is_calm(m, remaining) for m in members):
+                grammar.calm(number, remaining)
+            return grammar.row(number)
+        return grammar.union(rows)
 
 
 def _part(name: str) -> int:

@@ -191,8 +191,8 @@ def _separators(machine: Machine) -> bytes:
     found = []
     for byte in (*_SEPARATORS, *(b for b in range(256) if b not in _SEPARATORS)):
         for emitted, after in machine.alternatives[int(machine.entry[state, byte])]:
-            ends = machine.ends[after] or ()
-            if (emitted and set(emitted) <= ignored) or (not emitted and set(ends[:1]) & ignored):
+            ended = {way[0] for way in machine.ends[after]}
+            if (emitted and set(emitted) <= ignored) or (not emitted and ended & ignored):
                 found.append(byte)
     return bytes(dict.fromkeys(found))[:4]
 
@@ -200,7 +200,8 @@ def _separators(machine: Machine) -> bytes:
 def _text(machine: Machine, terminal: int) -> bytes:
     """The shortest text of a terminal; of one that the machine makes, the byte that makes it."""
     text = machine.shortest[terminal]
-    if text or machine.spec.terminals[terminal].symbol is None:
+    spec = machine.spec.terminals[terminal]
+    if text or spec.symbol is None or spec.op == Op.ASSERT:
         return text
     state = next(i for i, mode in enumerate(machine.modes) if mode == CONTENT)
     for byte in range(256):
@@ -332,7 +333,10 @@ def _worst(
             below = int(worst[state, symbol]) if read[state] >= symbols else 0
             adds_to[symbol] = max(adds_to[symbol], below + int(worst_of[target]))
     column = {name: i for i, name in enumerate(parser.terminals)}
-    adds = [adds_to[column[t.symbol]] if t.symbol in column else 0 for t in machine.spec.terminals]
+    adds = [
+        adds_to[column[t.symbol]] if t.symbol in column and t.op != Op.ASSERT else 0
+        for t in machine.spec.terminals
+    ]
     return worst, read, worst_of, np.array(adds, np.int32), most
 
 

@@ -427,7 +427,9 @@ class CompiledGrammar:
         """Makes a mask by a walk and notes what the walk has looked at."""
         members = self.members(number)
         if len(members) > 1:
-            return self._union([self.row(m) for m in members], number)
+            row = self.union([self.row(m) for m in members])
+            self._bank[int(self._bank[banks.ROWS]) + number] = row
+            return row
         self.walks += 1
         lexer_state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
@@ -446,13 +448,11 @@ class CompiledGrammar:
             self._bank[self._bank[banks.ROWS] + number] = row
         return row
 
-    def _union(self, rows: list[int], number: int) -> int:
-        """The row of what any of these masks allows, that of a state that is a set."""
+    def union(self, rows: list[int]) -> int:
+        """The row of what any of these masks allows."""
         packed = np.bitwise_or.reduce([self.mask(r) for r in rows])
         form = (_WHOLE, zlib.compress(packed.tobytes(), 1), False)
-        row = self._numbered(packed, form)
-        self._bank[int(self._bank[banks.ROWS]) + number] = row
-        return row
+        return self._numbered(packed, form)
 
     def _forget_masks(self) -> None:
         """Starts the memo anew; the masks' numbers stay theirs."""

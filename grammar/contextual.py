@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from gars_vllm.grammar import viability
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.lexer import CONTENT, LexerSpec, LexTerminal, Machine, Op
 from gars_vllm.grammar.regex import Ahead, Behind, Nfa, RegexError
 
 MAX_STATES = 8_000
@@ -487,6 +487,6 @@ def build(spec: ContextualSpec) -> Machine:
         line_start=-1,
         spaces=len(builder.terminals),
         kinds=["dfa"] * len(rows),
-        modes=[""] * len(rows),
+        modes=["" if s.follows else CONTENT for s in builder.order],
         shortest=[*shortest, *[b""] * (len(builder.terminals) - len(shortest))],
     )

@@ -82,7 +82,7 @@ FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fie
 # 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
 # MAX_NESTING: of what `nesting` counts.
 MAX_INDENTS, MAX_BLOCKS = 100, 20
-MAX_NESTING, BRACKET_WEIGHT = 1000, 10
+MAX_NESTING, BRACKET_WEIGHT = 1000, 5
 MAX_LINKS, MAX_CLAUSES, MAX_CHUNKS = 500, 20, 511
 DIGITS_IN_CHUNK = 8
 # So much before MAX_NESTING no statement with a block begins: its header and body need some of it.

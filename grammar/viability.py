@@ -35,7 +35,7 @@ class Graph:
 def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
     """Per state what must hold of the parser for some text to go on (lexer.Viability), and the
     shortest text of each terminal."""
-    outlooks, firsts = _outlooks(graph)
+    outlooks = _outlooks(graph)
     separators = _separators(graph, outlooks[0])
     every = {t for t in range(graph.end)}
     texts = _Endings(graph)
@@ -48,9 +48,13 @@ def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
             continue
         made = []
         for (sequence, bits), reached in options.items():
-            reach = sorted(reached) if bits is None else _members(bits)
-            whole = sorted(reached) if bits is None else [next(iter(reached))] * len(reach)
-            made.append(Viability(sequence, tuple(reach), tuple(texts(state, t) for t in whole)))
+            if bits is None:
+                reach = sorted(reached)
+                endings = [texts(state, t) for t in reach]
+            else:  # the sequence ends in this terminal, and one of these follows
+                reach, (whole,) = _members(bits), reached
+                endings = [texts(state, whole) + texts(0, t) for t in reach]
+            made.append(Viability(sequence, tuple(reach), tuple(endings)))
         if graph.ends[state] == ((graph.end,),):  # between two terminals: the text may end, too
             made.append(Viability((), (graph.end,), (b"",)))
         found.append(tuple(made))
@@ -65,8 +69,8 @@ def _split(graph: Graph, emitted: tuple[int, ...]) -> tuple[tuple[int, ...], int
     return emitted[:at], emitted[at], emitted[at + 1 :]
 
 
-def _outlooks(graph: Graph) -> tuple[list[_Outlook], list[int]]:
-    """What each state can complete, and the bits of the terminals that can begin in it."""
+def _outlooks(graph: Graph) -> list[_Outlook]:
+    """What each state can complete."""
     states = len(graph.entry)
     end = 1 << graph.end
     silent: list[set[int]] = []
@@ -99,7 +103,7 @@ def _outlooks(graph: Graph) -> tuple[list[_Outlook], list[int]]:
         outlook = {key: bits | _any(firsts, after) for key, (bits, after) in done.items()}
         outlooks.append({key: bits for key, bits in outlook.items() if bits})
     _spread(silent, outlooks)
-    return outlooks, firsts
+    return outlooks
 
 
 def _any(firsts: list[int], states: set[int]) -> int:
