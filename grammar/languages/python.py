@@ -64,7 +64,8 @@ _NUMBER = (
 )
 _IMAGINARY = rf"(\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})?)[jJ]"
 _REST = f"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
-_TAIL = rf"([0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}})?(({_FRACTION})[jJ]?|[jJ])"
+_ENDING = rf"({_FRACTION})[jJ]?|[jJ]"
+_TAIL = rf"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}}({_ENDING})"
 _OPS = {
     "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
     "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
@@ -121,8 +122,8 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         LexTerminal("ZERO", "0", "NUMBER", priority=1, backup=1, next_mode=_AFTER_ZERO),
         LexTerminal("LONG", _LONG, "NUMBER", priority=1, backup=1, next_mode=_IN_NUMBER),
         LexTerminal("LONG_", _LONG + "_", "NUMBER", next_mode=_INSIDE_NUMBER),
-        *_digits(_IN_NUMBER, ""),
-        *_digits(_INSIDE_NUMBER, "_"),
+        *_digits(_IN_NUMBER, "", f"{_TAIL}|{_ENDING}"),
+        *_digits(_INSIDE_NUMBER, "_INSIDE", _TAIL),
         LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
@@ -205,11 +206,11 @@ def _words(grammar: Syntax) -> dict[str, str]:
     return {t.name: re.sub(r"\\(.)", r"\1", t.pattern) for t in texts}
 
 
-def _digits(mode: str, suffix: str) -> list[LexTerminal]:
+def _digits(mode: str, suffix: str, tail: str) -> list[LexTerminal]:
     """What a long number goes on with in a mode."""
     kinds = (
         ("CHUNK", _CHUNK, _IN_NUMBER), ("CHUNK_", _CHUNK + "_", _INSIDE_NUMBER),
-        ("REST", _REST, _AFTER_NUMBER), ("TAIL", _TAIL, _AFTER_NUMBER),
+        ("REST", _REST, _AFTER_NUMBER), ("TAIL", tail, _AFTER_NUMBER),
     )  # fmt: skip
     return [
         LexTerminal(
