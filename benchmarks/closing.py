@@ -134,7 +134,6 @@ def deep(encoder: Encoder) -> tuple[list[float], str]:
             try:
                 matcher = grammar.matcher(text)
             except (GrammarError, MemoryError) as error:  # deeper than the grammar's limits
-                seconds.append(0.0)
                 console().print(f"{language}: {text[:40]!r}...: {error}", markup=False)
                 continue
             matcher.mask()

@@ -226,7 +226,6 @@ class Closer:
             allowed[ways] |= possible[ways]
         return grammar.restricted_row(number, allowed)
 
-
     def _row_of_all(self, number: int, members: tuple[int, ...], remaining: int) -> int:
         """As _row, of a text that can be read in several ways: those that can end in time."""
         grammar = self._grammar

@@ -72,9 +72,7 @@ class Expander:
             return self._repeated(ways, str(operator))
         least, most = int(counts[0]), int(counts[-1])
         if not 0 <= least <= most:
-            raise GrammarFileError(
-                f"rule {self._template()!r}: ~ {least}..{most} is no range"
-            )
+            raise GrammarFileError(f"rule {self._template()!r}: ~ {least}..{most} is no range")
         return self._counted(ways, least, most)
 
     @staticmethod

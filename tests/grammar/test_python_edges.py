@@ -53,7 +53,7 @@ def test_edge(python_bytes: CompiledGrammar, line: str) -> None:
 # Pieces that go deeper, and what a text needs for them to stand in it.
 _DEEPER = (
     "(", "[", "{", "f(", "x[", "f(a=", "{1: ", "(lambda: ", "lambda x=", "lambda: ", "not ", "-", "~",
-    "x ** ", "x if x else ", "[x for x in ", "(x := ", "[*", "{**", "await ", "x + ", "x.x.x(",
+    "x ** ", "x if x else ", "[x for x in ", "(z := ", "[*", "{**", "await ", "x + ", "x.x.x(",
     "x()()(", "x * x + ", "x and ", "x < ", "f'{", "(yield ", "x[x:",
 )  # fmt: skip
 _BLOCKS = (
@@ -108,7 +108,7 @@ def test_masks_near_a_limit_are_not_those_far_from_it(vocabulary: Vocabulary) ->
     pairs = [
         ("x = " + "-" * 30, "x = " + "-" * 998), ("x = " + "x+" * 30 + "x", "x = " + "x+" * 500 + "x"),
         ("[x" + " for x in y" * 2, "[x" + " for x in y" * 20),
-        ("f(" * 20, "f(" * 84), ("with x,x", "with " + "x," * 19 + "x"),
+        ("f(" * 20, "f(" * 143), ("with x,x", "with " + "x," * 19 + "x"),
         ("x\nfor", "".join(" " * i + "for x in y:\n" for i in range(20)) + " " * 20 + "for"),
         ("1" * 40, "1" * 4095), ("x" + ".x" * 20, "x" + ".x" * 500),
     ]  # fmt: skip
