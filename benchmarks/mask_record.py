@@ -7,7 +7,7 @@
 Records, for each folder with a tokenizer.json and each of Python 3.11 to 3.13 and JSON, the masks
 at every token of HumanEval's programs (JSON: documents made of them), of N files of the standard
 library and of N random walks that the recording itself draws: one line of JSON a text, with the
-number of states and a hash over their masks, EOS included. Exits with 1 where two recordings differ.
+number of states and a hash over their masks, EOS included. Exits with 1 where recordings differ.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _walk(grammar: CompiledGrammar, seed: int) -> tuple[int, str]:
     for count in range(_WALK):
         mask = matcher.mask()
         state.update(mask.tobytes())
-        allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
-        allowed = [t for t in allowed.tolist() if not grammar.is_eos(t)]
+        bits = np.unpackbits(mask.view(np.uint8), bitorder="little")
+        allowed = [t for t in np.flatnonzero(bits).tolist() if not grammar.is_eos(t)]
         if not allowed:
             return count + 1, state.hexdigest()
         matcher.advance(draw.choice(allowed))

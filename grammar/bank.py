@@ -52,8 +52,8 @@ NEVER = 1 << 30  # tokens
 
 # Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
 # ROWS: of each state the number of its mask, -1 where none is known. CALM: the fewest tokens that
-# may remain for its mask to be the plain one, as far as is known (closing.py). MERGES: 1 where keys of
-# masks hold numbers of nodes.
+# may remain for its mask to be the plain one, as far as is known (closing.py). MERGES: 1 where keys
+# of masks hold numbers of nodes.
 (
     NODE_SLOTS, NODE_MASK, STATES, STATE_LIMIT, STATE_COUNT, POOL, POOL_LIMIT, POOL_USED,
     STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM, MERGES,
@@ -484,8 +484,8 @@ def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-un
 
 @njit
 def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-untyped-def]
-    """As `feed`, from `text[at]` on and from a state that is no set. 1: up to `out`, where there are
-    several ways to read on."""
+    """As `feed`, from `text[at]` on and from a state that is no set. 1: up to `out`, where there
+    are several ways to read on."""
     state = np.int64(load(scratch, bank, out[1]))
     kept_at = at
     for i in range(at, text.shape[0]):

@@ -357,7 +357,7 @@ class CompiledGrammar:
         (ids; those from the number of terminals on mean blanks at a line's start)."""
         if self.is_done(number):
             return -1, ()
-        following = self._feed(number, bytes([byte]))
+        following = self.feed_some(number, bytes([byte]))
         if following[0] == 0:
             return -1, ()
         for member in self.members(number):
@@ -469,7 +469,7 @@ class CompiledGrammar:
         return found
 
     def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
-        """int32 [words]; a form whose lexer state is _ONE_TOKEN holds one token, _WHOLE the mask."""
+        """int32 [words]; of a form whose lexer state is _ONE_TOKEN that token, _WHOLE the mask."""
         lexer_state, small, stop = form
         if lexer_state == _WHOLE:
             return np.frombuffer(zlib.decompress(small), np.int32).copy()

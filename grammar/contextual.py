@@ -23,6 +23,7 @@ from gars_vllm.grammar.regex import Ahead, Behind, Nfa, RegexError
 
 MAX_STATES = 8_000
 _UNDECIDED = 4  # terminals whose acceptance is asked for where one ends; more are taken as accepted
+_UNKNOWN = -1  # the byte before the beginning of a terminal
 _MATCH, _MATCHED = -1, -2  # a thread that has just matched; one that matched earlier
 
 _Condition = tuple[bool, frozenset[int]]  # negative, states of the look-ahead
@@ -101,8 +102,8 @@ class _Automaton:
         return found
 
     def start(self, terminal: int) -> _Threads:
-        name_of_start = -1
-        return self._cut(self._closure(self.begins[terminal], _NONE, name_of_start, set()))
+        """The threads where the terminal begins; what was before it is not known."""
+        return self._cut(self._closure(self.begins[terminal], _NONE, _UNKNOWN, set()))
 
     def step(self, threads: _Threads, byte: int) -> _Threads:
         """The threads after a byte, in order, without those that a match has ruled out."""
@@ -448,13 +449,12 @@ class _Builder:
 
 
 def build(spec: ContextualSpec) -> Machine:
-    """Compiles a lexer. Raises GrammarFileError, which names the terminal where it is one's fault."""
+    """Compiles a lexer. Raises GrammarFileError, which names the terminal that is at fault."""
     builder = _Builder(spec)
     builder.number(_State())
     rows: list[list[int]] = []
-    Alternatives = tuple[tuple[tuple[int, ...], int], ...]
-    entries: dict[Alternatives, int] = {(): 0}
-    alternatives: list[Alternatives] = [()]
+    entries: dict[viability.Alternatives, int] = {(): 0}
+    alternatives: list[viability.Alternatives] = [()]
     for state in builder.order:  # grows while it is walked
         row: list[int] = []
         for byte, same in enumerate(builder.automaton.same_as):

@@ -105,7 +105,7 @@ class Expander:
         """One or more of them; none, too, for `*`, or where one of them is nothing."""
         # `(a+ | b?)+` is `(a | b)*`: an `a+` in it would give one text many parses.
         some = dict.fromkeys(w for way in ways for w in self._repeats.get(way, [way]) if w)
-        none = [()] if operator == "*" or () in ways else []
+        none: list[Way] = [()] if operator == "*" or () in ways else []
         if not some:
             return none
         key = ("repeated", *some)

@@ -9,7 +9,7 @@ from left to right. What an automaton cannot express (back-references, say) is r
 
 from __future__ import annotations
 
-import _sre  # the case tables of `re`
+import _sre  # type: ignore[import-not-found]  # the case tables of `re`
 import re
 import sys
 import unicodedata

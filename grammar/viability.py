@@ -2,8 +2,8 @@
 """From each state of a lexer: which terminals the text can still complete, and what can follow.
 
 A terminal is worth nothing if no text can follow it: in `A "b"` with `A: /[ab]+/` every `b` is
-still A's. So what a state can complete is found on the machine itself, backwards from the bytes that
-end a terminal, and with it the terminals that can come right after.
+still A's. So what a state can complete is found on the machine itself, backwards from the bytes
+that end a terminal, and with it the terminals that can come right after.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _Outlook = dict[tuple[tuple[int, ...], int], int]  # (asserted, terminal) -> bit
 
 @dataclass(frozen=True)
 class Graph:
-    """A lexer's states and bytes, as in lexer.Machine. `follow`: per terminal the terminals that the
-    grammar can want right after it, None for any."""
+    """A lexer's states and bytes, as in lexer.Machine. `follow`: per terminal the terminals that
+    the grammar can want right after it, None for any."""
 
     terminals: Sequence[LexTerminal]
     entry: NDArray[np.int32]
@@ -39,7 +39,7 @@ def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
     separators = _separators(graph, outlooks[0])
     every = {t for t in range(graph.end)}
     texts = _Endings(graph)
-    found = []
+    found: list[tuple[Viability, ...]] = []
     for state, outlook in enumerate(outlooks):
         options = _options(graph, outlook, separators)
         free = options.get(((), None), set())

