@@ -225,8 +225,8 @@ def pack(parts: Mapping[str, I32]) -> I32:
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
     `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and
     `reach_*`: lexer.Viability. `special`: the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a
-    layout, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
-    COLON, COMMA, IN and EQUAL, and the states after `(target)` at a statement's beginning and after
+    layout, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the
+    order of their kinds, FRB, FEND, ELSE, COLON, COMMA, IN and EQUAL, and the states after `(target)` at a statement's beginning and after
     the `else` of `try`. `lex_nests`: NESTS and so on; `rule_link`, `symbol_link`: LINK and so on.
     `context_in`, `context_after`: per lexical terminal bits of the contexts (parser states by what
     they accept) that it can be applied in, and that are possible after it; 0 where it keeps the

@@ -126,7 +126,8 @@ class Viability:
 class Machine:
     """`entry`: int32 [states, 256] -> entry number, 0 = dead. Entry e has the alternatives
     `alternatives[e]`: (terminals completed, next state). `ends[s]`: the ways in which a text can
-    end in s, each the terminals that it completes. `viable[s]`: see Viability; any of them suffices.
+    end in s, each the terminals that it completes. `viable[s]`: see Viability; any of them
+    suffices.
     `kinds[s]`: where s stands: "line" (the start of a line, where a statement has ended), "join"
     and "joined" (after a backslash there, and its newline), "fence", "continued", "done", or "dfa",
     inside a line. `modes[s]`: the mode that s is the start of, empty where it is none.

@@ -15,7 +15,9 @@ import pytest
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Vocabulary, compile_grammar
 
 RULES = runpy.run_path(str(Path(__file__).with_name("test_python_rules.py")))
-ROWS, GAPS = RULES["ROWS"], RULES["GAPS"]
+ROWS = RULES["ROWS"]
+# From 3.12 on: no scope of a type alias may hold `:=`, `yield` or `await`, which no rule here knows.
+GAPS = {*RULES["GAPS"], "type X = (x := 1)"}
 EDGES = runpy.run_path(str(Path(__file__).with_name("test_python_edges.py")))["LINES"]
 
 # What differs by version; the rows of python_rules.txt are asked as well.
@@ -74,8 +76,10 @@ def test_agrees_with_the_interpreter(version: str) -> None:
     if command is None:
         pytest.skip(f"no interpreter of Python {version} is installed")
     # our own file; what is too deep for the mask alone says nothing of a version
-    # 3.12 ends with a broken stack on some of the deepest texts, which it refuses at best.
-    edges = [s for s in (eval(line[2:]) for line in EDGES if line[0] == "=") if len(s) < 5000]
+    # CPython 3.12.1 and 3.13.0 end with a segmentation fault on these, and on some of the deepest.
+    faults = ("for x in y]'*91", "async with")
+    lines = [line for line in EDGES if line[0] == "=" and not any(f in line for f in faults)]
+    edges = [s for s in (eval(line[2:]) for line in lines) if len(s) < 5000]
     sources = [*ROWS, *BY_VERSION, *edges]
     done = subprocess.run(
         [command, "-c", _ASK], input=json.dumps(sources), capture_output=True, text=True, check=True
