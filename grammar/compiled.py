@@ -396,7 +396,7 @@ class CompiledGrammar:
         state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
             return True
-        return bool(kernel.can_end(self.tables, self.nodes, self.scratch, state, 0))
+        return bool(far.can_end(self.tables, self.nodes, self.scratch, state, 0))
 
     def is_done(self, number: int) -> bool:
         """The text has ended by its end marker: nothing but EOS may follow."""
@@ -438,7 +438,7 @@ class CompiledGrammar:
             table = self.state_tables[lexer_state]
             allowed = np.zeros(len(table.outs), np.uint8)
             kernel.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
-            stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
+            stop = bool(far.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         row = self._row(lexer_state, allowed, stop)
         code = banks.remember(
             self.nodes, self.scratch, self._bank, self._memo, self._key, number, row

@@ -226,8 +226,9 @@ def pack(parts: Mapping[str, I32]) -> I32:
     `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and
     `reach_*`: lexer.Viability. `special`: the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a
     layout, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the
-    order of their kinds, FRB, FEND, ELSE, COLON, COMMA, IN and EQUAL, and the states after `(target)` at a statement's beginning and after
-    the `else` of `try`. `lex_nests`: NESTS and so on; `rule_link`, `symbol_link`: LINK and so on.
+    order of their kinds, FRB, FEND, ELSE, COLON, COMMA, IN and EQUAL, and the states after
+    `(target)` at a statement's beginning and after the `else` of `try`. `lex_nests`: NESTS and so
+    on; `rule_link`, `symbol_link`: LINK and so on.
     `context_in`, `context_after`: per lexical terminal bits of the contexts (parser states by what
     they accept) that it can be applied in, and that are possible after it; 0 where it keeps the
     context. Empty where nothing is asserted.
