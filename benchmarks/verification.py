@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.benchmarks.tables import Result, say
-from gars_vllm.engine.json_lines import Record, key_of
+from gars_vllm.engine.json_lines import key_of
 from gars_vllm.engine.programs import meaning
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.sandbox import tiers
 from gars_vllm.engine.sandbox.pool import Job, default_workers

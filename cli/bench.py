@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import click
+from gars_vllm.cli import checks
 from gars_vllm.engine.errors import UserError
 
 WHAT = {
@@ -43,6 +44,13 @@ def bench(
     """
     if importlib.util.find_spec("gars_vllm.benchmarks") is None:
         raise UserError("the benchmarks are not installed: install gars-vllm from its repository")
+    chosen = set(what or WHAT)
+    checks.refuse_idle("plot", unless="step" in chosen, because="is of step: name that, too")
+    checks.refuse_idle("model", unless="throughput" in chosen, because="is of throughput alone")
+    checks.refuse_idle(
+        "folders", unless=chosen != {"throughput"}, because="is not of throughput: give --model"
+    )
+    checks.refuse_idle("syncode", unless=chosen != {"step"}, because="does nothing with step")
     if plot is not None:
         importlib.import_module("gars_vllm.benchmarks.plot").check(plot)
     for name in what or tuple(WHAT):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from gars_vllm.cli import checks
 from gars_vllm.cli import columns as tables
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
@@ -41,6 +42,7 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
     until something, say the grammar, makes one of them draw another token. Runs at several
     temperatures are compared at each of them.
     """
+    checks.writable_file(html, makes_folders=True)
     runs = [open_run(a), open_run(b)]
     first, second = map(summarise, runs)
     samples = [(list(run.samples.read()), list(run.results.read())) for run in runs]
@@ -80,6 +82,8 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
         out.print(one.verdict())
         for note in _notes(one):
             out.print(note)
+    for note in dict.fromkeys(note for run in runs for note in run.notes()):
+        click.echo(note)
     if html is not None:
         click.echo(f"written: {html}")
 

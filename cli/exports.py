@@ -58,7 +58,7 @@ def write_csv(listed: Sequence[Column], path: Path) -> Path:
                     row.effective, *(row.outcomes.get(name, 0) for name in outcomes),
                 ]
             )  # fmt: skip
-    return write(path, out.getvalue().encode())
+    return write(path, out.getvalue().encode("utf-8", "surrogateescape"))  # a folder's own bytes
 
 
 # ---- PNG ----

@@ -14,6 +14,7 @@ import click
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine import acceptance, explanation, models, tokenizers, walks
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.programs import check_grammar
 from gars_vllm.grammar import compile_grammar
 from rich import box
 from rich.markup import escape
@@ -28,10 +29,19 @@ def grammar() -> None:
     """Try a grammar on texts."""
 
 
+def _known(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    check_grammar(name)
+    return name
+
+
 def _about(command: Callback) -> Callback:
     """The options that say which mask."""
     language = click.option(
-        "--language", default="python", show_default=True, help="python, json or a FILE."
+        "--language",
+        default="python",
+        show_default=True,
+        callback=_known,
+        help="python, json or a FILE.",
     )
     tokenizer = click.option(
         "--tokenizer",
@@ -199,7 +209,7 @@ def _show_explanation(found: explanation.Explanation) -> None:
     rows.append(("open brackets", " ".join(found.brackets) or "none"))
     if found.parses > 1:
         rows.append(("parses", f"{found.parses}, until what follows decides"))
-    rows.append(("may come next", ", ".join(found.expected) or "only the rest of a character"))
+    rows.append(("may come next", ", ".join(found.expected) or "nothing"))
     rows.append(("tokens allowed", f"{found.allowed:,} of {found.vocabulary:,}"))
     rows.append(("may end here", "yes" if found.can_stop else "no"))
     if not found.can_stop:

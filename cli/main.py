@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import importlib.util
+import io
+import sys
 from typing import Any
 
 import click
+from gars_vllm.cli.plain_text import SPELT
 
 # name -> the line that --help shows; the command is the object of this name in its module
 COMMANDS = {
@@ -69,6 +73,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # whatever a text holds, it is shown
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=SPELT)
         try:
             return super().invoke(ctx)
         except ValueError as error:
@@ -76,6 +83,13 @@ class LazyGroup(click.Group):
             if type(error).__module__.startswith("gars_vllm."):
                 raise Refused(str(error)) from error
             raise
+        except OSError as error:
+            # A full disk, a file that may not be read: of the machine, not a bug. Of a pipe that
+            # nobody reads any more, click takes care.
+            if error.errno in (None, errno.EPIPE):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise Refused(f"{where}{error.strerror or error}") from error
         except (KeyboardInterrupt, click.Abort):
             again = ctx.invoked_subcommand in RESUMABLE
             hint = ": the same command continues where this one stopped" if again else ""

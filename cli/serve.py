@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 from gars_vllm.engine import models, tokenizers
+from gars_vllm.engine.programs import check_grammar
 from gars_vllm.engine.vllm_server import command
 from gars_vllm.grammar import compile_grammar
 
@@ -31,6 +32,8 @@ def serve(
     extra_body={"vllm_xargs": {"grammar": "python"}}; `gars-vllm sample --base-url` is one.
     """
     spec = models.lookup(model)
+    for grammar in grammars:
+        check_grammar(grammar)
     files = models.resolve(spec)
     tokenizer = tokenizers.load(files.folder)
     for grammar in grammars:

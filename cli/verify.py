@@ -9,16 +9,17 @@ import select
 import shlex
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
+from gars_vllm.cli import checks
 from gars_vllm.cli.beside import OVER
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import human_eval_files, tasks, verification
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Tail
 from gars_vllm.engine.report import KS, pass_at_k
 from gars_vllm.engine.run_folder import RunFolder, open_run
 from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
@@ -54,19 +55,29 @@ def verify(
 
     Verdicts go to RUN/results.jsonl as they are reached (those of other verifiers to RUN/checks/).
     Samples that have one are left alone, so the same command continues after an interruption.
-    FILE.jsonl is human-eval's: lines with `task_id` and `completion`; each comes back in --out
-    with `passed`, `result` and `outcome` added.
+    FILE.jsonl is human-eval's: lines with `task_id` and `completion` (or EvalPlus' `solution`, a
+    whole program); each comes back in --out with `passed`, `result` and `outcome` added.
     """
-    is_file = Path(run).is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
-    if out is not None and not is_file:
-        raise UserError(f"--out is for a file of completions, and {run} is none")
-    if run.endswith((".jsonl", ".jsonl.gz")) and not Path(run).exists():
+    path = Path(run)
+    is_file = path.is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
+    if run.endswith((".jsonl", ".jsonl.gz")) and not path.exists():
         raise UserError(f"{run} does not exist: name a file of completions, or a run's folder")
+    if out is not None and not is_file:
+        where = path / "results.jsonl"
+        raise UserError(f"--out is for a file of completions; a run's verdicts go to {where}")
+    checks.refuse_idle("names", unless=not is_file, because="is for a run: of a file the tests run")
     chosen = verifiers_named(names)
-    folder = None if is_file else open_run(run)
-    tell = _Teller(folder) if follow and folder is not None else None
+    if is_file:
+        out = out or Path(f"{run}_results.jsonl")
+        checks.writable_file(out)
+        known = tasks.load_prompts(prompts) if prompts is not None else tasks.load_humaneval()
+        _verify_file(path, out, known, sandbox.checking(), as_json)
+        return
+    folder = open_run(run)
+    own = tasks.load_prompts(prompts) if prompts is not None else None
     how = sandbox.checking()
-    known = tasks.load_prompts(prompts) if prompts is not None else None
+    tell = _Teller(folder) if follow else None
+    done = None
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
 
@@ -75,42 +86,55 @@ def verify(
             if tell is not None and tell.is_due():
                 tell.say()
 
-        if folder is None:
-            known = known or tasks.load_humaneval()
-            out = out or Path(f"{run}_results.jsonl")
-            done = human_eval_files.verify_file(Path(run), out, known, how, seen)
-        else:
-            done = None
-            if TESTS in [name.strip() for name in names.split(",")]:
-                goes_on = _Sampler().lives if follow else lambda: False
-                done = verification.verify(folder, how, seen, known, goes_on)
-            found = run_checks(
-                folder,
-                chosen,
-                how,
-                known,
-                lambda name: bar.update(task, description=name, completed=0, total=None),
-                seen,
-            )
+        if TESTS in [name.strip() for name in names.split(",")]:
+            goes_on = _Sampler().lives if follow else lambda: False
+            say_unjudged(own or tasks.of_run(folder.load()["config"]))
+            done = verification.verify(folder, how, seen, own, goes_on)
+        found = run_checks(
+            folder,
+            chosen,
+            how,
+            own,
+            lambda name: bar.update(task, description=name, completed=0, total=None),
+            seen,
+        )
     if as_json:
         record = {} if done is None else done.to_json()
-        if folder is not None:
-            record["checks"] = {name: check.to_json() for name, check in found.items()}
-        click.echo(json.dumps({"run": run} | record))
+        record["checks"] = {name: check.to_json() for name, check in found.items()}
+        click.echo(json.dumps({"run": run, "notes": folder.notes()} | record))
         return
     if done is not None:
         show(done)
-    if folder is None:
-        counts = human_eval_files.counts(out)  # type: ignore[arg-type]
-        rates = [(k, pass_at_k(counts, k)) for k in KS]
-        click.echo("; ".join(f"pass@{k} {rate:.4f}" for k, rate in rates if rate is not None))
-        click.echo(f"results in {out}")
-        return
+    for note in folder.notes():
+        click.echo(note)
     for name, check in found.items():
         click.echo(
             f"{name}: {check.passed} of {check.samples} samples pass ({check.seconds:.1f} s)"
         )
     click.echo(f"next: gars-vllm report {shlex.quote(run)}")
+
+
+def _verify_file(
+    path: Path, out: Path, known: Sequence[tasks.Task], how: verification.Checking, as_json: bool
+) -> None:
+    say_unjudged(known)
+    with progress() as bar:
+        task = bar.add_task("verifying", total=None)
+        done = human_eval_files.verify_file(
+            path, out, known, how,
+            lambda count, total: bar.update(task, completed=count, total=total),
+        )  # fmt: skip
+    numbers = human_eval_files.summarise_file(out, known)
+    rates = {k: pass_at_k(numbers.counts, k) for k in KS}
+    if as_json:
+        record = {"run": str(path), "notes": numbers.notes, "pass_at": rates}
+        click.echo(json.dumps(record | done.to_json()))
+        return
+    show(done)
+    click.echo("; ".join(f"pass@{k} {rate:.4f}" for k, rate in rates.items() if rate is not None))
+    for note in numbers.notes:
+        click.echo(note)
+    click.echo(f"results in {out}")
 
 
 class _Sampler:
@@ -139,7 +163,7 @@ class _Teller:
         self._last = 0.0
         self._verified = 0
         self._solved: set[str] = set()
-        self._results = Tail(folder.results.path)
+        self._results = folder.results.tail()
 
     def is_due(self) -> bool:
         return time.monotonic() - self._last > 0.5
@@ -183,6 +207,8 @@ def show(done: verification.Verification) -> None:
         )
     if done.untested:
         click.echo(f"{done.untested} samples skipped: their tasks have no test")
+    if done.unjudged:
+        click.echo(_unjudged(done.unjudged))
     if done.failing_references:
         names = ", ".join(done.failing_references[:5])
         more = len(done.failing_references) - 5
@@ -190,3 +216,16 @@ def show(done: verification.Verification) -> None:
             f"the own solution of {names}{f' and {more} more' if more > 0 else ''} does not pass "
             "its test: verdicts there mean nothing"
         )
+
+
+def say_unjudged(known: Iterable[tasks.Task]) -> None:
+    """Names the tasks that no judge can carry, before anything is run."""
+    found = verification.unjudged(known)
+    if found:
+        click.echo(_unjudged(found), err=True)
+
+
+def _unjudged(found: dict[str, str]) -> str:
+    listed = "; ".join(f"{name}: {reason}" for name, reason in list(found.items())[:5])
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"{len(found)} tasks are not judged, and count nowhere: {listed}{more}"

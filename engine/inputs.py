@@ -16,6 +16,7 @@ from gars_vllm.engine.verification import preamble_of
 
 Arguments = tuple[Any, ...]
 COUNT = 24
+_DEEPEST = 6  # hints within each other: lists of lists grow by the power
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABC 0123456789,.()[]"
 
 
@@ -102,20 +103,32 @@ def _by_hints(task: Task) -> list[_Make] | None:
     return None
 
 
-def _maker(hint: ast.expr | None) -> _Make | None:
+def _maker(hint: ast.expr | None, depth: int = 0) -> _Make | None:
     """Makes values of an annotation: int, float, str, bool, List[...], Tuple, Dict, Set, Optional,
     Union and | of these, Any (an int)."""
     if isinstance(hint, ast.Constant) and hint.value is None:
         return lambda rng: None
-    if isinstance(hint, ast.BinOp) and isinstance(hint.op, ast.BitOr):
-        return _one_of([_maker(hint.left), _maker(hint.right)])
+    if depth > _DEEPEST:
+        return None
+    if isinstance(hint, ast.BinOp):
+        return _one_of([_maker(part, depth + 1) for part in _alternatives(hint)])
     if isinstance(hint, ast.Subscript):
         inner = hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]
-        parts = [_maker(part) for part in inner if not _is_dots(part)]
+        parts = [_maker(part, depth + 1) for part in inner if not _is_dots(part)]
         if not parts or any(part is None for part in parts):
             return None
         return _container(_name(hint.value), [part for part in parts if part is not None], inner)
     return _SIMPLE.get(_name(hint))
+
+
+def _alternatives(hint: ast.expr) -> list[ast.expr | None]:
+    """A, B and C of A | B | C, which may be as long as it likes; None for another operator."""
+    found: list[ast.expr | None] = []
+    node = hint
+    while isinstance(node, ast.BinOp):
+        found.append(node.right if isinstance(node.op, ast.BitOr) else None)
+        node = node.left
+    return [node, *found[::-1]]
 
 
 def _is_dots(node: ast.expr) -> bool:

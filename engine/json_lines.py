@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.records import Record, record_of
 
-Record = dict[str, Any]
 Key = tuple[str, int]
 
 
@@ -36,27 +36,55 @@ def lock(descriptor: int, path: Path) -> None:
             ) from None
 
 
+def open_for_append(path: Path) -> int:
+    """A descriptor of a file that is made where it is missing. Raises UserError."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def cut_torn_line(descriptor: int) -> None:
+    """Cuts off what follows the last newline of an open file."""
+    size = os.fstat(descriptor).st_size
+    end = size
+    while end > 0:
+        start = max(0, end - 65536)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(descriptor, end)
+
+
 def append_line(descriptor: int, record: Mapping[str, Any], path: Path) -> None:
     """Adds a record with one write of a whole line to a file that is open for appending.
 
-    Raises OSError when the line could not be written; the file is then as it was before.
+    Raises UserError when the line could not be written; the file is then as it was before.
     """
     line = json.dumps(record).encode() + b"\n"
     size = os.fstat(descriptor).st_size
     try:
         if os.write(descriptor, line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    except OSError:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
         os.ftruncate(descriptor, size)
-        raise
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
 
 
 class Tail:
-    """The records of a file that grows: each time it is gone through, those since the last time."""
+    """The records of a file that grows: each time it is gone through, those since the last time.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    A record whose key an earlier one has is left out; `repeated` are the numbers of such lines.
+    """
+
+    def __init__(self, path: Path, kind: type) -> None:
+        self._path, self._kind = path, kind
         self._offset = self._number = 0  # bytes and lines that were read
+        self._keys: set[Key] = set()
+        self.repeated: list[int] = []
 
     def __iter__(self) -> Iterator[Record]:
         """As `JsonLines.read` says."""
@@ -64,43 +92,62 @@ class Tail:
             file = self._path.open("rb")
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be read: {error.strerror}") from None
         with file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 self._number += 1
-                try:
-                    record = json.loads(line)
-                    key_of(record)
-                except (ValueError, TypeError, KeyError):
-                    raise UserError(
-                        f"{self._path}, line {self._number}: not a record of gars-vllm: "
-                        "the file was changed or damaged; remove the line"
-                    ) from None
+                record = record_of(
+                    line, self._kind, f"{self._path}:{self._number}",
+                    "the file was changed or damaged; remove the line",
+                )  # fmt: skip
                 self._offset += len(line)
+                key = key_of(record)
+                if key in self._keys:
+                    self.repeated.append(self._number)
+                    continue
+                self._keys.add(key)
                 yield record
 
 
 class JsonLines:
-    """One file of records, one JSON object a line, each with a `task_id` and a `sample_index`.
+    """One file of records of a kind (records.py), each with a `task_id` and a `sample_index`.
 
     Readers (`read`, `keys`) take whole lines only: a last line without its newline is what a
     killed writer left, and is passed over. A writer calls `open` first, which locks the file
     against other writers and cuts such a line off.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: type) -> None:
         self.path = path
+        self._kind = kind
         self._descriptor = -1
         self._keys: set[Key] = set()
+        self._repeated: list[int] = []
 
     def read(self) -> Iterator[Record]:
-        """Yields the records in order; nothing when the file is missing.
+        """Yields the records in order, the first of each key; nothing when the file is missing.
 
         Raises UserError naming the file and the line when a whole line is no such record.
         """
-        return iter(Tail(self.path))
+        tail = self.tail()
+        yield from tail
+        self._repeated = tail.repeated
+
+    def tail(self) -> Tail:
+        """The same for a file that grows."""
+        return Tail(self.path, self._kind)
+
+    def notes(self) -> list[str]:
+        """What the reader of numbers must know of the file, as it was last read to its end."""
+        if not self._repeated:
+            return []
+        count, first = len(self._repeated), self._repeated[0]
+        lines = "line that repeats a sample" if count == 1 else "lines that repeat samples"
+        return [f"{self.path}: left out {count} {lines} of earlier ones, from line {first} on"]
 
     def keys(self) -> frozenset[Key]:
         """The (task_id, sample_index) of every record."""
@@ -111,12 +158,13 @@ class JsonLines:
     def open(self) -> frozenset[Key]:
         """Opens the file for `append`, creating it, and locks it until `close`.
 
-        Returns the keys that it holds. Raises UserError when another process writes to it.
+        Returns the keys that it holds. Raises UserError when another process writes to it, or when
+        it cannot be written.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_for_append(self.path)
         try:
             lock(descriptor, self.path)
-            self.cut_torn_line(descriptor)
+            cut_torn_line(descriptor)
             self._keys = set(map(key_of, self.read()))
         except BaseException:
             os.close(descriptor)
@@ -124,26 +172,11 @@ class JsonLines:
         self._descriptor = descriptor
         return frozenset(self._keys)
 
-    @staticmethod
-    def cut_torn_line(descriptor: int) -> None:
-        """Cuts off what follows the last newline of an open file."""
-        size = os.fstat(descriptor).st_size
-        end = size
-        while end > 0:
-            start = max(0, end - 65536)
-            newline = os.pread(descriptor, end - start, start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(descriptor, end)
-
     def append(self, record: Mapping[str, Any]) -> None:
         """Adds a record with one write of a whole line.
 
-        Raises UserError when the file has a record of this key already, and OSError when the line
-        could not be written; the file is then as it was before.
+        Raises UserError when the file has a record of this key already, and when the line could not
+        be written; the file is then as it was before.
         """
         if self._descriptor < 0:
             raise ValueError(f"{self.path} is not open for writing")

@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from gars_vllm.engine.json_lines import Key, Record, key_of
+from gars_vllm.engine.json_lines import Key, key_of
 from gars_vllm.engine.programs import meaning
-from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.records import Record
+from gars_vllm.engine.sandbox.outcome import Outcome, is_judged
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Judged:
     ) -> Judged:
         """Those at this temperature; samples that do not say theirs count as well."""
         some = (s for s in samples if s.get("temperature", temperature) == temperature)
-        return cls(tuple(some), {key_of(result): result for result in results})
+        return cls(tuple(some), {key_of(r): r for r in results if is_judged(r)})
 
 
 def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:

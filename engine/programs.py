@@ -13,16 +13,19 @@ import json
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from gars_vllm.grammar import GrammarError
+from gars_vllm.grammar import GrammarError, language
 
 if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
 
 PYTHON = re.compile(r"none|python(3\.\d+)?")
+# What Python's parser and compiler raise for a text, beside SyntaxError, on any of its limits.
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, SystemError)
 
 
 class Mode(StrEnum):
@@ -103,15 +106,33 @@ def parsed(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.mod | Non
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(source, mode=mode)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return None
 
 
 def meaning(program: str) -> str:
     """Equal for programs that differ only in comments and layout."""
     tree = parsed(program)
-    text = program if tree is None else ast.dump(tree)
+    text = program if tree is None else "\n".join(_flat(tree))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _flat(tree: ast.AST) -> Iterator[str]:
+    """A syntax tree in prefix notation. `ast.dump` calls itself for each level, and gives up on
+    trees that the compiler takes: a thousand `elif`, operators or calls in a chain."""
+    stack: list[object] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.AST):
+            yield type(node).__name__
+            stack += [getattr(node, name, None) for name in reversed(node._fields)]
+        elif isinstance(node, list):
+            yield str(len(node))
+            stack += reversed(node)
+        elif type(node) is int:  # `repr` refuses long ones, which may be written in hexadecimal
+            yield hex(node)
+        else:
+            yield repr(node)
 
 
 def syntax_error(program: str) -> str | None:
@@ -122,9 +143,15 @@ def syntax_error(program: str) -> str | None:
             compile(program, "sample", "exec", dont_inherit=True)
     except SyntaxError as error:
         return f"{error.msg} (line {error.lineno})" if error.lineno else str(error.msg)
-    except (ValueError, RecursionError, MemoryError) as error:
+    except UNREADABLE as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def check_grammar(name: str) -> None:
+    """Raises GrammarFileError when there is no such grammar; compiles nothing."""
+    if name != "none":
+        language.digest(name)
 
 
 def has_oracle(grammar: str) -> bool:

@@ -56,10 +56,22 @@ def build(task: Task, kind: PromptKind, grammar: str, tokenizer: Tokenizer) -> P
     if task.entry_point is not None:
         code = task.prompt if task.prompt.endswith("\n") else task.prompt + "\n"
         question = _QUESTION.format(prompt=code)
-    ids = tokenizer.chat(question, _FENCE if python else "")
+    ids = _chat(task, question, _FENCE if python else "", tokenizer)
     prefix = task.grammar_prefix or ""
     mode = Mode.FENCE if python else Mode.TEXT
     return Prompt(task, tuple(ids), prefix, mode, ("\n```",) if free else ())
+
+
+def _chat(task: Task, question: str, opener: str, tokenizer: Tokenizer) -> list[int]:
+    try:
+        return tokenizer.chat(question, opener)
+    except UserError:
+        raise
+    except Exception as error:  # a template is a program of the model's
+        raise UserError(
+            f"the model's chat template cannot put {task.task_id} ({type(error).__name__}: "
+            f"{error}); use --prompt-kind completion, or mend its chat_template.jinja"
+        ) from error
 
 
 def context_length(prompts: Sequence[Prompt], max_tokens: int, limit: int | None) -> int:

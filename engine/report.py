@@ -8,16 +8,17 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gars_vllm.engine import tasks
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import pass_at_k_matrix
-from gars_vllm.engine.json_lines import Key, Record, key_of
+from gars_vllm.engine.json_lines import Key, key_of
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import FINISHED
-from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.sandbox.outcome import Outcome, is_judged
 
 KS = (1, 10, 100)
 
@@ -49,7 +50,8 @@ class Summary:
     place of, since they had finished and were not valid; their tokens are counted in `tokens`.
     `valid_finished` counts the valid ones among the finished samples, `valid` among all.
     `unverified` are samples that could be verified and have no verdict yet, `untested` those whose
-    task has no test. `seconds`, `tokens_per_second` and `mask_share`, the part of
+    task has no test, `not_judged` those whose test no judge could carry: they are in no other
+    number. `seconds`, `tokens_per_second` and `mask_share`, the part of
     the time in which the mask was worked out, are of the sampling sessions that came to their end:
     what a killed session did is left out.
 
@@ -80,6 +82,7 @@ class Summary:
     verified: int
     unverified: int
     untested: int
+    not_judged: int
     passed: int
     pass_at: dict[int, float | None]
     tokens: int
@@ -95,6 +98,7 @@ class Summary:
     checks: dict[str, tuple[int, int]]  # of each other verifier: samples it judged, passed
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
     per_problem: tuple[ProblemRow, ...]
+    file_notes: tuple[str, ...] = ()  # of the run's files, see RunFolder.notes
 
     @property
     def valid_share(self) -> float | None:
@@ -121,7 +125,12 @@ class Summary:
             found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
         if self.untested:
             found.append(f"{self.untested} samples have no test and cannot be verified")
-        return found
+        if self.not_judged:
+            found.append(
+                f"{self.not_judged} samples are not judged and count nowhere: results.jsonl has "
+                "the reasons"
+            )
+        return found + list(self.file_notes)
 
     def to_json(self) -> dict[str, Any]:
         record = asdict(self)
@@ -178,11 +187,12 @@ def summarise_records(
     """
     listed = list(samples)
     known = {key_of(sample) for sample in listed}
-    verdicts = {key_of(result): result for result in results if key_of(result) in known}
+    found = {key_of(result): result for result in results if key_of(result) in known}
+    verdicts = {key: result for key, result in found.items() if is_judged(result)}
     rows = _rows(listed, verdicts)
     counts = [(row.verified, row.passed) for row in rows if row.verified]
     outcomes = Counter(str(verdict["outcome"]) for verdict in verdicts.values())
-    untested = sum(1 for key in known if key[0] in untested_ids and key not in verdicts)
+    untested = sum(1 for key in known if key[0] in untested_ids and key not in found)
     task_ids = config.get("task_ids")
     problems = len(task_ids) if isinstance(task_ids, list) else None
     planned = problems * config["n"] if problems is not None and "n" in config else None
@@ -211,8 +221,9 @@ def summarise_records(
         valid=sum(row.valid for row in rows),
         valid_finished=sum(1 for sample in listed if _finished(sample) and sample.get("valid")),
         verified=len(verdicts),
-        unverified=len(listed) - len(verdicts) - untested,
+        unverified=len(listed) - len(found) - untested,
         untested=untested,
+        not_judged=len(found) - len(verdicts),
         passed=sum(row.passed for row in rows),
         pass_at={k: pass_at_k(counts, k) for k in KS},
         tokens=sum(row.tokens for row in rows),
@@ -223,7 +234,8 @@ def summarise_records(
         effective=statistics.fmean(sizes) if sizes else None,
         log_z=statistics.median(s["log_z"] for s in weighed) if weighed else None,
         overruled=share(
-            sum(int(s["overruled"]) for s in weighed), sum(int(s["tokens"]) for s in weighed)
+            sum(int(s.get("overruled") or 0) for s in weighed),
+            sum(int(s.get("tokens", 0)) for s in weighed),
         ),
         freed=sum(1 for sample in listed if sample.get("freed_at") is not None),
         sandboxes=tuple(sorted({str(v.get("sandbox", "none")) for v in verdicts.values()})),
@@ -255,7 +267,8 @@ def summarise(run: RunFolder) -> list[Summary]:
     samples, results = list(run.samples.read()), list(run.results.read())
     temperatures = config.get("temperature")
     if not isinstance(temperatures, list):
-        return [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
+        found = [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
+        return _with_notes(found, run)
     found = []
     whole = sum(_tokens(sample) for sample in samples)
     for temperature in temperatures:
@@ -277,7 +290,12 @@ def summarise(run: RunFolder) -> list[Summary]:
                 str(run.path),
             )
         )
-    return found
+    return _with_notes(found, run)
+
+
+def _with_notes(found: list[Summary], run: RunFolder) -> list[Summary]:
+    """The first of a run's summaries says what there is to say of its files."""
+    return [replace(found[0], file_notes=tuple(run.notes())), *found[1:]]
 
 
 def _tokens(sample: Record) -> int:

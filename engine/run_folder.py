@@ -12,6 +12,7 @@ from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import JsonLines, lock
+from gars_vllm.engine.records import Check, Record, Result, Run, Sample, Versioned, record_of
 from gars_vllm.engine.whole_file import write_whole
 
 FORMAT = 1
@@ -30,44 +31,59 @@ class RunFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.samples = JsonLines(self.path / "samples.jsonl")
-        self.results = JsonLines(self.path / "results.jsonl")
+        self.samples = JsonLines(self.path / "samples.jsonl", Sample)
+        self.results = JsonLines(self.path / "results.jsonl", Result)
         self._lock = -1
         self._is_new = False
 
     def check(self, name: str) -> JsonLines:
         """What the verifier of that name says of the samples (checks/NAME.jsonl)."""
         folder = self.path / "checks"
-        folder.mkdir(exist_ok=True)
-        return JsonLines(folder / f"{name}.jsonl")
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+        return JsonLines(folder / f"{name}.jsonl", Check)
 
     def checks(self) -> dict[str, JsonLines]:
         """What each verifier beside the tests has said so far."""
         files = sorted((self.path / "checks").glob("*.jsonl"))
-        return {file.stem: JsonLines(file) for file in files}
+        return {file.stem: JsonLines(file, Check) for file in files}
 
-    def load(self) -> dict[str, Any]:
+    def notes(self) -> list[str]:
+        """What is wrong with the files that were read, and does not matter to the numbers."""
+        return [*self.samples.notes(), *self.results.notes()]
+
+    def load(self) -> Record:
         """run.json: `config`, which defines the run, and `info`, which describes it.
 
         Raises UserError when there is no such file or it is of another format.
         """
         file = self.path / "run.json"
         try:
-            record = json.loads(file.read_bytes())
+            data = file.read_bytes()
         except FileNotFoundError:
             raise UserError(
                 f"{self.path} is not a run (it holds no run.json): name a folder that "
                 "`gars-vllm sample` wrote"
             ) from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read: {error}") from None
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror}") from None
+        advice = "the file was changed or damaged; sample into another --out"
+        if record_of(data, Versioned, str(file), advice)["format"] != FORMAT:
             raise UserError(
                 f"{file} is not of format {FORMAT}: it was written by another version of gars-vllm"
             )
-        if not all(isinstance(record.get(part), dict) for part in ("config", "info")):
-            raise UserError(f"{file} was changed or damaged: its config or info is missing")
-        return record
+        return record_of(data, Run, str(file), advice)
+
+    def check_place(self) -> None:
+        """Raises UserError when a run could not be begun or taken up here; makes nothing."""
+        try:
+            self._refuse_foreign_files()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if (self.path / "run.json").exists():
+            self.load()
 
     def create_or_resume(self, config: Mapping[str, Any]) -> None:
         """Makes the folder, or takes up the run that it holds, and locks it until `close`.
@@ -81,10 +97,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"{self.path} cannot be written ({reason}): choose another --out"
-            ) from None
+            raise self._unwritable(error) from None
         try:
             if (self.path / "run.json").exists():
                 self._refuse_other_config(wanted)
@@ -127,6 +140,10 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        reason = error.strerror or str(error)
+        return UserError(f"{self.path} cannot be written ({reason}): choose another --out")
 
     def _refuse_foreign_files(self) -> None:
         if not self.path.exists() or (self.path / "run.json").exists():

@@ -345,8 +345,10 @@ def _draw(
             "parameters": parameters_of(job.model),
             "prompt_tokens": job.prompt_tokens,
         }
-        folder.add_session(session, about)
-        source.close()
+        try:
+            folder.add_session(session, about)
+        finally:  # on a full disk, too
+            source.close()
 
 
 def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:

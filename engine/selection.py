@@ -24,12 +24,13 @@ from gars_vllm.engine import examples, programs
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import Interval, bootstrap
 from gars_vllm.engine.inputs import inputs_for
-from gars_vllm.engine.json_lines import Record, key_of
+from gars_vllm.engine.json_lines import key_of
 from gars_vllm.engine.programs import meaning
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
-from gars_vllm.engine.sandbox.outcome import Outcome, Program
+from gars_vllm.engine.sandbox.outcome import Outcome, Program, is_judged
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import Task, of_run
 from gars_vllm.engine.verification import Checking, preamble_of
@@ -113,7 +114,7 @@ def select(
     """
     known = of_run(run.load()["config"]) if tasks is None else tasks
     by_id = {task.task_id: task for task in known}
-    passed = {key_of(r): bool(r["passed"]) for r in run.results.read()}
+    passed = {key_of(r): bool(r["passed"]) for r in run.results.read() if is_judged(r)}
     groups: dict[str, list[Record]] = defaultdict(list)
     for sample in run.samples.read():
         if key_of(sample) in passed:
@@ -156,8 +157,9 @@ def write_choices(run: RunFolder, selection: Selection, by: str, out: Path) -> N
     chosen = selection.chosen.get(by)
     if chosen is None:
         raise UserError(f"{by} has chosen nothing in this run: give another --by")
+    fields = ("task_id", "sample_index", "completion")
     lines = [
-        json.dumps({name: sample[name] for name in ("task_id", "sample_index", "completion")})
+        json.dumps({name: sample.get(name, "") for name in fields})
         for sample in run.samples.read()
         if chosen.get(str(sample["task_id"])) == sample["sample_index"]
     ]

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import difflib
-import gzip
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.records import Prompt, lines_of, record_of
 
 HUMANEVAL = "humaneval"
 FIELDS = ("task_id", "prompt", "entry_point", "test", "canonical_solution", "grammar_prefix")
@@ -81,63 +80,28 @@ def load_prompts(path: Path | str) -> list[Task]:
     """
     path = Path(path)
     tasks: list[Task] = []
-    lines: dict[str, int] = {}
-    for number, line in enumerate(lines_of(path), start=1):
-        if not line.strip():
-            continue
-        task = _task(line, f"{path}:{number}", f"{path.name.split('.')[0]}/{len(tasks)}")
-        if task.task_id in lines:
+    places: dict[str, str] = {}
+    for place, line in lines_of(path):
+        task = _task(line, place, f"{path.name.split('.')[0]}/{len(tasks)}")
+        if task.task_id in places:
             raise UserError(
-                f"{path}:{number}: task_id {task.task_id!r} is also that of line "
-                f"{lines[task.task_id]}: each needs its own"
+                f"{place}: task_id {task.task_id!r} is also that of {places[task.task_id]}: each "
+                "needs its own"
             )
-        lines[task.task_id] = number
+        places[task.task_id] = place
         tasks.append(task)
     if not tasks:
         raise UserError(f"{path} holds no prompts: write one JSON object with a `prompt` a line")
     return tasks
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text, .gz or not. Raises UserError, with the line where it is no UTF-8."""
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UserError(f"{path} cannot be read: {reason}") from None
-    try:
-        return data.decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        number = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{number}: not UTF-8: save the file as UTF-8") from None
-
-
-def _task(line: str, where: str, default_id: str) -> Task:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = getattr(error, "msg", "nested too deeply")
-        column = getattr(error, "colno", 1)
-        raise UserError(
-            f"{where}: expected a JSON object with `prompt` ({reason} at column {column})"
-        ) from None
-    if not isinstance(record, dict):
-        raise UserError(f"{where}: expected a JSON object with `prompt`")
-    values: dict[str, Any] = {}
-    for name in FIELDS:
-        value = record.get(name)
-        if name == "task_id" and isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if value is not None and not isinstance(value, str):
-            raise UserError(f"{where}: `{name}` is not a string")
-        values[name] = value
-    if not values["prompt"]:
-        raise UserError(f"{where}: `prompt` is missing or empty")
+def _task(line: bytes, place: str, default_id: str) -> Task:
+    record = record_of(line, Prompt, place, "a line is a JSON object with a `prompt`")
+    values: dict[str, Any] = {name: record.get(name) for name in FIELDS}
     if values["test"] is not None and not values["entry_point"]:
-        raise UserError(f"{where}: a `test` needs an `entry_point`, the name that it checks")
-    values["task_id"] = values["task_id"] or default_id
+        raise UserError(f"{place}: a `test` needs an `entry_point`, the name that it checks")
+    given = values["task_id"]
+    values["task_id"] = default_id if given is None else str(given)
     return Task(**values)
 
 

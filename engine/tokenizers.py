@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import os
@@ -63,7 +64,8 @@ class Encoder:
 
     @classmethod
     def of(cls, folder: Path) -> Encoder:
-        """Raises UserError when the folder holds no usable tokenizer.json."""
+        """Raises UserError when the folder holds no usable tokenizer.json, or when the bytes of a
+        token are not what the tokenizer itself makes of it."""
         from tokenizers import Tokenizer as Backend
 
         try:
@@ -71,7 +73,15 @@ class Encoder:
         except VocabularyError as error:
             raise UserError(str(error)) from error
         file = folder / "tokenizer.json" if folder.is_dir() else folder
-        return cls(vocabulary, Backend.from_file(str(file)))
+        try:
+            backend = Backend.from_file(str(file))
+        except Exception as error:  # the library raises nothing more specific
+            raise UserError(
+                f"{file}: the tokenizers library cannot read it: {' '.join(str(error).split())}"
+            ) from error
+        backend.encode_special_tokens = True  # `<s>` in a program is text
+        _check_bytes(file, vocabulary, backend)
+        return cls(vocabulary, backend)
 
     def encode(self, text: str) -> list[int]:
         """Token ids, without those that begin or end a text."""
@@ -92,17 +102,15 @@ def load(model: Path) -> Tokenizer:
             f"{model} holds no tokenizer.json; save the model's fast tokenizer there "
             "(transformers: AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER))"
         )
-    try:
-        vocabulary = Vocabulary.from_tokenizer(model)
-    except VocabularyError as error:
-        raise UserError(f"{file}: {error}") from error
+    encoder = Encoder.of(model)
+    vocabulary = encoder.vocabulary
     _check_sizes(model)
     if not vocabulary.eos:
         raise UserError(
             f"{model}: no end-of-text token is named in generation_config.json, config.json or "
             "tokenizer_config.json, so a sample could never end; add eos_token_id there"
         )
-    wanted = _wanted_ids(file, vocabulary)
+    wanted = _wanted_ids(file, encoder)
     loaded, reason = _try(model, wanted)
     if loaded is not None:
         return Tokenizer(model, False, vocabulary, loaded)
@@ -135,10 +143,40 @@ def _check_sizes(model: Path) -> None:
         )
 
 
-def _wanted_ids(file: Path, vocabulary: Vocabulary) -> list[int]:
+def _check_bytes(file: Path, vocabulary: Vocabulary, backend: Any) -> None:
+    """Every token's bytes must be what the tokenizer makes of it between two others.
+
+    All are decoded at once, the same plain token between them (0.2 s for 150,000).
+    """
+    texts = {i: text for i, text in enumerate(vocabulary.tokens) if text}
+    found = (i for i, text in texts.items() if text.isascii() and text == text.rstrip())
+    # not a byte: the library reads a run of bytes as one
+    plain = next(
+        (i for i in found if not (backend.id_to_token(i) or "<0x").startswith("<0x")), None
+    )
+    if plain is None:
+        raise UserError(f"{file}: none of its tokens is plain text; no program can be written")
+    first = backend.decode([plain], skip_special_tokens=False)  # perhaps without its blank
+
+    def differs(ids: list[int]) -> bool:
+        row = [plain, *(each for i in ids for each in (i, plain))]
+        expected = b"".join(texts[i] for i in row[1:]).decode("utf-8", "replace")
+        return bool(backend.decode(row, skip_special_tokens=False) != first + expected)
+
+    ids = list(texts)
+    if differs(ids):
+        count = bisect.bisect(range(len(ids)), False, key=lambda n: differs(ids[:n]))
+        wrong = ids[count - 1]
+        raise UserError(
+            f"{file}: its decoder does not make {texts[wrong]!r} of token {wrong} "
+            f"({backend.id_to_token(wrong)!r}) in a text; samples of it could not be trusted"
+        )
+
+
+def _wanted_ids(file: Path, encoder: Encoder) -> list[int]:
     """The ids of CHECK_TEXT by tokenizer.json itself; their bytes must be the text."""
-    ids = Encoder.of(file.parent).encode(CHECK_TEXT)
-    joined = b"".join(vocabulary.texts(ids))
+    ids = encoder.encode(CHECK_TEXT)
+    joined = b"".join(encoder.vocabulary.texts(ids))
     if joined != CHECK_TEXT.encode():
         raise UserError(
             f"{file}: the tokens of a program do not join to the program again (its text is "

@@ -5,23 +5,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Key, Record, Tail, key_of
+from gars_vllm.engine.json_lines import Key, key_of
 from gars_vllm.engine.programs import meaning, parsed
+from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
+from gars_vllm.engine.sandbox.surroundings import check_limits
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks import Task, of_run
 
 Progress = Callable[[int, int], None]  # verdicts that there are, verdicts that there will be
 _LEAST_SECONDS = 3.0
 _TIMES_REFERENCE = 10
+# What becomes of a task's own solution that is the sandbox's doing, and not the solution's.
+_STOPPED = (Outcome.NOT_JUDGED, Outcome.FORBIDDEN, Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT)
 _LOOK_SECONDS = 0.3  # between looks at the samples of a run that goes on
 
 
@@ -46,6 +51,8 @@ class Checking:
         return Limits(seconds, self.memory_mb)
 
     def pool(self) -> Pool:
+        """Raises UserError where the shell's limits leave a program less than it is promised."""
+        check_limits(self.memory_mb)
         return Pool(self.tier, self.workers, self.image)
 
 
@@ -56,6 +63,7 @@ class Verification:
     `hidden`: of `verified`, those that were done while samples were still being drawn;
     `rest_seconds`: what was needed after that.
     `failing_references`: tasks whose own solution does not pass: their verdicts mean nothing.
+    `unjudged`: tasks that no judge here can carry, each with the reason.
     """
 
     verified: int  # now
@@ -68,6 +76,7 @@ class Verification:
     sandbox: str
     outcomes: dict[str, int]  # of all verdicts of the run, commonest first
     failing_references: tuple[str, ...]
+    unjudged: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,7 +84,7 @@ class Verification:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Verification:
         """The opposite of `to_json`; what else the record holds is left out."""
-        values = {f.name: record[f.name] for f in fields(cls)}
+        values = {f.name: record[f.name] for f in fields(cls) if f.name in record}
         return cls(**values | {"failing_references": tuple(record["failing_references"])})
 
 
@@ -98,7 +107,7 @@ def verify(
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
     with run.results as results, checking.pool() as pool:
         plan = Plan(tasks, results.read(), run.samples.read())
-        samples = Tail(run.samples.path)
+        samples = run.samples.tail()
         outcomes = Counter(str(record["outcome"]) for record in results.read())
         before = seen = len(results.keys())
         references = References(pool, checking)
@@ -124,7 +133,8 @@ def verify(
             references.measure([group.task for group in groups])
             jobs = [Job(g, g.program, references.limits(g.task)) for g in groups]
             programs += len(jobs)
-            with closing(pool.run(jobs)) as verdicts:
+            by_task = judged(pool, jobs, references, lambda group: group.task.task_id)
+            with closing(by_task) as verdicts:
                 for job, verdict in verdicts:
                     for key in job.what.keys:
                         record = result_record(key, verdict, checking.tier)
@@ -147,7 +157,38 @@ def verify(
         sandbox=str(checking.tier),
         outcomes=by_number(outcomes),
         failing_references=tuple(sorted(references.failing)),
+        unjudged=references.unjudged,
     )
+
+
+T = TypeVar("T")
+
+
+def judged(
+    pool: Pool, jobs: Iterable[Job[T]], references: References, task_id: Callable[[T], str]
+) -> Generator[tuple[Job[T], Verdict], None, None]:
+    """Runs jobs as the pool does, but for those of tasks that cannot be judged: these get the
+    reason, and are not run."""
+    run = []
+    for job in jobs:
+        reason = references.unjudged.get(task_id(job.what))
+        if reason is None:
+            run.append(job)
+        else:
+            yield job, Verdict(Outcome.NOT_JUDGED, reason, 0.0)
+    with closing(pool.run(run)) as verdicts:
+        yield from verdicts
+
+
+def unjudged(tasks: Iterable[Task]) -> dict[str, str]:
+    """Tasks whose tests use what no judge can carry, with the reason: known before a sample is
+    drawn or run."""
+    found = {
+        task.task_id: needs_of(task.test, task.entry_point or "").reason
+        for task in tasks
+        if task.test is not None
+    }
+    return {name: reason for name, reason in found.items() if reason}
 
 
 def by_number(outcomes: Counter[str]) -> dict[str, int]:
@@ -242,20 +283,27 @@ class References:
         self._pool, self._checking = pool, checking
         self._seconds: dict[str, float] = {}
         self.failing: set[str] = set()
+        self.unjudged: dict[str, str] = {}
 
     def measure(self, tasks: Iterable[Task]) -> None:
         """Runs the solutions of those tasks that have one and were not measured before."""
         new = {t.task_id: t for t in tasks if t.task_id not in self._seconds}
         self._seconds |= dict.fromkeys(new, 0.0)
+        self.unjudged |= unjudged(new.values())
         jobs = [
             Job(task, program_of(task, task.prompt + task.canonical_solution), Limits(60.0, 1024))
             for task in new.values()
-            if task.canonical_solution is not None and task.test is not None
+            if task.canonical_solution is not None
+            and task.test is not None
+            and task.task_id not in self.unjudged
         ]
         with closing(self._pool.run(jobs)) as verdicts:
             for job, verdict in verdicts:
                 self._seconds[job.what.task_id] = verdict.seconds - verdict.waited
-                if not verdict.passed:
+                if verdict.outcome in _STOPPED:
+                    reason = f"its own solution is stopped: {verdict.outcome}: {verdict.detail}"
+                    self.unjudged[job.what.task_id] = reason
+                elif not verdict.passed:
                     self.failing.add(job.what.task_id)
 
     def limits(self, task: Task) -> Limits:
@@ -272,4 +320,5 @@ def result_record(key: Key, verdict: Verdict, tier: Tier) -> Record:
         "detail": verdict.detail,
         "seconds": round(verdict.seconds, 4),
         "sandbox": str(tier),
+        "judge": verdict.judge,
     }

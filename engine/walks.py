@@ -267,7 +267,7 @@ def objection(text: bytes, language: str) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(decoded, "walk", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except programs.UNREADABLE as error:
         return str(getattr(error, "msg", None) or error) or type(error).__name__
     return None
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The states that texts have been in, and what is known of them, as compiled code sees them.
 
-A state is a number. Its record holds the lexer state, the layout row and the parser stacks; equal
+A state is a number. Its record holds the lexer state, the layout row and the parser stacks, or,
+where a text can be read in several ways, the numbers of the states of each (lexer state SET); equal
 records get equal numbers, as equal stacks get equal nodes, so that texts that stand alike share
 what is known: the state after a token (`step`), and the row of the mask (`find_row`). A mask is
 looked up by what the walk that made it looked at, which many states have in common.
@@ -16,37 +17,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from gars_vllm.grammar.far import read
+from gars_vllm.grammar.far import read_way
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
+    ALSO,
+    BLOCKS,
     BRACKET,
     COUNT_AT,
     DONE,
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
-    MAX_BRACKETS,
+    MAX_BLOCKS,
+    MAX_CLAUSES,
     MAX_HYPOTHESES,
     MAX_INDENTS,
+    MAX_LINKS,
+    MAX_NESTING,
+    MERGED,
     SEEN_AT,
     STACKS_AT,
     copy_row,
+    nesting,
     push,
 )
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 
-REFUSED, FULL, AMBIGUOUS = -1, -2, -3
+REFUSED, FULL = -1, -2
+SET = -1  # in place of a lexer state
+MAX_WAYS = 32  # in which a text can be read
 NEVER = 1 << 30  # tokens
 
 # Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
 # ROWS: of each state the number of its mask, -1 where none is known. CALM: the fewest tokens that
-# may remain for its mask to be the plain one, as far as is known (closing.py).
+# may remain for its mask to be the plain one, as far as is known (closing.py). MERGES: 1 where keys
+# of masks hold numbers of nodes.
 (
     NODE_SLOTS, NODE_MASK, STATES, STATE_LIMIT, STATE_COUNT, POOL, POOL_LIMIT, POOL_USED,
-    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM,
-) = range(15)  # fmt: skip
+    STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM, MERGES,
+) = range(16)  # fmt: skip
 BANK_HEADER = 16
 RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the stacks
 # Directory of the memo
@@ -56,7 +67,9 @@ RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the
 ) = range(10)  # fmt: skip
 MEMO_HEADER = 16
 MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
-NEAR_THE_LIMIT = 64  # so many levels before a limit, how many are open counts
+# So much before a limit it matters to a mask how much is open: levels of indentation, links of
+# an expression; nesting; clauses of a comprehension, static blocks. No token opens more.
+NEAR_THE_LIMIT, NEAR_NESTING, NEAR_BLOCKS = 64, 256, 12
 _CHAIN = 1 << 12  # nodes that one token can add
 
 
@@ -192,10 +205,93 @@ def _stack(nodes, scratch, bank, top, contents):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
+    """Makes the nodes of a row whose stacks are merged permanent; False without room."""
+    first, end = scratch[1], scratch[0]
+    count = scratch[COUNT_AT + row]
+    walk = nodes[first:end].copy()
+    wanted = np.zeros(end - first + 1, np.uint8)
+    lists = np.empty(2 + count, np.int64)  # where the row names its lists
+    lists[0] = LAYOUT_AT + row * LAYOUT_WIDTH + INDENT
+    lists[1] = LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET
+    for i in range(count):
+        lists[2 + i] = STACKS_AT + row * MAX_HYPOTHESES + i
+    for i in range(2 + count):
+        wanted[max(scratch[lists[i]] - first, -1)] = 1
+    for i in range(end - first - 1, -1, -1):  # what a node names came before it
+        if wanted[i]:
+            wanted[max(walk[i, 3] - first, -1)] = 1
+            if walk[i, 2] == MERGED:
+                wanted[max(walk[i, 1] - first, -1)] = 1
+            elif walk[i, 2] == ALSO:
+                wanted[max(walk[i, 0] - first, -1)] = 1
+    moved = np.zeros(end - first, np.int32)
+    parents = np.empty(end - first + 1, np.int32)
+    scratch[0] = first  # copied: their place may be written to
+    for i in range(end - first):
+        if not wanted[i] or walk[i, 2] == ALSO:
+            continue
+        size = 1
+        parents[0] = _moved(walk[i, 3], first, moved)
+        other = walk[i, 1] if walk[i, 2] == MERGED else np.int32(0)
+        while other != 0:
+            inner = other >= first
+            parents[size] = _moved(
+                walk[other - first, 0] if inner else nodes[other, 0], first, moved
+            )
+            other = walk[other - first, 3] if inner else nodes[other, 3]
+            size += 1
+        moved[i] = _intern_merged(nodes, scratch, bank, walk[i], parents[:size])
+        if moved[i] == 0:
+            return False
+    for i in range(2 + count):
+        scratch[lists[i]] = _moved(scratch[lists[i]], first, moved)
+    scratch[1] = scratch[0]
+    return True
+
+
+@njit
+def _moved(node, first, moved):  # type: ignore[no-untyped-def]
+    return moved[node - first] if node >= first else np.int32(node)
+
+
+@njit
+def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-untyped-def]
+    """The node of this content over these parents, in an order that only they decide."""
+    if parents.shape[0] == 1:
+        flags = 0 if content[2] == MERGED else content[2]
+        field = 0 if content[2] == MERGED else content[1]
+        return intern(nodes, scratch, bank, content[0], field, flags, parents[0])
+    ordered = np.unique(parents)
+    others = np.int32(0)
+    deepest = 0
+    for i in range(ordered.shape[0] - 1, 0, -1):
+        others = intern(nodes, scratch, bank, ordered[i], 0, ALSO, others)
+        if others == 0:
+            return np.int32(0)
+        deepest = max(deepest, nodes[ordered[i], 4])
+    if ordered.shape[0] == 1:
+        return intern(nodes, scratch, bank, content[0], 0, 0, ordered[0])
+    made = intern(nodes, scratch, bank, content[0], others, MERGED, ordered[0])
+    if made != 0:
+        nodes[made, 4] = max(nodes[made, 4], deepest + 1)
+    return made
+
+
+@njit
 def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def]
     """Makes the configuration in `row` a state and drops the walk's nodes; FULL without room."""
-    first = scratch[1]
     count = scratch[COUNT_AT + row]
+    merged = False
+    for i in range(count):
+        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
+        while node >= scratch[1] and not merged:
+            merged = nodes[node, 2] == MERGED
+            node = nodes[node, 3]
+    if merged and not _keep_merged(nodes, scratch, bank, row):
+        scratch[0] = scratch[1]
+        return np.int32(FULL)
+    first = scratch[1]
     lists = 2 + count
     tops = np.empty(lists, np.int32)  # the first permanent node of each list
     size = np.zeros(lists + 1, np.int32)
@@ -209,7 +305,7 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
         while node >= first:
             if written >= _CHAIN:
                 scratch[0] = first
-                return np.int32(AMBIGUOUS)
+                return np.int32(REFUSED)
             contents[written, 0] = nodes[node, 0]
             contents[written, 1] = nodes[node, 1]
             contents[written, 2] = nodes[node, 2]
@@ -241,8 +337,89 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
 
 
 @njit
+def _join(bank, found, count):  # type: ignore[no-untyped-def]
+    """The state that stands for all of `found[:count]`, states or sets of them."""
+    members = np.empty(MAX_WAYS, np.int32)
+    size = 0
+    for i in range(count):
+        first = bank[POOL] + bank[bank[STATES] + found[i]]
+        inner = bank[first + 1 + LAYOUT_WIDTH] if bank[first] == SET else 1
+        for k in range(inner):
+            member = bank[first + RECORD + k] if bank[first] == SET else found[i]
+            at = size
+            while at > 0 and members[at - 1] > member:
+                at -= 1
+            if at > 0 and members[at - 1] == member:
+                continue
+            if size >= MAX_WAYS:
+                return np.int32(REFUSED)
+            for m in range(size, at, -1):
+                members[m] = members[m - 1]
+            members[at] = member
+            size += 1
+    if size == 1:
+        return members[0]
+    record = np.zeros(RECORD + size, np.int32)
+    record[0] = SET
+    record[1 + LAYOUT_WIDTH] = size
+    record[RECORD:] = members[:size]
+    return add_state(bank, record, record.shape[0])
+
+
+@njit
+def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untyped-def]
+    """The state after some bytes, read from a state that is no set; REFUSED or FULL."""
+    found = np.empty(MAX_WAYS, np.int32)
+    count = 0
+    for skipped in range(1 << 20):
+        lexer_state = load(scratch, bank, number)
+        if scratch[LAYOUT_AT + DONE]:
+            return np.int32(REFUSED)
+        after, row, more = read_way(
+            tables, nodes, scratch, text, text.shape[0], lexer_state, 0, skipped
+        )
+        if after < 0:
+            break
+        kept = keep(nodes, scratch, bank, row, after)
+        if kept < REFUSED:
+            return kept
+        known = False
+        for i in range(count):
+            known = known or found[i] == kept
+        if not known:
+            if count >= MAX_WAYS:
+                return np.int32(REFUSED)
+            found[count] = kept
+            count += 1
+        if not more:
+            break
+    scratch[0] = scratch[1]
+    if count == 0:
+        return np.int32(REFUSED)
+    return found[0] if count == 1 else _join(bank, found, count)
+
+
+@njit
+def _read_all(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untyped-def]
+    """As `_read`, also from a set."""
+    first = bank[POOL] + bank[bank[STATES] + number]
+    if bank[first] != SET:
+        return _read(tables, nodes, scratch, bank, text, number)
+    found = np.empty(MAX_WAYS, np.int32)
+    count = 0
+    for i in range(bank[first + 1 + LAYOUT_WIDTH]):
+        kept = _read(tables, nodes, scratch, bank, text, bank[first + RECORD + i])
+        if kept < REFUSED:
+            return kept
+        if kept >= 0:
+            found[count] = kept
+            count += 1
+    return _join(bank, found, count) if count > 0 else np.int32(REFUSED)
+
+
+@njit
 def step(tables, nodes, scratch, bank, text, start, number, token_class):  # type: ignore[no-untyped-def]
-    """The state after a token of a class (see TokenTable), REFUSED, FULL or AMBIGUOUS."""
+    """The state after a token of a class (see TokenTable), REFUSED or FULL."""
     if token_class == 0:
         return np.int32(REFUSED)
     slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
@@ -251,19 +428,10 @@ def step(tables, nodes, scratch, bank, text, start, number, token_class):  # typ
         if bank[steps + 3 * slot] == number + 1 and bank[steps + 3 * slot + 1] == token_class:
             return bank[steps + 3 * slot + 2]
         slot = (slot + 1) & np.int64(bank[STEP_MASK])
-    found = np.int32(REFUSED)
-    lexer_state = load(scratch, bank, number)
-    if not scratch[LAYOUT_AT + DONE]:
-        piece = text[start[token_class - 1] : start[token_class]]
-        after, row = read(tables, nodes, scratch, piece, piece.shape[0], lexer_state, 0)
-        if scratch[3] != 0:
-            scratch[0] = scratch[1]
-            return np.int32(AMBIGUOUS)
-        if after >= 0:
-            found = keep(nodes, scratch, bank, row, after)
-            if found < REFUSED:
-                return found
-        scratch[0] = scratch[1]
+    piece = text[start[token_class - 1] : start[token_class]]
+    found = _read_all(tables, nodes, scratch, bank, piece, number)
+    if found < REFUSED:
+        return found
     if 4 * bank[STEP_COUNT] >= 3 * bank[STEP_MASK]:
         for i in range(3 * (bank[STEP_MASK] + 1)):
             bank[steps + i] = 0
@@ -294,18 +462,47 @@ def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-un
     """Reads raw bytes. `out`: how many were read (fewer where one cannot follow), the state after
     them, or after the last ones that were kept. Returns 0 or an error code.
     """
-    state = np.int64(load(scratch, bank, number))
     out[0], out[1] = 0, number
-    for i in range(text.shape[0]):
+    at = 0
+    while at < text.shape[0]:
+        first = bank[POOL] + bank[bank[STATES] + out[1]]
+        if bank[first] != SET:
+            code = _feed_run(tables, nodes, scratch, bank, text, at, out)
+            if code <= 0:
+                return code
+            at = out[0]
+        else:
+            found = _read_all(tables, nodes, scratch, bank, text[at : at + 1], out[1])
+            if found < REFUSED:
+                return found
+            if found < 0:
+                return 0
+            at += 1
+            out[0], out[1] = at, found
+    return 0
+
+
+@njit
+def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-untyped-def]
+    """As `feed`, from `text[at]` on and from a state that is no set. 1: up to `out`, where there
+    are several ways to read on."""
+    state = np.int64(load(scratch, bank, out[1]))
+    kept_at = at
+    for i in range(at, text.shape[0]):
         if scratch[LAYOUT_AT + DONE]:
             return 0
-        after, row = read(tables, nodes, scratch, text[i : i + 1], 1, state, 0)
-        if scratch[3] != 0:
-            scratch[0] = scratch[1]
-            return AMBIGUOUS
+        after, row, more = read_way(tables, nodes, scratch, text[i : i + 1], 1, state, 0, 0)
         if after < 0:
             scratch[0] = scratch[1]
             return 0
+        if more:  # once more from where the last state was kept, all ways
+            scratch[0] = scratch[1]
+            for k in range(kept_at, i + 1):
+                found = _read_all(tables, nodes, scratch, bank, text[k : k + 1], out[1])
+                if found < REFUSED:
+                    return found
+                out[0], out[1] = k + 1, found
+            return 1
         state = after
         if row != 0:
             copy_row(scratch, row, 0)
@@ -316,6 +513,7 @@ def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-un
                 scratch[0] = scratch[1]
                 return found
             out[1] = found
+            kept_at = i + 1
             load(scratch, bank, found)
     return 0
 
@@ -325,12 +523,15 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
     """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
     first = bank[POOL] + bank[bank[STATES] + number]
     count = bank[first + 1 + LAYOUT_WIDTH]
-    if 16 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
+    if 24 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
         return -1
     at = 0
     for i in range(2, LAYOUT_WIDTH):
         key[at] = bank[first + 1 + i]
         at += 1
+    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKET])
+    key[at] = max(0, deep - MAX_NESTING + NEAR_NESTING)
+    at += 1
     floor = nodes[bank[first + RECORD], 4] - stack_depth + 1
     for i in range(count):
         node = bank[first + RECORD + i]
@@ -340,14 +541,21 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
         key[at] = levels
         at += 1
         for _ in range(levels):
-            key[at] = nodes[node, 0]
+            links = min(max(0, nodes[node, 1] - MAX_LINKS + NEAR_THE_LIMIT), 127)
+            clauses = max(0, nodes[node, 2] - MAX_CLAUSES + NEAR_BLOCKS)
+            key[at] = nodes[node, 0] + ((16 * links + clauses) << 20)
             at += 1
+            if nodes[node, 2] == MERGED:  # known by its number, which holds until the next sweep
+                key[at - 1] = -2 - node
+                bank[MERGES] = 1
+                break
             node = nodes[node, 3]
     node = bank[first + 1 + INDENT]
     for _ in range(indents):
-        for i in range(3):
-            key[at] = nodes[node, i]
-            at += 1
+        key[at], key[at + 1] = nodes[node, 0], nodes[node, 1]
+        blocks = max(0, nodes[node, 2] // BLOCKS - MAX_BLOCKS + NEAR_BLOCKS)
+        key[at + 2] = nodes[node, 2] % BLOCKS + BLOCKS * blocks
+        at += 3
         node = nodes[node, 3]
     key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_INDENTS + NEAR_THE_LIMIT)
     at += 1
@@ -361,7 +569,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
                 key[at] = nodes[node, i]
                 at += 1
         node = nodes[node, 3]
-    key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_BRACKETS + NEAR_THE_LIMIT)
+    key[at] = -1 if node == 0 else 0
     return at + 1
 
 
@@ -394,6 +602,8 @@ def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
     if known >= 0:
         return known
     lexer_state = bank[bank[POOL] + bank[bank[STATES] + number]]
+    if lexer_state == SET:
+        return np.int32(-1)
     shapes = memo[SHAPES] + lexer_state * MAX_SHAPES
     for i in range(memo[memo[SHAPE_COUNT] + lexer_state]):
         shape = memo[shapes + i]
@@ -410,22 +620,16 @@ def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
 
 @njit
 def find_rows(  # type: ignore[no-untyped-def]
-    nodes, bank, memo, key, numbers, remaining, always, per_block, found, done
+    nodes, bank, memo, key, numbers, remaining, found, done
 ):
-    """`find_row` of many states (int64): int64 `found`, -1 too where the mask need not be the plain
-    one, since no more tokens remain than `always` and so many for each open block and bracket, nor
-    as many as is known to be enough (CALM). `done`: the text has ended by its end marker."""
+    """`find_row` of many states (int64): int64 `found`, -1 too where fewer tokens remain than are
+    known to be enough for the mask to be the plain one (CALM). `done`: the text has ended by its
+    end marker."""
     for i in range(numbers.shape[0]):
         number = numbers[i]
-        first = bank[POOL] + bank[bank[STATES] + number]
-        done[i] = bank[first + 1 + DONE] != 0
-        is_open = nodes[bank[first + 1 + INDENT], 4] + nodes[bank[first + 1 + BRACKET], 4]
+        done[i] = bank[bank[POOL] + bank[bank[STATES] + number] + 1 + DONE] != 0
         found[i] = -1
-        if (
-            done[i]
-            or remaining[i] > always + per_block * is_open
-            or remaining[i] >= bank[bank[CALM] + number]
-        ):
+        if done[i] or remaining[i] >= bank[bank[CALM] + number]:
             found[i] = find_row(nodes, bank, memo, key, number)
 
 
@@ -474,12 +678,14 @@ def remember(nodes, scratch, bank, memo, key, number, row):  # type: ignore[no-u
 def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ignore[no-untyped-def]
     """Copies the states `live` (sorted) and their nodes to new arrays; `mapping[old]` = new.
 
-    Returns False where they do not fit. Steps are not copied.
+    `live` has the members of its sets. Returns False where they do not fit. Steps are not copied.
     """
     used = scratch[1]
     marked = np.zeros(used, np.uint8)
     for number in live:
         first = bank[POOL] + bank[bank[STATES] + number]
+        if bank[first] == SET:
+            continue
         for i in range(bank[first + 1 + LAYOUT_WIDTH] + 2):
             at = (
                 first + 1 + INDENT
@@ -492,25 +698,36 @@ def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ig
             while node != 0 and marked[node] == 0:
                 marked[node] = 1
                 node = nodes[node, 3]
+    for node in range(used - 1, 0, -1):  # what a merged node names came before it
+        if marked[node]:
+            marked[nodes[node, 3]] = 1
+            if nodes[node, 2] == MERGED:
+                marked[nodes[node, 1]] = 1
+            elif nodes[node, 2] == ALSO:
+                marked[nodes[node, 0]] = 1
     moved = np.zeros(used, np.int32)
     scratch[0] = 1
     for node in range(1, used):  # parents come before their children
         if marked[node]:
-            moved[node] = intern(
-                new_nodes, scratch, new_bank, nodes[node, 0], nodes[node, 1], nodes[node, 2],
-                moved[nodes[node, 3]],
-            )  # fmt: skip
+            a, b, c = nodes[node, 0], nodes[node, 1], nodes[node, 2]
+            if c == ALSO:
+                a = moved[a]
+            elif c == MERGED:
+                b = moved[b]
+            moved[node] = intern(new_nodes, scratch, new_bank, a, b, c, moved[nodes[node, 3]])
             if moved[node] == 0:
                 return False
+            new_nodes[moved[node], 4] = nodes[node, 4]
     scratch[1] = scratch[0]
     for number in live:
         first = bank[POOL] + bank[bank[STATES] + number]
         size = bank[bank[STATES] + number + 1] - bank[bank[STATES] + number]
         record = bank[first : first + size].copy()
-        record[1 + INDENT] = moved[record[1 + INDENT]]
-        record[1 + BRACKET] = moved[record[1 + BRACKET]]
-        for i in range(RECORD, size):
-            record[i] = moved[record[i]]
+        if record[0] != SET:
+            record[1 + INDENT] = moved[record[1 + INDENT]]
+            record[1 + BRACKET] = moved[record[1 + BRACKET]]
+        for i in range(RECORD, size):  # members of a set came before it, and stay in order
+            record[i] = mapping[record[i]] if record[0] == SET else moved[record[i]]
         new = add_state(new_bank, record, size)
         if new < 0:
             return False

@@ -1,202 +1,247 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bringing a text to its end within a budget of tokens.
+"""Budget completion: a text is whole when its budget of tokens is spent.
 
-For every text there is a shortest completion. While more tokens are left than it needs, only those
-tokens are forbidden after which too few would be left; when just as many are left, only tokens on
-a shortest completion remain. So a sample that is cut off by its budget is whole all the same.
+Every state has a plan: tokens that complete the text, read to their end by the recogniser
+(endings.py). Its length is the state's bound, 0 where the text may end. Following its first token
+leads to a state that has the rest of the plan. With `remaining` tokens left a token is allowed if a
+plan for the text after it fits into the rest. So if the first bound fits, the text ends in time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import ahead, costs, endings, kernel
+from gars_vllm.grammar import completion_limits, endings, kernel
+from gars_vllm.grammar.closing_tables import ClosingTables
+from gars_vllm.grammar.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar
 
 I32 = NDArray[np.int32]
-_BEAM = 6  # texts that are followed at a time in the search for a shortest completion
-_LOOKED_AT = 256  # of a state's outcomes, those with the least costs
-ALWAYS = 48  # with fewer tokens left than this, and some for each open block, masks look ahead
-PER_BLOCK = 4
-_KEPT = 512  # arrays of costs that are kept
-
-
-@dataclass(frozen=True)
-class _Costs:
-    """Closer.costs: `after` are the least from `enough` to below `limit`."""
-
-    enough: int
-    limit: int
-    after: I32
-
-    def tell(self, remaining: int) -> bool:
-        """They are enough to know which are below `remaining`."""
-        after = self.after
-        if remaining < self.enough:
-            return not ((after >= remaining) & (after < self.enough)).any()
-        if remaining > self.limit:
-            return not ((after >= remaining) & (after < costs.IMPOSSIBLE)).any()
-        return True
+U8 = NDArray[np.uint8]
+_WORK = 80_000  # for a mask (stack_costs.SPENT); 0.05 microseconds each
+_ROWS = 1 << 15  # masks that are kept
+_ALL = 1 << 30
+_INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
+_ADDED = 512  # masks of which it is kept what their tokens may add
+_NOTHING = np.zeros(0, np.uint8)
 
 
 class Closer:
-    """The closing of one compiled grammar. What it finds is kept by state and shared."""
+    """The budget completion of one compiled grammar. What it finds is kept by state and shared."""
 
-    def __init__(self, grammar: CompiledGrammar, tables: I32) -> None:
+    def __init__(self, grammar: CompiledGrammar, tables: ClosingTables) -> None:
         self._grammar = grammar
         self._tables = tables
         self._work = np.zeros(endings.WORK_SIZE, np.int32)
-        self.forget_nodes()
+        self._out = np.zeros(endings.MAX_TEXT, np.uint8)
         terminals = len(grammar.language.machine.spec.terminals)
-        self._known = np.zeros(kernel.MAX_DEPTH * terminals, np.int32)
-        self._costs: dict[int, _Costs] = {}
+        self._known = np.zeros((kernel.MAX_DEPTH, terminals), np.int32)
+        self._added: dict[tuple[int, int], tuple[U8, I32]] = {}  # per mask and lexer state
+        self._plans: dict[int, tuple[tuple[int, ...], int] | None] = {}
         self._rows: dict[tuple[int, int], int] = {}
-        self._completions: dict[int, tuple[int, ...] | None] = {}
+        ids = tables.tables[tables.tables[_part("token_id")] :]
+        starts = tables.tables[tables.tables[_part("token_start")] :]
+        self._ids, self._starts = ids, starts
 
-    def forget(self) -> None:
-        """The states have been numbered anew."""
-        self.forget_nodes()
-        self._costs.clear()
+    @property
+    def tables(self) -> ClosingTables:
+        return self._tables
+
+    def forget_rows(self) -> None:
+        """The masks have been numbered anew."""
         self._rows.clear()
-        self._completions.clear()
+        self._added.clear()
+
+    def renumber(self, numbers: I32) -> None:
+        """The states have been numbered anew: int32 [old number] -> new number, -1 for none."""
+        plans = ((int(numbers[old]), plan) for old, plan in self._plans.items())
+        self._plans = {new: plan for new, plan in plans if new >= 0}
+        self.forget_rows()
+        self.forget_nodes()
 
     def forget_nodes(self) -> None:
         """The nodes have been numbered anew."""
-        self._work[: costs.CALLS_AT] = 0
-        self._work[costs.NOW] = -1
+        self._work[KEPT:PAIRS] = 0
+        self._work[SLOTS:WAYS] = 0
+        self._work[STAMP] = 0
 
-    def bound(self, number: int) -> int:
-        """Tokens, at most, until a text in this state may end; 0 if and only if it may end now."""
-        grammar = self._grammar
-        if grammar.is_done(number):
-            return 0
-        ahead.wait()
-        state = grammar.load(number)
-        self._known[: len(grammar.language.machine.spec.terminals)] = 0
-        self._work[endings.READ] = 0
-        return int(
-            endings.closing_cost(
-                grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, state, 0, 0, costs.IMPOSSIBLE,
-            )
-        )  # fmt: skip
+    def bound(self, number: int) -> int | None:
+        """The length of `completion`."""
+        plan = self._plan(number)
+        return None if plan is None else len(plan[0]) - plan[1]
 
-    def costs(self, number: int, enough: int = 0) -> I32:
-        """Per outcome of the state's tokens (token_table), the bound after it; those below
-        `enough` need not be the least, nor, if that is more than 1, those from it on."""
-        known = self._costs.get(number)
-        if known is None or not known.tell(enough):
-            if len(self._costs) >= _KEPT:
-                self._costs.clear()
-            if known is not None:
-                enough = 0  # asked for by texts that are not equally near their ends: once for all
-            ahead.wait()
+    def completion(self, number: int) -> tuple[int, ...] | None:
+        """Tokens that complete the text, few of them; None where none were found."""
+        plan = self._plan(number)
+        return None if plan is None else plan[0][plan[1] :]
+
+    def _plan(self, number: int) -> tuple[tuple[int, ...], int] | None:
+        if number not in self._plans:
             grammar = self._grammar
-            state = grammar.load(number)
-            table = grammar.state_tables[state]
-            limit = enough if enough > 1 else costs.IMPOSSIBLE
-            found = np.full(len(table.outs), costs.IMPOSSIBLE, np.int32)
-            endings.walk_costs(
-                grammar.tables, self._tables, grammar.nodes, grammar.scratch, self._work,
-                self._known, table.trie, table.outs, enough, limit, found,
-            )  # fmt: skip
-            known = self._costs[number] = _Costs(enough, limit, found)
-        return known.after
+            members = grammar.members(number)
+            if len(members) > 1:  # the best of any way in which the text can be read
+                plans = [p for p in map(self._plan, members) if p is not None]
+                best = min(plans, key=lambda p: len(p[0]) - p[1], default=None)
+                self._plans[number] = best
+                return best
+            tokens = () if grammar.can_stop(number) else self._written(number)
+            self._plans[number] = None if tokens is None else (tokens, 0)
+        return self._plans[number]
 
-    def is_far(self, number: int, remaining: int) -> bool:
-        """So many tokens are left that the closing need not look at the state."""
-        return remaining > ALWAYS + PER_BLOCK * self._grammar.open_blocks(number)
+    def _written(self, number: int) -> tuple[int, ...] | None:
+        count = int(self._find(number, 0, _ALL)[0])
+        if count >= endings.TOO_MANY:
+            return self._inserted(number)
+        return self._picked(count)
+
+    def _picked(self, count: int) -> tuple[int, ...]:
+        """The tokens of the text that was split last."""
+        picked, at, tokens = self._work[endings.PICKED :], 0, []
+        for _ in range(count):
+            token = int(picked[at])
+            tokens.append(int(self._ids[token]))
+            at += int(self._starts[token + 1] - self._starts[token])
+        return tuple(tokens)
+
+    def _inserted(self, number: int) -> tuple[int, ...] | None:
+        """As _written, where the text owes something that the stack does not say: step by step, and
+        where it cannot go on, with the first of the language's insertions that can stand there."""
+        grammar, insertions = self._grammar, self._tables.insertions
+        tries: list[tuple[int, bytes, Iterator[bytes]]] = []  # insertions one after the other
+        state, text = number, b""
+        for _ in range(_INSERTED):
+            self._work[endings.STEP_BY_STEP] = 1
+            ends = int(self._find(state, 0, _ALL)[0]) < endings.TOO_MANY
+            self._work[endings.STEP_BY_STEP] = 0
+            more = self._out[: self._work[endings.READ_AT]].tobytes()
+            if ends:
+                text += more
+                self._out[: len(text)] = np.frombuffer(text, np.uint8)
+                return self._picked(int(self._find(number, -1, len(text))[0]))
+            if more:
+                state, text, tries = grammar.feed(state, more), text + more, []
+            if len(tries) < _TOGETHER:
+                tries.append((state, text, iter(insertions)))
+            while tries:
+                before, written, rest = tries[-1]
+                fits = ((i, *grammar.feed_some(before, i)) for i in rest)
+                found = next(((i, after) for i, read, after in fits if read == len(i)), None)
+                if found is not None:
+                    state, text = found[1], written + found[0]
+                    break
+                tries.pop()
+            else:
+                return None
+        return None
+
+    def costs(self, number: int, remaining: int) -> I32:
+        """Per outcome of the state's tokens (token_table) how many tokens complete the text after
+        it, endings.NOT_VIABLE where none can; from `remaining` on where that many do not."""
+        possible, _ = self._possible(number)
+        return self._find(number, remaining, _ALL, (possible > 0).view(np.uint8))
+
+    def _find(self, number: int, remaining: int, work: int, look: U8 = _NOTHING) -> I32:
+        grammar = self._grammar
+        state = grammar.load(number)
+        table = grammar.state_tables[state]
+        after = np.full(max(len(table.outs), 1), endings.NOT_VIABLE, np.int32)
+        endings.find_costs(
+            grammar.tables, self._tables.tables, grammar.nodes, grammar.scratch, self._work,
+            self._known, self._tables.texts, self._out, table.trie, table.outs, look,
+            state if remaining >= 0 else work, remaining, self._tables.slack, work, after,
+        )  # fmt: skip
+        return after[: len(table.outs)] if remaining > 0 else after
+
+    def _possible(self, number: int) -> tuple[U8, I32]:
+        """CompiledGrammar.possible, and per outcome what it may add."""
+        grammar = self._grammar
+        key = grammar.row(number), grammar.load(number)
+        found = self._added.get(key)
+        if found is None:
+            if len(self._added) >= _ADDED:
+                self._added.clear()
+            table = grammar.state_tables[key[1]]
+            added = np.zeros(len(table.outs), np.int32)
+            completion_limits.add_up(table.trie, self._tables.adds, added)
+            possible = grammar.possible(number)
+            found = self._added[key] = possible, added * (possible > 0)
+        return found
 
     def row(self, number: int, remaining: int) -> int:
         """The row of the mask when `remaining` tokens are left, the one to be drawn included.
 
-        Where even the shortest completion is longer, the mask is the plain one.
+        Where even the state's plan is longer, the mask is the plain one.
         """
         grammar = self._grammar
-        if self.is_far(number, remaining) or grammar.is_done(number):
+        if grammar.is_calm(number, remaining) or grammar.is_done(number):
             return grammar.row(number)
         key = (number, remaining)
         found = self._rows.get(key)
         if found is None:
-            if len(self._rows) >= 64 * _KEPT:
+            if len(self._rows) >= _ROWS:
                 self._rows.clear()
             found = self._rows[key] = self._row(number, remaining)
         return found
 
     def _row(self, number: int, remaining: int) -> int:
-        grammar = self._grammar
-        after = self.costs(number, remaining)
-        possible = after < costs.IMPOSSIBLE
-        allowed = after < remaining
-        if (allowed == possible).all():
-            grammar.calm(number, remaining)
+        members = self._grammar.members(number)
+        if len(members) > 1:
+            return self._row_of_all(number, members, remaining)
+        grammar, tables = self._grammar, self._tables
+        possible, added = self._possible(number)
+        grammar.load(number)
+        needed, factor = completion_limits.far(
+            grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
+            tables.worst_of, tables.spare,
+        )  # fmt: skip
+        needs = needed + factor * added
+        far = int(needs.max(initial=0))
+        if remaining >= far:
+            grammar.calm(number, far)
             return grammar.row(number)
-        if allowed.any() or grammar.can_stop(number):
-            return grammar.restricted_row(number, allowed)
-        plan = self.completion(number)
-        if plan is None or len(plan) > remaining:
+        plan = self._plan(number)
+        if plan is None or len(plan[0]) - plan[1] > remaining:
             return grammar.row(number)
-        return grammar.single_row(plan[0])
+        look = (possible > 0) & ((needs > remaining) | (possible > 1))
+        after = self._find(number, remaining, _WORK, look.view(np.uint8))
+        possible = (possible > 0) & (~look | (after != endings.NOT_VIABLE))
+        allowed = possible & (~look | (after < remaining))
+        if np.array_equal(allowed, possible):
+            if remaining > 1:
+                grammar.calm(number, remaining)
+            return grammar.row(number)
+        tokens, at = plan
+        if at < len(tokens):
+            following = grammar.step(number, tokens[at])
+            old = self._plans.get(following)
+            if old is None or len(old[0]) - old[1] > len(tokens) - at - 1:
+                self._plans[following] = (tokens, at + 1)
+            # A token of several outcomes is one text: that can be completed, as was read.
+            ways = grammar.outcomes_of(number, tokens[at])
+            allowed[ways] |= possible[ways]
+        return grammar.restricted_row(number, allowed)
 
-    def completion(self, number: int) -> tuple[int, ...] | None:
-        """A shortest completion; None where the search finds none.
-
-        Level by level, the states with the least bounds are followed. One or two tokens are
-        exact: a single token that ends the text is always seen.
-        """
-        if number in self._completions:
-            return self._completions[number]
+    def _row_of_all(self, number: int, members: tuple[int, ...], remaining: int) -> int:
+        """As _row, of a text that can be read in several ways: those that can end in time."""
         grammar = self._grammar
-        if grammar.can_stop(number):
-            return self._keep(number, ())
-        level: list[tuple[int, tuple[int, ...]]] = [(number, ())]
-        limit = min(2 * self.bound(number) + 8, 1024)
-        seen = {number}
-        for _ in range(limit):
-            candidates: list[tuple[int, int, tuple[int, ...], int]] = []
-            for state, tokens in level:
-                after = self.costs(state)
-                ended = np.flatnonzero(after == 0)
-                if len(ended):
-                    token = grammar.token_of(state, int(ended[0]))
-                    return self._keep(number, (*tokens, token))
-                for out in self._best(state, after):
-                    candidates.append((int(after[out]), state, tokens, out))
-            candidates.sort(key=lambda c: c[0])
-            level = []
-            for _, state, tokens, out in candidates:
-                token = grammar.token_of(state, out)
-                following = grammar.step(state, token)
-                if following >= 0 and following not in seen:
-                    seen.add(following)
-                    level.append((following, (*tokens, token)))
-                    if len(level) == _BEAM:
-                        break
-            if not level:
-                break
-        self._completions[number] = None
-        return None
+        bounds = [self.bound(m) for m in members]
+        fitting = [
+            m for m, b in zip(members, bounds, strict=True) if b is not None and b <= remaining
+        ]
+        rows = [self.row(m, remaining) for m in fitting]
+        if not rows or (fitting == list(members) and rows == [grammar.row(m) for m in members]):
+            if rows and all(grammar.is_calm(m, remaining) for m in members):
+                grammar.calm(number, remaining)
+            return grammar.row(number)
+        return grammar.union(rows)
 
-    def _best(self, number: int, after: I32) -> list[int]:
-        """The outcomes with the least costs, one for each lexer state that they lead to."""
-        order = np.argsort(after, kind="stable")[:_LOOKED_AT]
-        order = order[after[order] < costs.IMPOSSIBLE]
-        leads_to = self._grammar.state_tables[self._grammar.load(number)].outs[order]
-        _, first = np.unique(leads_to, return_index=True)
-        return order[np.sort(first)][: 2 * _BEAM].tolist()  # type: ignore[no-any-return]
 
-    def _keep(self, number: int, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """Keeps a completion, and what is left of it for the states on its way."""
-        state = number
-        if len(self._completions) >= 64 * _KEPT:
-            self._completions.clear()
-        for at, token in enumerate(tokens):
-            self._completions.setdefault(state, tokens[at:])
-            state = self._grammar.step(state, token)
-        self._completions.setdefault(number, tokens)
-        return tokens
+def _part(name: str) -> int:
+    from gars_vllm.grammar.stack_costs import PARTS
+
+    return PARTS.index(name)

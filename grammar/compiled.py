@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
@@ -11,17 +12,18 @@ from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
+from gars_vllm.grammar import bank as banks
 from gars_vllm.grammar import (
-    ahead,
     closing,
     closing_tables,
+    explain,
     far,
     kernel,
     language,
     store,
     token_table,
 )
-from gars_vllm.grammar import bank as banks
+from gars_vllm.grammar.closing_tables import ClosingTables
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
@@ -37,6 +39,7 @@ _EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
 _LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 17
+_ONE_TOKEN, _WHOLE = -1, -2  # in place of the lexer state of a mask's form
 State = tuple[int, ...]
 
 
@@ -59,7 +62,6 @@ def compile_grammar(
     """
     rule = start or "start"
     key = store.key(language.digest(grammar, rule), vocabulary.digest)
-    ahead.start()
     found = store.load(key)
     if found is None:
         lang = language.load(grammar, rule)
@@ -83,7 +85,7 @@ class CompiledGrammar:
         self,
         lang: Language,
         table: TokenTable,
-        closing_tables: NDArray[np.int32],
+        closing_tables: ClosingTables,
         vocabulary: Vocabulary,
         digest: str = "",
     ) -> None:
@@ -109,7 +111,6 @@ class CompiledGrammar:
         # Python's own copies of what is asked most
         self._steps: dict[int, int] = {}
         self._row_of_state: dict[int, int] = {}
-        self._blocks: dict[int, int] = {}
         self._holders: WeakSet[Holder] = WeakSet()
         self._prefixes: OrderedDict[tuple[str, bool, bool], int] = OrderedDict()
         self._mask_words = (len(vocabulary) + 31) // 32
@@ -125,7 +126,6 @@ class CompiledGrammar:
         self.closer = closing.Closer(self, closing_tables)
         # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
         self.row(self._initial(fence=False))
-        # And these are compiled while the closing's kernels still are (ahead.py).
         nothing = np.zeros(0, np.int64)
         self.steps(nothing, nothing)
         self.rows_of(nothing, nothing)
@@ -220,6 +220,7 @@ class CompiledGrammar:
         needed = set(self._prefixes.values())
         for holder in holders:
             needed.update(holder.states)
+        needed.update([member for number in needed for member in self.members(number)])
         live = np.array(sorted(needed), np.int32)
         room = _STATES
         while room < 4 * len(live):
@@ -229,9 +230,9 @@ class CompiledGrammar:
             self._prefixes[key] = int(moved[number])
         for holder in holders:
             holder.renumber(moved)
-        for known in (self._steps, self._row_of_state, self._blocks):
+        for known in (self._steps, self._row_of_state):
             known.clear()
-        self.closer.forget()
+        self.closer.renumber(moved)
 
     def _move(self, live: NDArray[np.int32], room: int) -> NDArray[np.int32]:
         nodes, bank = self.nodes, self._bank
@@ -241,6 +242,8 @@ class CompiledGrammar:
             self._make_bank(room)
             self._counter[:2] = end
             if banks.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
+                if bank[banks.MERGES]:
+                    self._forget_masks()
                 return moved
             room *= 2
 
@@ -264,15 +267,6 @@ class CompiledGrammar:
         """Puts a state into row 0 of the scratch memory; returns its lexer state."""
         return int(banks.load(self.scratch, self._bank, number))
 
-    def _failed(self) -> None:
-        code = int(self._counter[3])
-        if code:
-            raise MemoryError(
-                "too many parses at once; the grammar is too ambiguous"
-                if code == 2
-                else "a mask needs more memory than was reserved"
-            )
-
     # --- steps
     def step(self, number: int, token: int) -> int:
         """The state after a token; -1 if the token is not allowed. EOS ids: see can_stop."""
@@ -294,13 +288,7 @@ class CompiledGrammar:
             )  # fmt: skip
             if found >= banks.REFUSED:
                 return found
-            self._make_room(found)
-
-    def _make_room(self, code: int) -> None:
-        self._failed()
-        if code == banks.AMBIGUOUS:
-            raise MemoryError("too many parses at once; the grammar is too ambiguous")
-        self._grow()
+            self._grow()
 
     def steps(self, numbers: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """`step` of many states by a token each; below 0 of EOS and of tokens that are not allowed,
@@ -320,10 +308,13 @@ class CompiledGrammar:
         `is_done`."""
         found, done = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.bool_)
         banks.find_rows(
-            self.nodes, self._bank, self._memo, self._key, numbers, remaining, closing.ALWAYS,
-            closing.PER_BLOCK, found, done,
+            self.nodes, self._bank, self._memo, self._key, numbers, remaining, found, done
         )  # fmt: skip
         return found, done
+
+    def is_calm(self, number: int, remaining: int) -> bool:
+        """It is known that with so many tokens left the closing has no say in the state."""
+        return remaining >= int(self._bank[int(self._bank[banks.CALM]) + number])
 
     def calm(self, number: int, remaining: int) -> None:
         """With so many tokens left, or more, the closing has no say in the state."""
@@ -334,9 +325,9 @@ class CompiledGrammar:
         """The state after raw bytes. Raises GrammarError at the first byte that cannot follow."""
         if not text:
             return number
-        read, state = self._feed(number, text)
+        read, state = self.feed_some(number, text)
         if read < len(text):
-            _, state = self._feed(number, text[:read]) if read else (0, number)
+            _, state = self.feed_some(number, text[:read]) if read else (0, number)
             line = text.count(b"\n", 0, read) + 1
             column = read - text.rfind(b"\n", 0, read)
             shown = text[read : read + 12].decode("utf-8", "replace")
@@ -348,7 +339,8 @@ class CompiledGrammar:
             )
         return state
 
-    def _feed(self, number: int, text: bytes) -> tuple[int, int]:
+    def feed_some(self, number: int, text: bytes) -> tuple[int, int]:
+        """How many of the raw bytes can follow, and the state after them, or after some of them."""
         data = np.frombuffer(text, np.uint8).copy()  # writable, as the tokens' bytes are
         while True:
             code = int(
@@ -358,28 +350,36 @@ class CompiledGrammar:
             )
             if code == 0:
                 return int(self._out[0]), int(self._out[1])
-            self._make_room(code)
+            self._grow()
 
     def byte_step(self, number: int, byte: int) -> tuple[int, tuple[int, ...]]:
         """The state after a byte, -1 where it cannot follow, and the terminals that it completes
         (ids; those from the number of terminals on mean blanks at a line's start)."""
         if self.is_done(number):
             return -1, ()
-        lexer_state = self.load(number)
-        for sequence, after in self.language.machine.alternatives[
-            int(self.language.machine.entry[lexer_state, byte])
-        ]:
-            items = np.array(sequence, np.int32)
-            self._counter[0] = self._counter[1]
-            if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                found = int(banks.keep(self.nodes, self.scratch, self._bank, 1, after))
-                if found >= 0:
-                    return found, sequence
-                self._make_room(found)
-                return self.byte_step(number, byte)
-            self._failed()
-        self._counter[0] = self._counter[1]
-        return -1, ()
+        following = self.feed_some(number, bytes([byte]))
+        if following[0] == 0:
+            return -1, ()
+        for member in self.members(number):
+            lexer_state = self.load(member)
+            for sequence, after in self.language.machine.alternatives[
+                int(self.language.machine.entry[lexer_state, byte])
+            ]:
+                self._counter[0] = self._counter[1]
+                items = np.array(sequence, np.int32)
+                if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
+                    self._counter[0] = self._counter[1]
+                    return following[1], tuple(t for t in sequence if self._is_read(t))
+        raise AssertionError("a byte that was read completes nothing")
+
+    def _is_read(self, terminal: int) -> bool:
+        terminals = self.language.machine.spec.terminals
+        return terminal >= len(terminals) or terminals[terminal].op != kernel.ASSERT
+
+    def members(self, number: int) -> tuple[int, ...]:
+        """The states of all ways in which the text of this one can be read."""
+        record = self.state(number)
+        return record[9:] if record[0] == banks.SET else (number,)
 
     def state(self, number: int) -> State:
         """What a state's number stands for: lexer state, layout row, parser stacks."""
@@ -390,6 +390,9 @@ class CompiledGrammar:
 
     def can_stop(self, number: int) -> bool:
         """The text so far is a complete sentence."""
+        return any(self._can_stop(member) for member in self.members(number))
+
+    def _can_stop(self, number: int) -> bool:
         state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
             return True
@@ -402,26 +405,8 @@ class CompiledGrammar:
         return bool(bank[first + 1 + kernel.DONE])
 
     def expected(self, number: int) -> tuple[str, ...]:
-        """The names of the terminals that may come next, sorted.
-
-        In the middle of a terminal: those that it can still become.
-        """
-        if self.is_done(number):
-            return ("end of text",)
-        state = self.load(number)
-        names = set()
-        reach = self.language.machine.viable[state][0].reach
-        every = range(len(self.language.terminal_names))
-        for terminal in every if reach is None else reach:
-            if self.language.machine.spec.terminals[terminal].op in _SILENT:
-                continue
-            self._counter[0] = self._counter[1]
-            if kernel.apply(self.tables, self.nodes, self.scratch, terminal, 0, 1):
-                names.add(self.language.terminal_names[terminal])
-        self._counter[0] = self._counter[1]
-        if reach is None and self.can_stop(number):
-            names.add("end of text")
-        return tuple(sorted(names))
+        """What may come next, in words (explain.expected)."""
+        return explain.expected(self, number)
 
     # --- masks
     def row(self, number: int) -> int:
@@ -440,6 +425,11 @@ class CompiledGrammar:
 
     def _find_row(self, number: int) -> int:
         """Makes a mask by a walk and notes what the walk has looked at."""
+        members = self.members(number)
+        if len(members) > 1:
+            row = self.union([self.row(m) for m in members])
+            self._bank[int(self._bank[banks.ROWS]) + number] = row
+            return row
         self.walks += 1
         lexer_state = self.load(number)
         if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
@@ -448,7 +438,6 @@ class CompiledGrammar:
             table = self.state_tables[lexer_state]
             allowed = np.zeros(len(table.outs), np.uint8)
             kernel.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
-            self._failed()
             stop = bool(kernel.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         row = self._row(lexer_state, allowed, stop)
         code = banks.remember(
@@ -458,6 +447,12 @@ class CompiledGrammar:
             self._forget_masks()
             self._bank[self._bank[banks.ROWS] + number] = row
         return row
+
+    def union(self, rows: list[int]) -> int:
+        """The row of what any of these masks allows."""
+        packed = np.bitwise_or.reduce([self.mask(r) for r in rows])
+        form = (_WHOLE, zlib.compress(packed.tobytes(), 1), False)
+        return self._numbered(packed, form)
 
     def _forget_masks(self) -> None:
         """Starts the memo anew; the masks' numbers stay theirs."""
@@ -474,10 +469,12 @@ class CompiledGrammar:
         return found
 
     def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
-        """int32 [words]; a form whose lexer state is -1 holds one token."""
+        """int32 [words]; of a form whose lexer state is _ONE_TOKEN that token, _WHOLE the mask."""
         lexer_state, small, stop = form
+        if lexer_state == _WHOLE:
+            return np.frombuffer(zlib.decompress(small), np.int32).copy()
         packed = np.zeros(self._mask_words, np.int32)
-        if lexer_state < 0:
+        if lexer_state == _ONE_TOKEN:
             banks.set_bits(packed, np.frombuffer(small, np.int64))
         elif any(small):
             table = self.state_tables[lexer_state]
@@ -510,7 +507,7 @@ class CompiledGrammar:
         self._row_numbers.clear()
         self._row_of_state.clear()
         self._forget_masks()
-        self.closer.forget()
+        self.closer.forget_rows()
 
     def _hold(self, row: int, packed: NDArray[np.int32]) -> None:
         packed.setflags(write=False)
@@ -536,9 +533,29 @@ class CompiledGrammar:
         stop = self.can_stop(number)
         return self._row(self.load(number), allowed.astype(np.uint8), stop)
 
+    def possible(self, number: int) -> NDArray[np.uint8]:
+        """Per outcome of the state's tokens 1 where the grammar allows it, 2 where it allows a
+        token that has it beside others, else 0."""
+        mask = self.mask(self.row(number))
+        table = self.state_tables[self.load(number)]
+        first = self.table.first
+        cells = np.zeros(len(table.cell_start) - 1, np.bool_)
+        cells[table.cell[1:][(mask[first >> 5] >> (first & 31) & 1).astype(np.bool_)]] = True
+        several = np.diff(table.cell_start) > 1
+        found = np.zeros(len(table.outs), np.uint8)
+        for which, value in ((cells & several, 2), (cells & ~several, 1)):
+            found[table.cell_outs[np.repeat(which, np.diff(table.cell_start))]] = value
+        return found
+
+    def outcomes_of(self, number: int, token: int) -> NDArray[np.int32]:
+        """A token's outcomes (indices into its lexer state's `outs`)."""
+        table = self.state_tables[self.load(number)]
+        cell = int(table.cell[self._classes[token]])
+        return table.cell_outs[table.cell_start[cell] : table.cell_start[cell + 1]]
+
     def single_row(self, token: int) -> int:
         """The row of the mask that allows one token."""
-        form = (-1, np.array([token], np.int64).tobytes(), False)
+        form = (_ONE_TOKEN, np.array([token], np.int64).tobytes(), False)
         return self._numbered(self._expand(form), form)
 
     def token_of(self, number: int, out: int) -> int:
@@ -551,15 +568,6 @@ class CompiledGrammar:
             cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
             token_class = int(np.flatnonzero(table.cell == cell)[0]) - 1
             found = self._token_of_out[state, out] = int(self.table.first[token_class])
-        return found
-
-    def open_blocks(self, number: int) -> int:
-        """How many blocks and brackets are open, and how deep the text is indented by them."""
-        found = self._blocks.get(number)
-        if found is None:
-            state = self.state(number)
-            found = int(self.nodes[state[1], 4]) + int(self.nodes[state[2], 4])
-            self._blocks[number] = found
         return found
 
     @property
@@ -589,11 +597,3 @@ def _large_classes(table: TokenTable, words: int) -> tuple[NDArray[np.int32], ..
     # by class: neighbours in the vocabulary would wait for each other's word
     rest = rest[np.argsort(table.token_class[rest], kind="stable")]
     return large.astype(np.int32), bits, rest, table.token_class[rest]
-
-
-_SILENT = frozenset(
-    (
-        kernel.IGNORED, kernel.BLANK, kernel.TAB, kernel.FORM_FEED, kernel.JOIN, kernel.BEGIN,
-        kernel.END, kernel.FENCE,
-    )
-)  # fmt: skip

@@ -72,9 +72,7 @@ class Expander:
             return self._repeated(ways, str(operator))
         least, most = int(counts[0]), int(counts[-1])
         if not 0 <= least <= most:
-            raise GrammarFileError(
-                f"rule {self._template()!r}: ~ {least}..{most} is no range"
-            )
+            raise GrammarFileError(f"rule {self._template()!r}: ~ {least}..{most} is no range")
         return self._counted(ways, least, most)
 
     @staticmethod
@@ -107,7 +105,7 @@ class Expander:
         """One or more of them; none, too, for `*`, or where one of them is nothing."""
         # `(a+ | b?)+` is `(a | b)*`: an `a+` in it would give one text many parses.
         some = dict.fromkeys(w for way in ways for w in self._repeats.get(way, [way]) if w)
-        none = [()] if operator == "*" or () in ways else []
+        none: list[Way] = [()] if operator == "*" or () in ways else []
         if not some:
             return none
         key = ("repeated", *some)

@@ -1,522 +1,516 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled inner loops of the closing: what a text still needs, written in few tokens.
+"""Compiled inner loops of the budget completion: a text's ending, written and read to its end.
 
-costs.py counts each missing terminal as if it stood in tokens of its own; but `"))` may be one
-token. Here what is missing is written down (ending_text.py), and the tokens are counted that write
-it with the fewest (ending_tokens.py). That such an ending fits is not left to reasoning: its first
-token is read, and what then is missing must be less, down to the end.
+An ending is written along the cheapest way down a parser stack (stack_costs.py), each missing
+terminal by a shortest text of it, split into the fewest tokens, and read by the recogniser. It
+counts only if the text can end then. Equal states have equal endings, whatever was asked before:
+what is found for an outcome of a token holds in the state that the token leads to.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar import ending_tokens
-from gars_vllm.grammar.costs import (
-    AFTER_BACKSLASH,
-    AFTER_RETURN,
-    AT_LINE,
-    BEGIN,
-    COMMENTS,
-    COMMENTS_LINE,
-    EMPTY_LINE,
-    END_OF_LINE,
-    FINISH,
-    FINISH_START,
-    FINISH_TEXT,
-    IMPOSSIBLE,
-    IN_LINE,
-    INSERTIONS,
-    JOIN_LINES,
-    JOINED_EMPTY,
-    JOINED_LINE,
-    JOINS_LINES,
-    LINE_END,
-    LINE_FEED,
-    LINES_BITS,
-    MARGIN,
-    RETURNED,
-    STATE_QUOTE,
-    TAB_AHEAD,
-    TERMINAL_QUOTE,
-    hold_lists,
-    let_lists_go,
-    plain_cost,
-    rest_cost,
-)
-from gars_vllm.grammar.ending_text import (
-    A_NAME,
-    A_NUMBER,
-    AROUND,
-    DEEPER,
-    DEF_INSERTED,
-    ESCAPED,
-    FEATURE_INSERTED,
-    FINISHED,
-    FORKED,
-    FORKS,
-    IMPORT_INSERTED,
-    IS_APART,
-    IS_FIXED,
-    JOINT,
-    LENGTH,
-    LEVEL,
-    LINE_AHEAD,
-    LOOP_AT,
-    LOOP_INSERTED,
-    MAX_TEXT,
-    MAY_LEAD,
-    MODULE_INSERTED,
-    NESTED,
-    NO_LAYOUT,
-    OPERAND,
-    QUOTE,
-    REST,
-    SUBSCRIPT,
-    TABS,
-    TEXT,
-    WAY,
-    blank_of,
-    next_way,
-    put,
-    write,
-    write_stack,
-)
-from gars_vllm.grammar.ending_tokens import (
-    ENOUGH,
-    FAILED,
-    FIRST,
-    FIRST_LENGTH,
-    OPERAND_KINDS,
-    TRIES,
-    hash_byte,
-    least,
-)
-from gars_vllm.grammar.far import after_sequence, apply, can_end, read
-from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.completion_limits import line_tokens, owed
+from gars_vllm.grammar.far import after_sequence, apply, can_end, read, viable
+from gars_vllm.grammar.jit import inner, njit
 from gars_vllm.grammar.kernel import (
-    AFTER_ASYNC,
-    AFTER_FUTURE,
-    BARE_PARAMETERS,
-    BEFORE_FEATURE,
+    ALTERNATIVE_NEXT,
+    ALTERNATIVE_START,
     BRACKET,
     COLUMN,
-    FIELD_KIND,
+    COUNT_AT,
+    DONE,
+    EMITTED,
+    ENTRY,
+    ENTRY_START,
     INDENT,
-    INSIDE_SUCH,
     LAYOUT_AT,
     LAYOUT_WIDTH,
-    LINE_FLAGS,
-    MAX_DEPTH,
-    MUST_BE_COMPREHENSION,
-    MUST_BE_GENERATOR,
     REACH_ITEMS,
     REACH_START,
+    SPECIAL,
+    SYMBOLS,
     TAB_COLUMN,
-    TERMINALS,
     TOPS_AT,
     VIABLE_REACH,
     VIABLE_START,
     copy_row,
+    forget,
 )
+from gars_vllm.grammar.stack_costs import (
+    AT_LINE,
+    COST_UNIT,
+    ENDS_LINE,
+    FINISH_COST,
+    FINISH_START,
+    FINISH_TEXT,
+    FIRST_TOKEN,
+    IMPOSSIBLE,
+    ITEM_SYMBOLS,
+    ITEM_TEXT,
+    LAYOUT,
+    MID,
+    MODE_OF,
+    NEXT_MODE,
+    SEPARATORS,
+    SEVERAL,
+    SPENT,
+    STACK_WORK,
+    TERMINAL_OF,
+    TERMINAL_TEXT,
+    TOKEN_START,
+    best_stack,
+    kept_place,
+    path_tokens,
+    step,
+)  # fmt: skip
 
-MOST_WAYS = 16  # of those that cost the same
-MOST_MORE = 2 << LINES_BITS  # than the cheapest ways, where those do not fit
-MAX_READ = 200  # tokens that are read for one text, all tries and what follows them together
-# Working memory, behind that of ending_tokens.py: how many tokens have been read; where the text
-# begins, the lexer state and the configuration's row.
-READ = ending_tokens.WORK_SIZE
-BEGUN_STATE, BEGUN_ROW = READ + 1, READ + 2
-WORK_SIZE = BEGUN_ROW + 1
-NOTHING, CANNOT = -1, -2  # see _inserted
-_FITTING_ROW = MAX_DEPTH - 112
-_BRACKETS = 4  # up to which a loop is looked for
-_LEVELS = 8  # of indentation that are looked at
-
-
-@njit
-def _inserted(tables, nodes, scratch, closing, row, choice):  # type: ignore[no-untyped-def]
-    """What must come before the cheapest way down the stack is one, by `choice` (0 or 1) one thing
-    or another: its text; the configuration after it is in row + 1. NOTHING where nothing must;
-    CANNOT where that is not known, or there is no other choice."""
-    at = LAYOUT_AT + row * LAYOUT_WIDTH
-    flags = scratch[at + LINE_FLAGS]
-    owed = nodes[scratch[at + BRACKET], 2]
-    which = -1
-    if flags & BEFORE_FEATURE:
-        which = FEATURE_INSERTED
-    elif flags & AFTER_FUTURE:
-        which = MODULE_INSERTED if choice else IMPORT_INSERTED
-    elif owed & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
-        which = LOOP_INSERTED
-    elif owed & INSIDE_SUCH:
-        return CANNOT
-    elif flags & AFTER_ASYNC and scratch[at + BRACKET] == 0:
-        which = DEF_INSERTED
-    if choice and which != MODULE_INSERTED:
-        return NOTHING if which == FEATURE_INSERTED or which == DEF_INSERTED else CANNOT
-    if which < 0:
-        return NOTHING
-    insertion = closing[INSERTIONS] + closing[closing[INSERTIONS] + which]
-    source = row
-    for i in range(insertion + 2, insertion + 2 + closing[insertion + 1]):
-        if not apply(tables, nodes, scratch, closing[i], source, row + 1):
-            return CANNOT
-        source = row + 1
-    at = LAYOUT_AT + source * LAYOUT_WIDTH
-    if nodes[scratch[at + BRACKET], 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH):
-        return CANNOT
-    return np.int64(closing[insertion])
+TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
+NOT_VIABLE = IMPOSSIBLE + 1
+MAX_TEXT, MAX_WAY = 1 << 15, 1 << 15
+MAX_INDENT = 256
+LONGEST, LONG = 128, 1024  # tokens are split off up to so many bytes; of longer texts a fourth
+# Registers (stack_costs.REGISTERS): of what `choose` chose; of the text that is being written; of
+# the reader.
+(CHOSEN, CHOSEN_AT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,
+ NOW_TABS, READ_AT, READ_STATE, READ_ROW, STEP_BY_STEP, WAY_COUNT, IN_BRACKETS,
+ LAST) = range(5, 24)  # fmt: skip
+LEAST = STACK_WORK  # per byte of the text the fewest tokens from there on, and the first's number
+PICKED = LEAST + MAX_TEXT + 1
+WAY = PICKED + MAX_TEXT + 1  # the pairs of the way, [MAX_WAY, 3]: list, state, byte
+WORK_SIZE = WAY + 3 * MAX_WAY
+_ROWS = 4  # a text's reader has its row so many behind that which it begins from
 
 
-@njit
-def _fits(tables, nodes, scratch, work):  # type: ignore[no-untyped-def]
-    """The text that was written, read from where it is to begin, is an ending: as it is or with a
-    blank in front, its operands names or numbers. Its first token is read in any case: this is for
-    where such a one has failed."""
-    text = np.empty(MAX_TEXT + 1, np.uint8)
-    top = scratch[0]
-    text[0] = 32
-    for choice in range(4 if work[MAY_LEAD] else 2):
-        for i in range(work[LENGTH]):
-            code = work[TEXT + i]
-            if code == JOINT or code == ESCAPED:
-                code = 32
-            elif code == REST:
-                code = 0x80
-            elif code == OPERAND or code == SUBSCRIPT:
-                code = A_NUMBER if choice & 1 else A_NAME
-            elif code > 255:
-                code = A_NAME
-            text[i + 1] = code
-        first = 1 - choice // 2
-        copy_row(scratch, work[BEGUN_ROW], _FITTING_ROW)
-        state, row = read(
-            tables, nodes, scratch, text[first:], np.int64(work[LENGTH] + 1 - first),
-            np.int64(work[BEGUN_STATE]), np.int64(_FITTING_ROW),
-        )  # fmt: skip
-        found = state >= 0 and can_end(tables, nodes, scratch, state, row)
-        scratch[0] = top
-        if found:
-            return True
-    return False
-
-
-@njit
-def _may_loop(nodes, bracket, which):  # type: ignore[no-untyped-def]
-    """What must become a comprehension can be that bracket: `which`, 0 is the innermost."""
-    owed = 0
-    while bracket != 0:
-        owed |= nodes[bracket, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR)
-        kind = nodes[bracket, 0]
-        if kind < BARE_PARAMETERS or kind >= FIELD_KIND:  # no lambda
-            if which == 0:
-                return owed != 0 and (kind == 0 or (not owed & MUST_BE_GENERATOR and kind < 3))
-            which -= 1
-        bracket = nodes[bracket, 3]
-    return False
-
-
-@njit
-def _consider(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, row, finish, blanks, apart, quote, best
-):
-    """The least of `best` and the tokens of an ending: `finish`, then what row `row` needs.
-
-    `blanks`: of the line that begins between the two (see _blanks), -1 where none does. `apart`:
-    what stands before is no word, so that a word may follow. `quote`: see QUOTE.
-    """
-    top = scratch[0]
-    around = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET]
-    owed = nodes[around, 2] & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH)
-    for choice in range(2 + (_BRACKETS if owed else 0)):
-        inserted, loop = np.int64(NOTHING), choice - 2
-        if choice < 2:
-            inserted = _inserted(tables, nodes, scratch, closing, row, choice)
-        elif not _may_loop(nodes, around, loop):
-            continue
-        more, fits = np.int64(0), inserted == CANNOT
-        while not fits and more <= MOST_MORE and best >= work[ENOUGH]:
-            fits, best = _consider_ways(
-                tables, closing, nodes, scratch, work, row, finish, inserted, loop, blanks, apart,
-                quote, more, best,
-            )  # fmt: skip
-            more += 1 << LINES_BITS
-        scratch[0] = top
-        if choice == 0 and owed and inserted >= 0:
-            break
-    return best
-
-
-@njit
-def _consider_ways(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, row, finish, inserted, loop, blanks, apart, quote, more,
-    best,
-):  # fmt: skip
-    """As _consider, of all ways down the stack that cost up to `more` than the cheapest.
-
-    Once a first token has failed, only endings count that can be read as they are written, and
-    their operands are tried one kind at a time. Whether any is left; where none is, dearer ways may
-    help.
-    """
-    at = LAYOUT_AT + row * LAYOUT_WIDTH
-    fits = work[FAILED] == 0
-    for i in range(FORKS):
-        work[WAY + i] = 0
-    hold_lists(work)
-    for _ in range(MOST_WAYS):
-        if best < work[ENOUGH]:
-            break
-        work[FORKED], work[LENGTH], work[LINE_AHEAD], work[IS_APART] = 0, 0, 0, apart
-        work[LEVEL], work[AROUND], work[QUOTE] = scratch[at + INDENT], scratch[at + BRACKET], quote
-        work[MAY_LEAD], work[DEEPER], work[IS_FIXED], work[LOOP_AT] = 0, 0, 0, -1
-        alive = write(closing, nodes, work, finish)
-        work[IS_FIXED] = blanks >= 0
-        if work[LENGTH] == 0 and blanks < 0:
-            work[MAY_LEAD] = 1
-        if work[LINE_AHEAD]:
-            work[LINE_AHEAD] += max(blanks, 0)
-        else:
-            blank, count = blank_of(blanks)
-            for _ in range(count):
-                alive = alive and put(work, blank)
-        work[FINISHED] = work[LENGTH]
-        work[NO_LAYOUT] = (1 + (work[LINE_AHEAD] > 0)) if blanks < 0 else -MAX_TEXT
-        if inserted >= 0:
-            alive = alive and write(closing, nodes, work, inserted)
-        work[NESTED], work[LOOP_AT] = 0, max(loop, -1)
-        after = row + (inserted >= 0)
-        alive = alive and write_stack(tables, closing, nodes, scratch, work, after, more)
-        if work[LENGTH] == 1 and work[TEXT] == 10:
-            put(work, 32)  # a text may not end right behind a joined line's newline
-        if alive and work[LENGTH] > 0 and work[LOOP_AT] < 0:
-            if work[FAILED] == 0:
-                best = least(closing, work, 1, best)
-            elif _fits(tables, nodes, scratch, work):
-                fits = True
-                best = least(closing, work, OPERAND_KINDS, best)
-        if not next_way(work):
-            break
-    let_lists_go(work)
-    return fits, best
-
-
-@njit
-def _margin(nodes, scratch, row):  # type: ignore[no-untyped-def]
-    """By how much the cost of a configuration may be too large."""
-    at = LAYOUT_AT + row * LAYOUT_WIDTH
-    owed = nodes[scratch[at + BRACKET], 2]
-    owed &= MUST_BE_COMPREHENSION | MUST_BE_GENERATOR | INSIDE_SUCH
-    flags = scratch[at + LINE_FLAGS] & (AFTER_ASYNC | AFTER_FUTURE | BEFORE_FEATURE)
-    return MARGIN if owed or flags else 0
-
-
-@njit
-def _consider_line(tables, closing, nodes, scratch, work, row, finish, best):  # type: ignore[no-untyped-def]
-    """As _consider, at the start of a line: what comes next stands where the line has come to, as
-    deep as one of the open blocks, or deeper than all."""
-    at = LAYOUT_AT + row * LAYOUT_WIDTH
-    column, tabs = scratch[at + COLUMN], scratch[at + TAB_COLUMN]
-    level = scratch[at + INDENT]
-    in_front = np.zeros(_LEVELS + 3, np.int64)  # see blank_of
-    places = 0
-    if nodes[level, 0] != nodes[level, 1]:  # deeper by a tab
-        in_front[0] = TABS + max(nodes[level, 0] // 8 - column // 8, nodes[level, 1] - tabs, 0) + 1
-        places = 1
-    in_front[places] = max(nodes[level, 0] - column, nodes[level, 1] - tabs, 0) + 1
-    places += 1
-    for _ in range(_LEVELS):
-        if level == 0:
-            break
-        by_tabs = nodes[level, 1] - tabs
-        if nodes[level, 0] - column == by_tabs and by_tabs > 0:
-            in_front[places] = by_tabs
-            places += 1
-        elif nodes[level, 0] == 8 * (column // 8 + by_tabs) and by_tabs > 0:
-            in_front[places] = TABS + by_tabs
-            places += 1
-        level = nodes[level, 3]
-    top = scratch[0]
-    for place in range(places + 1):  # the last: no blanks more
-        blanks = in_front[place] if place < places else np.int64(0)
-        blank, count = blank_of(blanks)
-        alive = True
-        if blank == 9:
-            for i in range(count):
-                alive = alive and apply(
-                    tables, nodes, scratch, closing[TAB_AHEAD], row + min(i, 1), row + 1
-                )
-        elif count:
-            terminal = tables[TERMINALS] + count - 1
-            alive = apply(tables, nodes, scratch, np.int64(terminal), row, row + 1)
-        if alive and apply(tables, nodes, scratch, closing[BEGIN], row + min(count, 1), row + 2):
-            best = _consider(
-                tables, closing, nodes, scratch, work, row + 2, finish, blanks, 1, -1, best
-            )  # fmt: skip
-        scratch[0] = top
-    return best
-
-
-@njit
-def _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain):  # type: ignore[no-untyped-def]
-    """The least number of tokens of an ending that is about as cheap as the cheapest, and less
-    than `plain`; its first token is left in `work`."""
-    best = np.int64(plain)
+@inner
+def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type: ignore[no-untyped-def]
+    """The least cost from lexer state `state`, configuration row `depth`; NOT_VIABLE where no text
+    goes on. CHOSEN: the way to be viable, CHOSEN_AT: the terminal's place among those it reaches,
+    -1 for none. `known`: int32 [terminals] of this row, 1 + the cost after a terminal, or 0."""
+    best = np.int64(NOT_VIABLE)
     for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
         top = scratch[0]
         row = after_sequence(tables, nodes, scratch, v, depth)
-        reach = tables[tables[VIABLE_REACH] + v]
-        if row >= 0 and reach < 0:
-            # In brackets a new line is as a blank.
-            place = closing[closing[AT_LINE] + state]
-            inside = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET] != 0
-            joined = place == AFTER_BACKSLASH
-            if joined and not inside:
-                apply(tables, nodes, scratch, closing[JOIN_LINES], row, row + 1)
-                row += 1
-            text = closing[JOINED_LINE] if joined else 0
-            if place == IN_LINE or inside:
-                best = _consider(
-                    tables, closing, nodes, scratch, work, row, text, -1, 0 if joined else 1,
-                    closing[closing[STATE_QUOTE] + state], best,
-                )  # fmt: skip
+        if row >= 0:
+            reach = tables[tables[VIABLE_REACH] + v]
+            if reach < 0:
+                _, cost = best_stack(tables, closing, nodes, scratch, work, row)
+                if cost < best:
+                    best = cost
+                    work[CHOSEN], work[CHOSEN_AT] = v, -1
             else:
-                best = _consider_line(tables, closing, nodes, scratch, work, row, text, best)
-                if apply(tables, nodes, scratch, closing[EMPTY_LINE], row, row + 1):
-                    empty = RETURNED if place == AFTER_RETURN else LINE_FEED
-                    text = closing[JOINED_EMPTY if joined else empty]
-                    best = _consider_line(
-                        tables, closing, nodes, scratch, work, row + 1, text, best
-                    )
-        elif row >= 0:
-            begin = tables[tables[REACH_START] + reach]
-            finish = closing[closing[FINISH_START] + v]
-            for i in range(begin, tables[tables[REACH_START] + reach + 1]):
-                terminal = tables[tables[REACH_ITEMS] + i]
-                end = closing[closing[LINE_END] + terminal]
-                cost = closing[closing[FINISH] + finish + i - begin]
-                if cost > plain or best < work[ENOUGH]:
-                    continue
-                after = known[depth * tables[TERMINALS] + terminal] - 1 if row == depth else -1
-                if after >= 0 and cost + after > plain + 1 + MARGIN:
-                    continue
-                before = scratch[0]
-                if apply(tables, nodes, scratch, terminal, row, row + 1):
-                    text = closing[closing[FINISH_TEXT] + finish + i - begin]
-                    if end == COMMENTS or end == COMMENTS_LINE:  # then its line must end
-                        ends = closing[END_OF_LINE if end == COMMENTS else EMPTY_LINE]
-                        if not apply(tables, nodes, scratch, ends, row + 1, row + 1):
-                            scratch[0] = before
-                            continue
-                    bracket = scratch[LAYOUT_AT + (row + 1) * LAYOUT_WIDTH + BRACKET]
-                    if bracket == 0 and end != IN_LINE and end != JOINS_LINES:
-                        best = _consider_line(
-                            tables, closing, nodes, scratch, work, row + 1, text, best
-                        )
+                begin = tables[tables[REACH_START] + reach]
+                finish = closing[closing[FINISH_START] + v]
+                for i in range(tables[tables[REACH_START] + reach + 1] - begin):
+                    terminal = tables[tables[REACH_ITEMS] + begin + i]
+                    cost = np.int64(known[terminal] - 1) if row == depth else np.int64(-1)
+                    if cost < 0:
+                        cost = np.int64(NOT_VIABLE)
+                        before = scratch[0]
+                        if apply(tables, nodes, scratch, terminal, row, row + 1):
+                            _, cost = best_stack(tables, closing, nodes, scratch, work, row + 1)
                         scratch[0] = before
-                        continue
-                    if bracket == 0 and end == JOINS_LINES and cost == 0:
-                        # Behind a backslash and a carriage return only another one is a new line.
-                        held = scratch[0]
-                        if apply(tables, nodes, scratch, closing[END_OF_LINE], row + 1, row + 2):
-                            best = _consider_line(
-                                tables, closing, nodes, scratch, work, row + 2,
-                                closing[RETURNED], best,
-                            )  # fmt: skip
-                        scratch[0] = held
-                    if after < 0:
-                        after = rest_cost(tables, closing, nodes, scratch, work, row + 1, IN_LINE)
-                    if cost + after <= plain + 1 + _margin(nodes, scratch, row + 1):
-                        best = _consider(
-                            tables, closing, nodes, scratch, work, row + 1, text, -1, 0,
-                            closing[closing[TERMINAL_QUOTE] + terminal], best,
-                        )  # fmt: skip
-                scratch[0] = before
+                        if row == depth:
+                            known[terminal] = cost + 1
+                    if cost < IMPOSSIBLE:
+                        cost += closing[closing[FINISH_COST] + finish + i]
+                    if cost < best:
+                        best = min(cost, np.int64(IMPOSSIBLE))
+                        work[CHOSEN], work[CHOSEN_AT] = v, i
         scratch[0] = top
     return best
 
 
-@njit
-def closing_cost(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, state, depth, enough, limit
-):
-    """Tokens, at most, until a text in lexer state `state`, configuration row `depth`, may end.
+@inner
+def _lex(tables, work, byte):  # type: ignore[no-untyped-def]
+    """The lexer alone reads a byte, by the first of its outcomes; False where there is none."""
+    entry = tables[tables[ENTRY] + work[LEXER] * 256 + byte]
+    outcome = tables[tables[ENTRY_START] + entry]
+    if outcome == tables[tables[ENTRY_START] + entry + 1]:
+        return False
+    work[LEXER] = tables[tables[ALTERNATIVE_NEXT] + outcome]
+    return True
 
-    As costs.plain_cost, or fewer where an ending that is written in fewer tokens is found, one
-    whose first token leads to where the cost is less. Of those that are found a few are tried:
-    who asks sets READ to 0. From `limit` on it need not be the least either.
-    """
-    plain = plain_cost(tables, closing, nodes, scratch, work, known, state, depth, enough)
-    if plain < max(enough, 2) or plain >= IMPOSSIBLE or depth > MAX_DEPTH // 2:
-        return plain
-    bar = min(np.int64(plain), np.int64(limit))
-    text = np.empty(2 * MAX_TEXT, np.uint8)
-    found = np.int64(plain)
-    top = scratch[0]
-    failed = np.zeros(TRIES, np.int32)
-    for tries in range(TRIES):
-        if work[READ] >= MAX_READ:
-            break
-        work[READ] += 1
-        for i in range(tries):
-            work[FAILED + 1 + i] = failed[i]
-        work[FAILED] = tries
-        work[BEGUN_STATE], work[BEGUN_ROW] = state, depth
-        # The first that is few enough, unless that one has not fitted: then the least.
-        work[ENOUGH] = max(enough, 2) if tries == 0 else 2
-        tokens = _shortest(tables, closing, nodes, scratch, work, known, state, depth, plain)
-        if tokens >= min(bar, found):
-            break
-        length, mark = np.int64(work[FIRST_LENGTH]), np.int64(1)
-        for i in range(length):
-            text[i] = work[FIRST + i]
-            mark = hash_byte(mark, np.int64(work[FIRST + i]))
-        failed[tries] = mark & 0x7FFFFFFF
-        copy_row(scratch, depth, depth + 1)
-        after, row = read(tables, nodes, scratch, text, length, state, depth + 1)
-        if after >= 0:
-            terminals = tables[TERMINALS]
-            for i in range(row * terminals, (row + 1) * terminals):
-                known[i] = 0
-            rest = closing_cost(
-                tables, closing, nodes, scratch, work, known, after, row, np.int64(tokens),
-                max(np.int64(tokens), min(bar, found) - 1),
+
+@inner
+def _begins(tables, closing, work, lexer, byte):  # type: ignore[no-untyped-def]
+    """In this lexer state the byte begins a terminal: the one before ends, and as the one meant."""
+    entry = tables[tables[ENTRY] + lexer * 256 + byte]
+    outcome = tables[tables[ENTRY_START] + entry]
+    if outcome == tables[tables[ENTRY_START] + entry + 1]:
+        return False
+    if not closing[closing[MID] + lexer]:
+        return True
+    start = tables[ALTERNATIVE_START] + outcome
+    if tables[start] == tables[start + 1]:
+        return False
+    return work[LAST] < 0 or tables[tables[EMITTED] + tables[start]] == work[LAST]
+
+
+@inner
+def _put(tables, work, out, n, byte):  # type: ignore[no-untyped-def]
+    """Appends a byte; the length after it, -1 where it cannot stand."""
+    if n < 0 or n >= MAX_TEXT or not _lex(tables, work, byte):
+        return np.int64(-1)
+    out[n] = byte
+    return np.int64(n + 1)
+
+
+@inner
+def _put_text(tables, closing, work, out, n, text):  # type: ignore[no-untyped-def]
+    """Appends a text of the tables: its length, then its bytes."""
+    for i in range(closing[text]):
+        n = _put(tables, work, out, n, closing[text + 1 + i])
+    return n
+
+
+@inner
+def _level(closing, nodes, work):  # type: ignore[no-untyped-def]
+    """Columns (blanks, with tabs as one) of the block that a line belongs to."""
+    if work[LEVELS] > 0:
+        more = work[LEVELS] - 1
+        return np.int64(work[LEVEL_COLUMN] + more), np.int64(work[LEVEL_TABS] + more)
+    return np.int64(nodes[work[NODE], 0]), np.int64(nodes[work[NODE], 1])
+
+
+@inner
+def _blanks(tables, closing, nodes, work, out, n, first):  # type: ignore[no-untyped-def]
+    """Brings the text to the column where a line of its block begins, on a new line if need be.
+    `first`: the byte that comes then."""
+    column, tabs = _level(closing, nodes, work)
+    if work[ENDED] == 0:
+        more = column - work[NOW]
+        if (
+            more >= 0
+            and tabs - work[NOW_TABS] == more
+            and (more > 0 or _begins(tables, closing, work, work[LEXER], first))
+        ):
+            for _ in range(more):
+                n = _put(tables, work, out, n, 32)
+            return n
+    n = _put(tables, work, out, n, 10)
+    width = (column - tabs + 6) // 7  # tabs; blanks before a tab count to its width
+    for _ in range(tabs + 7 * width - column):
+        n = _put(tables, work, out, n, 32)
+    for _ in range(width):
+        n = _put(tables, work, out, n, 9)
+    for _ in range(column - 8 * width):
+        n = _put(tables, work, out, n, 32)
+    return n
+
+
+@inner
+def _symbol(tables, closing, nodes, scratch, work, out, n, symbol):  # type: ignore[no-untyped-def]
+    """Appends a terminal of the parser; the length after it, -1 where that cannot be."""
+    special = tables[SPECIAL]
+    if closing[closing[LAYOUT]]:
+        if symbol == tables[special]:
+            work[ENDED], work[ON_LINE] = 1, 1
+            return n
+        if symbol == tables[special + 1]:
+            column, tabs = _level(closing, nodes, work)
+            if work[LEVELS] == 0:
+                deeper = not work[ENDED] and work[NOW] > column and work[NOW_TABS] > tabs
+                work[LEVEL_COLUMN] = work[NOW] if deeper else column + 1
+                work[LEVEL_TABS] = work[NOW_TABS] if deeper else tabs + 1
+            work[LEVELS] += 1
+            return n
+        if symbol == tables[special + 2]:
+            if work[LEVELS] > 0:
+                work[LEVELS] -= 1
+            else:
+                work[NODE] = nodes[work[NODE], 3]
+            return n
+    if work[MODE] < 0:  # only the reader knows
+        if not _read_on(tables, nodes, scratch, work, out, n):
+            return np.int64(-1)
+        work[LEXER], work[MODE] = work[READ_STATE], closing[closing[MODE_OF] + work[READ_STATE]]
+    terminal = closing[closing[TERMINAL_OF] + max(work[MODE], 0) * tables[SYMBOLS] + symbol]
+    if terminal < 0:
+        return np.int64(-1)
+    text = closing[closing[TERMINAL_TEXT] + terminal]
+    first = closing[text + 1]
+    if work[ON_LINE] and not work[IN_BRACKETS]:
+        n = _blanks(tables, closing, nodes, work, out, n, first)
+    work[ON_LINE], work[ENDED] = 0, 0
+    n = _apart(tables, closing, work, out, n, first)
+    n = _put_text(tables, closing, work, out, n, text)
+    work[MODE], work[LAST] = closing[closing[NEXT_MODE] + terminal], terminal
+    return n
+
+
+@inner
+def _apart(tables, closing, work, out, n, first):  # type: ignore[no-untyped-def]
+    """Keeps what begins with the byte `first` apart from what stands before."""
+    if _begins(tables, closing, work, work[LEXER], first):
+        return n
+    at = closing[SEPARATORS]
+    for i in range(closing[at]):
+        lexer, last = work[LEXER], work[LAST]
+        if _begins(tables, closing, work, lexer, closing[at + 1 + i]):
+            after = _put(tables, work, out, n, closing[at + 1 + i])
+            work[LAST] = -1
+            if _begins(tables, closing, work, work[LEXER], first):
+                return after
+            work[LEXER], work[LAST] = lexer, last
+    return n  # the recogniser decides
+
+
+@inner
+def _read_on(tables, nodes, scratch, work, out, n):  # type: ignore[no-untyped-def]
+    """The recogniser reads the text up to `n`; False, and it stays, where it cannot."""
+    if n < 0:
+        return False
+    count = n - work[READ_AT]
+    if count == 0:
+        return True
+    row = work[READ_ROW]
+    copy_row(scratch, row, row + 1)
+    work[SPENT] += 2 * count
+    state, found = read(
+        tables, nodes, scratch, out[work[READ_AT] : n], np.int64(count), np.int64(work[READ_STATE]),
+        np.int64(row + 1),
+    )  # fmt: skip
+    if scratch[3] != 0 or state < 0:
+        scratch[3] = 0
+        return False
+    copy_row(scratch, found, row)
+    work[READ_STATE], work[READ_AT] = state, n
+    return True
+
+
+@inner
+def _enter(tables, closing, nodes, scratch, work, row):  # type: ignore[no-untyped-def]
+    """The configuration after what `choose` chose for `row`, and where in the tables' parts of
+    endings that stands: -1 where no terminal has to be finished."""
+    config = np.int64(after_sequence(tables, nodes, scratch, work[CHOSEN], row))
+    if work[CHOSEN_AT] < 0:
+        return config, np.int64(-1)
+    apply(tables, nodes, scratch, _chosen(tables, work), config, config + 1)
+    return config + 1, np.int64(closing[closing[FINISH_START] + work[CHOSEN]] + work[CHOSEN_AT])
+
+
+@inner
+def _chosen(tables, work):  # type: ignore[no-untyped-def]
+    reach = tables[tables[VIABLE_REACH] + work[CHOSEN]]
+    at = tables[tables[REACH_START] + reach] + work[CHOSEN_AT]
+    return np.int64(tables[tables[REACH_ITEMS] + at])
+
+
+@inner
+def _start(tables, closing, nodes, scratch, work, out, n):  # type: ignore[no-untyped-def]
+    """Finishes the terminal that the reader is in, as `choose` chose. Returns the length, and the
+    stack that is to be completed; -1 where that cannot be."""
+    lexer = work[READ_STATE]
+    work[LEXER], work[MODE] = lexer, closing[closing[MODE_OF] + lexer]
+    work[ON_LINE], work[ENDED], work[LEVELS] = closing[closing[AT_LINE] + lexer], 0, 0
+    work[LAST] = -1
+    config, finish = _enter(tables, closing, nodes, scratch, work, np.int64(work[READ_ROW]))
+    if finish >= 0:
+        terminal = _chosen(tables, work)
+        n = _put_text(tables, closing, work, out, n, closing[closing[FINISH_TEXT] + finish])
+        work[MODE], work[LAST] = closing[closing[NEXT_MODE] + terminal], terminal
+        work[ON_LINE] = closing[closing[ENDS_LINE] + terminal]
+    layout = LAYOUT_AT + config * LAYOUT_WIDTH
+    work[NODE] = scratch[layout + INDENT]
+    work[NOW], work[NOW_TABS] = scratch[layout + COLUMN], scratch[layout + TAB_COLUMN]
+    work[IN_BRACKETS] = scratch[layout + BRACKET]
+    node, cost = best_stack(tables, closing, nodes, scratch, work, config)
+    return (np.int64(-1), node) if cost >= IMPOSSIBLE else (np.int64(n), node)
+
+
+@inner
+def _write(tables, closing, nodes, scratch, work, out, noted):  # type: ignore[no-untyped-def]
+    """Writes an ending from where the reader stands. Returns the text's length, -1 where there is
+    none. STEP_BY_STEP: the reader follows. `noted`: the way is kept, too."""
+    n, node = _start(tables, closing, nodes, scratch, work, out, np.int64(work[READ_AT]))
+    base, state = np.int64(nodes[node, 3]), np.int64(nodes[node, 0])
+    while n >= 0:
+        if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
+            return np.int64(-1)
+        if noted and base < scratch[1] and work[WAY_COUNT] < MAX_WAY:
+            way = WAY + 3 * work[WAY_COUNT]
+            work[way], work[way + 1], work[way + 2] = base, state, n
+            work[WAY_COUNT] += 1
+        item, base, state = step(tables, closing, nodes, scratch, work, base, state)
+        if item == SEVERAL:
+            return np.int64(-1)
+        if item >= 0:
+            text = closing[ITEM_SYMBOLS] + closing[closing[ITEM_TEXT] + item]
+            for i in range(closing[text]):
+                n = _symbol(tables, closing, nodes, scratch, work, out, n, closing[text + 1 + i])
+                if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
+                    return np.int64(-1)
+        if state < 0:
+            return n
+    return n
+
+
+@inner
+def split(closing, work, flat, out, n):  # type: ignore[no-untyped-def]
+    """The fewest tokens that write `out[:n]`; LEAST and PICKED of every rest. `flat`: the bytes of
+    the tokens, sorted. Cost: a few steps of a binary search a byte."""
+    starts = closing[TOKEN_START]
+    work[LEAST + n] = 0
+    work[SPENT] += 2 * n
+    longest = LONGEST if n < LONG else LONGEST // 4
+    for back in range(n):
+        i = n - 1 - back
+        low = np.int64(closing[closing[FIRST_TOKEN] + out[i]])
+        high = np.int64(closing[closing[FIRST_TOKEN] + out[i] + 1])
+        best, token = np.int64(IMPOSSIBLE), np.int64(-1)
+        length = 1
+        while low < high:
+            if closing[starts + low + 1] - closing[starts + low] == length:
+                if work[LEAST + i + length] < best:
+                    best, token = np.int64(work[LEAST + i + length] + 1), low
+                low += 1
+            if i + length >= n or length >= longest:
+                break
+            byte = out[i + length]
+            for side in range(2):  # those that go on with the byte
+                a, b = low, high
+                while a < b:
+                    middle = (a + b) // 2
+                    if flat[closing[starts + middle] + length] < byte + side:
+                        a = middle + 1
+                    else:
+                        b = middle
+                if side == 0:
+                    low = a
+                else:
+                    high = a
+            length += 1
+        work[LEAST + i], work[PICKED + i] = best, token
+    return np.int64(work[LEAST])
+
+
+@inner
+def _end(tables, closing, nodes, scratch, work, flat, out, state, row, most, itself):  # type: ignore[no-untyped-def]
+    """An ending of at most `most` tokens, read to its end: its tokens, TOO_MANY where the one that
+    is tried takes more, or cannot be read. `itself`: not for an outcome: its way is kept."""
+    copy_row(scratch, row, row + _ROWS)
+    work[READ_AT], work[READ_STATE], work[READ_ROW], work[WAY_COUNT] = 0, state, row + _ROWS, 0
+    n = _write(tables, closing, nodes, scratch, work, out, itself)
+    if n < 0:
+        return np.int64(TOO_MANY)
+    tokens = split(closing, work, flat, out, n)
+    if tokens > most or not _read_on(tables, nodes, scratch, work, out, n):
+        return np.int64(TOO_MANY)
+    if not can_end(tables, nodes, scratch, np.int64(work[READ_STATE]), row + _ROWS):
+        return np.int64(TOO_MANY)
+    if itself:
+        for i in range(work[WAY_COUNT]):
+            way = WAY + 3 * i
+            place = kept_place(work[way], work[way + 1])
+            if work[place] == work[way] + 1 and work[place + 1] == work[way + 1]:
+                work[place + 3] = 2 + work[LEAST + work[way + 2]]  # one: it may lie in a token
+    return tokens
+
+
+@njit
+def find_costs(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, flat, out, trie, outs, look, state, remaining,
+    slack, limit, after
+):  # fmt: skip
+    """Per outcome of the tokens of a lexer state (kernel.walk) that is to be looked at (`look`,
+    uint8) how many tokens complete the text after it, configuration in row 0: below `remaining`
+    only where that many do. `slack`: an estimate that leaves so many tokens more is believed.
+    `limit`: of the work spent on others.
+    `known`: int32 [MAX_DEPTH, terminals].
+
+    `remaining` 0: how many complete the text as it stands in lexer state `state`: `out`, split as
+    PICKED says; of as much as the reader has read (READ_AT) where STEP_BY_STEP is set. -1: in how
+    few tokens `out[:state]` is written. One function, so that all this is compiled once."""
+    scratch[3] = 0
+    known[0, :] = 0
+    work[SPENT] = 0
+    if remaining <= 0:
+        work[READ_AT] = 0
+        if remaining < 0:
+            after[0] = split(closing, work, flat, out, np.int64(state))
+        else:
+            after[0] = _outcome(
+                tables, closing, nodes, scratch, work, known[0], flat, out, np.int64(state),
+                np.int64(0), np.int64(0), np.int64(0), np.int64(limit),
             )  # fmt: skip
-            found = min(found, rest + 1)
-        scratch[0] = top
-        if found <= tokens:
-            break
-    return found
-
-
-@njit
-def walk_costs(  # type: ignore[no-untyped-def]
-    tables, closing, nodes, scratch, work, known, trie, outs, enough, limit, costs
-):
-    """The cost after each outcome of the tokens of one lexer state; configuration in row 0.
-
-    As kernel.walk; `costs`: int32 [outcomes], IMPOSSIBLE before; `enough`, `limit`: see
-    closing_cost.
-    """
+        return
     scratch[TOPS_AT] = scratch[0]
-    terminals = tables[TERMINALS]
-    for k in range(terminals):
-        known[k] = 0
+    before = np.zeros(trie.shape[0] + 1, np.int32)  # outcomes to look at, of the nodes before
+    for i in range(trie.shape[0]):
+        before[i + 1] = before[i]
+        for j in range(trie[i, 3], trie[i, 4]):
+            before[i + 1] += look[j]
     i = 0
     while i < trie.shape[0]:
-        depth = trie[i, 1]
+        depth = np.int64(trie[i, 1])
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
-            if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
+            work[SPENT] += 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks take longer
+            if before[trie[i, 2]] == before[i] or not apply(
+                tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
+            ):
                 i = trie[i, 2]
                 continue
             scratch[TOPS_AT + depth] = scratch[0]
-            if trie[i, 3] < trie[i, 4]:
-                for k in range(depth * terminals, (depth + 1) * terminals):
-                    known[k] = 0
+            if before[i + 1] > before[i]:
+                known[depth, :] = 0
         for j in range(trie[i, 3], trie[i, 4]):
-            work[READ] = 0
-            costs[j] = closing_cost(
-                tables, closing, nodes, scratch, work, known, outs[j], depth, enough, limit
-            )
+            if look[j] == 0:
+                continue
+            if work[SPENT] > 2 * limit:
+                after[j] = TOO_MANY
+                continue
+            work[SPENT] += 64 * (scratch[COUNT_AT + depth] - 1)
+            after[j] = _outcome(
+                tables, closing, nodes, scratch, work, known[depth], flat, out,
+                np.int64(outs[j]), depth, np.int64(remaining), np.int64(slack), np.int64(limit),
+            )  # fmt: skip
         i += 1
     scratch[0] = scratch[TOPS_AT]
+
+
+@inner
+def _outcome(  # type: ignore[no-untyped-def]
+    tables, closing, nodes, scratch, work, known, flat, out, state, depth, remaining, slack, limit
+):
+    """Tokens that complete the text in lexer state `state`, configuration row `depth`, at most;
+    from `remaining` on as find_costs says."""
+    layout = LAYOUT_AT + depth * LAYOUT_WIDTH
+    if scratch[layout + DONE]:
+        forget(tables, scratch, depth)
+        return np.int64(0 if viable(tables, nodes, scratch, state, depth) else NOT_VIABLE)
+    top = scratch[0]
+    cost = choose(tables, closing, nodes, scratch, work, known, state, depth)
+    if cost > IMPOSSIBLE:
+        return np.int64(NOT_VIABLE)
+    indent = scratch[layout + INDENT]
+    if cost < IMPOSSIBLE and remaining > slack + 1:
+        factor = line_tokens(closing, nodes, indent) if closing[closing[LAYOUT]] else 1
+        more = slack + owed(nodes, scratch, depth, closing)
+        tokens = (cost // COST_UNIT) * factor + more
+        if tokens >= remaining and work[SPENT] < limit:
+            config, finish = _enter(tables, closing, nodes, scratch, work, depth)
+            node, _ = best_stack(tables, closing, nodes, scratch, work, config)
+            if finish >= 0:
+                more += (closing[closing[FINISH_COST] + finish] // COST_UNIT) * factor + 1
+            tokens = more + path_tokens(
+                tables, closing, nodes, scratch, work, node, factor, remaining - more
+            )
+            scratch[0] = top
+        if tokens < remaining:
+            return np.int64(max(tokens - slack, 1))
+    if work[SPENT] < limit:
+        work[SPENT] += 2 * nodes[indent, 4] + 12 * max(nodes[indent, 4] - 4, 0)
+        if can_end(tables, nodes, scratch, state, depth):
+            return np.int64(0)
+        found = np.int64(TOO_MANY)
+        if cost < IMPOSSIBLE and remaining != 1:
+            most = remaining - 1 if remaining > 0 else TOO_MANY - 1
+            found = _end(
+                tables, closing, nodes, scratch, work, flat, out, state, depth, most,
+                remaining == 0,
+            )  # fmt: skip
+        scratch[0] = top
+        return found
+    return np.int64(TOO_MANY)

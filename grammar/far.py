@@ -31,7 +31,8 @@ _SIGNATURE = types.int64(
 def _entry(  # type: ignore[no-untyped-def]
     tables_at, nodes_at, node_count, scratch_at, text_at, which, a, b, c
 ):
-    """One of the kernels. Of `read` the lexer state and, above 32 bits, the row; -1 refused."""
+    """One of the kernels. Of `read` the lexer state, above 32 bits the row, and above 60 whether
+    there may be more; -1 refused. Its length has the ways to be skipped above 32 bits."""
     tables, nodes = carray(tables_at, (1 << 30,)), carray(nodes_at, (node_count, 5))
     scratch = carray(scratch_at, (1 << 30,))
     if which == _APPLY:
@@ -44,10 +45,12 @@ def _entry(  # type: ignore[no-untyped-def]
         return np.int64(kernel.can_end(tables, nodes, scratch, a, b))
     if which == _SHIFT:
         return np.int64(kernel.shift(tables, nodes, scratch, a, b, c))
-    at = np.zeros(1, np.int32)
+    at = np.zeros(2, np.int32)
+    at[1] = a >> 32
     text = carray(text_at, (_TEXT,))
-    state = np.int64(reading.read(tables, nodes, scratch, text, a, b, c, at))
-    return state | (np.int64(at[0]) << 32) if state >= 0 else np.int64(-1)
+    length = a & np.int64(0xFFFFFFFF)
+    state = np.int64(reading.read(tables, nodes, scratch, text, length, b, c, at))
+    return state | (np.int64(at[0]) << 32) | (np.int64(at[1]) << 60) if state >= 0 else np.int64(-1)
 
 
 @functools.cache
@@ -123,4 +126,24 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
 def read(tables, nodes, scratch, text, length, state, start):  # type: ignore[no-untyped-def]
     """reading.read of `text[:length]`: the lexer state and the row; -1 where it is refused."""
     found = _call(tables, nodes, scratch, text, _READ, length, state, start)
-    return (found & 0xFFFFFFFF, found >> 32) if found >= 0 else (np.int64(-1), np.int64(-1))
+    if found < 0:
+        return np.int64(-1), np.int64(-1)
+    return found & 0xFFFFFFFF, (found >> 32) & 0xFFFFFF
+
+
+@njit
+def read_way(tables, nodes, scratch, text, length, state, start, skipped):  # type: ignore[no-untyped-def]
+    """As `read`, the way after so many `skipped`; and whether there may be more."""
+    found = _call(
+        tables,
+        nodes,
+        scratch,
+        text,
+        _READ,
+        np.int64(length) | (np.int64(skipped) << np.int64(32)),
+        state,
+        start,
+    )
+    if found < 0:
+        return np.int64(-1), np.int64(-1), False
+    return found & 0xFFFFFFFF, (found >> 32) & 0xFFFFFF, (found >> 60) != 0

@@ -3,10 +3,15 @@
 
 Stacks (parser states, indentation levels, open brackets) are linked lists in one array `nodes`,
 int32 [capacity, 5]: three fields of content, parent, depth. Node 0 is the empty list. What a walk
-builds lies above `counter[0]` as it was before and is dropped afterwards.
+builds lies above `counter[0]` as it was before and is dropped afterwards. Where a grammar is
+ambiguous stacks are merged as in a graph-structured stack (Tomita, 1985): a node whose third field
+is MERGED has more parents, in the list that its second field names, of nodes (parent, 0, ALSO).
 
 The tables of a language are one int32 array with a directory in front, as is the working memory:
 numba compiles functions of three plain arrays several times faster than functions of named tuples.
+
+A node of a parser stack holds the state, how often what it stands for goes deeper to the left
+(LINK), and how many more clauses of a comprehension than one it is (CLAUSE).
 
 A configuration is a layout row (see the constants) and a set of parser stacks, the hypotheses.
 """
@@ -23,8 +28,10 @@ from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 
-# Layout row
+# Layout row. COLUMN and TAB_COLUMN are a line's indentation, as far as it has been read; inside a
+# line, how many static blocks its header opens, and how many chunks of a number's digits there are.
 INDENT, BRACKET, COLUMN, TAB_COLUMN, LINE_FLAGS, HEADER, DONE, OPTIONS = range(8)
+STATIC_BLOCKS, CHUNKS = COLUMN, TAB_COLUMN
 LAYOUT_WIDTH = 8
 # Block flags, in the third field of an indentation node
 IN_FUNCTION, IN_LOOP, IN_ASYNC, FLOOR, OPENED_BY_DEF = 1, 2, 4, 8, 16
@@ -33,6 +40,7 @@ IN_EXCEPT_STAR, NO_JUMP = 64, 128  # in a block of `except*`; and in no loop ins
 IN_CLASS = 256  # directly in a class body
 NESTED = 2048  # the scope stands in another that is not the module's
 YIELDS, RETURNS = 512, 1024  # in `async def`: `yield` was seen, `return` with a value was seen
+BLOCKS = 4096  # times so many static blocks (`for`, `with`, `try` ...) of the scope are open
 # Bracket flags, in the third field of a bracket node: what stands in it, where a comprehension is
 HAS_YIELD, HAS_WALRUS, IN_TARGET, IN_ITERABLE, IN_FIRST, COMPREHENSION = 1, 2, 4, 8, 16, 32
 NO_YIELD, NO_WALRUS, INSIDE = 64, 128, 256  # of the brackets around it; INSIDE a comprehension
@@ -43,6 +51,7 @@ INSIDE_TARGET, MUST_BE_COMPREHENSION, INSIDE_SUCH = 512, 1024, 2048
 # bracket or one around it has to become; a round bracket; INSIDE a generator expression.
 MUST_BE_GENERATOR, ROUND, INSIDE_GENERATOR = 4096, 8192, 16384
 IN_LAMBDA = 32768  # in the body of a lambda, which is a function's scope
+WITH_ITEMS = 65536  # a bracket right after `with`
 # Line flags
 STARTED, AFTER_RETURN, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
@@ -51,13 +60,15 @@ LINE_YIELDS, LINE_RETURNS = 512, 1024  # YIELDS and RETURNS of a body on the lin
 # `from`; `from __future__`; a statement that imports from there, and where it must name a feature
 AFTER_FROM, AFTER_FUTURE, IMPORTS_FEATURES, BEFORE_FEATURE = 2048, 4096, 8192, 16384
 GROUPED = 32768  # the statement began with a target in brackets
+AFTER_WITH, IN_WITH = 65536, 131072  # `with` was just before; the line is its header
 _JUST_BEFORE = (
     AFTER_ASYNC | ASYNC_FIRST | AFTER_IMPORT | AFTER_EXCEPT | AFTER_YIELD | AFTER_RETURN
-    | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE
+    | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE | AFTER_WITH
 )  # fmt: skip
 _WAITING = AFTER_RETURN | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE | IMPORTS_FEATURES
 # Kind of header of the logical line (HEADER), kept until the next line begins
 PLAIN_LINE, DEF_LINE, ASYNC_DEF_LINE, CLASS_LINE, LOOP_LINE, STAR_LINE = range(6)
+HEADER_KINDS = 8  # between two lines, HEADER is this times the static blocks more
 # Options of a matcher, and what it knows of the text's beginning: `from __future__ import` may not
 # come any more; the docstring was seen; the statement is a string in brackets so far, and has one.
 HAS_FENCE, FUTURE_OVER, DOC_SEEN, IN_DOC, STRING_SEEN = 1, 2, 4, 8, 16
@@ -66,10 +77,33 @@ HAS_FENCE, FUTURE_OVER, DOC_SEEN, IN_DOC, STRING_SEEN = 1, 2, 4, 8, 16
 BARE_PARAMETERS, BARE_BODY, PARAMETERS, BODY = 3, 4, 5, 6
 LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
-MAX_INDENTS, MAX_BRACKETS = 100, 200
+# Limits (docs/exactness.md, "How deep"). CPython has 100 levels of indentation and 20 static blocks
+# in a scope; its parser gives up at some 6,000 rules within each other, of which a bracket takes
+# 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
+# MAX_NESTING: of what `nesting` counts.
+MAX_INDENTS, MAX_BLOCKS = 100, 20
+MAX_NESTING, BRACKET_WEIGHT = 1000, 5
+MAX_LINKS, MAX_CLAUSES, MAX_CHUNKS = 500, 20, 511
+DIGITS_IN_CHUNK = 8
+# So much before MAX_NESTING no statement with a block begins: its header and body need some of it.
+_BLOCK_MARGIN, _TWO_MARGIN = 40, 60
+# Bits of what a lexical terminal opens. NESTS: brackets, operators in front; OPENS_BLOCK: a block,
+# where it begins a statement; OPENS_TWO: `match` opens two levels, and what `@` begins comes after
+# it; FIRST_CHUNK, CHUNK: of a long number's digits. How many static blocks the body is in, and how
+# many must be free for the statement.
+NESTS, OPENS_BLOCK, OPENS_TWO, ELSE_OF_TRY, FIRST_CHUNK, CHUNK = 1, 2, 4, 8, 16, 32
+BODY_BLOCKS, NEEDED_BLOCKS = 64, 512
+# What makes an expression longer to the left and its tree deeper: an operator, an attribute, a
+# subscript; a call; a further `for` of a comprehension.
+LINK, CALL, CLAUSE = 1, 2, 3
 MAX_HYPOTHESES = 64
+MERGED, ALSO = -1, -2  # in a node's third field; flags of indentation and brackets are not negative
+MERGE_FROM = 12  # stacks on which a terminal is shifted before they are merged
+_LINKS = 1 << 13  # of a graph-structured stack that one shift may look at
+_ENTRIES = 256
 MAX_DEPTH = 512
 _SPARE_ROW = MAX_DEPTH - 6
+DEEPEST = MAX_DEPTH - 8  # the last row that terminals are applied to
 
 NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, BEGIN = (int(Op(i)) for i in range(8))
 OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
@@ -78,13 +112,13 @@ OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
     int(Op(i)) for i in range(16, 27)
 )
-IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL = (
-    int(Op(i)) for i in range(27, 38)
+IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL, ASSERT = (
+    int(Op(i)) for i in range(27, 39)
 )
 # Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
 ELSE_AT, COLON_AT, COMMA_AT, IN_AT, EQUAL_AT = 13, 14, 15, 16, 17
-GROUPED_AT = 18  # no symbol, a state of the parser
+GROUPED_AT, TRY_ELSE_AT = 18, 19  # no symbols, states of the parser
 # Ways to complete what stands in a bracket (`_ahead`): up to four symbols, 0 for none
 _WAYS = np.array(
     [
@@ -101,12 +135,15 @@ PARTS = (
     "lex_symbol",
     "lex_argument",
     "lex_forbid",
+    "lex_nests",
     "field_context",
     "action",
     "goto",
     "conflicts",
     "rule_length",
     "rule_left",
+    "rule_link",
+    "symbol_link",
     "special",
     "entry",
     "entry_start",
@@ -114,7 +151,7 @@ PARTS = (
     "alternative_next",
     "emitted",
     "end_start",
-    "end_length",
+    "end_at",
     "end_items",
     "viable_start",
     "viable_sequence",
@@ -123,18 +160,23 @@ PARTS = (
     "viable_items",
     "reach_start",
     "reach_items",
+    "context_in",
+    "context_after",
 )
 (
     LEX_OP,
     LEX_SYMBOL,
     LEX_ARGUMENT,
     LEX_FORBID,
+    LEX_NESTS,
     FIELD_CONTEXT,
     ACTION,
     GOTO,
     CONFLICTS,
     RULE_LENGTH,
     RULE_LEFT,
+    RULE_LINK,
+    SYMBOL_LINK,
     SPECIAL,
     ENTRY,
     ENTRY_START,
@@ -142,7 +184,7 @@ PARTS = (
     ALTERNATIVE_NEXT,
     EMITTED,
     END_START,
-    END_LENGTH,
+    END_AT,
     END_ITEMS,
     VIABLE_START,
     VIABLE_SEQUENCE,
@@ -151,6 +193,8 @@ PARTS = (
     VIABLE_ITEMS,
     REACH_START,
     REACH_ITEMS,
+    CONTEXT_IN,
+    CONTEXT_AFTER,
 ) = range(len(PARTS))
 TERMINALS, SYMBOLS, NONTERMINALS = range(len(PARTS), len(PARTS) + 3)
 
@@ -179,10 +223,14 @@ def pack(parts: Mapping[str, I32]) -> I32:
 
     `entry`: [lexer states, 256]. `entry_start`: first alternative per entry; `alternative_start`
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
-    `end_items`, -1 where a text cannot end. `viable_*` and `reach_*`: lexer.Viability. `special`:
-    the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a layout, the parser's start state, the
-    symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
-    COLON, COMMA, IN and EQUAL, and the state after `(target)` at a statement's beginning.
+    `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and
+    `reach_*`: lexer.Viability. `special`: the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a
+    layout, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the order of their kinds, FRB, FEND, ELSE,
+    COLON, COMMA, IN and EQUAL, and the states after `(target)` at a statement's beginning and after
+    the `else` of `try`. `lex_nests`: NESTS and so on; `rule_link`, `symbol_link`: LINK and so on.
+    `context_in`, `context_after`: per lexical terminal bits of the contexts (parser states by what
+    they accept) that it can be applied in, and that are possible after it; 0 where it keeps the
+    context. Empty where nothing is asserted.
     """
     header = np.zeros(len(PARTS) + 3, np.int32)
     header[TERMINALS] = len(parts["lex_op"])
@@ -222,6 +270,8 @@ def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
     while a != b:
         if a == 0 or b == 0 or nodes[a, 0] != nodes[b, 0] or nodes[a, 4] != nodes[b, 4]:
             return False
+        if nodes[a, 2] == MERGED or nodes[b, 2] == MERGED:
+            return False
         a = nodes[a, 3]
         b = nodes[b, 3]
     return True
@@ -255,23 +305,49 @@ def _chain(tables, scratch, below, top, symbol, rule):  # type: ignore[no-untype
 
 
 @njit
+def _may_link(nodes, node, link, last):  # type: ignore[no-untyped-def]
+    """What stands in `node` may be made longer by a symbol. `last`: what the last reduction was.
+
+    An expression may always be made longer once by something of another kind, since it may have to
+    be: a call is no target until an attribute follows.
+    """
+    if link == CLAUSE:
+        return nodes[node, 2] < MAX_CLAUSES - 1
+    return last == 0 or nodes[node, 1] < MAX_LINKS or (last == CALL and link == LINK)
+
+
+@njit
 def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
     """Shifts a terminal on every hypothesis of row `source` into row `target` (may be the same).
 
     Returns the number of hypotheses that live. Cost: a handful of array reads per reduction.
     """
+    found = _shift_each(tables, nodes, scratch, symbol, source, target)
+    if found < 0:
+        found = _shift_merged(tables, nodes, scratch, symbol, source, target)
+    if found > scratch[2]:
+        scratch[2] = found
+    return found
+
+
+@njit
+def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """`shift` stack by stack; -1 where they must be merged, or have been."""
     first = scratch[1]
     found = 0
+    link = tables[tables[SYMBOL_LINK] + symbol]
+    bracket = scratch[LAYOUT_AT + source * LAYOUT_WIDTH + BRACKET]
     out = (
         STACKS_AT + (MAX_DEPTH - 1) * MAX_HYPOTHESES
     )  # results wait here, so that source may equal target
     for hypothesis in range(scratch[COUNT_AT + source]):
-        scratch[WORK_AT + 2 * 0 + 0] = scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
-        scratch[WORK_AT + 2 * 0 + 1] = 0
+        scratch[WORK_AT] = 4 * scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
+        scratch[WORK_AT + 1] = 0
         waiting = 1
         while waiting > 0:
             waiting -= 1
-            node = scratch[WORK_AT + 2 * waiting + 0]
+            node = scratch[WORK_AT + 2 * waiting] >> 2
+            last = scratch[WORK_AT + 2 * waiting] & 3  # kind of the last reduction
             act = scratch[WORK_AT + 2 * waiting + 1]
             while True:
                 state = nodes[node, 0]
@@ -287,13 +363,18 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
                         if waiting >= WORK_SIZE:
                             scratch[3] = 2
                             return 0
-                        scratch[WORK_AT + 2 * waiting + 0] = node
+                        scratch[WORK_AT + 2 * waiting] = 4 * node + last
                         scratch[WORK_AT + 2 * waiting + 1] = tables[
                             tables[CONFLICTS] + offset + 1 + i
                         ]
                         waiting += 1
                     break
                 if act > 0:
+                    if link != 0:
+                        if not _may_link(nodes, node, link, last):
+                            break
+                    elif bracket == 0 and nodes[node, 1] > 0:  # nothing makes it longer any more
+                        node = push(nodes, scratch, state, 0, 0, nodes[node, 3])
                     node = push(nodes, scratch, act - 1, 0, 0, node)
                     fresh = True
                     for i in range(found):
@@ -301,37 +382,280 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
                             fresh = False
                             break
                     if fresh:
-                        if found >= MAX_HYPOTHESES:
-                            scratch[3] = 2
-                            return 0
+                        if found >= MERGE_FROM:  # none of Python's has so many
+                            return -1
                         scratch[out + found] = node
                         found += 1
                     break
                 rule = -act - 1
+                links, inner, clauses = np.int32(0), np.int32(0), np.int32(0)
                 if tables[tables[RULE_LENGTH] + rule] == 1:
+                    if nodes[node, 2] == MERGED:
+                        return -1
+                    links = nodes[node, 1]
                     node = nodes[node, 3]
                     if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
                         scratch[SEEN_AT + 0] = nodes[node, 4]
-                    ends = _chain(tables, scratch, nodes[node, 0], state, symbol, rule)
-                    node = push(nodes, scratch, ends, 0, 0, node)
-                    act = 0
-                    continue
-                for _ in range(tables[tables[RULE_LENGTH] + rule]):
-                    node = nodes[node, 3]
-                if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
-                    scratch[SEEN_AT + 0] = nodes[node, 4]
-                following = tables[
-                    tables[GOTO]
-                    + nodes[node, 0] * tables[NONTERMINALS]
-                    + tables[tables[RULE_LEFT] + rule]
-                ]
-                node = push(nodes, scratch, following, 0, 0, node)
-                act = 0
+                    following = _chain(tables, scratch, nodes[node, 0], state, symbol, rule)
+                    last = np.int32(0)
+                else:
+                    for _ in range(tables[tables[RULE_LENGTH] + rule]):
+                        if nodes[node, 2] == MERGED:
+                            return -1
+                        links = max(links, inner)
+                        inner, clauses = nodes[node, 1], nodes[node, 2]
+                        node = nodes[node, 3]
+                    if node < first and nodes[node, 4] < scratch[SEEN_AT + 0]:
+                        scratch[SEEN_AT + 0] = nodes[node, 4]
+                    following = tables[
+                        tables[GOTO]
+                        + nodes[node, 0] * tables[NONTERMINALS]
+                        + tables[tables[RULE_LEFT] + rule]
+                    ]
+                    last = tables[tables[RULE_LINK] + rule]
+                    clauses = clauses + 1 if last == CLAUSE else np.int32(0)
+                    links = max(links, inner + 1 if last == LINK or last == CALL else inner)
+                node = push(nodes, scratch, following, links, clauses, node)
+                act = np.int32(0)
     for i in range(found):
         scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[out + i]
     scratch[COUNT_AT + target] = found
-    if found > scratch[2]:
-        scratch[2] = found
+    return found
+
+
+@njit
+def _link(state, value, entries, counts, heads, links, todo):  # type: ignore[no-untyped-def]
+    """Notes that `value` may lie below parser state `state` at the place where the text stands.
+
+    `entries`: the states there; `heads`: per entry its first link; `links`: [_LINKS, 2], value and
+    next; `todo`: [_LINKS, 2], entries and links that are to be followed. A value below 0 is entry
+    -1 - value. False where there is no room.
+    """
+    entry = 0
+    while entry < counts[0] and entries[entry] != state:
+        entry += 1
+    if entry == counts[0]:
+        if entry == _ENTRIES:
+            return False
+        entries[entry] = state
+        heads[entry] = -1
+        counts[0] += 1
+    at = heads[entry]
+    while at >= 0:
+        if links[at, 0] == value:
+            return True
+        at = links[at, 1]
+    if counts[1] == _LINKS or counts[2] == _LINKS:
+        return False
+    links[counts[1], 0] = value
+    links[counts[1], 1] = heads[entry]
+    heads[entry] = counts[1]
+    todo[counts[2], 0] = entry
+    todo[counts[2], 1] = counts[1]
+    counts[1] += 1
+    counts[2] += 1
+    return True
+
+
+@njit
+def _look(nodes, scratch, node):  # type: ignore[no-untyped-def]
+    if node < scratch[1] and nodes[node, 4] < scratch[SEEN_AT + 0]:
+        scratch[SEEN_AT + 0] = nodes[node, 4]
+
+
+@njit
+def _reduce(tables, nodes, scratch, rule, link, entries, counts, heads, links, todo, path):  # type: ignore[no-untyped-def]
+    """Reduces by a rule along all ways down that begin with a link; False without room."""
+    left = tables[tables[RULE_LEFT] + rule]
+    path[0, 0], path[0, 1] = links[link, 0], tables[tables[RULE_LENGTH] + rule] - 1
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        value, more = path[depth, 0], path[depth, 1]
+        if value >= 0:
+            _look(nodes, scratch, value)
+        if more == 0:
+            below = entries[-1 - value] if value < 0 else nodes[value, 0]
+            following = tables[tables[GOTO] + below * tables[NONTERMINALS] + left]
+            if not _link(following, value, entries, counts, heads, links, todo):
+                return False
+        elif value < 0:
+            at = heads[-1 - value]
+            while at >= 0:
+                if depth == _LINKS:
+                    return False
+                path[depth, 0], path[depth, 1] = links[at, 0], more - 1
+                depth += 1
+                at = links[at, 1]
+        else:
+            if depth == _LINKS:
+                return False
+            path[depth, 0], path[depth, 1] = nodes[value, 3], more - 1
+            depth += 1
+            other = nodes[value, 1] if nodes[value, 2] == MERGED else 0
+            while other != 0:
+                if depth == _LINKS:
+                    return False
+                path[depth, 0], path[depth, 1] = nodes[other, 0], more - 1
+                depth += 1
+                other = nodes[other, 3]
+    return True
+
+
+@njit
+def _node_of(nodes, scratch, entry, entries, heads, links, made):  # type: ignore[no-untyped-def]
+    """The node of an entry with all its links; 0 where it lies below itself, or without room.
+
+    `made`: per entry its node, 0 none yet, -1 while it is being made.
+    """
+    waiting = np.empty(_ENTRIES, np.int32)
+    waiting[0] = entry
+    depth = 1
+    while depth > 0:
+        entry = waiting[depth - 1]
+        if made[entry] > 0:
+            depth -= 1
+            continue
+        made[entry] = -1
+        ready = True
+        at = heads[entry]
+        while at >= 0:
+            value = links[at, 0]
+            if value < 0 and made[-1 - value] <= 0:
+                if made[-1 - value] < 0 or depth == _ENTRIES:
+                    scratch[3] = 2
+                    return np.int32(0)
+                waiting[depth] = -1 - value
+                depth += 1
+                ready = False
+                break
+            at = links[at, 1]
+        if not ready:
+            continue
+        at = links[heads[entry], 1]
+        others = np.int32(0)
+        while at >= 0:
+            value = links[at, 0]
+            others = push(nodes, scratch, made[-1 - value] if value < 0 else value, 0, ALSO, others)
+            at = links[at, 1]
+        value = links[heads[entry], 0]
+        parent = made[-1 - value] if value < 0 else value
+        merged = MERGED if others != 0 else 0
+        node = push(nodes, scratch, entries[entry], others, merged, parent)
+        at = links[heads[entry], 1]
+        while at >= 0:  # as deep as the deepest
+            value = links[at, 0]
+            below = made[-1 - value] if value < 0 else value
+            nodes[node, 4] = max(nodes[node, 4], nodes[below, 4] + 1)
+            at = links[at, 1]
+        if scratch[3] != 0:
+            return np.int32(0)
+        made[entry] = node
+        depth -= 1
+    return made[waiting[0]]
+
+
+@njit
+def _shift_merged(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """`shift` on the graph of all stacks: one node for each parser state at the text's end.
+
+    Reductions are followed for every new link until there is none (Tomita's algorithm, with
+    Nozohoor-Farshi's remedy for empty rules: what lies below an entry is looked at again).
+    """
+    entries, heads = np.empty(_ENTRIES, np.int32), np.empty(_ENTRIES, np.int32)
+    links, todo = np.empty((_LINKS, 2), np.int32), np.empty((_LINKS, 2), np.int32)
+    path, counts = np.empty((_LINKS, 2), np.int32), np.zeros(3, np.int32)
+    for hypothesis in range(scratch[COUNT_AT + source]):
+        node = scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
+        _look(nodes, scratch, node)
+        fits = _link(nodes[node, 0], nodes[node, 3], entries, counts, heads, links, todo)
+        other = nodes[node, 1] if nodes[node, 2] == MERGED else 0
+        while other != 0 and fits:
+            fits = _link(nodes[node, 0], nodes[other, 0], entries, counts, heads, links, todo)
+            other = nodes[other, 3]
+        if not fits:
+            scratch[3] = 2
+            return 0
+    before = np.int32(0)
+    while counts[2] > 0:
+        counts[2] -= 1
+        entry, link = todo[counts[2], 0], todo[counts[2], 1]
+        act = tables[tables[ACTION] + entries[entry] * tables[SYMBOLS] + symbol]
+        several = act >= CONFLICT
+        at = tables[CONFLICTS] + act - CONFLICT + 1
+        for i in range(tables[at - 1] if several else 1):
+            one = tables[at + i] if several else act
+            if one >= 0:
+                continue
+            fits = True
+            if tables[tables[RULE_LENGTH] - one - 1] == 0:
+                state = tables[
+                    tables[GOTO]
+                    + entries[entry] * tables[NONTERMINALS]
+                    + tables[tables[RULE_LEFT] - one - 1]
+                ]
+                fits = _link(state, -1 - entry, entries, counts, heads, links, todo)
+            else:
+                fits = _reduce(
+                    tables, nodes, scratch, -one - 1, link, entries, counts, heads, links, todo,
+                    path,
+                )  # fmt: skip
+            if not fits:
+                scratch[3] = 2
+                return 0
+        if counts[2] == 0 and counts[1] > before:  # ways through entries that have grown
+            inner = False
+            for i in range(counts[1]):
+                inner = inner or links[i, 0] < 0
+            before = counts[1]
+            if inner:
+                for entry in range(counts[0]):
+                    link = heads[entry]
+                    while link >= 0:
+                        todo[counts[2], 0], todo[counts[2], 1] = entry, link
+                        counts[2] += 1
+                        link = links[link, 1]
+    return _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, links)
+
+
+@njit
+def _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, links):  # type: ignore[no-untyped-def]
+    """Puts what a shift leads to into row `target`: one node for each state."""
+    made = np.zeros(_ENTRIES, np.int32)
+    states, tops = np.empty(_ENTRIES, np.int32), np.empty(_ENTRIES, np.int32)
+    others = np.zeros(_ENTRIES, np.int32)
+    found = 0
+    for entry in range(counts[0]):
+        act = tables[tables[ACTION] + entries[entry] * tables[SYMBOLS] + symbol]
+        several = act >= CONFLICT
+        at = tables[CONFLICTS] + act - CONFLICT + 1
+        for i in range(tables[at - 1] if several else 1):
+            one = tables[at + i] if several else act
+            if one <= 0:
+                continue
+            node = _node_of(nodes, scratch, entry, entries, heads, links, made)
+            if node == 0:
+                return 0
+            place = 0
+            while place < found and states[place] != one - 1:
+                place += 1
+            if place == found:
+                states[place], tops[place] = one - 1, node
+                found += 1
+            else:
+                others[place] = push(nodes, scratch, node, 0, ALSO, others[place])
+    if found > MAX_HYPOTHESES:
+        scratch[3] = 2
+        return 0
+    for place in range(found):
+        merged = MERGED if others[place] != 0 else 0
+        node = push(nodes, scratch, states[place], others[place], merged, tops[place])
+        other = others[place]
+        while other != 0:
+            nodes[node, 4] = max(nodes[node, 4], nodes[nodes[other, 0], 4] + 1)
+            other = nodes[other, 3]
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + place] = node
+    scratch[COUNT_AT + target] = found
     return found
 
 
@@ -372,8 +696,9 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
             return False
         if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 1], target, target) == 0:
             return False
-        header = scratch[row + HEADER]
-        block = flags & ~(FLOOR | OPENED_BY_DEF)
+        header = scratch[row + HEADER] % HEADER_KINDS
+        static = scratch[row + HEADER] // HEADER_KINDS
+        block = (flags & ~(FLOOR | OPENED_BY_DEF)) + BLOCKS * static
         if header == DEF_LINE:
             block = IN_FUNCTION | OPENED_BY_DEF | IN_SCOPE
         elif header == ASYNC_DEF_LINE:
@@ -409,6 +734,7 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
             scratch[0] = top
     scratch[row + LINE_FLAGS] = 0
     scratch[row + HEADER] = PLAIN_LINE
+    scratch[row + COLUMN], scratch[row + TAB_COLUMN] = 0, 0
     return True
 
 
@@ -564,16 +890,77 @@ def _statement(nodes, scratch, row, op, argument):  # type: ignore[no-untyped-de
 
 
 @njit
+def _is_at(tables, nodes, scratch, row, place):  # type: ignore[no-untyped-def]
+    """The parser may be in the state at a place in `special`."""
+    for i in range(scratch[COUNT_AT + row]):
+        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
+        if nodes[node, 0] == tables[tables[SPECIAL] + place]:
+            return True
+    return False
+
+
+@njit
 def _is_grouped(tables, nodes, scratch, row):  # type: ignore[no-untyped-def]
     """A target in brackets has just been read, at the beginning of a statement.
 
     CPython tries such a target as the whole of what is annotated, and nothing else after it.
     """
-    for i in range(scratch[COUNT_AT + row]):
-        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
-        if nodes[node, 0] == tables[tables[SPECIAL] + GROUPED_AT]:
+    return _is_at(tables, nodes, scratch, row, GROUPED_AT)
+
+
+@njit
+def nesting(nodes, scratch, stacks, count, bracket):  # type: ignore[no-untyped-def]
+    """How deep the text is inside what is open: symbols on the parser's stack (the deepest of
+    `count` in `scratch[stacks:]`), brackets counted more.
+
+    A walk does not note that it looked at this: near the limit it is part of a mask's key.
+    """
+    deepest = 0
+    for i in range(count):
+        deepest = max(deepest, nodes[scratch[stacks + i], 4])
+    return deepest + BRACKET_WEIGHT * nodes[bracket, 4]
+
+
+@njit
+def _fits(nodes, scratch, target, nests):  # type: ignore[no-untyped-def]
+    """What a terminal opens (`nests`) keeps within the limits; notes the static blocks."""
+    row = LAYOUT_AT + target * LAYOUT_WIDTH
+    line = scratch[row + LINE_FLAGS]
+    first = not line & STARTED or (line & ASYNC_FIRST) != 0
+    limit = 1 << 30
+    if nests & (FIRST_CHUNK | CHUNK):
+        scratch[row + CHUNKS] = 1 if nests & FIRST_CHUNK else scratch[row + CHUNKS] + 1
+        return scratch[row + CHUNKS] <= MAX_CHUNKS
+    if nests & NESTS:
+        limit = MAX_NESTING
+    if first and nests & OPENS_BLOCK:
+        limit = MAX_NESTING - (_TWO_MARGIN if nests & OPENS_TWO else _BLOCK_MARGIN)
+        level = scratch[row + INDENT]
+        if nodes[level, 4] + (1 if nests & OPENS_TWO else 0) >= MAX_INDENTS:
+            return False
+    if first and nests >= BODY_BLOCKS:
+        open_blocks = _flags(nodes, scratch, row) // BLOCKS
+        if open_blocks + nests // NEEDED_BLOCKS > MAX_BLOCKS:
+            return False
+        scratch[row + STATIC_BLOCKS] = nests % NEEDED_BLOCKS // BODY_BLOCKS
+    stacks = STACKS_AT + target * MAX_HYPOTHESES
+    return limit > MAX_NESTING or limit > nesting(
+        nodes, scratch, stacks, scratch[COUNT_AT + target], scratch[row + BRACKET]
+    )
+
+
+@njit
+def _another_block(nodes, scratch, row, bracket, op):  # type: ignore[no-untyped-def]
+    """A further item of `with`, or `async for` in a comprehension, is within the limit: each is a
+    static block, the latter from 3.12 on one of the function around."""
+    if op == COMMA:
+        items = bracket == 0 or nodes[bracket, 2] & WITH_ITEMS
+        if not items or not scratch[row + LINE_FLAGS] & IN_WITH:
             return True
-    return False
+    elif bracket == 0:
+        return True
+    scratch[row + STATIC_BLOCKS] += 1
+    return _flags(nodes, scratch, row) // BLOCKS + scratch[row + STATIC_BLOCKS] <= MAX_BLOCKS
 
 
 @njit
@@ -789,10 +1176,27 @@ def _may_shift(tables, nodes, scratch, terminal, source):  # type: ignore[no-unt
 def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     """Applies a lexical terminal to configuration row `source`, giving row `target`.
 
-    Returns False where no text that goes on like this is a sentence.
+    Returns False where no text that goes on like this is a sentence, and where a limit is met: of
+    rows, nodes or hypotheses. What needs more than there is is refused, and nothing else changes.
     """
+    if source >= DEEPEST or target > DEEPEST:
+        return False
+    fits = _apply(tables, nodes, scratch, terminal, source, target)
+    if scratch[3] != 0:
+        scratch[3] = 0
+        return False
+    return fits
+
+
+@njit
+def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
     row = LAYOUT_AT + target * LAYOUT_WIDTH
     terminals = tables[TERMINALS]
+    if terminal < terminals and tables[tables[LEX_OP] + terminal] == ASSERT:
+        wanted = tables[tables[LEX_ARGUMENT] + terminal] != 0
+        if source != target:
+            copy_row(scratch, source, target)
+        return _may_shift(tables, nodes, scratch, terminal, source) == wanted
     if terminal < terminals and not _may_shift(tables, nodes, scratch, terminal, source):
         return False
     if source != target:
@@ -808,6 +1212,9 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         bracket = _top_bracket(nodes, scratch, row)
         if nodes[bracket, 1] & forbid:
             return False
+    nests = tables[tables[LEX_NESTS] + terminal]
+    if nests != 0 and not _fits(nodes, scratch, target, nests):
+        return False
     if op == IGNORED:
         return True
     if op == END:
@@ -821,7 +1228,11 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             if extra < 0:
                 return False
         scratch[row + LINE_FLAGS] = (scratch[row + LINE_FLAGS] & ~_JUST_BEFORE) | STARTED | extra
-        return shift(tables, nodes, scratch, symbol, target, target) > 0
+        if shift(tables, nodes, scratch, symbol, target, target) == 0:
+            return False
+        if nests & ELSE_OF_TRY and _is_at(tables, nodes, scratch, target, TRY_ELSE_AT):
+            scratch[row + STATIC_BLOCKS] = 1
+        return True
     if op == FENCE:
         if not scratch[row + OPTIONS] & HAS_FENCE or scratch[row + COLUMN] != 0:
             return False
@@ -849,6 +1260,8 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             scratch[row + COLUMN] = (scratch[row + COLUMN] // 8 + 1) * 8
             scratch[row + TAB_COLUMN] += 1
             return True
+        if op == NEWLINE:
+            scratch[row + HEADER] += HEADER_KINDS * scratch[row + STATIC_BLOCKS]
         scratch[row + COLUMN] = 0
         scratch[row + TAB_COLUMN] = 0
         scratch[row + LINE_FLAGS] &= ~SETTLED
@@ -901,6 +1314,8 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         and not _is_grouped(tables, nodes, scratch, target)
     ):
         return False  # `(x): y`, but not `(x).y: z`
+    if (op == COMMA or op == ASYNC) and not _another_block(nodes, scratch, row, bracket, op):
+        return False
     owes_generator = False
     if op > END:
         looked_into = bracket != 0
@@ -946,7 +1361,10 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
             scratch[row + HEADER] != DEF_LINE and _in_async(nodes, scratch, row)
         ):
             kept |= AFTER_RETURN
+    elif op == WITH:
+        kept |= AFTER_WITH | IN_WITH
     elif op == COLON and bracket == 0:
+        kept &= ~IN_WITH
         header = scratch[row + HEADER]
         if header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE:
             kept |= IN_BODY
@@ -960,14 +1378,11 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
         kept |= GROUPED
     scratch[row + LINE_FLAGS] = kept | STARTED | extra
     if op == OPEN:
-        if nodes[bracket, 4] - nodes[bracket, 1] // LAMBDAS >= MAX_BRACKETS:
-            return False
         kind = tables[tables[LEX_ARGUMENT] + terminal]
         inner = _inherited(nodes[bracket, 2]) | (ROUND if kind == 0 else 0)
+        inner |= WITH_ITEMS if line & AFTER_WITH else 0
         scratch[row + BRACKET] = push(nodes, scratch, kind, nodes[bracket, 1], inner, bracket)
     elif op == FIELD_OPEN:
-        if nodes[bracket, 4] - nodes[bracket, 1] // LAMBDAS >= MAX_BRACKETS:
-            return False
         argument = tables[tables[LEX_ARGUMENT] + terminal]
         context = nodes[bracket, 1] | tables[tables[FIELD_CONTEXT] + argument]
         kind = FIELD_KIND + argument
@@ -1083,14 +1498,15 @@ def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
 @njit
 def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
     """The text may end here: configuration in row `depth`, lexer state `state`."""
-    start = tables[tables[END_START] + state]
-    if start < 0:
-        return False
     top = scratch[0]
-    count = tables[tables[END_LENGTH] + state]
-    row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + start, count, depth)
-    scratch[0] = top
-    return row >= 0
+    for way in range(tables[tables[END_START] + state], tables[tables[END_START] + state + 1]):
+        first = tables[tables[END_AT] + way]
+        count = tables[tables[END_AT] + way + 1] - first
+        row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + first, count, depth)
+        scratch[0] = top
+        if row >= 0:
+            return True
+    return False
 
 
 @njit
@@ -1105,6 +1521,9 @@ def walk(tables, nodes, scratch, trie, outs, allowed):  # type: ignore[no-untype
     i = 0
     while i < trie.shape[0]:
         depth = trie[i, 1]
+        if depth >= DEEPEST - 2:  # room for what `viable` applies
+            i = trie[i, 2]
+            continue
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
             if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):

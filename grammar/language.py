@@ -4,22 +4,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.grammar import lalr, lexer
+from gars_vllm.grammar import contextual, lalr, lexer
 from gars_vllm.grammar import syntax as syntax_module
+from gars_vllm.grammar.contextual import ContextualSpec
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.kernel import pack
 from gars_vllm.grammar.languages import python as python_language
 from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
-from gars_vllm.grammar.syntax import Syntax
+from gars_vllm.grammar.regex import expand_properties
+from gars_vllm.grammar.syntax import Syntax, Terminal
 from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
-_GENERIC_BACKUP = 3
 
 
 @dataclass(frozen=True)
@@ -78,62 +80,110 @@ def load(name: str | Path, start: str = "start") -> Language:
     label, text, version = source_of(name)
     if version[0]:
         grammar = python_language.syntax(version)
-        spec = python_language.lexer(grammar, version)
+        parser = lalr.build(grammar)
         context = python_language.field_context(version)
+        spec = python_language.lexer(grammar, version)
+        machine = lexer.build(spec)
+        nests = python_language.nesting(grammar, spec)
+        links = python_language.symbol_links(grammar)
     else:
         grammar = syntax_module.parse(text, label, start)
-        spec = _generic_lexer(grammar)
-        context = (0,)
-    machine = lexer.build(spec)
-    parser = lalr.build(grammar)
-    _refuse_ambiguous_terminals(grammar, machine, parser)
-    return Language(
-        label, _tables(machine, parser, context), machine, parser, _names(grammar, spec)
-    )
+        parser = lalr.build(grammar)
+        try:
+            machine = contextual.build(_generic_lexer(grammar, parser))
+        except GrammarFileError as error:
+            raise GrammarFileError(_placed(grammar, str(error))) from error
+        context, nests, links = (0,), [0] * len(machine.spec.terminals), {}
+    names = _names(grammar, machine.spec)
+    tables = _tables(machine, parser, context, nests, links)
+    return Language(label, tables, machine, parser, names)
 
 
-def _generic_lexer(grammar: Syntax) -> LexerSpec:
-    """Lark's order: priority first, then text before regular expression."""
+def _placed(grammar: Syntax, message: str) -> str:
+    """A lexer's message with the place of the terminal that it names."""
+    if message.startswith(grammar.source):
+        return message
+    named = re.match(r"terminal (\w+):", message)
+    for terminal in grammar.terminals:
+        if named and terminal.name == named[1]:
+            return f"{grammar.source}:{terminal.line}:{terminal.column}: {message}"
+    return f"{grammar.source}:1:1: {message}"
+
+
+def _generic_lexer(grammar: Syntax, parser: lalr.Table) -> ContextualSpec:
+    """Lark's order: priority, then how much can match, then how long it is written, then names."""
     ignored = set(grammar.ignored)
     wanted = ignored.union(grammar.rule_terminals)  # one that others are made of may be empty
-    terminals = [
-        LexTerminal(
-            t.name,
-            t.pattern,
-            None if t.name in ignored else t.name,
-            flags=t.flags,
-            priority=2 * t.priority + int(t.is_text),
-            op=Op.IGNORED if t.name in ignored else Op.NORMAL,
-            backup=_GENERIC_BACKUP,
-        )
-        for t in grammar.terminals
-        if t.name in wanted
-    ]
-    for terminal in (t for t in grammar.terminals if t.name in wanted):
+    used = [t for t in grammar.terminals if t.name in wanted]
+    used.sort(key=lambda t: (-t.priority, -t.width, -t.written, t.name))
+    for terminal in used:
         if lexer.matches_empty(terminal.pattern, terminal.flags):
             raise GrammarFileError(
                 f"{grammar.source}:{terminal.line}:{terminal.column}: terminal {terminal.name} "
                 "matches the empty text; make it match at least one character"
             )
-    terminals.append(LexTerminal("END", "", None, op=Op.END))
-    return LexerSpec(tuple(terminals))
+    terminals = tuple(
+        LexTerminal(
+            t.name,
+            t.pattern,
+            None if t.name in ignored else t.name,
+            flags=t.flags,
+            op=Op.IGNORED if t.name in ignored else Op.NORMAL,
+        )
+        for t in used
+    )
+    unless, embedded = _literals(used)
+    return ContextualSpec(terminals, unless, embedded, _follow(terminals, parser))
 
 
-def _refuse_ambiguous_terminals(grammar: Syntax, machine: Machine, parser: lalr.Table) -> None:
-    """Two expressions for one text, both wanted in one place: the lexer's choice would be luck."""
-    where = {t.name: t for t in grammar.terminals}
-    column = {name: i for i, name in enumerate(parser.terminals)}
-    for first, second, text in machine.ambiguous:
-        a, b = (machine.spec.terminals[i] for i in (first, second))
-        if a.symbol == b.symbol or a.symbol not in where or b.symbol not in where:
+def _literals(
+    terminals: list[Terminal],
+) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
+    """ContextualSpec.unless and .embedded, as Lark's `_create_unless` has them."""
+    unless: dict[int, tuple[int, ...]] = {}
+    embedded: dict[int, tuple[int, ...]] = {}
+    for i, expression in enumerate(terminals):
+        if expression.is_text:
             continue
-        both = (parser.action[:, column[a.symbol]] != 0) & (parser.action[:, column[b.symbol]] != 0)
-        if both.any():
-            place = where[b.symbol]
-            raise GrammarFileError(
-                f"{grammar.source}:{place.line}:{place.column}: ambiguous: terminals {a.name} and "
-                f"{b.name} both match {text!r} where either may come; give one a priority"
-            )
+        compiled = re.compile(expand_properties(expression.pattern), expression.flags)
+        for k, literal in enumerate(terminals):
+            if not literal.is_text or literal.priority != expression.priority:
+                continue
+            text = re.sub(r"\\(.)", r"\1", literal.pattern, flags=re.DOTALL)
+            match = compiled.match(text)
+            if match and match.group() == text:
+                unless[i] = (*unless.get(i, ()), k)
+                if not literal.flags & ~expression.flags:
+                    embedded[k] = (*embedded.get(k, ()), i)
+    return unless, embedded
+
+
+def _follow(terminals: tuple[LexTerminal, ...], parser: lalr.Table) -> dict[int, frozenset[int]]:
+    """Per lexical terminal those that the parser can accept right after it (the last: the end)."""
+    column = {name: i for i, name in enumerate(parser.terminals)}
+    columns = [column.get(t.symbol or "", -1) for t in terminals] + [column[lalr.END]]
+    wanted = parser.action != 0
+    found: dict[int, frozenset[int]] = {}
+    shifts = _shifts(parser)
+    for index, at in enumerate(columns[:-1]):
+        if at >= 0:
+            accepted = wanted[sorted(shifts[at])].any(axis=0)
+            found[index] = frozenset(i for i, c in enumerate(columns) if c >= 0 and accepted[c])
+    return found
+
+
+def _shifts(parser: lalr.Table) -> list[set[int]]:
+    """Per terminal of the parser the states that it is shifted into."""
+    found: list[set[int]] = [set() for _ in parser.terminals]
+    for at, states in enumerate(found):
+        for action in np.unique(parser.action[:, at]).tolist():
+            if action >= lalr.CONFLICT:
+                first = action - lalr.CONFLICT
+                several = parser.conflicts[first + 1 : first + 1 + int(parser.conflicts[first])]
+                states |= {int(a) - 1 for a in several if a > 0}
+            elif action > 0:
+                states.add(action - 1)
+    return found
 
 
 def _names(grammar: Syntax, spec: LexerSpec) -> tuple[str, ...]:
@@ -150,17 +200,61 @@ _COMPLETING = (
 )  # fmt: skip
 
 
-def _grouped(parser: lalr.Table) -> int:
-    """The parser's state after `(target)` where a colon may annotate it; -1 where there is none."""
-    colon = ("LPAR", "single_target", "RPAR", "COLON")
+# `(target)` where a colon may annotate it; the `else` of `try`.
+_PLACES = (
+    ("assignment", ("LPAR", "single_target", "RPAR", "COLON"), 3),
+    ("try_else", ("ELSE",), 1),
+)
+
+
+def _state_at(parser: lalr.Table, left: str, right: tuple[str, ...], read: int) -> int:
+    """The parser's state after so many symbols of a rule that begins so; -1 where there is none."""
     for state, items in enumerate(parser.items):
         for rule, at in items:
-            if rule >= 0 and at == 3 and parser.rules[rule][1][:4] == colon:
-                return state
+            if rule >= 0 and at == read:
+                name, symbols = parser.rules[rule]
+                if name == left and symbols[: len(right)] == right:
+                    return state
     return -1
 
 
-def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> NDArray[np.int32]:
+_CONTEXTS = 31  # that are told apart: bits of a number
+
+
+def _contexts(
+    terminals: tuple[LexTerminal, ...], parser: lalr.Table
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """kernel.pack's `context_in` and `context_after`, with 1 in front where they say something."""
+    size = len(terminals) + 1
+    inside, after = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    if not any(t.op == Op.ASSERT for t in terminals):
+        return inside, after
+    inside[0] = 1
+    wanted = parser.action != 0
+    _, context = np.unique(wanted, axis=0, return_inverse=True)
+    bits = 1 << (context.reshape(-1) % _CONTEXTS)  # several in one: then less is ruled out
+    every = int(np.bitwise_or.reduce(bits))
+    column = {name: i for i, name in enumerate(parser.terminals)}
+    shifts = _shifts(parser)
+    for index, terminal in enumerate(terminals):
+        at = column.get(terminal.symbol or "", -1)
+        inside[index + 1] = every
+        if at < 0:
+            continue
+        accepted = wanted[:, at] == (terminal.op != Op.ASSERT or terminal.argument == 1)
+        inside[index + 1] = int(np.bitwise_or.reduce(bits[accepted], initial=0))
+        if terminal.op != Op.ASSERT:
+            after[index + 1] = int(np.bitwise_or.reduce(bits[sorted(shifts[at])], initial=0))
+    return inside, after
+
+
+def _tables(
+    machine: Machine,
+    parser: lalr.Table,
+    context: tuple[int, ...],
+    nests: list[int],
+    links: dict[str, int],
+) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
     terminals, layout = machine.spec.terminals, machine.spec.layout
     named = symbols if layout else {}  # in a .lark file the layout's names say nothing
@@ -177,12 +271,13 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
             starts.append(len(emitted))
             nexts.append(following)
         entry_start.append(len(nexts))
-    end_start, end_length = [], []
+    end_start, end_at = [0], [0]
     end_items: list[int] = []
-    for end in machine.ends:
-        end_start.append(-1 if end is None else len(end_items))
-        end_length.append(len(end or ()))
-        end_items += list(end or ())
+    for ways in machine.ends:
+        for end in ways:
+            end_items += end
+            end_at.append(len(end_items))
+        end_start.append(len(end_at) - 1)
     viable_start, sequence_at, sequence_length, reaches = [0], [], [], []
     items: list[int] = []
     reach_numbers: dict[tuple[int, ...], int] = {}
@@ -201,11 +296,17 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
     for reach in reach_numbers:
         reach_items += reach
         reach_start.append(len(reach_items))
+    context_in, context_after = _contexts(terminals, parser)
     parts = {
         "lex_op": ints([int(t.op) for t in terminals]),
         "lex_symbol": ints([symbols.get(t.symbol or "", -1) for t in terminals]),
         "lex_argument": ints([t.argument for t in terminals]),
         "lex_forbid": ints([t.forbid for t in terminals]),
+        "lex_nests": ints(nests),
+        "symbol_link": ints([links.get(name, 0) for name in parser.terminals]),
+        "rule_link": ints(
+            [python_language.rule_link(*rule) if links else 0 for rule in parser.rules]
+        ),
         "field_context": ints(list(context)),
         "action": parser.action,
         "goto": parser.goto,
@@ -219,7 +320,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
                 int(layout),
                 parser.start_state,
                 *(named.get(name, -1) for name in ("NAME", *_COMPLETING)),
-                _grouped(parser) if layout else -1,
+                *(_state_at(parser, *place) for place in _PLACES),
             ]
         ),
         "entry": machine.entry,
@@ -228,7 +329,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
         "alternative_next": ints(nexts),
         "emitted": ints(emitted),
         "end_start": ints(end_start),
-        "end_length": ints(end_length),
+        "end_at": ints(end_at),
         "end_items": ints(end_items),
         "viable_start": ints(viable_start),
         "viable_sequence": ints(sequence_at),
@@ -237,5 +338,7 @@ def _tables(machine: Machine, parser: lalr.Table, context: tuple[int, ...]) -> N
         "viable_items": ints(items),
         "reach_start": ints(reach_start),
         "reach_items": ints(reach_items),
+        "context_in": context_in,
+        "context_after": context_after,
     }
     return pack(parts)

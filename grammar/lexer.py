@@ -68,7 +68,8 @@ class Op(IntEnum):
     ENDS = 35  # `=`, `;`, `as`: what stands before them is whole; argument 1: so is the statement
     DOT = 36  # dots, in a version that takes `from .__future__` for `from __future__`
     NONLOCAL = 37
-    SPACES = 38  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    ASSERT = 38  # nothing is read: the parser must accept the symbol, or (argument 0) must not
+    SPACES = 39  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
 
 
 # Arguments of NORMAL terminals that the rules of `from __future__ import` tell from others.
@@ -101,7 +102,8 @@ class LexTerminal:
 @dataclass(frozen=True)
 class LexerSpec:
     """`fields`: for f-strings, per mode with replacement fields the mode of its format spec.
-    `narrowed`: modes that are as CONTENT without some of its terminals, until a blank comes."""
+    `narrowed`: modes that are as CONTENT without some of its terminals, and with their own, until
+    a blank comes."""
 
     terminals: tuple[LexTerminal, ...]
     layout: bool = False
@@ -123,8 +125,8 @@ class Viability:
 @dataclass
 class Machine:
     """`entry`: int32 [states, 256] -> entry number, 0 = dead. Entry e has the alternatives
-    `alternatives[e]`: (terminals completed, next state). `ends[s]`: terminals completed when the
-    text ends in s, None where it cannot. `viable[s]`: see Viability; any of them suffices.
+    `alternatives[e]`: (terminals completed, next state). `ends[s]`: the ways in which a text can
+    end in s, each the terminals that it completes. `viable[s]`: see Viability; any of them suffices.
     `kinds[s]`: where s stands: "line" (the start of a line, where a statement has ended), "join"
     and "joined" (after a backslash there, and its newline), "fence", "continued", "done", or "dfa",
     inside a line. `modes[s]`: the mode that s is the start of, empty where it is none.
@@ -134,7 +136,7 @@ class Machine:
     spec: LexerSpec
     entry: NDArray[np.int32]
     alternatives: list[tuple[tuple[tuple[int, ...], int], ...]]
-    ends: list[tuple[int, ...] | None]
+    ends: list[tuple[tuple[int, ...], ...]]
     viable: list[tuple[Viability, ...]]
     start: int
     done: int
@@ -170,7 +172,8 @@ class _Builder:
             starts.append(group)
         content = {t.name for t in spec.terminals if t.mode == CONTENT and t.pattern}
         for mode, without in spec.narrowed:
-            starts.append([begins[name] for name in sorted(content - without)])
+            own = {t.name for t in spec.terminals if t.mode == mode and t.pattern}
+            starts.append([begins[name] for name in sorted((content - without) | own)])
             self.modes.append(mode)
         self.dfa = automaton.build(nfa, ends, starts)
         self.start_of = dict(zip(self.modes, self.dfa.starts, strict=True))
@@ -458,7 +461,7 @@ def build(spec: LexerSpec) -> Machine:
         spec=spec,
         entry=np.array(rows, np.int32),
         alternatives=alternatives,
-        ends=[builder.ends(s) for s in builder.order],
+        ends=[() if e is None else (e,) for e in map(builder.ends, builder.order)],
         viable=[builder.viable(s) for s in builder.order],
         start=0,
         done=done,

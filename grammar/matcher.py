@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,7 @@ class Matcher:
         The EOS bits are set if and only if the text so far is a complete sentence. `remaining`:
         how many more tokens may be drawn, the next one included, EOS not counted; forbidden then
         are also tokens after which the text could not be completed within the rest. Given at every
-        step, from `remaining_lower_bound()` or more downwards, the text is whole at the end.
+        step, from `completion_length()` or more downwards, the text is whole at the end.
         """
         return self.grammar.mask(self.mask_id(remaining))
 
@@ -71,20 +72,34 @@ class Matcher:
             return self.grammar.row(self._history[-1])
         return self.grammar.closer.row(self._history[-1], remaining)
 
-    def remaining_lower_bound(self) -> int:
-        """Tokens that are still needed until the text may end; 0 if it may end now.
+    def completion_length(self) -> int:
+        """The length of `completion()`: 0 if and only if the text may end now.
 
-        The length of `shortest_completion()`. Raises GrammarError where the vocabulary cannot
-        write an end.
+        A budget of so many tokens is enough. Raises GrammarError as `completion` does.
         """
-        return len(self.shortest_completion())
+        return len(self.completion())
 
-    def shortest_completion(self) -> tuple[int, ...]:
-        """Tokens that complete the text, as few as there are (see closing.py for how sure)."""
+    def completion(self) -> tuple[int, ...]:
+        """Tokens that complete the text, few of them but not always the fewest (closing.py).
+
+        Raises GrammarError where none were found: the vocabulary cannot write an end.
+        """
         found = self.grammar.closer.completion(self._history[-1])
         if found is None:
             raise GrammarError("no completion of the text was found", self.length)
         return found
+
+    def remaining_lower_bound(self) -> int:
+        """The former name of `completion_length`, which is an upper bound."""
+        warnings.warn(
+            "Matcher.remaining_lower_bound is now completion_length", DeprecationWarning, 2
+        )
+        return self.completion_length()
+
+    def shortest_completion(self) -> tuple[int, ...]:
+        """The former name of `completion`."""
+        warnings.warn("Matcher.shortest_completion is now completion", DeprecationWarning, 2)
+        return self.completion()
 
     def advance(self, token: int) -> None:
         """Reads a token. Raises GrammarError if it is not allowed; the matcher stays as it was."""

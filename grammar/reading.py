@@ -8,10 +8,12 @@ from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
+    DEEPEST,
     EMITTED,
     ENTRY,
     ENTRY_START,
-    MAX_DEPTH,
+    SPECIAL,
+    TERMINALS,
     apply,
     forget,
     viable,
@@ -22,23 +24,32 @@ from gars_vllm.grammar.kernel import (
 def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignore[no-untyped-def]
     """Reads the bytes `text[:length]` from configuration row `start` and lexer state `state`.
 
-    Rows from `start` on are written to. A byte can have several outcomes; the first way through all
-    bytes after which the text can go on is taken. Returns the lexer state, -1 when there is
-    none; `at[0]`: the row that holds the configuration.
+    Rows from `start` on are written to. A byte can have several outcomes; a way through all bytes
+    after which the text can go on is taken, the first after `at[1]` others. Returns the lexer
+    state, -1 when there is none; `at[0]`: the row that holds the configuration, `at[1]`: 1 where
+    there may be more such ways. A layout leaves no more than one.
     """
+    skipped = at[1]
+    several = tables[tables[SPECIAL] + 4] == 0
+    at[1] = 0
     states = np.empty(length + 1, np.int32)  # before each byte
     rows = np.empty(length + 1, np.int32)
     tops = np.empty(length + 1, np.int32)  # of the nodes
     tried = np.empty(length + 1, np.int32)  # the next outcome of each byte
     choices = np.empty(length + 1, np.int32)  # bytes before with outcomes that may yet be tried
+    applied = np.empty(length + 1, np.int32)  # terminals before each byte
     states[0], rows[0], tops[0], choices[0] = state, start, scratch[0], 0
+    applied[0] = 0
     level, fresh = 0, True
     while level >= 0:
         if level == length:
             forget(tables, scratch, rows[level])
             if viable(tables, nodes, scratch, states[level], rows[level]):
-                at[0] = rows[level]
-                return states[level]
+                if skipped == 0:
+                    at[0] = rows[level]
+                    at[1] = 1 if several and choices[level] > 0 else 0
+                    return states[level]
+                skipped -= 1
             level -= 1
             fresh = False
             continue
@@ -53,16 +64,21 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
             scratch[0] = tops[level]
             more = choices[level] + (1 if tried[level] < end else 0)
             row = rows[level]
+            count = applied[level]
             fresh = True
             for k in range(
                 tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
             ):
+                terminal = tables[tables[EMITTED] + k]
+                # A run of blanks counts as one, as in the trie that makes the masks.
+                if terminal < tables[TERMINALS] or text[max(level - 1, 0)] != text[level]:
+                    count += 1
+                if count >= DEEPEST - 2:
+                    fresh = False
+                    break
                 # In place where nothing before can be tried again: long tokens need few rows.
                 target = row + 1 if more > 0 and row == rows[level] else row
-                if target >= MAX_DEPTH - 16:
-                    scratch[3] = 2
-                    return np.int32(-1)
-                if not apply(tables, nodes, scratch, tables[tables[EMITTED] + k], row, target):
+                if not apply(tables, nodes, scratch, terminal, row, target):
                     fresh = False
                     break
                 row = target
@@ -70,5 +86,6 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
                 states[level + 1] = tables[tables[ALTERNATIVE_NEXT] + a]
                 rows[level + 1], tops[level + 1] = row, scratch[0]
                 choices[level + 1] = more
+                applied[level + 1] = count
         level += 1 if fresh else -1
     return np.int32(-1)

@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regular expressions of terminals -> a nondeterministic automaton over the bytes of UTF-8.
 
-The syntax is Python's `re`, read by the standard library's own parser, plus `\\p{XID_Start}` and
-`\\p{XID_Continue}` inside or outside a character class. What an automaton cannot express
-(look-around, back-references, anchors inside a pattern) is refused by name.
+The syntax is Python's `re`, read by the standard library's own parser, plus `\\p{...}` with a
+general category, `XID_Start` or `XID_Continue`, inside or outside a character class. The order of
+`Nfa.epsilon` is the order in which `re` tries: a lazy repetition leaves first, an alternation goes
+from left to right. What an automaton cannot express (back-references, say) is refused by name.
 """
 
 from __future__ import annotations
 
+import _sre  # type: ignore[import-not-found]  # the case tables of `re`
 import re
 import sys
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from re import _constants as _c  # type: ignore[attr-defined]  # the only parser of `re` there is
 from re import _parser as _p  # type: ignore[attr-defined]
+from re._casefix import _EXTRA_CASES as _c_extra  # type: ignore[import-not-found]
 from typing import Any
 
 MAX_CODE_POINT = sys.maxunicode
+MAX_NFA_STATES = 200_000
+MAX_REPEAT = 1000
+_MANY = 100_000  # characters
 _SURROGATES = (0xD800, 0xDFFF)
 Ranges = tuple[tuple[int, int], ...]
 
@@ -65,12 +73,19 @@ def property_ranges(name: str) -> Ranges:
         return _runs(c for c in everything if chr(c).isidentifier() and c != ord("_"))
     if name == "XID_Continue":
         return _runs(c for c in everything if ("a" + chr(c)).isidentifier())
-    raise RegexError(f"unknown property \\p{{{name}}}; known: XID_Start, XID_Continue")
+    if re.fullmatch("[A-Z][a-z]?", name):
+        found = _runs(c for c in everything if unicodedata.category(chr(c)).startswith(name))
+        if found:
+            return found
+    raise RegexError(
+        f"unknown property \\p{{{name}}}; known: general categories (L, Lu, Nd ...), XID_Start, "
+        "XID_Continue"
+    )
 
 
 @cache
-def _category(category: Any) -> Ranges:
-    everything = range(MAX_CODE_POINT + 1)
+def _category(category: Any, only_ascii: bool) -> Ranges:
+    everything = range(128 if only_ascii else MAX_CODE_POINT + 1)
     if category is _c.CATEGORY_DIGIT:
         return _runs(c for c in everything if unicodedata.category(chr(c)) == "Nd")
     if category is _c.CATEGORY_SPACE:
@@ -83,7 +98,7 @@ def _category(category: Any) -> Ranges:
         _c.CATEGORY_NOT_WORD: _c.CATEGORY_WORD,
     }
     if category in opposites:
-        return complement(_category(opposites[category]))
+        return complement(_category(opposites[category], only_ascii))
     raise RegexError(f"unsupported character category {category}")
 
 
@@ -118,15 +133,40 @@ def utf8_sequences(low: int, high: int) -> list[tuple[tuple[int, int], ...]]:
     return [tuple(zip(_encode(low), _encode(high), strict=True))]
 
 
-class Nfa:
-    """States are numbers; `edges[s]` holds (low byte, high byte, target), `epsilon[s]` targets."""
+@dataclass(frozen=True)
+class Behind:
+    """The byte before must be one of `bytes`, or (`negative`) none of them."""
 
-    def __init__(self) -> None:
+    negative: bool
+    bytes: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What follows must match from state `start` to `Nfa.ahead_end`, or (`negative`) must not."""
+
+    negative: bool
+    start: int
+
+
+class Nfa:
+    """States are numbers; `edges[s]` holds (low byte, high byte, target), `epsilon[s]` targets in
+    the order in which they are tried; on those of a state in `assertions` a condition lies.
+
+    Without `look_around` patterns with such conditions are refused.
+    """
+
+    def __init__(self, look_around: bool = False) -> None:
         self.edges: list[list[tuple[int, int, int]]] = []
         self.epsilon: list[list[int]] = []
+        self.assertions: dict[int, Behind | Ahead] = {}
         self._classes: dict[tuple[Ranges, int], int] = {}
+        self._look_around = look_around
+        self.ahead_end = self.state()
 
     def state(self) -> int:
+        if len(self.edges) >= MAX_NFA_STATES:
+            raise RegexError("the terminals are too large; write shorter repetitions")
         self.edges.append([])
         self.epsilon.append([])
         return len(self.edges) - 1
@@ -134,7 +174,7 @@ class Nfa:
     def add_regex(self, pattern: str, flags: int, end: int) -> int:
         """Adds the pattern so that a match ends in state `end`; returns its start state."""
         try:
-            tree = _p.parse(_expand_properties(pattern), flags)
+            tree = _p.parse(expand_properties(pattern), flags)
         except re.error as error:
             raise RegexError(f"bad regular expression: {error}") from error
         return self._sequence(list(tree), tree.state.flags, end)
@@ -165,15 +205,9 @@ class Nfa:
 
     def _item(self, item: Any, flags: int, end: int) -> int:
         op, argument = item
-        if op is _c.LITERAL:
-            return self.add_class(_fold(((argument, argument),), flags), end)
-        if op is _c.NOT_LITERAL:
-            return self.add_class(complement(_fold(((argument, argument),), flags)), end)
-        if op is _c.ANY:
-            every = ((0, MAX_CODE_POINT),)
-            return self.add_class(every if flags & re.DOTALL else complement(((10, 10),)), end)
-        if op is _c.IN:
-            return self.add_class(_class_ranges(argument, flags), end)
+        ranges = _single([item], flags) if op is not _c.SUBPATTERN else None
+        if ranges is not None:
+            return self.add_class(ranges, end)
         if op is _c.BRANCH:
             start = self.state()
             self.epsilon[start] = [self._sequence(list(b), flags, end) for b in argument[1]]
@@ -181,34 +215,112 @@ class Nfa:
         if op is _c.SUBPATTERN:
             _, add, remove, body = argument
             return self._sequence(list(body), (flags | add) & ~remove, end)
-        if op in (_c.MAX_REPEAT, _c.MIN_REPEAT, getattr(_c, "POSSESSIVE_REPEAT", None)):
-            low, high, body = argument
-            return self._repeat(low, high, body, flags, end)
+        if op in (_c.MAX_REPEAT, _c.MIN_REPEAT, _POSSESSIVE):
+            return self._repeat(op, argument, flags, end)
+        if self._look_around and op in (_c.ASSERT, _c.ASSERT_NOT):
+            direction, body = argument
+            negative = op is _c.ASSERT_NOT
+            if direction > 0:
+                return self._ahead(negative, list(body), flags, end)
+            return self._assert(Behind(negative, self._bytes_of(list(body), flags)), end)
+        if self._look_around and op is _c.AT and argument in _ANCHORS:
+            return self._sequence(list(_p.parse(_ANCHORS[argument], flags)), flags, end)
+        if self._look_around and op is _c.AT and argument is _c.AT_END:
+            return self._sequence(_END_OF_LINE if flags & re.MULTILINE else _END_OF_TEXT, 0, end)
         raise RegexError(
-            f"{str(op).lower()} cannot be expressed by a byte automaton; "
-            "write the terminal without look-around, anchors and back-references"
+            f"{_NAMES.get(op, str(op).lower())} cannot be expressed by a byte automaton; write the "
+            "terminal without it"
         )
 
-    def _repeat(self, low: int, high: Any, body: Any, flags: int, end: int) -> int:
+    def _assert(self, assertion: Behind | Ahead, end: int) -> int:
+        start = self.state()
+        self.assertions[start] = assertion
+        self.epsilon[start] = [end]
+        return start
+
+    def _ahead(self, negative: bool, body: list[Any], flags: int, end: int) -> int:
+        before = len(self.assertions)
+        start = self._sequence(body, flags, self.ahead_end)
+        if len(self.assertions) > before:
+            raise RegexError("look-around inside a look-ahead is not supported")
+        return self._assert(Ahead(negative, start), end)
+
+    def _bytes_of(self, body: list[Any], flags: int) -> frozenset[int]:
+        """The last bytes of the characters that a look-behind names."""
+        ranges = _single(body, flags)
+        if ranges is None:
+            raise RegexError("a look-behind of more than one character is not supported")
+        ascii_part = {b for low, high in ranges for b in range(low, min(high, 127) + 1)}
+        wide = sum(high - max(low, 128) + 1 for low, high in ranges if high >= 128)
+        if wide > _MANY:  # all, or `\w` and its like: docs/exactness.md
+            ascii_part |= set(range(128, 256))
+        elif wide:
+            raise RegexError("a look-behind of characters beyond ASCII is not supported")
+        return frozenset(ascii_part)
+
+    def _repeat(self, op: Any, argument: Any, flags: int, end: int) -> int:
+        low, high, body = argument
         items = list(body)
+        leave = end
+        if op is _POSSESSIVE:
+            ranges = _single(items, flags)
+            if ranges is None or not self._look_around:
+                raise RegexError("a possessive repetition of more than one character class")
+            leave = self._assert(Ahead(True, self.add_class(ranges, self.ahead_end)), end)
+
+        def choice(again: int, out: int) -> list[int]:
+            return [out, again] if op is _c.MIN_REPEAT else [again, out]
+
         if high is _c.MAXREPEAT:
-            loop = self.state()
-            self.epsilon[loop] = [self._sequence(items, flags, loop), end]
-            start = loop
+            start = self.state()
+            self.epsilon[start] = choice(self._sequence(items, flags, start), leave)
         else:
-            if high > 1000:
+            if high > MAX_REPEAT:
                 raise RegexError(f"a repetition of {high} is too long; use * or +")
             start = end
             for _ in range(high - low):
                 skip = self.state()
-                self.epsilon[skip] = [self._sequence(items, flags, start), end]
+                self.epsilon[skip] = choice(self._sequence(items, flags, start), leave)
                 start = skip
         for _ in range(low):
             start = self._sequence(items, flags, start)
         return start
 
 
-def _expand_properties(pattern: str) -> str:
+_POSSESSIVE = getattr(_c, "POSSESSIVE_REPEAT", None)
+_ANCHORS = {
+    _c.AT_BOUNDARY: r"(?:(?<=\w)(?!\w)|(?<!\w)(?=\w))",
+    _c.AT_NON_BOUNDARY: r"(?:(?<=\w)(?=\w)|(?<!\w)(?!\w))",
+    _c.AT_END_STRING: r"(?![\s\S])",
+}
+_END_OF_LINE = list(_p.parse(r"(?![^\n])"))
+_END_OF_TEXT = list(_p.parse(r"(?![^\n]|\n[\s\S])"))
+_NAMES = {
+    _c.ASSERT: "look-around", _c.ASSERT_NOT: "look-around", _c.AT: "an anchor",
+    _c.GROUPREF: "a back-reference", _c.GROUPREF_EXISTS: "a conditional group",
+    getattr(_c, "ATOMIC_GROUP", None): "an atomic group",
+}  # fmt: skip
+
+
+def _single(items: list[Any], flags: int) -> Ranges | None:
+    """The characters that a pattern of one character class matches; None for other patterns."""
+    if len(items) != 1:
+        return None
+    op, argument = items[0]
+    if op is _c.SUBPATTERN:
+        return _single(list(argument[3]), (flags | argument[1]) & ~argument[2])
+    if op is _c.LITERAL:
+        return _fold(((argument, argument),), flags)
+    if op is _c.NOT_LITERAL:
+        return complement(_fold(((argument, argument),), flags))
+    if op is _c.ANY:
+        return ((0, MAX_CODE_POINT),) if flags & re.DOTALL else complement(((10, 10),))
+    if op is _c.IN:
+        return _class_ranges(argument, flags)
+    return None
+
+
+def expand_properties(pattern: str) -> str:
     """Writes \\p{...} out as ranges, inside a class as it stands and elsewhere in brackets."""
     out, position, in_class = [], 0, False
     while position < len(pattern):
@@ -242,21 +354,46 @@ def _class_ranges(items: list[Any], flags: int) -> Ranges:
         elif op is _c.RANGE:
             ranges.append(argument)
         elif op is _c.CATEGORY:
-            ranges.extend(_category(argument))
+            ranges.extend(_category(argument, bool(flags & re.ASCII)))
         else:
             raise RegexError(f"{op} inside a character class is not supported")
     folded = _fold(merge(ranges), flags)
     return complement(folded) if negate else folded
 
 
+@cache
+def _cases() -> dict[int, tuple[int, ...]]:
+    """Per character that has another case, all that `re.IGNORECASE` takes for it."""
+    groups: dict[int, set[int]] = defaultdict(set)
+    for code in range(MAX_CODE_POINT + 1):
+        if _sre.unicode_iscased(code):
+            groups[_sre.unicode_tolower(code)].add(code)
+    found = {}
+    for low, group in groups.items():
+        # lower cases that are equal though neither is the other's (_EXTRA_CASES)
+        for other in _c_extra.get(low, ()):
+            group |= groups.get(other, set())
+        for code in group:
+            found[code] = tuple(group)
+    return found
+
+
 def _fold(ranges: Ranges, flags: int) -> Ranges:
-    """Adds the other case of every letter when the pattern ignores case."""
+    """Adds the other cases of every letter when the pattern ignores case."""
     if not flags & re.IGNORECASE:
         return ranges
-    extra = list(ranges)
-    for low, high in ranges:
-        for code in range(low, min(high, 0x24F) + 1):
-            for other in (chr(code).lower(), chr(code).upper()):
-                if len(other) == 1:
-                    extra.append((ord(other), ord(other)))
-    return merge(extra)
+    if flags & re.ASCII:
+        extra = [
+            (code ^ 32, code ^ 32)
+            for low, high in ranges
+            for code in range(low, min(high, 127) + 1)
+            if chr(code).isalpha()
+        ]
+    else:
+        extra = [
+            (other, other)
+            for code, group in _cases().items()
+            if any(low <= code <= high for low, high in ranges)
+            for other in group
+        ]
+    return merge([*ranges, *extra])

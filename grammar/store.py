@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    from gars_vllm.grammar.closing_tables import ClosingTables
     from gars_vllm.grammar.language import Language
     from gars_vllm.grammar.token_table import TokenTable
-    from numpy.typing import NDArray
 
-    Compiled = tuple[Language, TokenTable, NDArray[np.int32]]
+    Compiled = tuple[Language, TokenTable, ClosingTables]
 
-FORMAT = 3
+FORMAT = 4
 _KEPT = 24  # files; more are deleted, the longest unused first
 
 
@@ -59,7 +58,7 @@ def load(name: str) -> Compiled | None:
     return found if isinstance(found, tuple) else None
 
 
-def save(name: str, language: Language, table: TokenTable, closing: NDArray[np.int32]) -> None:
+def save(name: str, language: Language, table: TokenTable, closing: ClosingTables) -> None:
     """Writes a compiled grammar atomically; several processes may do so at once.
 
     A cache that cannot be written is no error: the next start compiles again.

@@ -28,7 +28,11 @@ _DEFINES = re.compile(r"(\.[-+]?\d+|\{[^}\n]*\})?[ \t]*:")
 
 @dataclass(frozen=True)
 class Terminal:
-    """A terminal as the grammar file defines it; `pattern` is a Python regular expression."""
+    """A terminal as the grammar file defines it; `pattern` is a Python regular expression.
+
+    `width`: the most characters that it can match, as Lark counts them. `written`: the length of
+    the pattern as it is written.
+    """
 
     name: str
     pattern: str
@@ -37,6 +41,8 @@ class Terminal:
     priority: int
     line: int
     column: int
+    width: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -229,4 +235,6 @@ def _terminal(definition: Any, places: _Places) -> Terminal:
         definition.priority,
         line,
         column,
+        int(definition.pattern.max_width),
+        len(pattern),
     )

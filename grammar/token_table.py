@@ -16,6 +16,8 @@ from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
+    CONTEXT_AFTER,
+    CONTEXT_IN,
     EMITTED,
     ENTRY,
     ENTRY_START,
@@ -93,6 +95,20 @@ def _child(keys, values, parents, lexemes, counts, node, terminal):  # type: ign
 
 
 @njit
+def _has_context(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-def]
+    """False where what the same token has asserted says that `terminal` cannot come."""
+    possible = tables[tables[CONTEXT_IN] + 1 + terminal]
+    while node > 0 and possible != 0:
+        before = lexemes[node]
+        after = tables[tables[CONTEXT_AFTER] + 1 + before]
+        if after != 0:
+            return (possible & after) != 0
+        possible &= tables[tables[CONTEXT_IN] + 1 + before]
+        node = parents[node]
+    return possible != 0
+
+
+@njit
 def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-def]
     """False where a bracket that the same token opened says that `terminal` cannot come.
 
@@ -100,6 +116,8 @@ def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-
     """
     if terminal >= tables[TERMINALS]:
         return True
+    if tables[tables[CONTEXT_IN]] != 0:
+        return _has_context(tables, parents, lexemes, node, terminal)
     op = tables[tables[LEX_OP] + terminal]
     if op != CLOSE and op != FIELD_CLOSE and op != FIELD_COLON and op != COLON and op != WALRUS:
         return True
@@ -180,8 +198,11 @@ def _run(  # type: ignore[no-untyped-def]
                         return NO_ROOM
                     if node < 0:
                         continue
-                if found >= MAX_OUTCOMES:
-                    return -2
+                if found >= MAX_OUTCOMES:  # as `_compose` has it: refused
+                    alive[level + 1] = 0
+                    for rest in range(level + 1, length):
+                        alive[rest + 1] = 0
+                    return 0
                 sequences[level + 1, found] = node
                 states[level + 1, found] = tables[nexts + a]
                 found += 1
@@ -201,9 +222,12 @@ def _compose(  # type: ignore[no-untyped-def]
     written = at
     for state in range(states):
         first = written
+        few = True
         for i in range(
             begin[level] + offsets[level, state], begin[level] + offsets[level, state + 1]
         ):
+            if not few:
+                break
             before, now = arena[i] >> np.int64(32), arena[i] & np.int64(0xFFFFFFFF)
             entry = tables[tables[ENTRY] + now * 256 + byte]
             for a in range(
@@ -224,11 +248,14 @@ def _compose(  # type: ignore[no-untyped-def]
                 if written >= arena.shape[0]:
                     return -3
                 if written - first >= MAX_OUTCOMES:
-                    return -2
+                    few = False
+                    break
                 arena[written] = (np.int64(node) << np.int64(32)) | np.int64(
                     tables[tables[ALTERNATIVE_NEXT] + a]
                 )
                 written += 1
+        if not few:  # more outcomes than there is room for: tokens that begin so are refused here
+            written = first
         offsets[level + 1, state + 1] = written - at
     return 0
 

@@ -11,21 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gars_vllm.grammar import token_decoder
 from gars_vllm.grammar.errors import VocabularyError
 
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for bytes, used by every byte-level BPE."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    alphabet = {chr(b): b for b in printable}
-    others = [b for b in range(256) if b not in set(printable)]
-    alphabet.update({chr(256 + i): b for i, b in enumerate(others)})
-    return alphabet
+_MOST = 1 << 24  # ids; the largest tokenizers have 2^18
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`tokens[i]`: the bytes that token i adds to a text; None for special tokens and padding.
+    """`tokens[i]`: the bytes that token i adds to the middle of a text; None for tokens that no
+    text is written with, such as special ones and padding.
 
     `eos`: ids that end a text. `leading_space`: a text's first token carries a blank that is not
     part of the text (SentencePiece's prefix-space rule).
@@ -79,13 +74,16 @@ class Vocabulary:
 
         `size`: width of the model's logits; from config.json where a folder holds one. `eos`: from
         generation_config.json, config.json and tokenizer_config.json unless given. Raises
-        VocabularyError for tokenizers whose decoder is not known to work token by token.
+        VocabularyError for a tokenizer whose decoder does not work token by token
+        (`token_decoder`), and for what is no tokenizer.json.
         """
         folder: Path | None = None
+        where = ""
         if isinstance(tokenizer, (str, Path)):
             path = Path(tokenizer)
             folder = path if path.is_dir() else path.parent
             file = path / "tokenizer.json" if path.is_dir() else path
+            where = f"{file}: "
             try:
                 data = json.loads(file.read_text("utf-8"))
             except (OSError, ValueError) as error:
@@ -97,7 +95,15 @@ class Vocabulary:
             data = json.loads(backend.to_str())
             if eos is None and getattr(tokenizer, "eos_token_id", None) is not None:
                 eos = [tokenizer.eos_token_id]
-        tokens, leading_space = _read(data)
+        try:
+            tokens, leading_space = _read(data)
+        except VocabularyError as error:
+            raise VocabularyError(f"{where}{error}") from error
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise VocabularyError(
+                f"{where}not a tokenizer.json as the tokenizers library writes it "
+                f"({type(error).__name__}: {error}); save the tokenizer again"
+            ) from error
         if folder is not None:
             if eos is None:
                 eos = _eos_of_folder(folder, data)
@@ -109,51 +115,37 @@ class Vocabulary:
 
 
 def _read(data: dict[str, Any]) -> tuple[list[bytes | None], bool]:
+    """What each id adds to the middle of a text, by the tokenizer's own decoder; None for those
+    that no text is written with: special ones, unused ids, the token of what is unknown."""
     model = data["model"]
-    vocabulary = model["vocab"]
-    if isinstance(vocabulary, list):  # Unigram
-        vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
-    steps = _flatten(data.get("decoder"), "decoders")
-    kinds = {s["type"] for s in steps}
-    added = {t["id"]: t for t in data.get("added_tokens", [])}
-    size = max([*vocabulary.values(), *added], default=-1) + 1
-    tokens: list[bytes | None] = [None] * size
-    if "ByteLevel" in kinds:
-        alphabet = _byte_alphabet()
-        for piece, index in vocabulary.items():
-            try:
-                tokens[index] = bytes(alphabet[c] for c in piece)
-            except KeyError:
-                tokens[index] = piece.encode()
-        leading_space = False
-    elif kinds & {"Metaspace", "Replace", "ByteFallback"}:
-        mark = "\u2581"
-        fallback = "ByteFallback" in kinds
-        for piece, index in vocabulary.items():
-            if fallback and len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-                tokens[index] = bytes([int(piece[3:5], 16)])
-            else:
-                tokens[index] = piece.replace(mark, " ").encode()
-        leading_space = "Strip" in kinds or "Metaspace" in kinds
-        for name in ("<unk>", "<s>", "</s>"):
-            if name in vocabulary:
-                tokens[vocabulary[name]] = None
-    else:
-        raise VocabularyError(
-            f"the tokenizer's decoder ({', '.join(sorted(kinds)) or 'none'}) is neither byte-level "
-            "BPE nor SentencePiece; the bytes of its tokens cannot be known"
-        )
-    for index, token in added.items():
-        tokens[index] = None if token.get("special") else token["content"].encode()
+    pieces: dict[int, str] = {}
+    for index, piece in _entries(model["vocab"]):
+        if pieces.setdefault(index, piece) != piece:
+            raise VocabularyError(
+                f"the tokens {pieces[index]!r} and {piece!r} have one id ({index}); "
+                "no text can be told from it"
+            )
+    unknown = model.get("unk_token")
+    silent = {index for index, piece in pieces.items() if piece == unknown} | {model.get("unk_id")}
+    for token in data.get("added_tokens") or []:
+        pieces[token["id"]] = token["content"]
+        if token.get("special"):
+            silent.add(token["id"])
+    last = max(pieces, default=-1)
+    if last >= _MOST or min(pieces, default=0) < 0:
+        raise ValueError(f"ids from {min(pieces)} to {last}")
+    texts, leading_space = token_decoder.decode(data.get("decoder"), list(pieces.values()))
+    tokens: list[bytes | None] = [None] * (last + 1)
+    for index, text in zip(pieces, texts, strict=True):
+        tokens[index] = None if index in silent else text
     return tokens, leading_space
 
 
-def _flatten(step: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    if not step:
-        return []
-    if step.get("type") == "Sequence":
-        return [inner for part in step[key] for inner in _flatten(part, key)]
-    return [step]
+def _entries(vocabulary: Any) -> Iterable[tuple[int, str]]:
+    """Ids and pieces of a model's vocabulary; Unigram's is a list of pieces and scores."""
+    if isinstance(vocabulary, list):
+        return enumerate(piece for piece, _ in vocabulary)
+    return ((index, piece) for piece, index in vocabulary.items())
 
 
 def _json(path: Path) -> dict[str, Any]:

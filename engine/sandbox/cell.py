@@ -1,277 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inside: a process that locks itself up, then forks a child for each untrusted program.
+"""The inside: what a child of the jail's does with the program and with what the judge asks.
 
-It is started as `tiers.cell` says, with a socket to the foreman (frames of FRAME bytes, JSON, with
-descriptors beside them) and imports the standard library only. The child closes that socket before
-it reads its program: from then on it has one descriptor, the channel to the judge, on which it can
-say nothing but values (wire.py). Whatever it does there, it cannot say that it has passed.
+Whatever the program does here, it cannot say that it has passed: there are only values to be sent
+(wire.py). It imports the standard library only.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
-import gc
-import importlib
+import copy
+import inspect
 import json
-import os
-import resource
-import select
-import signal
-import socket
+import linecache
 import sys
-import time
 import types
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
-from gars_vllm.engine.sandbox import confine, wire
+from gars_vllm.engine.sandbox import guests, wire
+from gars_vllm.engine.sandbox.honest import PROGRAM as NAME
+from gars_vllm.engine.sandbox.records import Known, new_error
 
-FRAME = 512
-NAME = "<program>"
-FULL = 71  # the code of a child that could not say that its memory was full
-_FILE_BYTES = 16 << 20
 _ARGUMENT_BYTES = 1 << 16  # of what an exception carries
-# What programs import most; a child has it without reading it.
-_WARM = (
-    "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator",
-    "queue", "random", "re", "statistics", "string", "sys", "textwrap", "time", "typing",
-)  # fmt: skip
 
 
-def send_frame(end: socket.socket, message: dict[str, Any], *descriptors: int) -> None:
-    data = json.dumps(message).encode().ljust(FRAME)
-    assert len(data) == FRAME, message
-    socket.send_fds(end, [data], descriptors)
+def words(text: str) -> list[str]:
+    return text.split()
 
 
-def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Raises EOFError when the other end is gone."""
-    try:
-        data, descriptors, _, _ = socket.recv_fds(end, FRAME, 4)
-        while 0 < len(data) < FRAME:
-            more = end.recv(FRAME - len(data))
-            data = data + more if more else b""
-    except ConnectionError:
-        data, descriptors = b"", []
-    if not data:
-        raise EOFError
-    return json.loads(data), descriptors
-
-
-# ---- the process that stays ----
-
-
-def main(setting: dict[str, Any]) -> NoReturn:
-    """`setting`: how this process locks itself up; see `tiers.cell`."""
-    try:
-        end = _connect(setting)
-        try:
-            _lock_up(setting)
-        except OSError as error:
-            send_frame(end, {"refused": str(error)[:300]})
-            os._exit(1)
-        for name in _WARM:
-            importlib.import_module(name)
-        os.chdir(setting["scratch"])
-        _no_streams()
-        walls = confine.Filter() if setting["seccomp"] else None
-        gc.collect()
-        gc.freeze()
-        send_frame(end, {"ready": True})
-        while True:
-            message, descriptors = receive_frame(end)
-            if descriptors:  # else an order to end a program that had just ended
-                _run(end, message, descriptors[0], setting, walls)
-    except EOFError:
-        os._exit(0)  # the foreman is gone
-    except BaseException as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        os._exit(1)
-
-
-def _connect(setting: dict[str, Any]) -> socket.socket:
-    if "socket" in setting:  # in a container that has no descriptors of ours
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        end.connect(setting["socket"])
-        return end
-    return socket.socket(fileno=int(setting["descriptor"]))
-
-
-def _lock_up(setting: dict[str, Any]) -> None:
-    confine.die_with_parent()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # of which process 1 takes none from inside
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    if setting["namespaces"]:
-        confine.unshare()
-        _become_process_1()
-        confine.build_root(
-            setting["readable"], setting["hidden"], setting["scratch"], setting["scratch_bytes"]
-        )
-    if setting["landlock"]:
-        confine.landlock(setting["readable"], [setting["scratch"], "/dev/null"])
-    confine.become_reaper()
-    confine.hide_memory()
-    if sys.platform == "linux":
-        confine.drop_capabilities()
-
-
-def _no_streams() -> None:
-    """What programs read is empty, and what they print goes nowhere."""
-    os.dup2(0, 2)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as this process lives)
-    sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115
-    warnings.simplefilter("ignore")
-
-
-def _become_process_1() -> None:
-    """Goes on in a child, which is process 1 of the new namespace; waits for it outside."""
-    child = os.fork()
-    if child == 0:
-        confine.die_with_parent()
-        return
-    os.closerange(3, 256)
-    os.waitpid(child, 0)
-    os._exit(0)
-
-
-def _run(
-    end: socket.socket,
-    message: dict[str, Any],
-    channel: int,
-    setting: dict[str, Any],
-    walls: confine.Filter | None,
-) -> None:
-    """One program: forks, waits for the child's end or for the order to end it, and tidies up."""
-    child = os.fork()
-    if child == 0:
-        _child(end, channel, message, setting, walls)
-    os.close(channel)
-    handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else -1
-    send_frame(end, {"started": True}, *([handle] if handle >= 0 else []))
-    watched: list[Any] = [end] if handle < 0 else [end, handle]
-    try:
-        gone = False
-        while not _has_ended(child):
-            ready = select.select(watched, [], [], 0.02 if handle < 0 else None)[0]
-            if end in ready:
-                try:
-                    receive_frame(end)  # whatever it says, it says "end it"
-                except EOFError:
-                    gone = True
-                break
-        _end_all(child)
-        _, status = os.waitpid(child, 0)
-        _end_others()
-    finally:
-        if handle >= 0:
-            os.close(handle)
-    if gone:
-        os._exit(0)
-    code, is_clean = os.waitstatus_to_exitcode(status), _empty(setting["scratch"])
-    send_frame(end, {"ended": True, "code": code, "clean": is_clean})
-
-
-def _has_ended(child: int) -> bool:
-    """It stays a zombie, so that its number stays its own."""
-    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _end_all(child: int) -> None:
-    if os.getpid() == 1:
-        _kill(-1)  # everyone in this namespace but this process
-    else:
-        _kill(-child)
-        _kill(child)
-
-
-def _kill(process: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(process, signal.SIGKILL)
-
-
-def _end_others() -> None:
-    """Ends and buries what a program has left behind, which is by now a child of this process."""
-    while True:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is not None:
-            os.waitpid(found.si_pid, 0)
-            continue
-        if os.getpid() == 1:
-            _kill(-1)
-        else:
-            for process in _children():
-                _kill(-process)
-                _kill(process)
-        time.sleep(0.001)
-
-
-def _children() -> Iterator[int]:
-    mine = os.getpid()
-    try:
-        with open(f"/proc/self/task/{mine}/children") as file:
-            yield from map(int, file.read().split())
-    except OSError:
-        return
-
-
-def _empty(folder: str) -> bool:
-    """Whether all that a program has written is gone; a tree of folders may be too deep for us."""
-    try:
-        _remove_all(folder)
-    except (OSError, RecursionError):
-        return False
-    return True
-
-
-def _remove_all(folder: str) -> None:
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            os.chmod(entry.path, 0o700)
-            _remove_all(entry.path)
-            os.rmdir(entry.path)
-        else:
-            os.unlink(entry.path)
-
-
-# ---- the child ----
-
-
-def _child(
-    end: socket.socket,
-    channel: int,
-    message: dict[str, Any],
-    setting: dict[str, Any],
-    walls: confine.Filter | None,
-) -> NoReturn:
-    try:
-        os.setsid()
-        confine.die_with_parent()
-        confine.limit(resource.RLIMIT_CORE, 0)
-        confine.limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
-        confine.limit(resource.RLIMIT_NOFILE, 64)
-        confine.limit(resource.RLIMIT_CPU, int(message["seconds"]) + 2, grace=1)
-        if sys.platform == "linux" and setting["processes"]:
-            confine.limit(resource.RLIMIT_NPROC, setting["processes"])
-        confine.limit(resource.RLIMIT_AS, int(message["memory"]))
-        listener = None if walls is None else walls.install()
-        if listener is not None:
-            send_frame(end, {"guarded": True}, listener)
-            os.close(listener)
-        end.close()
-        serve(wire.Channel(socket.socket(fileno=channel)))
-        os._exit(0)
-    except MemoryError:
-        os._exit(FULL)
-    except BaseException:
-        os._exit(70)
+OPERATORS = words("add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or")
+# The methods that Python itself calls. An object of the program's has, in the judge, those that it
+# has here and that `object` has not.
+SPECIAL = tuple(
+    f"__{name}__"
+    for name in words(
+        "call len length_hint iter next reversed getitem setitem delitem contains bool int float "
+        "complex index round trunc floor ceil neg pos abs invert enter exit aenter aexit aiter "
+        "anext await eq ne lt le gt ge hash str repr format bytes fspath"
+    )
+    + [f"{side}{name}" for name in OPERATORS for side in ("", "r", "i")]
+)
 
 
 def serve(channel: wire.Channel) -> None:
@@ -282,7 +51,7 @@ def serve(channel: wire.Channel) -> None:
             request = channel.receive()
         except EOFError:
             return
-        inside.answer(lambda request=request: inside.do(request))  # type: ignore[misc]
+        inside.serve(request)
 
 
 class _Inside:
@@ -290,21 +59,31 @@ class _Inside:
 
     def __init__(self, channel: wire.Channel) -> None:
         self._channel = channel
+        channel.received = wire.LARGE
         self._objects: list[Any] = []
-        full = json.dumps(self._raised(MemoryError())).encode()
-        self._full = len(full).to_bytes(4, "big") + full
+        self._numbers: dict[int, int] = {}
         self._module = types.ModuleType("program")
         sys.modules["program"] = self._module
+        self._known = Known(self._class_of, _made_error)
+        self._terms = wire.Terms(self._handle, wire.USUAL, self._known)
+        self._around = guests.Around()
+        self._loop: Any = None
+        full = json.dumps(self._raised(MemoryError())).encode()
+        self._full = len(full).to_bytes(4, "big") + full
 
-    def answer(self, step: Callable[[], Any]) -> None:
+    def answer(self, step: Callable[[], Any], around: wire.Message | None = None) -> None:
         """Does it, and sends the value or what was raised."""
+        said: wire.Message = {}
         try:
             try:
-                reply = step()
+                with self._around.within(self._asked(around), said) if around else _NOTHING:
+                    reply = step()
             except (MemoryError, wire.TooLarge):
                 raise
             except BaseException as error:
                 reply = self._raised(error)
+            if said:
+                reply |= {"said": wire.encode(said, self._terms)}
             self._channel.send(reply)
             return
         except wire.TooLarge as error:
@@ -317,81 +96,177 @@ class _Inside:
         else:
             self._channel.end.sendall(self._full)
 
+    def _asked(self, around: wire.Message) -> Any:
+        return wire.decode(around, self._theirs, self._known)
+
     def do(self, request: wire.Message) -> wire.Message:
         what = request["do"]
         if what == "load":
-            return self._load(request["program"])
+            return self._load(request)
         if what == "name":
             namespace = self._module.__dict__
             try:
                 return self._value(eval(request["name"], namespace))
             except NameError:
                 return {"missing": True}
-        target = self._objects[request["object"]]
+        if what == "define":
+            self._define(request["source"], request["names"])
+            return {"value": {"nodes": [], "item": None}}
         if what == "call":
-            values = wire.decode_all(request["arguments"], self._function)
-            names = request["names"]
-            count = len(values) - len(names)
-            result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
-            reply = self._value(result)
-            # Values travel by copy. A function that returns None may be there for what it does to
-            # its arguments: then they travel back. (One that returns a value could else change
-            # what the test computes from them.)
-            if result is None and request["arguments"]["nodes"]:
-                reply["arguments"] = wire.encode_all(values, self._handle)
-            return reply
-        if what == "next":
-            try:
-                return self._value(next(target))
-            except StopIteration:
-                return {"stop": True}
-        steps: dict[str, Callable[[], Any]] = {
-            "iter": lambda: iter(target),
-            "len": lambda: len(target),
-            "attribute": lambda: getattr(target, request["name"]),
-            "item": lambda: target[wire.decode(request["key"], self._function)],
-        }
-        return self._value(steps[what]())
+            return self._call(self._objects[request["object"]], request)
+        return self._call(_STEPS.get(what) or getattr(self, f"_{what}"), request)
 
-    def _load(self, program: str) -> wire.Message:
+    def _call(self, target: Any, request: wire.Message) -> wire.Message:
+        made: dict[int, Any] = {}
+        sent, wanted, keep = request["arguments"], request.get("changes"), request.get("keep")
+        values = wire.decode_all(sent, self._theirs, self._known, None, made)
+        names = request.get("names", ())
+        count = len(values) - len(names)
+        result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
+        # Values travel by copy. A function that returns None may be there for what it does to its
+        # arguments: then they travel back. So they do where the judge says that a test is not
+        # misled by it (`needs.py`).
+        if keep:  # an object of the class that is tested, though it may be a list as well
+            return {"value": {"nodes": [self._handle(result)], "item": [0]}}
+        if sent["nodes"] and (result is None or wanted):
+            return self._with_changes(result, values, made, sent)
+        return self._value(result)
+
+    def _with_changes(
+        self, result: Any, values: list[Any], made: dict[int, Any], sent: wire.Message
+    ) -> wire.Message:
+        again = wire.encode_all(values, self._terms)
+        if again["nodes"] == sent["nodes"]:
+            return self._value(result)
+        encoder = wire.Encoder(self._terms)
+        items = [encoder.item(value) for value in (result, *values)]
+        message = encoder.finish() | {"items": items}
+        origins = [[encoder.known[id(v)], n] for n, v in made.items() if id(v) in encoder.known]
+        return {"changed": message, "origins": origins}
+
+    def _load(self, request: wire.Message) -> wire.Message:
+        program = request["program"]
+        self._known.names.update(request.get("known", ()))
+        if request.get("large"):
+            self._terms.size = self._channel.sent = wire.LARGE
         try:
-            code = compile(program, NAME, "exec", dont_inherit=True)
+            code = compile(program, NAME, "exec", dont_inherit=True, optimize=0)
         except BaseException as error:  # also ValueError, RecursionError, MemoryError
             line = error.lineno if isinstance(error, SyntaxError) else None
             text = error.msg if isinstance(error, SyntaxError) else _describe(error)
             return {"refused": f"{text} (line {line})" if line else text}
+        # so that a program can read its own source
+        linecache.cache[NAME] = (len(program), None, program.splitlines(True), NAME)
         exec(code, self._module.__dict__)
         return {"loaded": True}
 
+    def _class_of(self, name: str) -> Any:
+        return self._module.__dict__.get(name) or self._guests.get(name)
+
+    _guests: dict[str, Any] = {}  # classes of the test's  # noqa: RUF012 (one program a process)
+
+    def _define(self, source: str, names: list[str]) -> None:
+        scope: dict[str, Any] = {"__name__": "test"}
+        exec(compile(source, "<test>", "exec", dont_inherit=True, optimize=0), scope)
+        self._guests.update({name: scope[name] for name in names})
+        self._known.names.update(names)
+
     def _value(self, value: Any) -> wire.Message:
-        return {"value": wire.encode(value, self._handle)}
+        return {"value": wire.encode(value, self._terms)}
+
+    # ---- the program's objects ----
 
     def _handle(self, value: Any) -> list[Any]:
-        self._objects.append(value)
+        """[what, number, class, is an iterator, more]: see `remote.Remotes`."""
+        number = self._numbers.get(id(value))
+        if number is None:
+            self._objects.append(value)
+            number = self._numbers[id(value)] = len(self._objects) - 1
         kind = type(value)
-        return ["object", len(self._objects) - 1, kind.__name__, hasattr(kind, "__next__")]
+        if isinstance(value, type):
+            named: Any = getattr(builtins, value.__name__, None)
+            if value.__module__ == "builtins" and named is value:
+                return ["builtin", value.__name__]
+            return ["class", number, kind.__name__, False, self._shape(value)]
+        flavour = next((name for base, name in _FLAVOURS if issubclass(kind, base)), "")
+        flags = value.__code__.co_flags if kind is types.FunctionType else 0
+        more = [flavour, flags, self._shape(kind)]
+        return ["object", number, kind.__name__, hasattr(kind, "__next__"), more]
 
-    def _function(self, node: list[Any]) -> Any:
+    def _shape(self, kind: type) -> list[Any]:
+        """[number, name, module, special methods, bases of the program's, what it is of ours]."""
+        number = self._numbers.get(id(kind))
+        if number is None:
+            self._objects.append(kind)
+            number = self._numbers[id(kind)] = len(self._objects) - 1
+        special = []
+        for name in SPECIAL:
+            found = getattr(kind, name, None)
+            if found is not None and found is not getattr(object, name, None):
+                special.append(name)
+        bases = [self._shape(b) for b in kind.__bases__ if b.__module__ in ("program", "test")]
+        known = [
+            [b.__module__, b.__qualname__]
+            for b in kind.__mro__
+            if issubclass(kind, BaseException) or b.__module__ == "program"
+        ]
+        return [number, kind.__name__, str(kind.__module__), special, bases, known]
+
+    # ---- the judge's objects ----
+
+    def _theirs(self, node: list[Any]) -> Any:
+        """What the judge has sent that is no data."""
+        what, *given = node
+        if what == "own":
+            return self._objects[given[0]]
+        if what == "back":
+            number, name, doc, spec, is_async = given
+            return guests.function(self._back(number), name, doc, spec, is_async)
+        if what == "iterator":
+            step = self._back(given[0])
+            return guests.iterator(lambda: step([], {}))
+        if what == "known":
+            return self._class_of(given[0])
+        return guests.named(*given)
+
+    def _back(self, number: int) -> guests.Call:
         """A function of the judge's, which the program may call."""
-        _, number = node
 
-        def function(*values: Any) -> Any:
-            self._channel.send({"back": number, "arguments": wire.encode_all(values, self._handle)})
+        def call(values: list[Any], named: dict[str, Any]) -> Any:
+            sent = wire.encode_all([*values, *named.values()], self._terms)
+            self._channel.send({"back": number, "arguments": sent, "names": list(named)})
             while True:
                 reply = self._channel.receive()
                 if "do" in reply:  # the judge calls in turn, before it has done
-                    self.answer(lambda request=reply: self.do(request))  # type: ignore[misc]
+                    self.serve(reply)
                 elif "error" in reply:
-                    raise RuntimeError(reply["error"])
+                    raise wire.decode(reply["error"], self._theirs, self._known)
                 else:
-                    return wire.decode(reply["value"], self._function)
+                    return wire.decode(reply["value"], self._theirs, self._known)
 
-        return function
+        return call
+
+    def serve(self, request: wire.Message) -> None:
+        self.answer(lambda: self.do(request), request.get("around"))
+
+    # ---- coroutines ----
+
+    def _start(self, target: Any) -> Any:
+        """A task of it, which runs while others are waited for."""
+        import asyncio
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return asyncio.ensure_future(target, loop=self._loop)
+
+    def _finish(self, task: Any) -> Any:
+        return self._loop.run_until_complete(task)
 
     def _raised(self, error: BaseException) -> wire.Message:
         kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
         try:
-            arguments = wire.encode_all(error.args, self._handle)
+            arguments = wire.encode_all([error], self._terms)
             if len(json.dumps(arguments)) > _ARGUMENT_BYTES:
                 raise wire.TooLarge("arguments of an exception")
         except BaseException:
@@ -404,6 +279,57 @@ class _Inside:
             "line": _line_of(error),
             "denied": isinstance(error, OSError) and error.errno in (1, 13, 30),
         }
+
+
+_NOTHING = contextlib.nullcontext()
+_FLAVOURS: tuple[tuple[Any, str], ...] = (
+    (types.FunctionType, "function"),
+    (types.BuiltinFunctionType, "builtin"),
+    (types.MethodType, "method"),
+    (types.GeneratorType, "generator"),
+    (types.CoroutineType, "coroutine"),
+    (types.AsyncGeneratorType, "async generator"),
+)
+
+
+def _made_error(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
+    """An exception of the test's, as it is there."""
+    error = new_error(made, arguments)
+    error.__dict__.update(state)
+    return error
+
+
+def _special(target: Any, name: str, *values: Any) -> Any:
+    return getattr(type(target), name)(target, *values)
+
+
+def _signature(target: Any) -> list[Any]:
+    """[name, kind, has a default, default, annotation] of each parameter, and what it gives."""
+    found = inspect.signature(target)
+    none = inspect.Parameter.empty
+    listed = [
+        [p.name, int(p.kind), *_maybe(p.default, none), *_maybe(p.annotation, none)]
+        for p in found.parameters.values()
+    ]
+    return [listed, *_maybe(found.return_annotation, none)]
+
+
+def _maybe(value: Any, none: Any) -> list[Any]:
+    return [False, None] if value is none else [True, value]
+
+
+_STEPS: dict[str, Callable[..., Any]] = {
+    "special": _special,
+    "attribute": getattr,
+    "set": setattr,
+    "delete": delattr,
+    "names": dir,
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "signature": _signature,
+    "isinstance": isinstance,
+    "base": lambda target: target,
+}
 
 
 def _line_of(error: BaseException) -> int:

@@ -359,7 +359,7 @@ class Filter:
             places = [i for i in range(4, len(data), 8) if data[i : i + 4] == here]
             self._programs.append((code, header, places, flags))
 
-    def install(self) -> int | None:
+    def install(self, tells: bool = True) -> int | None:
         """For good; for one process, which forks no more. One thread only.
 
         Returns a descriptor on which a forbidden call can be read while the caller waits in it, or
@@ -368,6 +368,8 @@ class Filter:
         no_new_privileges()
         mine = struct.pack("=I", os.getpid())
         for code, header, places, flags in self._programs:
+            if flags and not tells:
+                continue
             for place in places:
                 ctypes.memmove(ctypes.addressof(code) + place, mine, 4)
             result = int(_libc.syscall(_call("seccomp"), 1, flags, header))

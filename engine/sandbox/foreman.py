@@ -20,13 +20,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.sandbox import cell as inside
-from gars_vllm.engine.sandbox import confine, tiers, wire
+from gars_vllm.engine.sandbox import confine, jail, surroundings, tiers, wire
 from gars_vllm.engine.sandbox.judge import judge
+from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import (
     Limits,
     Outcome,
@@ -58,10 +58,10 @@ class Foreman:
     def __init__(self, tier: Tier, image: str | None = None, parent: int = -1) -> None:
         """`parent`: a pipe whose other end is that of whoever wants the verdicts."""
         self.tier, self._image, self._parent = tier, image, parent
-        self._folder = Path(tempfile.mkdtemp(prefix="gars-cell-"))
+        self._folder = _new_folder(prefix="gars-cell-")
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._judge: _Judge | None = None
+        self._judge: _Judge | _Beside | None = None
 
     def run(self, program: Program, limits: Limits) -> Verdict:
         """Raises CellFailed when the cell cannot be started."""
@@ -74,7 +74,9 @@ class Foreman:
         if self._judge is not None and not self._judge.suits(program):
             self._end_judge()
         if self._judge is None:
-            self._judge = _Judge(program.test, [self._control.fileno()])
+            is_beside = bool(program.test) and needs_of(program.test, program.entry).files
+            self._judge = _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
+        where = "inside" if isinstance(self._judge, _Beside) else "outside"
         ours, theirs = socket.socketpair()
         run = _Run(self._control, self._judge, limits, self._parent)
         try:
@@ -90,7 +92,7 @@ class Foreman:
             self.close_cell()
         if verdict is None:
             verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
-        return verdict
+        return replace(verdict, judge=where) if program.test else verdict
 
     def _end_judge(self) -> None:
         if self._judge is not None:
@@ -100,7 +102,7 @@ class Foreman:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         listener = None
-        work = Path(tempfile.mkdtemp(dir=self._folder))
+        work = _new_folder(dir=self._folder)
         if self.tier is Tier.DOCKER:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(work / "socket"))
@@ -114,7 +116,7 @@ class Foreman:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 cwd="/",
-                env=_start_environment(started),
+                env=_environment(started),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -124,7 +126,7 @@ class Foreman:
                 ours = self._accept(listener)
         ours.settimeout(_START_SECONDS)
         try:
-            message, _ = inside.receive_frame(ours)
+            message, _ = jail.receive_frame(ours)
         except (EOFError, TimeoutError):
             ours.close()
             raise CellFailed(self._words("its interpreter did not start")) from None
@@ -184,11 +186,17 @@ class Foreman:
             subprocess.run(["rm", "-rf", str(self._folder)], check=False, stderr=subprocess.DEVNULL)
 
 
-def _start_environment(started: tiers.Cell) -> dict[str, str]:
+def _new_folder(**where: Any) -> Path:
+    """Whatever the user's umask is."""
+    folder = Path(tempfile.mkdtemp(**where))
+    folder.chmod(0o700)
+    return folder
+
+
+def _environment(started: tiers.Cell) -> dict[str, str]:
     if started.tier is Tier.DOCKER:  # docker's own; the container's is in the command
-        return dict(os.environ)
-    kept = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
-    return tiers.environment(started.setting["scratch"]) | kept
+        return surroundings.of_judge(True)
+    return surroundings.of_cell(started.setting["scratch"])
 
 
 class _Judge:
@@ -224,11 +232,15 @@ class _Judge:
             head, descriptors, _, _ = socket.recv_fds(end, 8, 1)
             if not head:
                 return
-            text = _exactly(end, int.from_bytes(head, "big"))
+            text = wire.exactly(end, int.from_bytes(head, "big"))
             with socket.socket(fileno=descriptors[0]) as channel:
                 found = judge(Program(**json.loads(text)), wire.Channel(channel))
             answer = json.dumps(None if found is None else [str(found[0]), *found[1:]]).encode()
             end.sendall(len(answer).to_bytes(8, "big") + answer)
+
+    def descriptors(self, _: socket.socket) -> list[int]:
+        """What the cell is given for it."""
+        return []
 
     def give(self, program: Program, channel: socket.socket) -> None:
         self._left -= 1
@@ -240,7 +252,7 @@ class _Judge:
     def answer(self) -> Any:
         """[outcome, detail, outputs], or None: the program's process is gone. Raises EOFError
         when the judge itself is."""
-        return json.loads(_exactly(self.end, int.from_bytes(_exactly(self.end, 8), "big")))
+        return _answer(self.end)
 
     def suits(self, program: Program) -> bool:
         return self._left > 0 and self.test == program.test
@@ -252,23 +264,47 @@ class _Judge:
         os.waitpid(self._process, 0)
 
 
-def _exactly(end: socket.socket, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        try:
-            data = end.recv(size - len(found))
-        except ConnectionError:
-            data = b""
-        if not data:
-            raise EOFError
-        found += data
-    return bytes(found)
+class _Beside:
+    """A judge in the cell with the program, for a test that shares files with it: one program's.
+
+    There it reaches no more than the program does, and the program no more of it than its files.
+    """
+
+    schedule: str | None = None
+
+    def __init__(self) -> None:
+        self.end, self._theirs = socket.socketpair()
+
+    def descriptors(self, channel: socket.socket) -> list[int]:
+        return [channel.fileno(), self._theirs.fileno()]
+
+    def give(self, program: Program, _: socket.socket) -> None:
+        self._theirs.close()
+        text = json.dumps(asdict(program)).encode()
+        with suppress(BrokenPipeError, ConnectionError):
+            self.end.sendall(len(text).to_bytes(8, "big") + text)
+
+    def answer(self) -> Any:
+        return _answer(self.end)
+
+    def suits(self, program: Program) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._theirs.close()
+        self.end.close()
+
+
+def _answer(end: socket.socket) -> Any:
+    return json.loads(wire.exactly(end, int.from_bytes(wire.exactly(end, 8), "big")))
 
 
 class _Run:
     """One program: its judge, its process in the cell, its time."""
 
-    def __init__(self, control: socket.socket, judge: _Judge, limits: Limits, parent: int) -> None:
+    def __init__(
+        self, control: socket.socket, judge: _Judge | _Beside, limits: Limits, parent: int
+    ) -> None:
         self._control, self._judge, self._limits = control, judge, limits
         self._parent = parent
         self._began = time.monotonic()
@@ -285,7 +321,8 @@ class _Run:
 
     def judge(self, program: Program, ours: socket.socket, theirs: socket.socket) -> Verdict | None:
         order = {"seconds": self._limits.timeout * 2, "memory": self._limits.memory_mb << 20}
-        inside.send_frame(self._control, {"run": True} | order, theirs.fileno())
+        more = self._judge.descriptors(ours)
+        jail.send_frame(self._control, {"run": True} | order, theirs.fileno(), *more)
         theirs.close()
         self._judge.give(program, ours)
         ours.close()
@@ -348,10 +385,12 @@ class _Run:
         return self._ended is not None and bool(self._ended["clean"])
 
     def _hear(self) -> None:
-        message, descriptors = inside.receive_frame(self._control)
+        message, descriptors = jail.receive_frame(self._control)
         if "started" in message:
             self._handles += descriptors
             self._schedule = _schedule_of(descriptors[0]) if descriptors else None
+            if isinstance(self._judge, _Beside) and len(descriptors) > 1:
+                self._judge.schedule = _schedule_of(descriptors[1])
             self._began = time.monotonic()
         elif "guarded" in message:
             (self._listener,) = descriptors
@@ -369,7 +408,7 @@ class _Run:
         """Ends what is left of it, and waits until the cell is tidy; False when that fails."""
         self._waited = max(self._waited, self._look_at_schedule())
         if self._ended is None:
-            inside.send_frame(self._control, {"end": True})
+            jail.send_frame(self._control, {"end": True})
         deadline = time.monotonic() + 10
         while self._ended is None:
             if not select.select([self._control], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -387,12 +426,15 @@ class _Run:
             name, detail, outputs = self._found
             return Verdict(Outcome(name), detail, seconds, waited, tuple(outputs))
         assert self._ended is not None
-        code = int(self._ended["code"])
-        if self._judge_broke:
+        code, judged = int(self._ended["code"]), int(self._ended.get("judge", 0))
+        if judged == -signal.SIGSYS:
+            reason = "the test does what nothing in the jail may do"
+            return Verdict(Outcome.NOT_JUDGED, reason, seconds, waited)
+        if self._judge_broke and (judged or not isinstance(self._judge, _Beside)):
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
-        if code == inside.FULL:
+        if code == jail.FULL:
             return Verdict(Outcome.OUT_OF_MEMORY, "", seconds, waited)
         if code == -signal.SIGXCPU:
             return Verdict(Outcome.TIMEOUT, f"over {self._limits.timeout:g} s", seconds, waited)
@@ -403,7 +445,7 @@ class _Run:
     @property
     def judge_is_fit(self) -> bool:
         """It has come to a verdict, and can judge another program."""
-        return self.is_judged and not self._judge_broke
+        return self.is_judged and not self._judge_broke and not isinstance(self._judge, _Beside)
 
     def close(self) -> None:
         for descriptor in (self._listener, *self._handles):
@@ -449,17 +491,20 @@ def main(tier: str, image: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
     foreman = Foreman(Tier(tier), image or None, parent=0)
     try:
+        surroundings.become_ours()
         for line in sys.stdin.buffer:
             program, limits = json.loads(line)
             try:
                 v = foreman.run(Program(**program), Limits(**limits))
-                answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs]
+                answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs, v.judge]
             except CellFailed as error:
-                answer = [None, str(error), 0.0, 0.0, ()]
+                answer = [None, str(error), 0.0, 0.0, (), ""]
             sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
             sys.stdout.buffer.flush()
     except (ParentGone, BrokenPipeError):
         pass
+    except RuntimeError as error:
+        sys.stdout.buffer.write(json.dumps([None, str(error), 0.0, 0.0, (), ""]).encode() + b"\n")
     finally:
         foreman.close()
 

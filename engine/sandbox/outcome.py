@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -12,7 +13,7 @@ from gars_vllm.engine.errors import UserError
 
 
 class Outcome(StrEnum):
-    """How a program ended. All but `PASSED` are failures."""
+    """How a program ended. All but `PASSED` and `NOT_JUDGED` are failures."""
 
     PASSED = "passed"
     WRONG_ANSWER = "wrong answer"
@@ -23,6 +24,7 @@ class Outcome(StrEnum):
     EXITED_EARLY = "exited early"
     SYNTAX_ERROR = "syntax error"
     FORBIDDEN = "forbidden action"
+    NOT_JUDGED = "not judged"  # no judge here can carry what its test does
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Verdict:
     """How a program ended, one line about it, and the seconds that it ran.
 
     `waited`: seconds of which it was ready to run and had no core; they do not count against its
-    time. `outputs`: what it gave for each of `Program.inputs`, in a canonical form.
+    time. `outputs`: what it gave for each of `Program.inputs`, in a canonical form. `judge`: where
+    the test ran: "outside" the jail, or "inside" it, in a process of its own; "" where none did.
     """
 
     outcome: Outcome
@@ -72,10 +75,16 @@ class Verdict:
     seconds: float
     waited: float = 0.0
     outputs: tuple[str, ...] = field(default=(), repr=False)
+    judge: str = ""
 
     @property
     def passed(self) -> bool:
         return self.outcome is Outcome.PASSED
+
+
+def is_judged(result: Mapping[str, Any]) -> bool:
+    """Whether a line of results holds a verdict, and not only why there is none."""
+    return bool(result.get("outcome") != Outcome.NOT_JUDGED.value)
 
 
 def one_line(text: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import foreman
+from gars_vllm.engine.sandbox import foreman, surroundings
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
 
@@ -151,10 +151,10 @@ class _Foreman:
         self.orders: deque[_Order[Any]] = deque()
         self._read = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-m", foreman.__name__, tier, image or ""],
+            [sys.executable, *surroundings.FLAGS, "-m", foreman.__name__, tier, image or ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONHASHSEED": "0"},
+            env=surroundings.of_judge(tier is Tier.DOCKER),
             start_new_session=True,  # a Ctrl-C is ours to act on
         )
         assert self._process.stdin is not None
@@ -177,13 +177,13 @@ class _Foreman:
         *lines, self._read = (self._read + data).split(b"\n")
         found = []
         for line in lines:
-            outcome, detail, seconds, waited, outputs = json.loads(line)
+            outcome, detail, seconds, waited, outputs, judge = json.loads(line)
             if outcome is None:
                 raise SandboxError(
                     f"the sandbox stopped working: {detail}; `gars-vllm doctor` says which ones "
                     "work, and the same command continues"
                 )
-            verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs))
+            verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs), judge)
             found.append((self.orders.popleft(), verdict))
         return found
 

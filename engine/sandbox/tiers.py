@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import confine
+from gars_vllm.engine.sandbox import confine, surroundings
 
 SCRATCH = "/scratch"  # where a program may write, in a root of its own
 SCRATCH_BYTES = 64 << 20
@@ -62,6 +62,8 @@ class Cell:
 def readable() -> list[str]:
     """What a program may read: the interpreter, its libraries, the installed packages."""
     site_folders = [p for p in (*site.getsitepackages(), sysconfig.get_path("purelib")) if p]
+    # those that a .pth file of an environment over another names
+    site_folders += [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     wanted = [
         sys.prefix,
         sys.exec_prefix,
@@ -70,7 +72,8 @@ def readable() -> list[str]:
         *site_folders,
         str(SOURCES),
         *("/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt/intel"),
-        *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/alternatives"),
+        # not /etc/localtime: the time zone is UTC everywhere
+        *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/alternatives"),
     ]
     wanted += [os.path.realpath(sys.executable), os.path.realpath(str(SOURCES))]
     found: list[str] = []
@@ -109,14 +112,14 @@ def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) ->
     if tier is Tier.DOCKER:
         setting |= {"socket": "/gars/socket", "scratch": SCRATCH}
         return Cell(tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting)
-    command = (sys.executable, "-s", "-P", "-c", _boot(setting, str(SOURCES)))
+    command = (sys.executable, *surroundings.FLAGS, "-c", _boot(setting, str(SOURCES)))
     if tier is Tier.BWRAP:
         return Cell(tier, (*_bwrap(shown, secret), *command), setting)
     return Cell(tier, command, setting)
 
 
 def _boot(setting: dict[str, Any], sources: str) -> str:
-    """What the interpreter in a cell runs: cell.py and its two modules, without the package (whose
+    """What the interpreter in a cell runs: jail.py and its modules, without the package (whose
     `__init__` lies where a program may not read)."""
     return (
         "import sys, types\n"
@@ -124,8 +127,10 @@ def _boot(setting: dict[str, Any], sources: str) -> str:
         f"('gars_vllm.engine.sandbox', [{sources!r}])):\n"
         "    sys.modules[name] = types.ModuleType(name)\n"
         "    sys.modules[name].__path__ = path\n"
-        "from gars_vllm.engine.sandbox import cell\n"
-        f"cell.main({setting!r})\n"
+        "errors = sys.modules['gars_vllm.engine.errors'] = types.ModuleType('errors')\n"
+        "errors.UserError = ValueError\n"
+        "from gars_vllm.engine.sandbox import jail\n"
+        f"jail.main({setting!r})\n"
     )
 
 
@@ -158,23 +163,9 @@ def _docker(image: str, folder: Path, boot: str) -> tuple[str, ...]:
         "--security-opt", "seccomp=unconfined", "--pids-limit", str(PROCESSES),
         "--tmpfs", f"{SCRATCH}:size={SCRATCH_BYTES},mode=1777", "--user", f"{user}:{user}",
         "--volume", f"{SOURCES}:/gars/sandbox:ro", "--volume", f"{folder}/socket:/gars/socket",
-        *(f"--env={name}={value}" for name, value in environment(SCRATCH).items()),
-        "--entrypoint", "python3", image, "-s", "-P", "-c", boot,
+        *(f"--env={name}={value}" for name, value in surroundings.of_cell(SCRATCH).items()),
+        "--entrypoint", "python3", image, *surroundings.FLAGS, "-c", boot,
     )  # fmt: skip
-
-
-def environment(scratch: str) -> dict[str, str]:
-    """All that a program finds in its environment."""
-    return {
-        "PATH": "/usr/bin:/bin",
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "LC_ALL": "C.UTF-8",
-        "PYTHONHASHSEED": "0",  # the same verdict every time
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:

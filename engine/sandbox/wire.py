@@ -5,27 +5,58 @@ A message is four bytes of length and JSON. A value is a table of nodes and an i
 JSON scalar (null, true, 1, 0.5, "text") or [i], the node i. Only data crosses: what is decoded here
 has exactly the types below, whatever class it had there, so that no `__eq__` of an untrusted class
 is ever called by a judge. An object that is no data crosses as a handle: a number and the name of
-its class. This module imports only what the standard library has, and nothing of ours: it is also
-read in the cell.
+its class. Like carried.py this is also read in the cell, and imports the standard library only.
 """
 
 from __future__ import annotations
 
 import datetime
+import enum
 import json
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
-MESSAGE_BYTES = 16 << 20
-ITEMS = 1_000_000  # of one value
+from gars_vllm.engine.sandbox import carried
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large one message may be, and one value in it."""
+
+    bytes: int
+    items: int
+
+
+USUAL = Size(16 << 20, 1_000_000)
+LARGE = Size(256 << 20, 20_000_000)  # for a test that names numbers of that size, and for arguments
+MESSAGE_BYTES, ITEMS = USUAL.bytes, USUAL.items
 _SMALL = 1 << 63  # ints below it are JSON's; greater ones would be read in quadratic time
 
 Message = dict[str, Any]
 Handle = Callable[[Any], list[Any]]  # the node of an object that is no data
+
+
+class Records(Protocol):
+    """Classes that both sides know: the prompt's own, and the test's. Their objects cross as the
+    name of the class and what they hold."""
+
+    def pack(self, value: Any, item: Callable[[Any], Any]) -> list[Any] | None:
+        """The node of an object of such a class, None of any other."""
+
+    def empty(self, name: str) -> Any:
+        """A new object of a class. Raises LookupError."""
+
+    def fill(self, value: Any, items: list[Any]) -> None:
+        """Gives it what it holds: names and values in turn."""
+
+    def build(self, kind: str, items: list[Any]) -> Any:
+        """One that is made at once: a member of an Enum, a named tuple. Raises LookupError."""
 
 
 class BrokenMessage(BaseException):
@@ -36,26 +67,40 @@ class TooLarge(Exception):
     """A value is too large to cross."""
 
 
+def exactly(end: socket.socket, size: int) -> bytes:
+    """That many bytes. Raises EOFError when the other end is gone."""
+    found = bytearray()
+    while len(found) < size:
+        try:
+            data = end.recv(min(1 << 20, size - len(found)))
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise EOFError
+        found += data
+    return bytes(found)
+
+
 class Channel:
     """One end of a stream of messages."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, sent: Size = USUAL, received: Size = USUAL) -> None:
         self.end = end
-        self._read = b""
+        self.sent, self.received = sent, received
 
     def send(self, message: Message) -> None:
         """Raises TooLarge, and OSError when the other end is gone."""
         data = json.dumps(message).encode()
-        if len(data) > MESSAGE_BYTES:
-            raise TooLarge(f"a value of {len(data) >> 20} MiB: more than {MESSAGE_BYTES >> 20}")
+        if len(data) > self.sent.bytes:
+            raise TooLarge(f"a value of {len(data) >> 20} MiB: more than {self.sent.bytes >> 20}")
         self.end.sendall(len(data).to_bytes(4, "big") + data)
 
     def receive(self) -> Message:
         """Raises EOFError when the other end is gone, BrokenMessage for what is no message."""
-        size = int.from_bytes(self._exactly(4), "big")
-        if size > MESSAGE_BYTES:
+        size = int.from_bytes(exactly(self.end, 4), "big")
+        if size > self.received.bytes:
             raise BrokenMessage(f"a message of {size} bytes")
-        data = self._exactly(size)
+        data = exactly(self.end, size)
         try:
             message = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -64,88 +109,116 @@ class Channel:
             raise BrokenMessage("no message")
         return message
 
-    def _exactly(self, size: int) -> bytes:
-        while len(self._read) < size:
-            try:
-                data = self.end.recv(max(65536, size - len(self._read)))
-            except ConnectionError:
-                data = b""
-            if not data:
-                raise EOFError
-            self._read += data
-        data, self._read = self._read[:size], self._read[size:]
-        return data
+
+class Terms:
+    """A `handle` that also says how large a value may be, and which classes both sides know."""
+
+    def __init__(self, handle: Handle, size: Size, records: Records) -> None:
+        self._handle, self.size, self.records = handle, size, records
+
+    def __call__(self, value: Any) -> list[Any]:
+        return self._handle(value)
 
 
 def encode(value: Any, handle: Handle) -> Message:
     """`value` as {"nodes": ..., "item": ...}; what is no data goes by `handle`.
 
-    An object of a subclass goes as what it is by its base (a Counter as a dict). Raises TooLarge.
-    Cost: linear; nesting is no matter.
+    An object of a subclass goes as what it is by its base; "lost" names such classes. Raises
+    TooLarge. Cost: linear; nesting is no matter.
     """
-    encoder = _Encoder(handle)
+    encoder = Encoder(handle)
     item = encoder.item(value)
-    encoder.finish()
-    return {"nodes": encoder.nodes, "item": item}
+    return encoder.finish() | {"item": item}
 
 
 def encode_all(values: Iterable[Any], handle: Handle) -> Message:
     """Several values as {"nodes": ..., "items": [...]}; what two of them share stays shared."""
-    encoder = _Encoder(handle)
+    encoder = Encoder(handle)
     items = [encoder.item(value) for value in values]
-    encoder.finish()
-    return {"nodes": encoder.nodes, "items": items}
+    return encoder.finish() | {"items": items}
 
 
-class _Encoder:
+class Encoder:
+    """Makes one message's nodes. `known`: the node of each object that has one, by its id."""
+
     def __init__(self, handle: Handle) -> None:
         self.nodes: list[Any] = []
+        self.known: dict[int, int] = {}
+        self.kept: list[Any] = []  # the objects, by node; so that no id is given twice either
         self._handle = handle
-        self._known: dict[int, int] = {}
-        self._kept: list[Any] = []  # so that no id is given twice
+        self._size: Size = getattr(handle, "size", USUAL)
+        self._records: Records | None = getattr(handle, "records", None)
         self._waiting: list[tuple[int, Any]] = []
         self._count = 0
+        self._lost: set[str] = set()
 
     def item(self, value: Any) -> Any:
-        self._count += 1
-        if self._count > ITEMS:
-            raise TooLarge(f"a value of more than {ITEMS:,} items")
+        self._more(1)
         kind = type(value)
         if kind is str:
             if value.isascii() or _is_whole(value):
                 return value
         elif value is None or kind is bool or kind is float:
             return value
-        if kind is int and -_SMALL < value < _SMALL:
-            return value
-        if issubclass(kind, float):
-            return float.__float__(value)
-        if issubclass(kind, str) and kind is not str:
+        elif kind is int:
+            if -_SMALL < value < _SMALL:
+                return value
+        elif self._is_reduced(kind):
+            self._lost.add(kind.__name__)
+            if issubclass(kind, float):
+                return float.__float__(value)
             return self.item(str.__str__(value))
-        if kind.__module__ == "numpy" and hasattr(value, "item") and not hasattr(value, "__len__"):
+        if kind.__module__ == "numpy" and _is_false(value):
             return self.item(value.item())
-        index = self._known.get(id(value))
+        index = self.known.get(id(value))
         if index is None:
-            index = self._known[id(value)] = len(self.nodes)
+            index = self.known[id(value)] = len(self.nodes)
             self.nodes.append(None)
-            self._kept.append(value)
+            self.kept.append(value)
             self._waiting.append((index, value))
         return [index]
 
-    def finish(self) -> None:
+    def _is_reduced(self, kind: type) -> bool:
+        is_text_or_number = kind.__module__ != "numpy" and issubclass(kind, (float, str))
+        return bool(is_text_or_number) and (
+            self._records is None or not issubclass(kind, enum.Enum)
+        )
+
+    def _more(self, count: int) -> None:
+        self._count += count
+        if self._count > self._size.items:
+            raise TooLarge(f"a value of more than {self._size.items:,} items")
+
+    def finish(self) -> Message:
         while self._waiting:
             index, value = self._waiting.pop()
             self.nodes[index] = self._node(value)
+        return {"nodes": self.nodes} | ({"lost": sorted(self._lost)} if self._lost else {})
 
     def _items(self, values: Iterable[Any]) -> list[Any]:
-        return [self.item(value) for value in values]
+        listed = list(values)
+        if len(listed) > _MANY and _is_plain(listed):
+            self._more(len(listed))
+            return listed
+        return [self.item(value) for value in listed]
 
     def _node(self, value: Any) -> list[Any]:
         kind = type(value)
+        if kind not in _BASIC:
+            found = None if self._records is None else self._records.pack(value, self.item)
+            found = found or carried.pack(value, self.item)
+            if found is not None:
+                return found
+            if kind.__module__ == "numpy":
+                return self._handle(value)
+            if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
+                return self._named(kind, value)
+            if issubclass(kind, _DATA):
+                self._lost.add(kind.__name__)
         if issubclass(kind, int):
             return ["int", format(int.__int__(value), "x")]
-        if kind is str:
-            return ["str", value.encode("utf-32-be", "surrogatepass").hex()]
+        if issubclass(kind, str):
+            return ["str", str.__str__(value).encode("utf-32-be", "surrogatepass").hex()]
         for base in (list, tuple, set, frozenset, deque):
             if issubclass(kind, base):
                 return [base.__name__, self._items(base.__iter__(value))]
@@ -174,6 +247,37 @@ class _Encoder:
             return ["timedelta", [value.days, value.seconds, value.microseconds]]
         return self._handle(value)
 
+    def _named(self, kind: type, value: Any) -> list[Any]:
+        fields = [str(name) for name in kind._fields]  # type: ignore[attr-defined]
+        held = list(tuple.__iter__(value))
+        if len(held) != len(fields):
+            return ["tuple", self._items(held)]
+        if kind.__base__ is not tuple:  # it may have methods of its own
+            self._lost.add(kind.__name__)
+        return ["named", [kind.__name__, len(fields), *fields, *self._items(held)]]
+
+
+_MANY = 100  # items that are worth a look at all of them
+_DATA = (int, str, list, tuple, set, frozenset, deque, dict, bytes, bytearray, complex)
+_BASIC = frozenset((*_DATA, range, Fraction, Decimal))
+
+
+def _is_false(value: Any) -> bool:
+    """What only says that it is a number of numpy's is what it says to be by `item`."""
+    numpy = sys.modules.get("numpy")
+    true = numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray, numpy.dtype))
+    return not true and hasattr(value, "item") and not hasattr(value, "__len__")
+
+
+def _is_plain(values: list[Any]) -> bool:
+    """Whether each is its own item."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return bool(min(values) > -_SMALL and max(values) < _SMALL)
+    if kinds == {str}:
+        return all(map(str.isascii, values))
+    return kinds <= {float, bool, type(None)}
+
 
 _ITEMS: type = type({}.items())
 _VIEWS: dict[type, str] = {type({}.keys()): "keys", _ITEMS: "items", type({}.values()): "values"}
@@ -189,18 +293,29 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def decode(message: Message, handle: Callable[[list[Any]], Any]) -> Any:
+Into = dict[int, Any]  # by node: the object that is to be made anew, instead of a new one
+
+
+def decode(
+    message: Message, handle: Callable[[list[Any]], Any], records: Records | None = None
+) -> Any:
     """The value of `encode`; `handle` makes something of a node that is no data.
 
     Raises BrokenMessage for anything else.
     """
-    table = _table(message, handle)
+    table = _table(message, handle, records, {})
     return _read(lambda: table(message["item"]))
 
 
-def decode_all(message: Message, handle: Callable[[list[Any]], Any]) -> list[Any]:
-    """The values of `encode_all`."""
-    table = _table(message, handle)
+def decode_all(
+    message: Message,
+    handle: Callable[[list[Any]], Any],
+    records: Records | None = None,
+    into: Into | None = None,
+    made: dict[int, Any] | None = None,
+) -> list[Any]:
+    """The values of `encode_all`. `made` gets the objects, by node."""
+    table = _table(message, handle, records, into or {}, made)
     items: list[Any] = _read(lambda: [table(item) for item in message["items"]])
     return items
 
@@ -208,15 +323,23 @@ def decode_all(message: Message, handle: Callable[[list[Any]], Any]) -> list[Any
 def _read(step: Callable[[], Any]) -> Any:
     try:
         return step()
-    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise BrokenMessage(f"no value: {type(error).__name__}: {error}") from None
 
 
-def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[Any], Any]:
+def _table(
+    message: Message,
+    handle: Callable[[list[Any]], Any],
+    records: Records | None,
+    into: Into,
+    made: dict[int, Any] | None = None,
+) -> Callable[[Any], Any]:
     nodes = message.get("nodes")
     if not isinstance(nodes, list):
         raise BrokenMessage("no nodes")
-    made: dict[int, Any] = {}
+    made = {} if made is None else made
     seen: dict[int, dict[Any, Any]] = {}  # what a view is of
 
     def value_of(item: Any) -> Any:
@@ -233,11 +356,24 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
         for index, node in enumerate(nodes):
             kind = node[0]
             if kind in _EMPTY:
-                made[index] = _EMPTY[kind]()
+                if type(into.get(index)) is _EMPTY[kind]:
+                    made[index] = into[index]
+                    made[index].clear()
+                else:
+                    made[index] = _EMPTY[kind]()
+            elif kind == "bytearray" and type(into.get(index)) is bytearray:
+                made[index] = into[index]
+                made[index][:] = bytes.fromhex(node[1])
+            elif (new := carried.empty(kind)) is not None:
+                made[index] = into[index] if carried.is_of(kind, into.get(index)) else new
+            elif kind == "record" and records is not None:
+                made[index] = records.empty(node[1][0])
+                if index in into and type(into[index]) is type(made[index]):
+                    made[index] = into[index]
             elif kind in ("keys", "items", "values"):
                 seen[index] = {}
                 made[index] = getattr(seen[index], kind)()
-            elif kind in ("tuple", "frozenset"):
+            elif kind in ("tuple", "frozenset", "named", "enum", "error") or kind in carried.FROZEN:
                 frozen.append(index)
             elif kind in _MAKE:
                 made[index] = _MAKE[kind](node[1])
@@ -253,7 +389,7 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
         return frozen
 
     def freeze(frozen: list[int]) -> None:
-        """Makes tuples and frozen sets, those inside first."""
+        """Makes tuples, frozen sets and the like, those inside first."""
         stack = frozen[::-1]
         open_: set[int] = set()
         while stack:
@@ -269,11 +405,19 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
                 open_.add(index)
                 stack += missing
                 continue
-            make: Any = tuple if nodes[index][0] == "tuple" else frozenset
-            made[index] = make(map(value_of, nodes[index][1]))
+            kind, items = nodes[index][0], list(map(value_of, nodes[index][1]))
+            if kind in ("tuple", "frozenset"):
+                made[index] = tuple(items) if kind == "tuple" else frozenset(items)
+            elif kind in ("named", "enum", "error"):
+                made[index] = _built(kind, items, records)
+            else:
+                made[index] = carried.build(kind, items)
             stack.pop()
 
     def fill() -> None:
+        for index, node in enumerate(nodes):  # first, since others may hold them as keys
+            if node[0] == "record" and records is not None:
+                records.fill(made[index], [value_of(item) for item in node[1][1:]])
         for index, node in enumerate(nodes):
             if node[0] == "dict":
                 items = [value_of(item) for item in node[1]]
@@ -288,7 +432,10 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
             elif node[0] == "set":
                 made[index].update(map(value_of, node[1]))
             elif node[0] in ("list", "deque"):
-                made[index].extend(map(value_of, node[1]))
+                plain = set(map(type, node[1])).isdisjoint((list, dict))
+                made[index].extend(node[1] if plain else map(value_of, node[1]))
+            elif carried.empty(node[0]) is not None:
+                carried.fill(node[0], made[index], [value_of(item) for item in node[1]])
 
     def build() -> Callable[[Any], Any]:
         freeze(first())
@@ -297,6 +444,18 @@ def _table(message: Message, handle: Callable[[list[Any]], Any]) -> Callable[[An
 
     table: Callable[[Any], Any] = _read(build)
     return table
+
+
+def _built(kind: str, items: list[Any], records: Records | None) -> Any:
+    if records is not None:
+        try:
+            return records.build(kind, items)
+        except LookupError:
+            pass
+    if kind != "named":
+        raise LookupError("no such class")
+    name, count, *rest = items
+    return carried.tuple_class(name, tuple(rest[:count]))(*rest[count:])
 
 
 _EMPTY: dict[str, Callable[[], Any]] = {"list": list, "dict": dict, "set": set, "deque": deque}

@@ -12,6 +12,20 @@ import __future__
 import re
 from importlib import resources
 
+from gars_vllm.grammar.kernel import (
+    BODY_BLOCKS,
+    CALL,
+    CHUNK,
+    CLAUSE,
+    DIGITS_IN_CHUNK,
+    ELSE_OF_TRY,
+    FIRST_CHUNK,
+    LINK,
+    NEEDED_BLOCKS,
+    NESTS,
+    OPENS_BLOCK,
+    OPENS_TWO,
+)
 from gars_vllm.grammar.lexer import (
     FEATURE,
     FUTURE_NAME,
@@ -34,14 +48,24 @@ FORBIDDEN_IN = (
 )
 _CONTAINS = (SINGLE, DOUBLE, SINGLE | TRIPLE_SINGLE, DOUBLE | TRIPLE_DOUBLE)
 
+_DIGITS = r"[0-9](_?[0-9])*"
+_EXPONENT = rf"[eE][-+]?{_DIGITS}"
+# Digits of a whole number are counted in chunks, by the layout: the first one begins the number,
+# and what follows it, its fraction included, has terminals of its own.
+# A `_` between two of them belongs to the first: after it `_x` would be a name.
+_CHUNK = f"[0-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
+_LONG = f"[1-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
+_SHORT = f"[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
+_FRONT = rf"(0(_?[0-9])*|[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}})"
+_FRACTION = rf"\.({_DIGITS})?({_EXPONENT})?|{_EXPONENT}"
 _NUMBER = (
-    r"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|[1-9](_?[0-9])*"
-    r"|([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?"
-    r"|[0-9](_?[0-9])*\.([eE][-+]?[0-9](_?[0-9])*)?|[0-9](_?[0-9])*[eE][-+]?[0-9](_?[0-9])*"
+    rf"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|{_SHORT}"
+    rf"|\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})"
 )
-_IMAGINARY = (
-    r"(([0-9](_?[0-9])*)?\.[0-9](_?[0-9])*|[0-9](_?[0-9])*\.?)([eE][-+]?[0-9](_?[0-9])*)?[jJ]"
-)
+_IMAGINARY = rf"(\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})?)[jJ]"
+_REST = f"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
+_ENDING = rf"({_FRACTION})[jJ]?|[jJ]"
+_TAIL = rf"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}}({_ENDING})"
 _OPS = {
     "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
     "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
@@ -52,9 +76,24 @@ _OPS = {
     "=": Op.ENDS, ";": Op.ENDS, "as": Op.ENDS,
     "nonlocal": Op.NONLOCAL,
 }  # fmt: skip
+# What goes deeper (kernel.NESTS and so on), and how many blocks of CPython's compiler the body of a
+# statement is in. Of `try` two, since both its handlers and `finally` may still come.
+_NESTS = {
+    **dict.fromkeys(("(", "[", "{", "lambda", "not", "-", "+", "~", "**"), NESTS),
+    **dict.fromkeys(("elif", "def", "class", "async"), OPENS_BLOCK),
+    **dict.fromkeys(("@", "match"), OPENS_BLOCK | OPENS_TWO),
+    **dict.fromkeys(("for", "while", "with"), OPENS_BLOCK | BODY_BLOCKS | NEEDED_BLOCKS),
+    "if": NESTS | OPENS_BLOCK,
+    "try": OPENS_BLOCK | 2 * BODY_BLOCKS | 3 * NEEDED_BLOCKS,
+    "except": 3 * BODY_BLOCKS, "finally": BODY_BLOCKS, "else": ELSE_OF_TRY,
+}  # fmt: skip
+# What makes an expression longer to the left: its parts nest as deep as they are many.
+_OPERATORS = ("|", "^", "&", "<<", ">>", "+", "-", "*", "/", "//", "%", "@")
+_BINARY = ("bitor", "bitxor", "bitand", "shift", "sum", "term")
 # Right after a number CPython lets only `and else for if in is not or` follow without a blank, and
 # `0or` begins an octal number.
-_AFTER_NUMBER, _AFTER_ZERO = "after number", "after zero"
+_AFTER_NUMBER, _AFTER_ZERO, _IN_NUMBER = "after number", "after zero", "in number"
+_INSIDE_NUMBER = "inside number"  # after `_`
 _NEEDS_BLANK = ("as", "async", "from")
 
 
@@ -81,6 +120,10 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         ),
         LexTerminal("NUMBER", _NUMBER, "NUMBER", backup=1, next_mode=_AFTER_NUMBER),
         LexTerminal("ZERO", "0", "NUMBER", priority=1, backup=1, next_mode=_AFTER_ZERO),
+        LexTerminal("LONG", _LONG, "NUMBER", priority=1, backup=1, next_mode=_IN_NUMBER),
+        LexTerminal("LONG_", _LONG + "_", "NUMBER", next_mode=_INSIDE_NUMBER),
+        *_digits(_IN_NUMBER, "", f"{_TAIL}|{_ENDING}"),
+        *_digits(_INSIDE_NUMBER, "_INSIDE", _TAIL),
         LexTerminal("IMAGINARY", _IMAGINARY, "IMAGINARY", next_mode=_AFTER_NUMBER),
         LexTerminal("CONVERSION", r"![rsa]", "CONVERSION"),
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
@@ -121,8 +164,61 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid))
     words = {t.pattern: t.name for t in grammar.terminals if t.is_text}
     glued = frozenset(words[word] for word in _NEEDS_BLANK)
-    narrowed = ((_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}))
+    # In a number nothing else may match digits, which would not be counted.
+    numbers = {"NUMBER", "ZERO", "LONG", "LONG_", "IMAGINARY"}
+    narrowed = (
+        (_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}),
+        (_IN_NUMBER, glued | numbers),
+    )  # fmt: skip
     return LexerSpec(tuple(terminals), layout=True, fields=fields, narrowed=narrowed)
+
+
+def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
+    """Per lexical terminal what it opens: bits of kernel.py, from NESTS on."""
+    words = _words(grammar)
+    named = dict.fromkeys(("LONG", "LONG_"), FIRST_CHUNK)
+    named |= {t.name: CHUNK for t in spec.terminals if t.name.startswith("DIGITS_CHUNK")}
+    named |= {t.name: NESTS for t in spec.terminals if t.op == Op.FIELD_OPEN}
+    return [named.get(t.name, _NESTS.get(words.get(t.symbol or "", ""), 0)) for t in spec.terminals]
+
+
+def symbol_links(grammar: Syntax) -> dict[str, int]:
+    """Per parser's terminal, where it is one, what it makes longer: kernel.LINK and so on."""
+    kinds = {**dict.fromkeys((*_OPERATORS, ".", "["), LINK), "(": CALL}
+    kinds |= dict.fromkeys(("for", "async"), CLAUSE)
+    words = _words(grammar)
+    return {name: kinds[word] for name, word in words.items() if word in kinds}
+
+
+def rule_link(left: str, right: tuple[str, ...]) -> int:
+    """What a rule makes longer by one: kernel.LINK and so on, 0 where nothing."""
+    if right[:1] != (left,) or len(right) == 1:
+        return 0
+    if left in _BINARY or left in ("dotted_name", "debug_name", "pattern_name"):
+        return LINK
+    if left == "primary":
+        return LINK if right[1] in ("DOT", "LSQB") else CALL
+    return CLAUSE if left == "comprehension" else 0
+
+
+def _words(grammar: Syntax) -> dict[str, str]:
+    texts = (t for t in grammar.terminals if t.is_text)
+    return {t.name: re.sub(r"\\(.)", r"\1", t.pattern) for t in texts}
+
+
+def _digits(mode: str, suffix: str, tail: str) -> list[LexTerminal]:
+    """What a long number goes on with in a mode."""
+    kinds = (
+        ("CHUNK", _CHUNK, _IN_NUMBER), ("CHUNK_", _CHUNK + "_", _INSIDE_NUMBER),
+        ("REST", _REST, _AFTER_NUMBER), ("TAIL", tail, _AFTER_NUMBER),
+    )  # fmt: skip
+    return [
+        LexTerminal(
+            f"DIGITS_{name}{suffix}", pattern, None, mode=mode, next_mode=following, priority=11,
+            backup=1, op=Op.IGNORED,
+        )
+        for name, pattern, following in kinds
+    ]  # fmt: skip
 
 
 def _body(quote: int, raw: bool, binary: bool, allowed: str, without: str = "") -> str:

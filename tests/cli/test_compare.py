@@ -30,7 +30,7 @@ def test_json_holds_a_comparison_for_each_shared_temperature(make_results: MakeR
         (["sweep", "one"], "sweep @ 0.2 and one have no temperature in common"),
         (
             ["one", "one", "--html", "file/page.html"],
-            "file cannot be written: File exists",
+            "file/page.html cannot be written: file is a file",
         ),
     ],
 )

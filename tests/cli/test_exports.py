@@ -111,6 +111,6 @@ def test_a_place_that_cannot_be_written_is_one_line(make_results: MakeResults) -
     for option in ("--html", "--csv"):
         result = CliRunner().invoke(main, ["report", "one", option, "file/x"])
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr == "Error: file cannot be written: File exists\n"
+        assert result.stderr == "Error: file/x cannot be written: file is a file\n"
     result = CliRunner().invoke(main, ["report", "one", "--csv", "/proc/x"])
     assert result.stderr == "Error: /proc/x cannot be written: No such file or directory\n"

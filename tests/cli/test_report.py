@@ -100,11 +100,12 @@ def test_square_brackets_in_names_are_shown(make_run: MakeRun) -> None:
         (["none"], "none does not exist: name a folder that `gars-vllm sample` wrote"),
         (["run", "empty"], "empty holds no finished sample yet: run its `gars-vllm sample` "
          "command again"),
-        (["torn"], "torn/run.json cannot be read: Expecting value: line 1 column 12 (char 11)"),
+        (["torn"], "torn/run.json: not JSON (Expecting value, column 12): the file was changed or "
+         "damaged; sample into another --out"),
         (["old"], "old/run.json is not of format 1: it was written by another version of "
          "gars-vllm"),
-        (["damaged"], "damaged/samples.jsonl, line 1: not a record of gars-vllm: the file was "
-         "changed or damaged; remove the line"),
+        (["damaged"], "damaged/samples.jsonl:1: `sample_index` is missing: the file was changed or "
+         "damaged; remove the line"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(

@@ -40,7 +40,7 @@ def verified(make_run: MakeRun, hints: bool = False, logprobs: bool = False) -> 
     with run.results as results:
         for sample in run.samples.read():
             key = {name: sample[name] for name in ("task_id", "sample_index")}
-            results.append(key | {"passed": key["sample_index"] > 0, "outcome": "?"})
+            results.append(key | {"passed": key["sample_index"] > 0, "outcome": "passed"})
 
 
 def output(*arguments: str) -> list[str]:
@@ -180,7 +180,7 @@ def test_every_selector_is_explained() -> None:
             ["run", "--by", "logprob", "--out", "out.jsonl"],
             "logprob has chosen nothing in this run: give another --by",
         ),
-        (["run", "--out", "empty"], "empty cannot be written: Is a directory"),
+        (["run", "--out", "empty"], "empty is a folder: name a file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(

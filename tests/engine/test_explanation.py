@@ -41,7 +41,7 @@ def test_why_a_token_is_refused(encoder: Encoder) -> None:
     assert found.refused.startswith("]")
     assert (found.line, found.column) == (2, 2)
     assert "']' cannot follow; there could come" in found.reason
-    assert "NEWLINE" in found.expected
+    assert "a new line" in found.expected
     assert found.can_stop
     assert found.completion == ()
 

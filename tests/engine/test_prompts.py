@@ -57,3 +57,24 @@ def test_context_length(tiny_model: Path) -> None:
         prompts.context_length(made, 100, 512)
     with pytest.raises(UserError, match=rf"use --max-tokens {512 - len(made[0].ids)} at most"):
         prompts.context_length(made[:1], 1000, 512)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('a system message comes first') }}", "a system message comes first"),
+        ("{% if %}", "TemplateSyntaxError"),
+        ("{{ messages[0].content.nothing() }}", "UndefinedError"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+    ],
+)
+def test_a_template_that_raises_is_one_line(tiny_model: Path, template: str, words: str) -> None:
+    tokenizer = tokenizers.load(tiny_model)
+    kept, tokenizer.loaded.chat_template = tokenizer.loaded.chat_template, template
+    try:
+        with pytest.raises(UserError, match=r"^the model's chat template cannot put T/0") as caught:
+            prompts.build(CODE, PromptKind.CHAT, "python", tokenizer)
+    finally:
+        tokenizer.loaded.chat_template = kept
+    assert words in str(caught.value)
+    assert "use --prompt-kind completion" in str(caught.value)

@@ -14,7 +14,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.run_folder import RunFolder, first_difference, open_run
 
 CONFIG: dict[str, Any] = {"model": "m", "task_ids": ["a", "b"], "n": 4, "temperature": 0.8}
-SAMPLE = {"task_id": "a", "sample_index": 0}
+SAMPLE = {"task_id": "a", "sample_index": 0, "program": ""}
 
 
 def begin(path: Path, config: dict[str, Any] = CONFIG) -> RunFolder:
@@ -105,10 +105,10 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 def test_run_json_of_another_kind_is_refused(tmp_path: Path) -> None:
     for text, said in [
-        ("{", "run.json cannot be read"),
-        ("[]", "is not of format 1"),
+        ("{", "run.json: not JSON"),
+        ("[]", "run.json: a list, not a JSON object"),
         ('{"format": 2}', "is not of format 1"),
-        ('{"format": 1, "config": {}}', "its config or info is missing"),
+        ('{"format": 1, "config": {}}', "run.json: `info` is missing"),
     ]:
         (tmp_path / "run.json").write_text(text)
         assert said in refusal(tmp_path)

@@ -250,7 +250,7 @@ def test_select() -> None:
 def test_prompts_file(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     file.write_text(json.dumps({"prompt": "def a():\n"}) + "\n{oops\n")
-    with pytest.raises(UserError, match=r"p.jsonl:2: expected a JSON object"):
+    with pytest.raises(UserError, match=r"p.jsonl:2: not JSON"):
         load_prompts(file)
 
 

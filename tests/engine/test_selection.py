@@ -290,7 +290,8 @@ def test_other_verdicts_make_no_other_choice(done: Done, tmp_path_factory: Any) 
         passed = [not r["passed"] for r in results] if verdicts is None else verdicts
         run.results.path.write_text(
             "".join(
-                json.dumps(r | {"passed": p}) + "\n" for r, p in zip(results, passed, strict=True)
+                json.dumps(r | {"passed": p, "outcome": "passed" if p else "wrong answer"}) + "\n"
+                for r, p in zip(results, passed, strict=True)
             )
         )
         with pytest.MonkeyPatch.context() as patch:
@@ -333,7 +334,10 @@ def test_what_cannot_be_written(done: Done, tmp_path: Path) -> None:
 def verdicts_by_hand(run: RunFolder) -> None:
     with run.results as results:
         for sample in run.samples.read():
-            results.append({k: sample[k] for k in ("task_id", "sample_index")} | {"passed": True})
+            results.append(
+                {k: sample[k] for k in ("task_id", "sample_index")}
+                | {"passed": True, "outcome": "passed"}
+            )
 
 
 def test_a_run_without_log_probabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,26 +61,41 @@ def test_prompts_are_read_with_names_and_without(tmp_path: Path) -> None:
     [
         (
             b'{"prompt": "a"}\n{"prompt": }\n',
-            "p.jsonl:2: expected a JSON object with `prompt` (Expecting value at column 12)",
+            "p.jsonl:2: not JSON (Expecting value, column 12): a line is a JSON object with a `prompt`",
         ),
-        (b"[1]", "p.jsonl:1: expected a JSON object with `prompt`"),
-        (b'\n{"task_id": "a"}', "p.jsonl:2: `prompt` is missing or empty"),
-        (b'{"prompt": ""}', "p.jsonl:1: `prompt` is missing or empty"),
-        (b'{"prompt": 3}', "p.jsonl:1: `prompt` is not a string"),
-        (b'{"prompt": "a", "task_id": true}', "p.jsonl:1: `task_id` is not a string"),
+        (b"[1]", "p.jsonl:1: a list, not a JSON object: a line is a JSON object with a `prompt`"),
+        (
+            b'\n{"task_id": "a"}',
+            "p.jsonl:2: `prompt` is missing: a line is a JSON object with a `prompt`",
+        ),
+        (
+            b'{"prompt": ""}',
+            'p.jsonl:1: `prompt` is "", not a text (not empty): a line is a JSON object with a `prompt`',
+        ),
+        (
+            b'{"prompt": 3}',
+            "p.jsonl:1: `prompt` is 3, not a text (not empty): a line is a JSON object with a `prompt`",
+        ),
+        (
+            b'{"prompt": "a", "task_id": true}',
+            "p.jsonl:1: `task_id` is true, not a name that can be printed, a whole number from 0 or null: a line is a JSON object with a `prompt`",
+        ),
         (
             b'{"prompt": "a", "test": "t"}',
             "p.jsonl:1: a `test` needs an `entry_point`, the name that it checks",
         ),
         (
             b'{"prompt": "a", "task_id": "x"}\n\n{"prompt": "b", "task_id": "x"}',
-            "p.jsonl:3: task_id 'x' is also that of line 1: each needs its own",
+            "p.jsonl:3: task_id 'x' is also that of p.jsonl:1: each needs its own",
         ),
-        (b'{"prompt": "a"}\n"\xff"', "p.jsonl:2: not UTF-8: save the file as UTF-8"),
+        (
+            b'{"prompt": "a"}\n"\xff"',
+            "p.jsonl:2: not UTF-8 (byte 2): a line is a JSON object with a `prompt`",
+        ),
         (b" \n\n", "p.jsonl holds no prompts: write one JSON object with a `prompt` a line"),
         (
             b"[" * 100000,
-            "p.jsonl:1: expected a JSON object with `prompt` (nested too deeply at column 1)",
+            "p.jsonl:1: nested more than 100 deep: a line is a JSON object with a `prompt`",
         ),
     ],
 )

@@ -65,6 +65,52 @@ def test_a_useless_tokenizer_is_refused(changed_model, files, message: str) -> N
         tokenizers.load(changed_model(**files))
 
 
+def added(index: int, content: str, special: bool = False) -> dict[str, object]:
+    return {
+        "id": index, "content": content, "special": special,
+        "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+    }  # fmt: skip
+
+
+def test_special_tokens_written_in_a_program_are_text(tiny_model: Path) -> None:
+    encoder = Encoder.of(tiny_model)
+    text = "x = '<|end|>' # <|user|>\n"
+    assert b"".join(encoder.vocabulary.texts(encoder.encode(text))) == text.encode()
+
+
+def test_a_token_that_is_decoded_otherwise_is_refused_by_name(changed_model) -> None:  # type: ignore[no-untyped-def]
+    """An id that the library gives to another token: it takes no number from the file."""
+    special = [added(i, name, True) for i, name in enumerate(("<|end|>", "<|user|>", "<|bot|>"))]
+    folder = changed_model(tokenizer={"added_tokens": [*special, added(505, "<tool>")]})
+    with pytest.raises(UserError, match=r"make b'<tool>' of token 505 \(None\) in a text"):
+        Encoder.of(folder)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "decoder", "message"),
+    [
+        ({"a": 0, "b": 1}, None, "neither byte-level"),
+        ({"日": 0}, {"type": "Fuse"}, "none of its tokens is plain text"),
+        ({"a": 0, "b": "c"}, {"type": "Fuse"}, "not a tokenizer.json"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_without_a_model(
+    tmp_path: Path, vocabulary: object, decoder: object, message: str
+) -> None:
+    record = {"version": "1.0", "added_tokens": [], "decoder": decoder,
+              "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=message) as caught:
+        Encoder.of(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_library_cannot_read(changed_model) -> None:  # type: ignore[no-untyped-def]
+    folder = changed_model(tokenizer={"pre_tokenizer": {"type": "Later"}})
+    with pytest.raises(UserError, match="the tokenizers library cannot read it"):
+        tokenizers.load(folder)
+
+
 def test_a_missing_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"holds no tokenizer.json"):

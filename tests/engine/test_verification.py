@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from gars_vllm.engine import verification
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.report import summarise
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
@@ -69,7 +70,7 @@ def test_verdicts_are_recorded_and_not_reached_twice(tmp_path: Path, how: Checki
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     results = sorted(run.results.read(), key=lambda r: (r["task_id"], r["sample_index"]))
     assert [set(r) for r in results] == [
-        {"task_id", "sample_index", "passed", "outcome", "detail", "seconds", "sandbox"}
+        {"task_id", "sample_index", "passed", "outcome", "detail", "seconds", "sandbox", "judge"}
     ] * 3
     assert [(r["passed"], r["outcome"], r["detail"]) for r in results] == [
         (True, "passed", ""),
@@ -199,6 +200,43 @@ def test_a_task_whose_own_solution_fails_is_named(tmp_path: Path, how: Checking)
     bad = Task("s/0", "#", "f", TEST, canonical_solution="\nf = lambda: 2")
     run = make(tmp_path / "run", {"s/0": ["f = lambda: 1"]}, [bad])
     assert verify(run, how, tasks=[bad]).failing_references == ("s/0",)
+
+
+def test_what_cannot_be_judged_is_counted_apart(tmp_path: Path, how: Checking) -> None:
+    """By its test, which is known before anything runs; and by what stops its own solution."""
+    evaluates = Task("s/0", "#", "f", "def check(c):\n    assert eval(c()) == 1\n")
+    forks = Task("s/1", "#", "f", TEST, canonical_solution="\nimport os\nf = os.fork")
+    plain = Task("s/2", "#", "f", TEST)
+    tasks = [evaluates, forks, plain]
+    run = make(
+        tmp_path / "run",
+        {
+            "s/0": ["f = lambda: '1'"],
+            "s/1": ["f = lambda: 1"],
+            "s/2": ["f = lambda: 1", "f = lambda: 2"],
+        },
+        tasks,
+    )
+    assert list(verification.unjudged(tasks)) == ["s/0"]
+    done = verify(run, how, tasks=tasks)
+    assert done.outcomes == {"not judged": 2, "passed": 1, "wrong answer": 1}
+    assert "eval" in done.unjudged["s/0"]
+    assert "forbidden action: fork" in done.unjudged["s/1"]
+    assert done.failing_references == ()
+    assert verification.Verification.from_json(done.to_json()) == done
+    told = {r["task_id"]: r for r in run.results.read()}
+    assert told["s/0"]["passed"] is False
+    assert "eval" in told["s/0"]["detail"]
+    (summary,) = summarise(run)
+    assert (summary.verified, summary.passed, summary.not_judged, summary.unverified) == (
+        2,
+        1,
+        2,
+        0,
+    )
+    assert summary.outcomes == {"passed": 1, "wrong answer": 1}
+    assert summary.pass_at[1] == 0.5
+    assert any("2 samples are not judged" in note for note in summary.notes())
 
 
 def test_human_evals_own_solutions_pass_and_no_other(tmp_path: Path, how: Checking) -> None:

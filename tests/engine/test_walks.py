@@ -117,10 +117,10 @@ def test_weights(encoder: Encoder) -> None:
 def test_bad_input(encoder: Encoder) -> None:
     with pytest.raises(UserError, match="walks and max-tokens"):
         walk(encoder, Everything(5), Weights.UNIFORM, "json", walks=0)
-    with pytest.raises(UserError, match="has no reader"):
-        walks.check_language("cobol")
-    with pytest.raises(UserError, match=r"my\.lark: Lark cannot read it: .*No such file"):
+    with pytest.raises(UserError, match=r"Lark cannot read it: .*No such file"):
         walks.check_language("my.lark")
+    with pytest.raises(UserError, match="cobol has no reader"):
+        walks.check_language("cobol")
     with pytest.raises(UserError, match="does not fit"):
         walks.check_prefix(compile_grammar("json", encoder.vocabulary), "{]")
 

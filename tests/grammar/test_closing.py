@@ -7,13 +7,16 @@ import functools
 import itertools
 import json
 import random
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar, costs
-from gars_vllm.grammar.closing_tables import Spelling
+from gars_vllm.benchmarks import closing as measured
+from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar, endings
+from gars_vllm.grammar.closing_tables import Tokens
+from gars_vllm.grammar.stack_costs import IMPOSSIBLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,10 +83,8 @@ def test_from_every_step_there_is_an_end(
     matcher = python.matcher(prefix)
     text = prefix.encode()
     for _ in range(draw.randint(1, 25)):
-        end = matcher.shortest_completion()
-        bound = python.closer.bound(matcher.state)
-        assert bound >= len(end)
-        assert (bound == 0) == (len(end) == 0) == matcher.can_stop()
+        end = matcher.completion()
+        assert (len(end) == 0) == matcher.can_stop()
         assert compiles(text + text_of(python, end)) or names_aside(text + text_of(python, end))
         token = draw.choice([t for t in allowed(matcher) if not python.is_eos(t)])
         matcher.advance(token)
@@ -93,7 +94,7 @@ def test_from_every_step_there_is_an_end(
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_every_budget_from_the_bound_on(python: CompiledGrammar, prefix: str) -> None:
     start = python.matcher(prefix)
-    least = start.remaining_lower_bound()
+    least = start.completion_length()
     for budget in range(least, least + 14):
         for seed in range(6):
             matcher = start.fork()
@@ -105,7 +106,7 @@ def test_every_budget_from_the_bound_on(python: CompiledGrammar, prefix: str) ->
 
 def test_a_budget_that_is_too_small_changes_nothing(python: CompiledGrammar) -> None:
     matcher = python.matcher("x = [(y, {'a': (z, [")
-    least = matcher.remaining_lower_bound()
+    least = matcher.completion_length()
     assert least > 1
     assert matcher.mask_id(least - 1) == matcher.mask_id()
     assert matcher.mask_id(least) != matcher.mask_id()
@@ -123,7 +124,7 @@ def test_the_closing_knows_of_the_same_tokens_as_the_mask(
     for _ in range(draw.randint(1, 12)):
         if python.is_done(matcher.state):
             break
-        possible = python.closer.costs(matcher.state, 1) < costs.IMPOSSIBLE
+        possible = python.closer.costs(matcher.state, 1) != endings.NOT_VIABLE
         row = python.restricted_row(matcher.state, possible)
         np.testing.assert_array_equal(python.mask(row), matcher.mask())
         tokens = [t for t in allowed(matcher) if not python.is_eos(t)]
@@ -209,22 +210,13 @@ def reachable(grammar: CompiledGrammar, draw: random.Random, steps: int) -> Matc
 
 
 @pytest.mark.parametrize("language", ["json", "python"])
-def test_shortest_completions_are_shortest(language: str) -> None:
-    grammar, draw = small(language), random.Random(11)
-    for _ in range(60):
-        matcher = reachable(grammar, draw, draw.randint(1, 12))
-        found = matcher.remaining_lower_bound()
-        assert min(found, 3) == distance(grammar, matcher, 2)
-
-
-@pytest.mark.parametrize("language", ["json", "python"])
-def test_no_token_is_allowed_too_late_or_forbidden_too_early(language: str) -> None:
+def test_no_token_is_allowed_too_late_and_few_are_forbidden_too_early(language: str) -> None:
     """Against the search: with r tokens left is allowed what can end within r - 1 more."""
     grammar, draw = small(language), random.Random(5)
     early = total = 0
     for _ in range(40):
         matcher = reachable(grammar, draw, draw.randint(1, 10))
-        least = matcher.remaining_lower_bound()
+        least = matcher.completion_length()
         for remaining in range(max(least, 1), min(least + 2, 3)):
             open_ = set(allowed(matcher, remaining))
             for token in allowed(matcher):
@@ -238,7 +230,7 @@ def test_no_token_is_allowed_too_late_or_forbidden_too_early(language: str) -> N
                 total += fits
                 early += fits and token not in open_
     assert total > 200
-    assert early == 0
+    assert early <= total / 50  # a vocabulary of single bytes: the ways to end are few
 
 
 ENDS = [
@@ -265,7 +257,7 @@ def test_masks_agree_with_a_search_bit_by_bit() -> None:
             if token in open_:
                 after = matcher.fork()
                 after.advance(token)
-                end = text_of(grammar, after.shortest_completion())
+                end = text_of(grammar, after.completion())
                 assert compiles(text + piece + end), (text, piece, end)
             else:
                 for end in itertools.chain(
@@ -275,28 +267,145 @@ def test_masks_agree_with_a_search_bit_by_bit() -> None:
     assert bits == 60 * len(SMALL["python"])
 
 
-def test_spelling() -> None:
-    spelling = Spelling(Vocabulary.from_tokens([b"a", b"ab", b"bc", b"c", b"abcd"], eos=[5]))
-    assert [spelling.count(t) for t in (b"", b"a", b"abc", b"abcd", b"aab")] == [0, 1, 2, 1, 2]
-    assert spelling.count(b"abd") > 1_000_000
-    assert spelling.counts(b"a", 4) == [0, 1, 2, 3]
-    spelling = Spelling(Vocabulary.from_tokens([b"  ", b"     "], eos=[2]))
-    assert spelling.counts(b" ", 9) == [spelling.count(b" " * n) for n in range(9)]
-    assert spelling.counts(b" ", 9)[:6] == [0, costs.IMPOSSIBLE, 1, costs.IMPOSSIBLE, 2, 1]
+def test_tokens() -> None:
+    tokens = Tokens(Vocabulary.from_tokens([b"a", b"ab", b"bc", b"c", b"abcd", None], eos=[5]))
+    assert [tokens.count(t) for t in (b"", b"a", b"abc", b"abcd", b"aab")] == [0, 1, 2, 1, 2]
+    assert tokens.count(b"abd") >= IMPOSSIBLE
+    assert [tokens.texts[i] for i in tokens.starts()[97:100]] == [b"a", b"bc", b"c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("x = [1, (", b")]"), ("x = f'{a", b"}'"), ("try:\n    x\n", b"except:x"),
+        ("try:\n\tx", b"\nexcept:x"), ("def f():\n\ttry:\n\t\twhile x:\n\t\t\ty\n", b"\n\texcept:x"),
+        ("match x:\n", b" case _:x"), ("async ", b" def x():x"), ("from __future__ ", b" import division"),
+        ("[x for a[(b := 1", b" for x in x)]in x]"), ("def f(): g(await x", b" for x in x)"),
+        ("if x:\n    # a", b"\n    x"), ("for 1", b" .x in x:x"), ("x = (await y\n\\", b"\n for x in x)"),
+        ("if x:\n        y\n    ", None), ("class A:\n  ", b"x"), ("x = 1 \\", b"\n.x"),
+        ('x = f"""{y:{z', b'}}"""'), ("\\", b"\nx"),
+    ],
+)  # fmt: skip
+def test_what_an_ending_is(python_bytes: CompiledGrammar, text: str, end: bytes | None) -> None:
+    """Brackets, quotes, blocks; and what Python asks for beside its grammar."""
+    matcher = python_bytes.matcher(text)
+    found = bytes(matcher.completion())
+    assert compiles(text.encode() + found), found
+    if end is not None:
+        assert len(found) <= len(end), found
+
+
+def test_following_a_completion_shortens_it(python: CompiledGrammar) -> None:
+    for prefix in PREFIXES:
+        matcher = python.matcher(prefix)
+        least = matcher.completion_length()
+        for left in range(least, 0, -1):
+            token = matcher.completion()[0]
+            assert token in allowed(matcher, left)
+            matcher.advance(token)
+            assert matcher.completion_length() <= left - 1
+
+
+def test_the_former_names_still_do(json_bytes: CompiledGrammar) -> None:
+    matcher = json_bytes.matcher("[")
+    with pytest.warns(DeprecationWarning, match="completion_length"):
+        assert matcher.remaining_lower_bound() == 1
+    with pytest.warns(DeprecationWarning, match="now completion"):
+        assert matcher.shortest_completion() == (93,)
+
+
+RECORD = (
+    'start: "{" ' + ' "," '.join(f'"\\"the_field_number_{i}\\": " INT' for i in range(10))
+    + ' "}"\nINT: /[0-9]+/\n%ignore " "\n'
+)  # fmt: skip
+
+
+def test_a_budget_that_is_enough_is_kept_by_a_long_record(
+    vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    """Far from the end is not the same number of tokens in every grammar."""
+    file = tmp_path / "record.lark"
+    file.write_text(RECORD)
+    grammar = compile_grammar(file, vocabulary)
+    least = grammar.matcher().completion_length()
+    for seed in range(30):
+        matcher = grammar.matcher()
+        draw_within(matcher, least + 2 * seed, random.Random(seed))
+        assert matcher.can_stop(), seed
+
+
+def test_a_comment_needs_its_line_end(byte_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    file = tmp_path / "comment.lark"
+    file.write_text('start: "a" "b"\nC: /\\/\\/[^\\n]*/\n%ignore C\n%ignore /[ \\n]+/\n')
+    matcher = compile_grammar(file, byte_vocabulary).matcher("a//x")
+    assert bytes(matcher.completion()) == b"\nb"
+    assert matcher.mask_id(1) == matcher.mask_id()  # one is not enough: the mask is the plain one
+    assert [t for t in allowed(matcher, 2) if t != 10] == []
+    assert 65 in allowed(matcher, 3)
+
+
+def test_terminals_are_kept_apart(byte_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    """`= =` is not `==`."""
+    file = tmp_path / "apart.lark"
+    file.write_text('start: "a" "=" "=" | "b" "=="\n%ignore " "\n')
+    matcher = compile_grammar(file, byte_vocabulary).matcher("a")
+    assert bytes(matcher.completion()) == b"= ="
+
+
+def grammars(vocabulary: Vocabulary, count: int) -> dict[str, int]:
+    return dict(measured.walk_grammars(vocabulary, count, seed=7))
+
+
+def test_walks_of_random_grammars_end(vocabulary: Vocabulary) -> None:
+    found = grammars(vocabulary, 25)
+    assert set(found) <= {"whole", "refused", "too ambiguous"}, found
+    assert found["whole"] > 100
+
+
+@pytest.mark.full
+def test_walks_of_many_random_grammars_end(vocabulary: Vocabulary) -> None:
+    found = grammars(vocabulary, 300)
+    assert set(found) <= {"whole", "refused", "too ambiguous"}, found
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "x = " + "(" * 100), ("python", "x = " + "[x, {1: f(" * 20),
+        ("python", "".join(" " * i + "try:\n" for i in range(9)) + " " * 9),
+        ("python", "".join(" " * i + "if x:\n" for i in range(90)) + " " * 90),
+        ("python", "x = " + "lambda y: " * 60), ("python", "x = " + "y if z else " * 240),
+        ("python", "x = f'{" + "(" * 60 + "y"), ("json", "[" * 5000), ("json", '[{"a":' * 1500),
+    ],
+)  # fmt: skip
+def test_deep_texts_are_bounded(vocabulary: Vocabulary, language: str, text: str) -> None:
+    """The work for a mask is limited, so that no other sample waits. The time is the processor's,
+    and the limit five times what is measured (benchmarks/closing.py)."""
+    grammar = compile_grammar(language, vocabulary)
+    grammar.matcher("[").mask(1)
+    matcher = grammar.matcher(text)
+    least = matcher.completion_length()
+    for left in (1, least, least + 1, least + 5, least + 20, least + 200):
+        started = time.thread_time()
+        mask = matcher.mask(left)
+        assert time.thread_time() - started < 0.05
+        assert mask.any()
+    draw_within(matcher, least + 3, random.Random(1))
+    assert matcher.can_stop()
 
 
 def test_a_vocabulary_that_cannot_write_an_end() -> None:
     grammar = compile_grammar("json", Vocabulary.from_tokens([b"[", b"1"], eos=[2]))
     matcher = grammar.matcher("[1")
     with pytest.raises(ValueError, match="no completion"):
-        matcher.remaining_lower_bound()
+        matcher.completion_length()
 
 
 def test_json_and_a_grammar_file(byte_vocabulary: Vocabulary, tmp_path: Path) -> None:
     matcher = compile_grammar("json", byte_vocabulary).matcher('{"a": [{"b": "x')
-    text = b'{"a": [{"b": "x' + bytes(matcher.shortest_completion())
+    text = b'{"a": [{"b": "x' + bytes(matcher.completion())
     assert json.loads(text) == {"a": [{"b": "x"}]}
     file = tmp_path / "ab.lark"
     file.write_text('start: "a" start "b" | "c"\n')
     matcher = compile_grammar(file, byte_vocabulary).matcher("aaa")
-    assert bytes(matcher.shortest_completion()) == b"cbbb"
+    assert bytes(matcher.completion()) == b"cbbb"

@@ -41,7 +41,7 @@ def test_a_call_by_address_does_what_a_direct_one_does(python_bytes: CompiledGra
         for symbol in range(20):
             both("shift", symbol, 0, 1)
         for length in range(1, len(piece) + 1):
-            at = np.zeros(1, np.int32)
+            at = np.zeros(2, np.int32)
             grammar.scratch[:] = before
             after = int(reading.read(*arrays, piece, length, state, 0, at))
             direct = (after, int(at[0]) if after >= 0 else -1), grammar.scratch.tobytes()

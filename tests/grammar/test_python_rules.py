@@ -81,9 +81,7 @@ def test_what_was_read_of_a_refused_row_can_still_become_valid(
             read = error.position or 0
         matcher = python_bytes.matcher()
         matcher.advance_text(data[:read])
-        rest = b"".join(
-            python_bytes.vocabulary.tokens[t] or b"" for t in matcher.shortest_completion()
-        )
+        rest = b"".join(python_bytes.vocabulary.tokens[t] or b"" for t in matcher.completion())
         message = objection((data[:read] + rest).decode())
         if message is not None and not any(known in message for known in ABOUT_NAMES):
             wrong.append((source, data[:read] + rest, message))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import surroundings, tiers
 from gars_vllm.engine.sandbox.foreman import CellFailed, Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.tiers import Tier
@@ -110,7 +110,7 @@ def f():
     return found
 """
     test = "def check(candidate):\n    found = candidate()\n    assert set(found) <= KEYS, set(found) - KEYS\n"
-    keys = set(tiers.environment("")) | {"LC_CTYPE", "LD_LIBRARY_PATH", "PWD"}
+    keys = set(surroundings.of_cell("")) | {"LC_CTYPE", "LD_LIBRARY_PATH", "PWD"}
     verdict = foreman.run(Program(text, "f", f"KEYS = {keys!r}\n{test}"), LIMITS)
     assert verdict.passed, verdict
     # nor the answers, though the package that holds them is installed

@@ -80,7 +80,7 @@ def test_a_test_can_do_with_a_program_what_it_could_without_walls(text: str, bod
         ("f = 1", "candidate()", "exception", "TypeError: 'int' object is not callable (test, line 2)"),
         ("def f(): return bytearray(1 << 24)", "assert candidate() == 1", "wrong answer", "it gave a value of 32 MiB: more than 16"),
         ("def f(): return 1", "raise LookupError", "exception", "LookupError (test, line 2)"),
-        ("def f(): return 1", "candidate.__globals__", "exception", "AttributeError: function.__globals__ cannot be had from a test (test, line 2)"),
+        ("def f(): return 1", "candidate.__globals__", "not judged", "the test uses __globals__: it looks into the interpreter that runs the program (line 2)"),
     ],
 )  # fmt: skip
 def test_failures_are_told_apart(text: str, body: str, outcome: str, detail: str) -> None:

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import array
 import datetime
+import ipaddress
 import json
+import pathlib
+import re
 import socket
-from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+import uuid
+import zoneinfo
+from collections import Counter, OrderedDict, UserList, defaultdict, deque, namedtuple
 from decimal import Decimal
 from enum import IntEnum
 from fractions import Fraction
@@ -101,23 +107,71 @@ def test_classes_of_theirs_become_what_they_are_by_their_base() -> None:
     class Color(IntEnum):
         RED = 1
 
-    Pair = namedtuple("Pair", "a b")
     for value, plain in (
         (Liar([1, 2]), [1, 2]),
         (Text("truth"), "truth"),
         (Whole(3), 3),
         (Color.RED, 1),
-        (Pair(1, 2), (1, 2)),
-        (Counter("aab"), {"a": 2, "b": 1}),
-        (OrderedDict(a=1), {"a": 1}),
-        (defaultdict(int, a=1), {"a": 1}),
-        (np.int64(3), 3),
-        (np.float64(0.5), 0.5),
-        (np.bool_(True), True),
     ):
         found = crossed(value)
         assert found == plain
         assert type(found) is type(plain)
+
+
+def test_classes_of_libraries_stay_what_they_are() -> None:
+    pair = crossed(namedtuple("Pair", "a b")(1, [2]))
+    assert (pair.a, pair.b) == pair == (1, [2])
+    for value in (
+        Counter("aab"),
+        OrderedDict(b=1, a=2),
+        defaultdict(None, a=1),
+        UserList([1, 2]),
+        np.int64(3),
+        np.float64(0.5),
+        np.bool_(True),
+        pathlib.PurePosixPath("/a/b"),
+        uuid.UUID(int=5),
+        ipaddress.ip_address("::1"),
+        array.array("d", [1, 2]),
+        re.compile("a", re.I),
+        slice(1, None),
+        datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
+        datetime.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Paris")),
+    ):
+        found = crossed(value)
+        assert found == value
+        assert type(found) is type(value)
+    for grid in (np.arange(6.0).reshape(2, 3), np.array([None, (1,)], object), np.array(["a"])):
+        found = crossed(grid)
+        assert found.dtype == grid.dtype
+        assert np.array_equal(found, grid)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        ["numpy", ["O", [0], ""]],
+        ["numpy", ["<f8,<f8", None, ""]],
+        ["dtype", ["O"]],
+        ["path", ["Path", "x"]],
+        ["pattern", [[0], 0]],
+        ["named", ["a b", 0]],
+        ["named", ["a", 1, "class", 1]],
+        ["sympy", ["Float", "__import__('os')", 53]],
+        ["sympy", ["sin", "__import__('os')"]],
+        ["sympy", ["sympify", "1"]],
+        ["record", ["Anything"]],
+        ["enum", ["Color", "RED"]],
+        ["address", ["Anything", "::1"]],
+        ["zone", ["../../etc/passwd"]],
+    ],
+)
+def test_what_is_no_object_of_a_library_is_refused(node: list[Any]) -> None:
+    def handle(node: list[Any]) -> Any:
+        raise wire.BrokenMessage("no data")
+
+    with pytest.raises(wire.BrokenMessage):
+        wire.decode({"nodes": [node], "item": [0]}, handle)
 
 
 def test_views_of_dicts_stay_views() -> None:

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every mask along many texts, as hashes: what a change of the core must leave as it is.
+
+    python -m gars_vllm.benchmarks.mask_record FILE TOKENIZER... [--stdlib N] [--walks N]
+    python -m gars_vllm.benchmarks.mask_record --compare BEFORE AFTER
+
+Records, for each folder with a tokenizer.json and each of Python 3.11 to 3.13 and JSON, the masks
+at every token of HumanEval's programs (JSON: documents made of them), of N files of the standard
+library and of N random walks that the recording itself draws: one line of JSON a text, with the
+number of states and a hash over their masks, EOS included. Exits with 1 where recordings differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from gars_vllm.benchmarks.texts import Cutter, json_documents, long_python, python_texts
+from gars_vllm.cli.console import progress
+from gars_vllm.grammar import CompiledGrammar, compile_grammar
+
+LANGUAGES = ("python3.11", "python3.12", "python3.13", "json")
+_TOKENS = 1500  # of a text that are read at most
+_WALK = 120
+
+
+def _along(grammar: CompiledGrammar, ids: list[int]) -> tuple[int, str]:
+    """How many states a text visits before a token is refused, and the hash over their masks."""
+    state, matcher = blake2b(digest_size=16), grammar.matcher()
+    for count, token in enumerate(ids):
+        mask = matcher.mask()
+        state.update(mask.tobytes())
+        if not mask[token >> 5] >> (token & 31) & 1:
+            return count + 1, state.hexdigest()
+        matcher.advance(token)
+    state.update(matcher.mask().tobytes())
+    return len(ids) + 1, state.hexdigest()
+
+
+def _walk(grammar: CompiledGrammar, seed: int) -> tuple[int, str]:
+    """As `_along`, a walk by uniform draws from the masks themselves."""
+    draw, state, matcher = random.Random(seed), blake2b(digest_size=16), grammar.matcher()
+    for count in range(_WALK):
+        mask = matcher.mask()
+        state.update(mask.tobytes())
+        bits = np.unpackbits(mask.view(np.uint8), bitorder="little")
+        allowed = [t for t in np.flatnonzero(bits).tolist() if not grammar.is_eos(t)]
+        if not allowed:
+            return count + 1, state.hexdigest()
+        matcher.advance(draw.choice(allowed))
+    return _WALK, state.hexdigest()
+
+
+def record(folders: list[Path], stdlib: int, walks: int) -> Iterator[dict[str, object]]:
+    for folder in folders:
+        cutter = Cutter(folder)
+        for language in LANGUAGES:
+            grammar = compile_grammar(language, cutter.vocabulary)
+            texts = json_documents() if language == "json" else python_texts()
+            if language != "json":
+                texts += long_python(stdlib)
+            for number, text in enumerate(texts):
+                count, digest = _along(grammar, cutter.cut(text)[:_TOKENS])
+                yield _line(folder, language, f"text {number}", count, digest)
+            for number in range(walks):
+                count, digest = _walk(grammar, number)
+                yield _line(folder, language, f"walk {number}", count, digest)
+
+
+def _line(folder: Path, language: str, text: str, states: int, digest: str) -> dict[str, object]:
+    return {
+        "tokenizer": folder.name, "language": language, "text": text, "states": states,
+        "masks": digest,
+    }  # fmt: skip
+
+
+def compare(before: Path, after: Path) -> int:
+    """Prints what differs; how many texts do."""
+    rows = [
+        {
+            (r["tokenizer"], r["language"], r["text"]): (r["states"], r["masks"])
+            for r in map(json.loads, file.read_text("utf-8").splitlines())
+        }
+        for file in (before, after)
+    ]
+    differ = [
+        key for key in rows[0].keys() | rows[1].keys() if rows[0].get(key) != rows[1].get(key)
+    ]
+    for key in sorted(differ):
+        print(*key, rows[0].get(key), rows[1].get(key))
+    states = sum(states for states, _ in rows[0].values())
+    print(f"{states} states of {len(rows[0])} texts: {len(differ)} texts differ")
+    return len(differ)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("tokenizers", type=Path, nargs="*")
+    parser.add_argument("--stdlib", type=int, default=60)
+    parser.add_argument("--walks", type=int, default=100)
+    parser.add_argument("--compare", type=Path, nargs=2)
+    asked = parser.parse_args()
+    if asked.compare:
+        sys.exit(compare(*asked.compare) > 0)
+    if asked.file is None or not asked.tokenizers:
+        parser.error("give a file to write and folders with tokenizer.json")
+    with asked.file.open("w", encoding="utf-8") as out, progress() as bar:
+        task = bar.add_task("texts", total=None)
+        for line in record(asked.tokenizers, asked.stdlib, asked.walks):
+            out.write(json.dumps(line) + "\n")
+            bar.advance(task)
+
+
+if __name__ == "__main__":
+    main()

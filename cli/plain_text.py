@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output where the terminal's encoding lacks a character, say with PYTHONIOENCODING=ascii."""
+
+from __future__ import annotations
+
+import codecs
+
+SPELT = "gars_vllm.spelt"  # the name of the error handler, for a stream's `errors`
+_ALIKE = str.maketrans(
+    "─━│└┤┌┐┘├┬┴┼╸╺·•…×→–—’‘“”\N{NO-BREAK SPACE}",  # noqa: RUF001
+    "--|+++++++++--.*.x>--''\"\" ",
+)
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    """What stands for the characters: one alike for each of a table's lines and a plot's dots, so
+    that columns stay where they are; an escape for any other."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(map(_one, text)), error.end
+
+
+def _one(character: str) -> str:
+    if 0x2800 <= ord(character) < 0x2900:  # braille, of which plots are made
+        return " " if character == "\u2800" else "*"
+    alike = character.translate(_ALIKE)
+    return alike.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(SPELT, _spelt)

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a judge asks of the program's side, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import functools
+import inspect
+import reprlib
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from gars_vllm.engine.sandbox import remote, wire
+from gars_vllm.engine.sandbox.mirror import Mirror
+from gars_vllm.engine.sandbox.needs import Changes, Needs
+from gars_vllm.engine.sandbox.outcome import Outcome, Program
+from gars_vllm.engine.sandbox.records import Known, new_error
+from gars_vllm.engine.sandbox.surroundings import compile_as_ours
+
+MISSING = object()
+_UNKNOWN = object()
+
+
+class _Repr(reprlib.Repr):
+    def repr1(self, x: Any, level: int) -> str:
+        if x is NotImplemented:
+            return "<object of NotImplementedType>"
+        return remote.shown(x) or super().repr1(x, level)
+
+
+_repr = _Repr()
+_repr.maxstring = _repr.maxother = 60
+_repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 8
+
+
+class Over(BaseException):
+    """The program is at its end, whatever the test would make of an exception."""
+
+    def __init__(self, outcome: Outcome | None, detail: str = "") -> None:
+        self.outcome = outcome  # None: the cell is gone, and its foreman knows how it went
+        self.detail = detail
+
+
+class Said:
+    """What the program says of an exception that it has raised; on that as `_gars`."""
+
+    def __init__(self, name: str, detail: str, denied: bool) -> None:
+        self.name, self.detail, self.denied = name, detail, denied
+
+
+def said_of(error: BaseException) -> Said | None:
+    found = getattr(error, "__dict__", {}).get("_gars")
+    return found if isinstance(found, Said) else None
+
+
+def head_of(program: Program) -> str:
+    return program.entry.partition(".")[0].partition("(")[0].strip()
+
+
+@functools.lru_cache(maxsize=16)
+def compiled(source: str, name: str) -> types.CodeType:
+    return compile_as_ours(source, name)
+
+
+class Cell:
+    """What the judge can ask of the program's side."""
+
+    def __init__(self, channel: wire.Channel, needs: Needs, program: Program) -> None:
+        self._channel, self.needs, self._program = channel, needs, program
+        channel.sent = wire.LARGE
+        if needs.large:
+            channel.received = wire.LARGE
+        self._functions: list[Callable[..., Any]] = []
+        self._last: Any = _UNKNOWN
+        self._records = _Records(self)
+        self._terms = wire.Terms(self._handle, wire.LARGE, self._records)
+        self._remotes = remote.Remotes(self, self._error_base)
+        self._ours: dict[str, Any] | None = None
+        self._lock = threading.RLock()
+        self._step = "load"
+        self._waits = False
+        self.mirror: Mirror | None = None
+        self.scope: dict[str, Any] = {}  # the test's
+        self.classes: dict[str, Any] = {}  # that both sides have
+        self.tested: set[int] = set()
+        self.foreign: set[str] = set()
+        self.lost: set[str] = set()
+        self.swallowed = False
+        self.over: Over | wire.BrokenMessage | None = None  # what ended the matter
+
+    # ---- the prompt's names ----
+
+    def preamble(self) -> dict[str, Any]:
+        """What the prompt defines, made once."""
+        if self._ours is None:
+            self._ours = {"__name__": "preamble"}
+            if self._program.preamble:
+                exec(compiled(self._program.preamble, "<prompt>"), self._ours)
+        return self._ours
+
+    def share(self) -> list[str]:
+        """The prompt's classes, as far as the program has them unchanged."""
+        names = _common(self._program.preamble, self._program.text) - {head_of(self._program)}
+        if names:
+            ours = self.preamble()
+            self.classes = {n: ours[n] for n in names if isinstance(ours.get(n), type)}
+            self._records.names.update(self.classes)
+        return sorted(self.classes)
+
+    def _error_base(self, known: list[Any]) -> Any:
+        return remote.library_error(known, self.classes.get)
+
+    # ---- asking ----
+
+    def name(self, expression: str) -> Any:
+        reply = self.ask({"do": "name", "name": expression})
+        if "missing" in reply:
+            return MISSING
+        found = self._value(reply)
+        if isinstance(found, remote.RemoteClass) and self._is_asked_for_as_class(expression):
+            self.tested.add(found._gars_number)
+        return found
+
+    def _is_asked_for_as_class(self, name: str) -> bool:
+        """A function that the program has written as a class gets no operators believed."""
+        defined = _definitions(self._program.preamble)
+        return defined[name] if name in defined else name[:1].isupper()
+
+    def call(self, number: int, values: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        self._last = _UNKNOWN
+        given = [*values, *named.values()]
+        order = {"do": "call", "object": number, "names": list(named)}
+        self._last = self._sent(order | {"keep": number in self.tested}, given)
+        return self._last
+
+    def apply(self, step: str, *values: Any) -> Any:
+        """Does one of the cell's steps with the values."""
+        return self._sent({"do": step}, list(values))
+
+    def _sent(self, order: wire.Message, values: list[Any]) -> Any:
+        encoder = wire.Encoder(self._terms)
+        try:
+            items = [encoder.item(value) for value in values]
+            arguments = encoder.finish() | {"items": items}
+            wanted = self.needs.changes is not Changes.STAY
+            reply = self.ask(order | {"arguments": arguments, "changes": wanted})
+        except wire.TooLarge as error:
+            raise self.give_up(f"the test passes {error}") from None
+        if "changed" not in reply:
+            return self._value(reply)
+        return self._changed(reply, encoder.kept, len(values))
+
+    def _changed(self, reply: wire.Message, kept: list[Any], count: int) -> Any:
+        """The value of a call that has changed its arguments, which are changed here too."""
+        message, origins = reply["changed"], reply.get("origins")
+        items = message.get("items") if isinstance(message, dict) else None
+        if not isinstance(items, list) or len(items) != count + 1 or not isinstance(origins, list):
+            raise self.broken("no changes")
+        if items[0] is not None:
+            if self.needs.changes is Changes.STAY:
+                raise self.broken("arguments that are not to come back")
+            if self.needs.changes is Changes.UNCLEAR:
+                raise self.give_up(
+                    "it changes an argument and gives a value, and the test computes from both "
+                    "what it compares"
+                )
+        try:
+            into = {int(node): kept[int(number)] for node, number in origins if int(number) >= 0}
+            if len(set(map(id, into.values()))) != len(into):
+                raise ValueError("two of one")
+        except (TypeError, ValueError, LookupError):
+            raise self.broken("no changes") from None
+        return self._decoded(
+            lambda m: wire.decode_all(m, self._remotes.make, self._records, into)[0], message
+        )
+
+    def broken(self, what: str) -> wire.BrokenMessage:
+        """To raise: no `except:` of a test's undoes it."""
+        self.over = self.over or wire.BrokenMessage(what)
+        return wire.BrokenMessage(what)
+
+    def give_up(self, reason: str) -> BaseException:
+        """To raise: the judge cannot carry what the test does."""
+        over = Over(Outcome.NOT_JUDGED, reason)
+        self.over = self.over or over
+        return over
+
+    def last(self) -> str:
+        """What the last call gave, for a verdict's detail."""
+        if self._last is _UNKNOWN:
+            return ""
+        try:
+            return f"; it gave {_repr.repr(self._last)}"
+        except (ValueError, RecursionError):  # an int of a million digits
+            return f"; it gave an object of {type(self._last).__name__}"
+
+    def ask(self, request: wire.Message) -> wire.Message:
+        """The answer to a request; raises in here what the program has raised."""
+        try:
+            with self._lock:
+                return self._ask(request)
+        except (Over, wire.BrokenMessage) as error:
+            self.over = self.over or error
+            raise
+
+    def _ask(self, request: wire.Message) -> wire.Message:
+        self._step = request["do"] if request["do"] != "name" else "call"
+        around = self.mirror.now() if self.mirror is not None else {}
+        if around:
+            request = request | {"around": wire.encode(around, self._terms)}
+        reply = self._exchange(request)
+        while True:
+            if "back" in reply:
+                reply = self._exchange(self._call_back(reply))
+                continue
+            if "said" in reply and self.mirror is not None:
+                try:
+                    self.mirror.take(self._value({"value": reply["said"]}))
+                except (TypeError, ValueError, LookupError):
+                    raise self.broken("nothing said") from None
+            if "large" in reply:
+                raise Over(Outcome.WRONG_ANSWER, f"it gave {reply['large']}")
+            if "raised" in reply:
+                raise self._exception(reply)
+            return reply
+
+    def _exchange(self, message: wire.Message) -> wire.Message:
+        if self._waits:
+            raise self.give_up("the test's own signal or thread came between it and the program")
+        try:
+            self._channel.send(message)
+            self._waits = True
+            reply = self._channel.receive()
+        except (EOFError, ConnectionError):
+            raise Over(None) from None
+        self._waits = False
+        return reply
+
+    def _call_back(self, reply: wire.Message) -> wire.Message:
+        """A function of the test's that the program calls."""
+        number, names = reply["back"], reply.get("names") or []
+        if type(number) is not int or not 0 <= number < len(self._functions):
+            raise self.broken("no such function")
+        values = self._decoded(
+            lambda m: wire.decode_all(m, self._remotes.make, self._records), reply.get("arguments")
+        )
+        if not isinstance(names, list) or len(names) > len(values):
+            raise self.broken("no names")
+        count = len(values) - len(names)
+        try:
+            named = dict(zip(map(str, names), values[count:], strict=True))
+            found = self._functions[number](*values[:count], **named)
+            if inspect.iscoroutine(found):
+                found = _ran(found)
+            return {"value": wire.encode(found, self._terms)}
+        except Exception as error:
+            self.swallowed |= isinstance(error, AssertionError) and said_of(error) is None
+            return {"error": wire.encode(error, self._terms)}
+
+    # ---- values ----
+
+    def _handle(self, value: Any) -> list[Any]:
+        """How an object of the test's, that is no data, is given to the program."""
+        number = remote.numbered(value)
+        if number is not None:
+            return ["own", number]
+        if isinstance(value, type) and self._records.is_shared(value):
+            return ["known", value.__name__]
+        if (found := _library_name(value)) is not None:
+            return ["name", *found]
+        if isinstance(value, types.ModuleType):
+            return ["name", value.__name__, ""]
+        if isinstance(value, Iterator) and not callable(value):
+            return ["iterator", self._function(lambda: _step(value))]
+        if not callable(value) or isinstance(value, type):
+            raise self.give_up(
+                f"the test passes an object of {type(value).__name__} to the program"
+            )
+        return ["back", self._function(value), *_description(value)]
+
+    def _function(self, function: Callable[..., Any]) -> int:
+        if function not in self._functions:
+            self._functions.append(function)
+        return self._functions.index(function)
+
+    def _value(self, reply: wire.Message) -> Any:
+        return self._decoded(
+            lambda m: wire.decode(m, self._remotes.make, self._records), reply.get("value")
+        )
+
+    def _decoded(self, decode: Callable[[Any], Any], message: Any) -> Any:
+        try:
+            if not isinstance(message, dict):
+                raise wire.BrokenMessage("no value")
+            found = decode(message)
+            self.lost.update(map(str, message.get("lost") or ()))
+            return found
+        except wire.BrokenMessage as error:
+            self.over = self.over or error
+            raise
+
+    def _exception(self, reply: wire.Message) -> BaseException:
+        """An exception like the one there, so that tests can expect it."""
+        name, kinds, line = str(reply["raised"])[:80], reply.get("kinds"), reply.get("line")
+        text = str(reply.get("text"))
+        detail = f"{text} (line {line})" if isinstance(line, int) and line else text
+        base: Any = Exception
+        for kind in kinds if isinstance(kinds, list) else ():
+            found = getattr(builtins, kind, None) if isinstance(kind, str) else None
+            if isinstance(found, type) and issubclass(found, BaseException):
+                base = found
+                break
+        is_expected = base is SystemExit and self.needs.exits
+        if not issubclass(base, Exception) and not is_expected:  # KeyboardInterrupt ...
+            is_left = base is SystemExit and self._step in ("load", "call")
+            return Over(Outcome.EXITED_EARLY if is_left else Outcome.EXCEPTION, detail)
+        try:
+            sent = reply.get("arguments")
+            if not isinstance(sent, dict):
+                raise self.broken("no value")
+            arguments = wire.decode_all(sent, self._remotes.make, self._records)
+        except (wire.BrokenMessage, AttributeError):  # it may hold itself
+            arguments = []
+        made = arguments[0] if arguments else None
+        if not isinstance(made, base):
+            made = types.new_class(name, (base,))()
+        made.__dict__["_gars"] = Said(name, detail, reply.get("denied") is True)
+        return made  # type: ignore[no-any-return]
+
+
+class _Records(Known):
+    """The classes that both sides have; the test's own are given to the cell when one is needed."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(lambda name: cell.classes.get(name), self._made)
+        self._cell = cell
+
+    def is_shared(self, kind: Any) -> bool:
+        if self.name_of(kind) is None and getattr(kind, "__module__", "") == "check":
+            self._share(kind)
+        return self.name_of(kind) is not None
+
+    def pack(self, value: Any, item: Callable[[Any], Any]) -> list[Any] | None:
+        if type(value).__module__ == "check" and not remote.shown(value):
+            self.is_shared(type(value))
+        return super().pack(value, item)
+
+    def _share(self, kind: type) -> None:
+        source = _source_of(self._cell._program.test, kind.__name__)
+        if source is None:
+            raise self._cell.give_up(f"the test passes an object of its {kind.__name__}")
+        self._cell.ask({"do": "define", "source": source, "names": [kind.__name__]})
+        self._cell.classes[kind.__name__] = kind
+        self.names.add(kind.__name__)
+
+    @staticmethod
+    def _made(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
+        if not isinstance(made, type) or not issubclass(made, BaseException):
+            raise TypeError("no exception")
+        error = new_error(made, arguments)
+        for name, value in state.items():
+            if type(name) is str and not name.startswith("_"):
+                error.__dict__[name] = value
+        remote.told(error, text)
+        return error
+
+
+def _definitions(preamble: str) -> dict[str, bool]:
+    """The names of functions and classes at the top of a text, and which are classes."""
+    found = {}
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        for node in ast.parse(preamble).body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found[node.name] = isinstance(node, ast.ClassDef)
+    return found
+
+
+def _common(preamble: str, program: str) -> set[str]:
+    """Names of classes at the top of both texts that are made in the same way."""
+    if "class " not in preamble and "tuple(" not in preamble:
+        return set()
+    found: list[dict[str, str]] = []
+    for source in (preamble, program):
+        try:
+            body = ast.parse(source).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return set()
+        made: dict[str, str] = {}
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                made[node.name] = made.get(node.name, "") + ast.dump(node)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                made[name] = made.get(name, "") + ast.dump(node)
+        found.append(made)
+    return {name for name, text in found[0].items() if found[1].get(name) == text}
+
+
+def _source_of(test: str, name: str) -> str | None:
+    """A class of the test's with what it needs of the test's other names; None where it is not
+    found."""
+    tree = ast.parse(test)
+    tops: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name != "check":
+            tops[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            tops[node.targets[0].id] = node
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name]
+    if len(nodes) != 1:
+        return None
+    wanted: dict[str, ast.stmt] = {name: nodes[0]}
+    waiting: list[ast.stmt] = [nodes[0]]
+    while waiting:
+        for read in ast.walk(waiting.pop()):
+            if isinstance(read, ast.Name) and read.id in tops and read.id not in wanted:
+                wanted[read.id] = tops[read.id]
+                waiting.append(tops[read.id])
+    imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    kept = sorted(wanted.values(), key=lambda node: node.lineno)
+    return ast.unparse(ast.Module([*imports, *kept], []))
+
+
+def _step(iterator: Iterator[Any]) -> list[Any]:
+    """The next item in a list; an empty one at the end."""
+    for item in iterator:
+        return [item]
+    return []
+
+
+def _library_name(value: Any) -> tuple[str, str] | None:
+    """Where a class or a function of a library is found."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if isinstance(value, types.MethodDescriptorType):
+        module, name = "builtins", f"{value.__objclass__.__name__}.{value.__name__}"
+    if not isinstance(module, str) or not isinstance(name, str):
+        return None
+    found: Any = sys.modules.get(module)
+    if found is None or module.partition(".")[0] in ("check", "preamble", "program", "gars_vllm"):
+        return None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return (module, name) if found is value else None
+
+
+def _description(value: Any) -> list[Any]:
+    """[name, doc, parameters, is async] of a function of the test's."""
+    name = str(getattr(value, "__name__", "function"))
+    doc = getattr(value, "__doc__", None)
+    spec = [["values", "VAR_POSITIONAL", False], ["named", "VAR_KEYWORD", False]]
+    if isinstance(value, types.FunctionType):
+        spec = [
+            [p.name, p.kind.name, p.default is not p.empty]
+            for p in inspect.signature(value, follow_wrapped=False).parameters.values()
+        ]
+    is_async = inspect.iscoroutinefunction(value)
+    return [name, doc if isinstance(doc, str) else None, spec, is_async]
+
+
+def _ran(coroutine: Any) -> Any:
+    """What a coroutine of the test's gives, which the program waits for."""
+    outer = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(coroutine)
+        finally:
+            loop.close()
+    finally:
+        asyncio._set_running_loop(outer)

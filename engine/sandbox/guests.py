@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the program meets of the judge's side: the test's functions, and the surroundings it makes.
+
+Read in the cell. None of it is a wall: what a program does to it can make it fail, and no more.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import decimal
+import importlib
+import io
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Call = Callable[[list[Any], dict[str, Any]], Any]
+_GIVEN = object()  # stands for a default: the judge's function has its own
+
+
+def function(call: Call, name: str, doc: str | None, spec: list[Any], is_async: bool) -> Any:
+    """A function of the judge's, with its name and its parameters: [name, kind, has a default]."""
+    shown, passed, named = [], [], []
+    has_star = False
+    for parameter, kind, has_default in spec:
+        default = "=_given" if has_default else ""
+        if kind == "VAR_POSITIONAL":
+            shown.append(f"*{parameter}")
+            passed.append(f"*{parameter}")
+            has_star = True
+        elif kind == "VAR_KEYWORD":
+            shown.append(f"**{parameter}")
+            named.append(f"**{parameter}")
+        elif kind == "KEYWORD_ONLY":
+            shown += [] if has_star else ["*"]
+            has_star = True
+            shown.append(parameter + default)
+            named.append(f"{parameter!r}: {parameter}")
+        else:
+            shown.append(parameter + default)
+            passed.append(parameter)
+    scope: dict[str, Any] = {"_given": _GIVEN, "_call": _without_defaults(call)}
+    exec(
+        f"{'async ' if is_async else ''}def made({', '.join(shown)}):\n"
+        f"    return _call([{', '.join(passed)}], {{{', '.join(named)}}})\n",
+        scope,
+    )
+    made = scope["made"]
+    made.__name__ = made.__qualname__ = name
+    made.__doc__, made.__module__ = doc, "test"
+    return made
+
+
+def _without_defaults(call: Call) -> Call:
+    def made(values: list[Any], named: dict[str, Any]) -> Any:
+        return call(
+            [value for value in values if value is not _GIVEN],
+            {name: value for name, value in named.items() if value is not _GIVEN},
+        )
+
+    return made
+
+
+def iterator(step: Callable[[], Any]) -> Iterator[Any]:
+    """The judge's iterator; `step` gives an item in a list, or nothing at the end."""
+    while found := step():
+        yield found[0]
+
+
+def named(module: str, name: str) -> Any:
+    """A class or a function of a library, by its name; with "" the module itself."""
+    found: Any = importlib.import_module(module)
+    for part in name.split(".") if name else ():
+        found = getattr(found, part)
+    return found
+
+
+class Around:
+    """Makes the program's surroundings what the test's are, for as long as one call takes."""
+
+    def __init__(self) -> None:
+        self._environment = dict(os.environ)
+        self._imported = {"random": random}
+
+    @contextlib.contextmanager
+    def within(self, asked: dict[str, Any], said: dict[str, Any]) -> Iterator[None]:
+        """`asked`: what the judge says of the test's (`mirror.py`); `said` gets what it wants to
+        have back. Whatever the program does to its own surroundings stays as it is."""
+        self._set(asked)
+        with contextlib.ExitStack() as stack:
+            for module, name, value in asked.get("patched", ()):
+                stack.enter_context(_patched(module, name, value))
+            streams = {n: stack.enter_context(_captured(n)) for n in asked.get("streams", ())}
+            given = None
+            if "in" in asked:
+                given = io.StringIO(asked["in"])
+                stack.enter_context(_replaced("stdin", given))
+            caught: list[Any] = []
+            if asked.get("warnings"):
+                recorded = stack.enter_context(warnings.catch_warnings(record=True))
+                caught = [] if recorded is None else recorded
+                warnings.simplefilter("always")
+            try:
+                yield
+            finally:
+                for name, stream in streams.items():
+                    with contextlib.suppress(ValueError):  # the program has closed it
+                        stream.flush()
+                        said[name] = stream.buffer.getvalue().decode("utf-8", "replace")
+                if given is not None and not given.closed:
+                    said["read"] = given.tell()
+                if caught:
+                    said["warned"] = [[w.category, str(w.message)] for w in caught]
+        if asked.get("environment"):
+            said["environment"] = self._changes()
+
+    def _set(self, asked: dict[str, Any]) -> None:
+        for name, value in asked.get("environ", ()):
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if asked.get("environ"):
+            self._environment = dict(os.environ)
+        if "folder" in asked:
+            os.chdir(asked["folder"])
+        if "recursion" in asked:
+            sys.setrecursionlimit(asked["recursion"])
+        if "decimal" in asked:
+            context = decimal.getcontext()
+            context.prec, context.rounding = asked["decimal"]
+        for module, state in asked.get("seeds", ()):
+            if module == "random":
+                random.setstate((state[0], tuple(state[1]), state[2]))
+            else:
+                importlib.import_module("numpy.random").set_state(state)
+
+    def _changes(self) -> list[list[str | None]]:
+        now = dict(os.environ)
+        names = [n for n in {**self._environment, **now} if self._environment.get(n) != now.get(n)]
+        self._environment = now
+        return [[name, now.get(name)] for name in sorted(names)]
+
+
+@contextlib.contextmanager
+def _patched(module: str, name: str, value: Any) -> Iterator[None]:
+    target = builtins if module == "builtins" else importlib.import_module(module)
+    before = getattr(target, name, _GIVEN)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        if getattr(target, name, None) is value:
+            if before is _GIVEN:
+                delattr(target, name)
+            else:
+                setattr(target, name, before)
+
+
+@contextlib.contextmanager
+def _replaced(name: str, stream: Any) -> Iterator[Any]:
+    before = getattr(sys, name)
+    setattr(sys, name, stream)
+    try:
+        yield stream
+    finally:
+        if getattr(sys, name) is stream:
+            setattr(sys, name, before)
+
+
+@contextlib.contextmanager
+def _captured(name: str) -> Iterator[Any]:
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="replace", newline="")
+    with _replaced(name, stream):
+        yield stream

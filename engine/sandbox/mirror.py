@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test makes of its surroundings, told to the program with each call, and what comes back.
+
+Streams that it has replaced, functions that it has patched, seeds, the environment, the folder.
+What comes back is text that was printed, warnings, variables: data, and only where the test waits
+for it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import decimal
+import io
+import os
+import random
+import sys
+import warnings
+from typing import Any
+
+from gars_vllm.engine.sandbox.cell import words
+from gars_vllm.engine.sandbox.needs import Needs
+
+_STREAMS = ("stdout", "stderr")
+_NEVER = frozenset(
+    words(
+        "stdin stdout stderr modules path argv0 __builtins__ displayhook meta_path path_hooks "
+        "path_importer_cache last_exc last_value last_type last_traceback"
+    )
+)
+
+
+class Mirror:
+    """The surroundings of one test in this process, as they were when it began."""
+
+    def __init__(self, needs: Needs) -> None:
+        self._needs = needs
+        self._streams = {name: getattr(sys, name) for name in ("stdin", *_STREAMS)}
+        self._modules = {
+            name: dict(vars(sys.modules[name]))
+            for name in needs.patched
+            if name in sys.modules
+        }  # fmt: skip
+        self._input = builtins.input
+        self._environment = dict(os.environ)
+        self._folder = _folder() if needs.files else ""
+        self._recursion = sys.getrecursionlimit()
+        self._seeded: set[str] = set()
+        self._decimal = _decimal()
+        self._unhook: list[Any] = []
+        if needs.seeds:
+            self._hook(random, "seed", "setstate")
+            if "numpy" in sys.modules:
+                self._hook(sys.modules["numpy"].random, "seed", "set_state")
+
+    def _hook(self, module: Any, *names: str) -> None:
+        """Has a call of the module's own functions noticed."""
+        for name in names:
+            function = getattr(module, name)
+
+            def seeded(*values: Any, _function: Any = function, **named: Any) -> Any:
+                self._seeded.add(module.__name__)
+                return _function(*values, **named)
+
+            setattr(module, name, seeded)
+            self._unhook.append((module, name, function))
+
+    def close(self) -> None:
+        """Puts this process's own streams, functions and limits back, for the next test."""
+        for module, name, function in self._unhook:
+            setattr(module, name, function)
+        for name, stream in self._streams.items():
+            setattr(sys, name, stream)
+        for name, before in self._modules.items():
+            for key, value in before.items():
+                if key not in _NEVER and vars(sys.modules[name]).get(key) is not value:
+                    setattr(sys.modules[name], key, value)
+        builtins.input = self._input
+        sys.setrecursionlimit(self._recursion)
+        os.environ.clear()
+        os.environ.update(self._environment)
+
+    def now(self) -> dict[str, Any]:
+        """What the program must be told before it goes on; empty where all is as it was."""
+        found: dict[str, Any] = {}
+        streams = [name for name in _STREAMS if getattr(sys, name) is not self._streams[name]]
+        if streams:
+            found["streams"] = streams
+        if sys.stdin is not self._streams["stdin"] and isinstance(sys.stdin, io.StringIO):
+            found["in"] = sys.stdin.getvalue()[sys.stdin.tell() :]
+        patched = list(self._patched())
+        if patched:
+            found["patched"] = patched
+        if self._needs.warnings:
+            found["warnings"] = True
+        if self._needs.files:
+            found |= self._files()
+        if sys.getrecursionlimit() != self._recursion:
+            found["recursion"] = sys.getrecursionlimit()
+        if _decimal() != self._decimal:
+            found["decimal"] = self._decimal = _decimal()
+        if self._seeded:
+            found["seeds"] = [[name.partition(".")[0], _state(name)] for name in self._seeded]
+            self._seeded.clear()
+        return found
+
+    def _patched(self) -> Any:
+        if builtins.input is not self._input and "builtins" not in self._modules:
+            yield "builtins", "input", builtins.input
+        for name, before in self._modules.items():
+            for key, value in vars(sys.modules[name]).items():
+                if before.get(key, self) is not value and key not in _NEVER:
+                    yield name, key, value
+
+    def _files(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"environment": True}
+        now = dict(os.environ)
+        if now != self._environment:
+            names = {**self._environment, **now}
+            found["environ"] = [
+                [n, now.get(n)] for n in names if self._environment.get(n) != now.get(n)
+            ]
+        folder = _folder()
+        if folder != self._folder:
+            found["folder"] = self._folder = folder
+        return found
+
+    def take(self, said: Any) -> None:
+        """What the program has printed, warned of, read and set. Raises TypeError or ValueError for
+        what is none of that."""
+        if not isinstance(said, dict):
+            raise TypeError("nothing said")
+        for name in _STREAMS:
+            text = said.get(name)
+            if isinstance(text, str) and text and getattr(sys, name) is not self._streams[name]:
+                getattr(sys, name).write(text)
+        if type(said.get("read")) is int and isinstance(sys.stdin, io.StringIO):
+            sys.stdin.seek(sys.stdin.tell() + min(said["read"], len(sys.stdin.getvalue())))
+        if self._needs.warnings:
+            for category, text in said.get("warned", ()):
+                if isinstance(category, type) and issubclass(category, Warning):
+                    warnings.warn(str(text), category, stacklevel=1)
+        if self._needs.files:
+            for name, value in said.get("environment", ()):
+                if value is None:
+                    os.environ.pop(str(name), None)
+                else:
+                    os.environ[str(name)] = str(value)
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _decimal() -> list[Any]:
+    context = decimal.getcontext()
+    return [context.prec, context.rounding]
+
+
+def _state(module: str) -> Any:
+    if module == "random":
+        return random.getstate()
+    return sys.modules["numpy"].random.get_state()

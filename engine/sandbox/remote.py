@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins, in the judge, for objects of the program's.
+
+A `Remote` has the special methods that the object has, each of which asks the cell and gives back
+data or another Remote. What the program says of its own objects decides as little as can be:
+against data a Remote is equal to nothing; against another Remote the program's own `==` counts only
+where the class is one that the test itself calls, and where it is not true of everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from gars_vllm.engine.sandbox import wire
+from gars_vllm.engine.sandbox.cell import OPERATORS, SPECIAL, words
+
+_PLAIN = ("__call__", "__getitem__", "__len__", "__iter__")  # of a node that says no more
+_FLAVOURS = {
+    "function": types.FunctionType,
+    "builtin": types.BuiltinFunctionType,
+    "method": types.MethodType,
+    "generator": types.GeneratorType,
+    "async generator": types.AsyncGeneratorType,
+}
+_GIVEN_BY_VALUE = frozenset(
+    words(
+        "__name__ __qualname__ __doc__ __module__ __annotations__ __dict__ __defaults__ "
+        "__kwdefaults__ __wrapped__ __slots__ __match_args__ __abstractmethods__ "
+        "__dataclass_fields__ __members__"
+    )
+)
+_REACH_BEYOND = frozenset(
+    words("__globals__ __closure__ __code__ __builtins__ __self__ __func__ __mro__ __bases__")
+)
+# Methods of data that say yes or no to what they are given; an object of the program's could say
+# yes to anything.
+_PREDICATES = frozenset(
+    name
+    for base in (str, bytes, set, frozenset, int, float)
+    for name in dir(base)
+    if name.startswith("is") or name in ("startswith", "endswith")
+) | {"equals", "equal", "allclose", "array_equal"}
+
+
+class Asking(Protocol):
+    """What a Remote needs of the judge (`judge.Cell`)."""
+
+    tested: set[int]  # numbers of the program's classes that the test names
+    foreign: set[str]  # classes of libraries whose objects came as Remotes
+
+    def apply(self, step: str, *values: Any, **named: Any) -> Any: ...
+
+    def call(self, number: int, values: tuple[Any, ...], named: dict[str, Any]) -> Any: ...
+
+    def give_up(self, reason: str) -> BaseException: ...
+
+
+class Remote:
+    """An object of the program's; `_gars` is all that is kept of it here."""
+
+    __slots__ = ("__weakref__", "_gars")
+
+    def __getattr__(self, name: str) -> Any:
+        about: About = object.__getattribute__(self, "_gars")
+        if name.startswith("__") and name.endswith("__") and name not in _GIVEN_BY_VALUE:
+            if name == "__signature__" and about.flavour:
+                return signature(about.asking, self)
+            if name == "__code__" and about.flags:
+                return types.SimpleNamespace(co_flags=about.flags)
+            if name in _REACH_BEYOND and about.flavour:
+                raise about.asking.give_up(f"the test reads {name} of what the program gave")
+            raise AttributeError(f"{about.name} has no {name} in a test")
+        if name in _PREDICATES and not _is_own(self):
+            raise about.asking.give_up(
+                f"the test asks an object of {about.name}, a class that it does not name, `{name}`"
+            )
+        return about.asking.apply("attribute", self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _about(self).asking.apply("set", self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _about(self).asking.apply("delete", self, name)
+
+    def __dir__(self) -> list[str]:
+        return list(_about(self).asking.apply("names", self))
+
+    def __copy__(self) -> Any:
+        return _about(self).asking.apply("copy", self)
+
+    def __deepcopy__(self, _: Any) -> Any:
+        return _about(self).asking.apply("deepcopy", self)
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        raise _about(self).asking.give_up("the test pickles an object of the program's")
+
+
+class About:
+    """Of a Remote: where it is, its class there, what it is like."""
+
+    def __init__(
+        self, asking: Asking, number: int, name: str, kind: int, flavour: str, flags: int
+    ) -> None:
+        self.asking, self.number, self.name, self.kind = asking, number, name, kind
+        self.flavour, self.flags = flavour, flags
+
+
+def _about(remote: Any) -> About:
+    found: About = object.__getattribute__(remote, "_gars")
+    return found
+
+
+def is_remote(value: Any) -> bool:
+    return Remote in type.__dict__["__mro__"].__get__(type(value))
+
+
+def number_of(value: Any) -> int | None:
+    """The number in the cell of a Remote, or of a class that stands for one of the program's."""
+    if is_remote(value):
+        return _about(value).number
+    found = (
+        type.__dict__["__dict__"].__get__(value).get("_gars_number")
+        if isinstance(value, type)
+        else None
+    )
+    return found if isinstance(found, int) else None
+
+
+def shown(value: Any) -> str | None:
+    """A Remote in words, for which nothing is asked of the cell."""
+    if is_remote(value):
+        return f"<object of {_about(value).name}>"
+    return f"<object of {value._gars_kind}>" if isinstance(value, RemoteClass) else None
+
+
+class RemoteClass(type):
+    """A class of the program's: calling it makes an object there."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RemoteClass:
+        asking = next((b._gars_asking for b in bases if isinstance(b, RemoteClass)), None)
+        if asking is not None and "_gars_number" not in namespace:
+            raise asking.give_up(f"the test makes a class from the program's {bases[0].__name__}")
+        return super().__new__(cls, name, bases, namespace)
+
+    _gars_asking: Any
+    _gars_number: int
+    _gars_kind: str = "type"
+
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        return cls._gars_asking.call(cls._gars_number, values, named)
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__") and name not in _GIVEN_BY_VALUE:
+            if name == "__signature__":
+                return signature(cls._gars_asking, cls)
+            raise AttributeError(name)
+        return cls._gars_asking.apply("attribute", cls, name)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name.startswith(("__", "_gars", "_abc")):
+            type.__setattr__(cls, name, value)
+        else:
+            cls._gars_asking.apply("set", cls, name, value)
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        if is_remote(value):
+            return bool(cls._gars_asking.apply("isinstance", value, cls) is True)
+        return False
+
+    def __iter__(cls) -> Any:
+        return iter(cls._gars_asking.apply("special", cls, "__iter__"))
+
+    def __len__(cls) -> int:
+        return int(cls._gars_asking.apply("special", cls, "__len__"))
+
+    def __bool__(cls) -> bool:
+        return True
+
+    def __getitem__(cls, key: Any) -> Any:
+        return cls._gars_asking.apply("special", cls, "__getitem__", key)
+
+
+class Remotes:
+    """Makes Remotes, and their classes, from the nodes that come; one for each object there."""
+
+    def __init__(self, asking: Asking, error_base: Callable[[list[Any]], Any]) -> None:
+        self._asking, self._error_base = asking, error_base
+        self._classes: dict[int, Any] = {}
+        self._shapes: dict[tuple[Any, ...], Any] = {}
+        self._objects: dict[int, Any] = {}
+
+    def make(self, node: list[Any]) -> Any:
+        """Raises BrokenMessage for what is none."""
+        what, number, *rest = node
+        if what == "builtin":
+            found = getattr(builtins, number, None) if type(number) is str else None
+            if not isinstance(found, type):
+                raise wire.BrokenMessage("no class")
+            return found
+        name, is_iterator, *more = rest
+        if what not in ("object", "class") or type(number) is not int or type(name) is not str:
+            raise wire.BrokenMessage("no object")
+        if what == "class":
+            made = self._class_of(more[0])
+            if isinstance(made, RemoteClass):
+                made._gars_kind = name
+            return made
+        if number not in self._objects:
+            self._objects[number] = self._object(number, name, bool(is_iterator), *more)
+        return self._objects[number]
+
+    def _object(self, number: int, name: str, is_iterator: bool, more: Any = None) -> Any:
+        if more is None:
+            methods = (*_PLAIN, *(("__next__",) if is_iterator else ()))
+            made: Any = self._shaped(-1, name, methods, (Remote,), "")
+            flavour, flags, kind = "", 0, -1
+        else:
+            flavour, flags, shape = more
+            kind = shape[0]
+            if flavour == "coroutine":
+                return _awaited(self._asking, number)
+            made = self._class_of(shape, flavour)
+            if shape[2] not in ("program", "test", "builtins") and not flavour:
+                self._asking.foreign.add(f"{shape[2]}.{name}")
+        if type(flags) is not int or not isinstance(made, type) or not issubclass(made, Remote):
+            raise wire.BrokenMessage("no object")
+        remote = object.__new__(made)
+        about = About(self._asking, number, name, kind, str(flavour), flags)
+        object.__setattr__(remote, "_gars", about)
+        return remote
+
+    def _class_of(self, shape: Any, flavour: str = "") -> Any:
+        number, name, _, special, bases, _ = shape
+        if type(number) is not int or type(name) is not str:
+            raise wire.BrokenMessage("no class")
+        if number not in self._classes:
+            self._classes[number] = self._error_class(shape) or self._shaped(
+                number,
+                name,
+                tuple(method for method in special if method in SPECIAL),
+                tuple(p for p in map(self._class_of, bases) if isinstance(p, RemoteClass))
+                or (Remote,),
+                flavour,
+            )
+        return self._classes[number]
+
+    def _error_class(self, shape: Any) -> Any:
+        """This side's class for one of exceptions; None for others."""
+        number, name, module, _, bases, known = shape
+        base = self._error_base(known)
+        if base is None or module not in ("program", "test"):
+            return base
+        if base.__qualname__ == known[0][1] and base.__module__ != "builtins":
+            return base  # the prompt's own
+        parents = tuple(
+            found for found in map(self._class_of, bases) if issubclass(found, BaseException)
+        ) or (base,)
+        mark = () if any(issubclass(found, _Told) for found in parents) else (_Told,)
+        return type(name, mark + parents, {"_gars_number": number, "__module__": "program"})
+
+    def _shaped(
+        self, number: int, name: str, methods: tuple[str, ...], bases: tuple[Any, ...], flavour: str
+    ) -> Any:
+        key = (number, name, methods)
+        if key not in self._shapes:
+            namespace: dict[str, Any] = {
+                "__slots__": (),
+                "__doc__": _Doc(),
+                "__module__": "program",
+                "_gars_number": number,
+                "_gars_asking": self._asking,
+            }
+            namespace |= {method: _METHODS.get(method) or _forward(method) for method in methods}
+            if "__eq__" in methods and "__hash__" not in methods:
+                namespace["__hash__"] = None
+            if "__eq__" not in methods:
+                namespace |= {"__eq__": object.__eq__, "__hash__": object.__hash__}
+            if "__next__" in methods and "__iter__" in methods:
+                namespace["__iter__"] = lambda self: self
+            if flavour in _FLAVOURS:
+                namespace["__class__"] = property(lambda _: _FLAVOURS[flavour])
+            try:
+                made = RemoteClass(name, bases, namespace)
+            except TypeError:  # bases that go into no order
+                made = RemoteClass(name, bases[:1], namespace)
+            self._shapes[key] = made
+        return self._shapes[key]
+
+
+class _Told:
+    """An exception of a class of the program's own: its text is what the program says."""
+
+    _gars_text: str | None = None
+
+    def __str__(self) -> str:
+        return super().__str__() if self._gars_text is None else self._gars_text
+
+
+class _Doc:
+    """`__doc__` of an object or a class there."""
+
+    def __get__(self, remote: Any, owner: Any) -> Any:
+        if remote is not None:
+            return _about(remote).asking.apply("attribute", remote, "__doc__")
+        return owner._gars_asking.apply("attribute", owner, "__doc__")
+
+
+def told(error: Any, text: Any) -> None:
+    if isinstance(error, _Told) and type(text) is str:
+        error._gars_text = text
+
+
+def _forward(method: str) -> Callable[..., Any]:
+    def forwarded(self: Any, *values: Any) -> Any:
+        return _about(self).asking.apply("special", self, method, *values)
+
+    forwarded.__name__ = method
+    return forwarded
+
+
+def _called(self: Any, *values: Any, **named: Any) -> Any:
+    about = _about(self)
+    return about.asking.call(about.number, values, named)
+
+
+def _is_own(self: Any) -> bool:
+    """Its class is one that the test names: its operators are what is tested."""
+    about = _about(self)
+    return about.kind in about.asking.tested
+
+
+class _Anything:
+    """Nothing that any honest object is equal to, or holds."""
+
+
+_ANYTHING = frozenset(("__eq__", "__contains__"))
+_ORDER = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
+
+
+def _no_operator(about: About) -> BaseException:
+    if f".{about.name}" in "".join(f"{name}," for name in about.asking.foreign):
+        return about.asking.give_up(f"objects of {about.name} cannot be carried")
+    return TypeError(f"what is computed with objects of its own class {about.name} is not believed")
+
+
+def _operator(method: str) -> Callable[..., Any]:
+    """One that is told the other operand, which may be what is expected: `abs(f(1) - 2) < 0.1`."""
+
+    def operated(self: Any, *values: Any) -> Any:
+        about = _about(self)
+        if not _is_own(self):
+            raise _no_operator(about)
+        return about.asking.apply("special", self, method, *values)
+
+    operated.__name__ = method
+    return operated
+
+
+def _judging(method: str) -> Callable[..., Any]:
+    """A method whose answer decides a test."""
+
+    def judged(self: Any, other: Any) -> Any:
+        about = _about(self)
+        if method in ("__eq__", "__ne__") and not is_remote(other):
+            where = f"{type(other).__module__}.{type(other).__qualname__}"
+            if where in about.asking.foreign:
+                raise about.asking.give_up(f"objects of {where} cannot be carried")
+            if not _is_own(self) or other is None or _is_foreign(other):
+                return NotImplemented
+            plain = about.asking.apply("base", self)
+            if not is_remote(plain):  # it is of a subclass of, say, list: what it holds is data
+                return (plain == other) is (method == "__eq__")
+            raise about.asking.give_up(
+                f"the test compares an object of the program's {about.name} with "
+                f"{type(other).__name__}: its own `==` would be told what is expected"
+            )
+        if not _is_own(self) and method in _ORDER:
+            raise _no_operator(about)
+        if not _is_own(self):
+            raise about.asking.give_up(
+                f"the test compares objects of {about.name}, a class that it does not call itself"
+            )
+        if method in _ANYTHING:
+            with suppress(Exception):  # an honest one may not bear what it does not know
+                lie = about.asking.apply("special", self, method, _probe)
+                if lie is not NotImplemented and lie is not False:
+                    return False  # it is true of anything
+        return about.asking.apply("special", self, method, other)
+
+    judged.__name__ = method
+    return judged
+
+
+def _is_foreign(value: Any) -> bool:
+    """An object of the test's that no honest `==` of the program's knows."""
+    return isinstance(value, (type, types.FunctionType, types.ModuleType))
+
+
+def _probe() -> None:
+    """Goes to the program as a function that it has never seen."""
+
+
+def _contains(self: Any, value: Any) -> Any:
+    if _is_own(self):
+        return _judging("__contains__")(self, value)
+    if hasattr(type(self), "__iter__"):  # by plain values, whatever the program says
+        return any(held is value or held == value for held in self)
+    return _judging("__contains__")(self, value)
+
+
+async def _awaited(asking: Asking, number: int) -> Any:
+    """A coroutine of the program's: it begins when this one does, and runs beside others."""
+    task = asking.apply("start", _Numbered(number))
+    if task is not None:
+        await asyncio.sleep(0)
+    return asking.apply("finish", task)
+
+
+class _Numbered:
+    """Stands for an object of the program's that has no Remote."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def numbered(value: Any) -> int | None:
+    return value.number if type(value) is _Numbered else number_of(value)
+
+
+def _later(method: str) -> Callable[..., Any]:
+    """A method that gives a coroutine."""
+
+    def forwarded(self: Any, *values: Any) -> Any:
+        found = _about(self).asking.apply("special", self, method, *values)
+        if inspect.iscoroutine(found):
+            return found
+        return _awaited(_about(self).asking, _about(found).number)
+
+    return forwarded
+
+
+def _left(self: Any, kind: Any, error: Any, _: Any) -> Any:
+    about = _about(self)
+    answer = about.asking.apply("special", self, "__exit__", kind, error, None)
+    if answer and isinstance(error, AssertionError) and not hasattr(error, "_gars"):
+        return False  # no program takes back what a test has asserted
+    return answer
+
+
+def _wait(self: Any) -> Any:
+    return _awaited(_about(self).asking, _about(self).number).__await__()
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "__call__": _called,
+    "__contains__": _contains,
+    "__exit__": _left,
+    "__await__": _wait,
+    "__aenter__": _later("__aenter__"),
+    "__aexit__": _later("__aexit__"),
+    "__anext__": _later("__anext__"),
+    "__aiter__": lambda self: self if hasattr(type(self), "__anext__")
+    else _about(self).asking.apply("special", self, "__aiter__"),
+}  # fmt: skip
+_METHODS.update({f"__{n}__": _judging(f"__{n}__") for n in ("eq", "ne", "lt", "le", "gt", "ge")})
+_METHODS.update(
+    {f"__{s}{n}__": _operator(f"__{s}{n}__") for n in OPERATORS for s in ("", "r", "i")}
+)
+
+
+def signature(asking: Asking, remote: Any) -> inspect.Signature:
+    listed, has_return, returned = asking.apply("signature", remote)
+    empty = inspect.Parameter.empty
+    parameters = [
+        inspect.Parameter(
+            name,
+            tuple(inspect._ParameterKind)[kind],
+            default=default if has_default else empty,
+            annotation=annotation if has_annotation else empty,
+        )
+        for name, kind, has_default, default, has_annotation, annotation in listed
+    ]
+    return inspect.Signature(parameters, return_annotation=returned if has_return else empty)
+
+
+def library_error(known: list[Any], find: Callable[[str], Any]) -> Any:
+    """The exception class of this side's that comes first of those that the program's is: the
+    prompt's, a library's that is imported already, a built-in. None when it is no exception."""
+    for entry in known:
+        module, name = entry
+        if type(module) is not str or type(name) is not str:
+            raise wire.BrokenMessage("no class")
+        if module == "program":
+            found = find(name)
+        elif module == "builtins":
+            found = getattr(builtins, name, None)
+        else:
+            found = sys.modules.get(module)
+            for part in name.split("."):
+                found = found.__dict__.get(part) if hasattr(found, "__dict__") else None
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return found
+    return None

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled inner loops of the budget completion: from how many tokens on it has no say."""
+
+from __future__ import annotations
+
+import numpy as np
+from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.kernel import (
+    BRACKET,
+    COUNT_AT,
+    INDENT,
+    LAYOUT_AT,
+    LAYOUT_WIDTH,
+    LINE_FLAGS,
+    STACKS_AT,
+)
+from gars_vllm.grammar.stack_costs import INDENTS, LAYOUT, OWED
+
+MAX_INDENT = 256  # columns
+
+
+@njit
+def owed(nodes, scratch, row, closing):  # type: ignore[no-untyped-def]
+    """Tokens that a configuration may need beside what its stack says: insertions."""
+    at = closing[OWED]
+    if closing[at] == 0:
+        return np.int64(0)
+    layout = LAYOUT_AT + row * LAYOUT_WIDTH
+    count = 1 if scratch[layout + LINE_FLAGS] & closing[at + 1] else 0
+    bracket = scratch[layout + BRACKET]
+    while nodes[bracket, 2] & (closing[at + 2] | closing[at + 3]):
+        count += 1 if nodes[bracket, 2] & closing[at + 2] else 0
+        bracket = nodes[bracket, 3]
+    return np.int64(count * closing[at])
+
+
+@njit
+def line_tokens(closing, nodes, indent):  # type: ignore[no-untyped-def]
+    """The most tokens that the blanks before a line take."""
+    column = min(nodes[indent, 1] + 1, MAX_INDENT - 1)
+    if nodes[indent, 0] != nodes[indent, 1]:
+        return max(column, 1)
+    return max(closing[closing[INDENTS] + column], 1)
+
+
+@njit
+def add_up(trie, adds, added):  # type: ignore[no-untyped-def]
+    """Per outcome (int32 `added`) the most that a token of it may add to what the stack needs
+    (ClosingTables.adds)."""
+    sums = np.zeros(trie.shape[0] + 1, np.int64)
+    for i in range(trie.shape[0]):
+        terminal, depth = trie[i, 0], trie[i, 1]
+        if depth > 0:
+            sums[depth] = sums[depth - 1] + (adds[terminal] if terminal < adds.shape[0] else 0)
+        added[trie[i, 3] : trie[i, 4]] = sums[depth]
+
+
+@njit
+def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: ignore[no-untyped-def]
+    """From so many tokens on no token that adds nothing needs to be looked at; configuration in row
+    0. And by how much to multiply what a token adds.
+
+    A token changes the newest states of a stack. Each of those below can be left at the cost of
+    `worst`, and the one on which the token's first terminal stands at that of `worst_of`.
+    """
+    needed = np.int64(0)
+    for i in range(scratch[COUNT_AT]):
+        node, most, total = np.int64(scratch[STACKS_AT + i]), np.int64(0), np.int64(0)
+        while node != 0:
+            state, parent = nodes[node, 0], np.int64(nodes[node, 3])
+            most = max(most, np.int64(worst_of[state]))
+            if parent != 0:
+                total += worst[nodes[parent, 0], read_by[state]]
+            node = parent
+        needed = max(needed, most + total)
+    factor = np.int64(1)
+    if closing[closing[LAYOUT]]:
+        factor = line_tokens(closing, nodes, scratch[LAYOUT_AT + INDENT])
+    return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor

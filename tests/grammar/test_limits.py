@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What needs more than there is room for is refused, and nothing else changes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import lark
+import numpy as np
+import pytest
+from gars_vllm.grammar import GrammarError, Vocabulary, compile_grammar
+
+LONG = [b"x;" * 400, b"- " * 520, b"not " * 520, b"\n" * 520, b"[" * 300, b"x\n" * 700, b"{}" * 600]
+
+
+@pytest.mark.parametrize("long", LONG, ids=lambda t: f"{t[:4]!r}x{len(t)}")
+def test_a_long_token_changes_no_other(byte_vocabulary: Vocabulary, long: bytes) -> None:
+    letters = [bytes([i]) for i in range(256)]
+    longer = compile_grammar("python", Vocabulary.from_tokens([*letters, long], eos=[257]))
+    plain = compile_grammar("python", byte_vocabulary)
+    for text in ("", "x = ", "def f(x):\n    return [", "x = 1;", "if x:\n  y\n"):
+        a, b = longer.matcher(text), plain.matcher(text)
+        for _ in range(2):
+            assert (a.mask()[:8] == b.mask()[:8]).all(), text
+        allowed = bool(a.mask()[8] & 1)
+        if allowed:  # then it can be read, and what follows is as if it had been read by bytes
+            a.advance(256)
+            for byte in long:
+                b.advance(byte)
+            assert (a.mask()[:8] == b.mask()[:8]).all(), text
+        else:
+            with pytest.raises(GrammarError):
+                a.advance(256)
+
+
+AMBIGUOUS = [
+    'start: e\ne: e "+" e | e "*" e | "(" e ")" | "a"\n',
+    'start: f\nf: f "+" f | f "*" f | "(" f ")" | f f | "a"\n',
+    'start: l\nl: l l | l "+" l | "*" | "(" l ")" | "a"\n',
+    'start: p p p "a" p\np: ("+" | "*")*\n',
+    'start: x\nx: x "+" x | y\ny: y "*" y | "(" x ")" | "a"\n',
+    'start: "a" b\nb: ("+" "a" | "*" "a" | "+" "a" "*" "a")*\n',
+]
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_ambiguous_grammars_as_earley_reads_them(
+    tmp_path: Path, byte_vocabulary: Vocabulary, text: str
+) -> None:
+    """Stacks are merged: what is allowed after long texts is what Earley's parser takes."""
+    file = tmp_path / "rules.lark"
+    file.write_text(text)
+    reference = lark.Lark(text, parser="earley", lexer="basic", ambiguity="resolve")
+    grammar = compile_grammar(file, byte_vocabulary)
+    for seed in range(8):
+        draw, matcher, read = random.Random(seed), grammar.matcher(), ""
+        for _ in range(40):
+            mask = matcher.mask()
+            allowed = [c for c in "a+*()" if mask[ord(c) >> 5] >> (ord(c) & 31) & 1]
+            if not allowed:
+                break
+            byte = draw.choice(allowed)
+            matcher.advance(ord(byte))
+            read += byte
+            assert matcher.can_stop() == _takes(reference, read), read
+            for other in set("a+*()") - set(allowed):
+                for rest in _RESTS if len(read) < 5 else ():
+                    assert not _takes(reference, read[:-1] + other + rest), (read, other)
+
+
+_RESTS = ["".join(r) for n in range(3) for r in itertools.product("a+*()", repeat=n)]
+
+
+def _takes(reference: lark.Lark, text: str) -> bool:
+    try:
+        reference.parse(text)
+    except lark.exceptions.LarkError:
+        return False
+    return True
+
+
+def test_merged_stacks_survive_sweeping(tmp_path: Path, byte_vocabulary: Vocabulary) -> None:
+    file = tmp_path / "rules.lark"
+    file.write_text(AMBIGUOUS[0])
+    grammar = compile_grammar(file, byte_vocabulary)
+    matcher = grammar.matcher()
+    text = b"a" + b"+a*a" * 40
+    for byte in text:
+        matcher.advance(byte)
+    mask = matcher.mask().copy()
+    grammar._sweep()
+    assert (matcher.mask() == mask).all()
+    matcher.advance(ord("+"))
+    matcher.advance(ord("a"))
+    assert matcher.can_stop()
+    with pytest.raises(GrammarError):
+        matcher.advance(ord(")"))
+
+
+def test_outcomes_beyond_the_limit_are_refused(tmp_path: Path) -> None:
+    """A token of so many terminals that each might be another: too many ways to list."""
+    file = tmp_path / "rules.lark"
+    file.write_text('start: (a | b)+\na: "x" "y"?\nb: "xx" "y"\n')
+    letters = [bytes([i]) for i in range(256)]
+    grammar = compile_grammar(file, Vocabulary.from_tokens([*letters, b"x" * 60], eos=[300]))
+    matcher = grammar.matcher()
+    assert isinstance(matcher.mask(), np.ndarray)
+    matcher.advance(ord("x"))
+    assert matcher.can_stop()
