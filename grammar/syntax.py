@@ -16,6 +16,7 @@ from gars_vllm.grammar.errors import GrammarFileError
 from lark import load_grammar as lark_loader
 from lark.exceptions import UnexpectedInput, VisitError
 from lark.grammar import RuleOptions
+from lark.lexer import Token
 
 _LONGEST_NAME = 4000  # of a rule that a template makes: it holds the names of what is filled in
 _SYNTAX = "not Lark grammar syntax here"
@@ -47,7 +48,7 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Syntax:
-    """Rules in plain BNF and the terminals that the text defines (declared ones are left out).
+    """Rules in plain BNF, and of the terminals that the text defines those that are used.
 
     A rule is (left side, right side); terminals and nonterminals share no names. Every rule is part
     of some sentence, and none can be reduced for ever (reduction.py).
@@ -81,11 +82,12 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
             f"{source}:{line}:{column}: rule {start!r} can never end: whatever is written for it "
             "needs more to follow; give it an alternative that ends"
         )
-    plain, terminals = literals.merged(
-        reduction.terminating(kept, start), terminals, grammar.ignore
-    )
-    names = {left for left, _ in plain}
-    used = sorted({s for _, right in plain for s in right} - names)
+    plain = reduction.terminating(kept, start)
+    wanted = {*grammar.ignore, *_symbols(plain)}
+    terminals = [t for t in terminals if t.name in wanted]
+    _refuse_patterns(source, terminals, places)
+    plain, terminals = literals.merged(plain, terminals, grammar.ignore)
+    used = sorted(_symbols(plain) - {left for left, _ in plain})
     if not declared:
         _refuse_declared(texts, used, {t.name for t in terminals})
     return Syntax(
@@ -96,6 +98,10 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
         terminals=tuple(_terminal(t, places) for t in terminals),
         ignored=tuple(grammar.ignore),
     )
+
+
+def _symbols(rules: Iterable[tuple[str, tuple[str, ...]]]) -> set[str]:
+    return {symbol for _, right in rules for symbol in right}
 
 
 def imported(text: str, source: str) -> list[str]:
@@ -147,6 +153,16 @@ def _compiled(grammar: Any) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]
     return terminals, expander.all()
 
 
+def _refuse_patterns(source: str, terminals: Iterable[Any], places: _Places) -> None:
+    for terminal in terminals:
+        if reason := _objection(terminal.pattern):
+            line, column = places.of_terminal(terminal)
+            raise GrammarFileError(
+                f"{source}:{line}:{column}: terminal {terminal.name}: no regular expression of "
+                f"Python: {reason}"
+            )
+
+
 def _refuse_declared(texts: dict[str, str], used: Iterable[str], defined: set[str]) -> None:
     for name in used:
         if name not in defined:
@@ -157,8 +173,14 @@ def _refuse_declared(texts: dict[str, str], used: Iterable[str], defined: set[st
 
 
 def _one_line(error: BaseException, texts: dict[str, str]) -> str:
-    if isinstance(error, VisitError):
-        error = error.orig_exc
+    mentioned: list[str] = []
+    if isinstance(error, VisitError):  # a range, or an expression that cannot be read
+        mentioned = [str(t) for t in error.obj.scan_values(lambda t: isinstance(t, Token))]
+        mentioned += [p.raw for p in error.obj.scan_values(_objection)]
+        is_range = error.rule == "range"
+        error = (
+            ValueError("a range goes from one character to another") if is_range else error.orig_exc
+        )
     source, last = next(iter(texts)), list(texts)[-1]
     message = " ".join(str(error).split())
     if isinstance(error, RecursionError):
@@ -174,12 +196,23 @@ def _one_line(error: BaseException, texts: dict[str, str]) -> str:
     if isinstance(error, UnexpectedInput):
         return f"{last}:{max(error.line, 1)}:{max(error.column, 1)}: {_SYNTAX}"
     if len(error.args) == 2 and isinstance(error.args[1], SyntaxError):
-        literal = error.args[0]
-        place = _place(texts, (f'"{literal}"', f"/{literal}/"))
-        return f"{place}: not an escape that Python knows: {literal}"
-    # Lark names the rule or terminal, not the place.
-    names: list[str] = re.findall(r"'(\w+)'", message) or re.findall(r"[A-Za-z_]\w*", message)[::-1]
-    return f"{_place(texts, names)}: {message or type(error).__name__}"
+        mentioned = [f'"{error.args[0]}"', f"/{error.args[0]}/"]
+        message = f"not an escape that Python knows: {error.args[0]}"
+    # Lark names the rule, the terminal or the literal, not the place.
+    for form in (r"'(\w+)'", r'"[^"]*"', r"[A-Za-z_]\w*"):
+        mentioned = mentioned or re.findall(form, message)[::-1]
+    return f"{_place(texts, mentioned)}: {message or type(error).__name__}"
+
+
+def _objection(pattern: Any) -> str:
+    """What Python says against a terminal's regular expression, if anything."""
+    try:
+        _ = pattern.max_width
+    except AttributeError:  # no pattern
+        return ""
+    except Exception as error:  # re.error, or that of the module `regex`
+        return str(error)
+    return ""
 
 
 class _Places:
@@ -203,6 +236,15 @@ class _Places:
             return None
         return self._text.count("\n", 0, at) + 1, at - self._text.rfind("\n", 0, at)
 
+    def of_terminal(self, definition: Any) -> tuple[int, int]:
+        """Of one of Lark's terminals, which may be a literal, or imported."""
+        return (
+            self.find(definition.name, definition=True)
+            or self.find(definition.pattern.raw or "", definition=False)
+            or self.find(definition.name.split("__")[-1], definition=False)
+            or (1, 1)
+        )
+
 
 def _place(texts: dict[str, str], names: Sequence[str]) -> str:
     """file:line:column of the first of these names that is used somewhere, else defined, else of
@@ -221,12 +263,7 @@ def _terminal(definition: Any, places: _Places) -> Terminal:
         flags |= getattr(re, letter.upper())
     is_text = definition.pattern.type == "str"
     name, pattern = definition.name, definition.pattern.value
-    line, column = (
-        places.find(name, definition=True)
-        or places.find(definition.pattern.raw or "", definition=False)
-        or places.find(name.split("__")[-1], definition=False)
-        or (1, 1)
-    )
+    line, column = places.of_terminal(definition)
     return Terminal(
         name,
         re.escape(pattern) if is_text else pattern,

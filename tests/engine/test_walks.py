@@ -46,6 +46,24 @@ def test_without_the_closing_few_finish(encoder: Encoder) -> None:
     assert report.valid == report.finished
 
 
+# The second has a conflict that Lark's LALR parser refuses.
+@pytest.mark.parametrize(
+    "rules", ['start: NAME ("," NAME)*', "start: a | b\na: NAME\nb: NAME"]
+)  # fmt: skip
+def test_walks_of_a_lark_file_are_judged_by_lark(
+    encoder: Encoder, tmp_path: Path, rules: str
+) -> None:
+    file = str(tmp_path / "names.lark")
+    Path(file).write_text(rules + '\nNAME: /[a-z]+/\n%ignore " "\n')
+    walks.check_language(file)
+    compiled = compile_grammar(file, encoder.vocabulary)
+    report = walk(encoder, GrammarWalker(compiled), Weights.UNIFORM, file)
+    assert (report.finished, report.valid) == (60, 60)
+    report = walk(encoder, Everything(500), Weights.UNIFORM, file)
+    assert report.valid < 10
+    assert "\n" not in report.invalid[0].message
+
+
 class Everything:
     """A mask that allows all tokens, or none."""
 
