@@ -4,8 +4,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from gars_vllm.grammar import GrammarFileError, lalr, language, syntax
+from gars_vllm.grammar import (
+    GrammarFileError,
+    Vocabulary,
+    compile_grammar,
+    lalr,
+    language,
+    syntax,
+)
 
 
 def parsed(text: str) -> syntax.Syntax:
@@ -161,6 +169,21 @@ def test_literals_of_two_places_stay_apart() -> None:
     words = [" | ".join(f'"{kind}{i}"' for i in range(50)) for kind in "ab"]
     made = parsed(f"start: a b a\na: {words[0]}\nb: {words[1]}\n")
     assert sorted(made.rule_terminals) == ["A0_AND_49_MORE", "B0_AND_49_MORE"]
+
+
+def test_names_of_the_layout_say_nothing_in_a_lark_file(
+    tmp_path: Path, byte_vocabulary: Vocabulary
+) -> None:
+    names = ("NEWLINE", "LINE_COMMENT", "COMMENT", "BLANK", "INDENT", "END", "NAME", "FOR", "BEGIN")
+    file = tmp_path / "names.lark"
+    terminals = "".join(f'{name}: "{i}"\n' for i, name in enumerate(names))
+    file.write_text(f"start: {' '.join(names)}\n{terminals}")
+    matcher = compile_grammar(file, byte_vocabulary).matcher()
+    for i in range(len(names)):
+        bits = np.unpackbits(matcher.mask(20).view(np.uint8), bitorder="little")
+        assert np.flatnonzero(bits).tolist() == [ord(str(i))]
+        matcher.advance(ord(str(i)))
+    assert matcher.can_stop()
 
 
 def test_all_that_is_read_belongs_to_the_digest(tmp_path: Path) -> None:
