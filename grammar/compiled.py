@@ -39,7 +39,7 @@ _EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
 _LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 17
-_ONE_TOKEN, _WHOLE = -1, -2  # in place of the lexer state of a mask's form
+_WHOLE = -1  # in place of the lexer state of a mask's form
 State = tuple[int, ...]
 
 
@@ -121,7 +121,6 @@ class CompiledGrammar:
         self._large = _large_classes(table, self._mask_words)
         self._eos = frozenset(vocabulary.eos)
         self._eos_ids = np.array(sorted(vocabulary.eos), np.int64)
-        self._token_of_out: dict[tuple[int, int], int] = {}
         self._closing_tables = closing_tables
         self.closer = closing.Closer(self, closing_tables)
         # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
@@ -469,14 +468,12 @@ class CompiledGrammar:
         return found
 
     def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
-        """int32 [words]; of a form whose lexer state is _ONE_TOKEN that token, _WHOLE the mask."""
+        """int32 [words]; a form whose lexer state is _WHOLE holds the mask itself."""
         lexer_state, small, stop = form
         if lexer_state == _WHOLE:
             return np.frombuffer(zlib.decompress(small), np.int32).copy()
         packed = np.zeros(self._mask_words, np.int32)
-        if lexer_state == _ONE_TOKEN:
-            banks.set_bits(packed, np.frombuffer(small, np.int64))
-        elif any(small):
+        if any(small):
             table = self.state_tables[lexer_state]
             allowed = np.unpackbits(np.frombuffer(small, np.uint8))
             banks.expand(
@@ -552,23 +549,6 @@ class CompiledGrammar:
         table = self.state_tables[self.load(number)]
         cell = int(table.cell[self._classes[token]])
         return table.cell_outs[table.cell_start[cell] : table.cell_start[cell + 1]]
-
-    def single_row(self, token: int) -> int:
-        """The row of the mask that allows one token."""
-        form = (_ONE_TOKEN, np.array([token], np.int64).tobytes(), False)
-        return self._numbered(self._expand(form), form)
-
-    def token_of(self, number: int, out: int) -> int:
-        """A token that has an outcome (an index into its lexer state's `outs`)."""
-        state = self.load(number)
-        found = self._token_of_out.get((state, out))
-        if found is None:
-            table = self.state_tables[state]
-            at = np.flatnonzero(table.cell_outs == out)[0]
-            cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
-            token_class = int(np.flatnonzero(table.cell == cell)[0]) - 1
-            found = self._token_of_out[state, out] = int(self.table.first[token_class])
-        return found
 
     @property
     def state_count(self) -> int:

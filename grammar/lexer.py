@@ -146,7 +146,6 @@ class Machine:
     kinds: list[str] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     shortest: list[bytes] = field(default_factory=list)
-    ambiguous: list[tuple[int, int, str]] = field(default_factory=list)
 
 
 _State = tuple[str, int, tuple[int, bytes] | None]
@@ -401,32 +400,6 @@ class _Builder:
         label = self.label[q]
         return label >= 0 and self.spec.terminals[label].name == "COMMENT"
 
-    def ambiguous(self) -> list[tuple[int, int, str]]:
-        """Pairs of regular expressions that match the same text with nothing to choose between."""
-        found: dict[tuple[int, int], str] = {}
-        for state, accepted in enumerate(self.dfa.accept):
-            best = [
-                i
-                for i in accepted
-                if self.spec.terminals[i].priority
-                == self.spec.terminals[self.label[state]].priority
-            ]
-            if len(best) > 1:
-                found.setdefault((best[0], best[1]), self._example(state))
-        return [(a, b, text) for (a, b), text in found.items()]
-
-    def _example(self, state: int) -> str:
-        paths = {s: b"" for s in self.dfa.starts}
-        todo = list(paths)
-        for current in todo:
-            if current == state:
-                break
-            for byte, target in enumerate(self.dfa.delta[current].tolist()):
-                if target != automaton.DEAD and target not in paths:
-                    paths[target] = paths[current] + bytes([byte])
-                    todo.append(target)
-        return paths.get(state, b"").decode("utf-8", "replace")
-
 
 def matches_empty(pattern: str, flags: int) -> bool:
     """The terminal would match without reading anything, so that lexing need not end."""
@@ -471,5 +444,4 @@ def build(spec: LexerSpec) -> Machine:
         kinds=[kind for kind, _, _ in builder.order],
         modes=[modes.get(q, "") if kind == "dfa" else "" for kind, q, _ in builder.order],
         shortest=[builder.shortest(t) for t in range(len(spec.terminals))],
-        ambiguous=builder.ambiguous(),
     )
