@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from gars_vllm.grammar import viability
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.lexer import CONTENT, LexerSpec, LexTerminal, Machine, Op
 from gars_vllm.grammar.regex import Ahead, Behind, Nfa, RegexError
@@ -26,6 +25,7 @@ _UNDECIDED = 4  # terminals whose acceptance is asked for where one ends; more a
 _UNKNOWN = -1  # the byte before the beginning of a terminal
 _MATCH, _MATCHED = -1, -2  # a thread that has just matched; one that matched earlier
 
+Alternatives = tuple[tuple[tuple[int, ...], int], ...]
 _Condition = tuple[bool, frozenset[int]]  # negative, states of the look-ahead
 _Conditions = frozenset[_Condition]
 _Thread = tuple[int, _Conditions]
@@ -60,13 +60,11 @@ class _End:
 class ContextualSpec:
     """`terminals` in Lark's order, all in one mode. `unless`: of an expression the literals that it
     matches as a whole, which win where both are accepted. `embedded`: those of them that are not
-    tried where the expression is (Lark's `_create_unless`). `follow`: per terminal those that the
-    grammar can want after it, None for any."""
+    tried where the expression is (Lark's `_create_unless`)."""
 
     terminals: tuple[LexTerminal, ...]
     unless: dict[int, tuple[int, ...]] = field(default_factory=dict)
     embedded: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    follow: dict[int, frozenset[int]] = field(default_factory=dict)
 
 
 class _Automaton:
@@ -449,12 +447,13 @@ class _Builder:
 
 
 def build(spec: ContextualSpec) -> Machine:
-    """Compiles a lexer. Raises GrammarFileError, which names the terminal that is at fault."""
+    """Compiles a lexer, without what viability.py adds. Raises GrammarFileError, which
+    names the terminal that is at fault."""
     builder = _Builder(spec)
     builder.number(_State())
     rows: list[list[int]] = []
-    entries: dict[viability.Alternatives, int] = {(): 0}
-    alternatives: list[viability.Alternatives] = [()]
+    entries: dict[Alternatives, int] = {(): 0}
+    alternatives: list[Alternatives] = [()]
     for state in builder.order:  # grows while it is walked
         row: list[int] = []
         for byte, same in enumerate(builder.automaton.same_as):
@@ -472,21 +471,17 @@ def build(spec: ContextualSpec) -> Machine:
         rows.append(row)
     ends = [builder.ends(s) for s in builder.order]
     made = LexerSpec(tuple(builder.terminals))
-    graph = viability.Graph(
-        builder.terminals, np.array(rows, np.int32), alternatives, ends, builder.end, spec.follow
-    )
-    viable, shortest = viability.viable(graph)
     return Machine(
         spec=made,
-        entry=graph.entry,
+        entry=np.array(rows, np.int32),
         alternatives=alternatives,
         ends=ends,
-        viable=viable,
+        viable=[],
         start=0,
         done=-1,
         line_start=-1,
         spaces=len(builder.terminals),
         kinds=["dfa"] * len(rows),
         modes=["" if s.follows else CONTENT for s in builder.order],
-        shortest=[*shortest, *[b""] * (len(builder.terminals) - len(shortest))],
+        shortest=[],
     )

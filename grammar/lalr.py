@@ -196,3 +196,22 @@ def _table(
             (),
         ),
     )
+
+
+def shifts(table: Table) -> list[dict[int, int]]:
+    """Per state the terminals that it shifts, and the state after each."""
+    found: list[dict[int, int]] = [{} for _ in table.action]
+    for state, column in np.argwhere(table.action > 0).tolist():
+        for action in actions(table, int(table.action[state, column])):
+            if action > 0:
+                found[state][column] = action - 1
+    return found
+
+
+def actions(table: Table, cell: int) -> list[int]:
+    """All actions of a cell of `Table.action`."""
+    if cell < CONFLICT:
+        return [cell] if cell else []
+    at = cell - CONFLICT + 1
+    count = int(table.conflicts[at - 1])
+    return table.conflicts[at : at + count].tolist()  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.grammar import contextual, lalr, lexer
+from gars_vllm.grammar import adjacency, contextual, lalr, lexer, viability
 from gars_vllm.grammar import syntax as syntax_module
 from gars_vllm.grammar.contextual import ContextualSpec
 from gars_vllm.grammar.errors import GrammarFileError
@@ -88,11 +88,12 @@ def load(name: str | Path, start: str = "start") -> Language:
         links = python_language.symbol_links(grammar)
     else:
         grammar = syntax_module.parse(text, label, start)
-        parser = lalr.build(grammar)
         try:
-            machine = contextual.build(_generic_lexer(grammar, parser))
+            machine = contextual.build(_generic_lexer(grammar))
         except GrammarFileError as error:
             raise GrammarFileError(_placed(grammar, str(error))) from error
+        grammar, parser, machine = adjacency.fitted(grammar, lalr.build(grammar), machine)
+        machine = viability.completed(machine)
         context, nests, links = (0,), [0] * len(machine.spec.terminals), {}
     names = _names(grammar, machine.spec)
     tables = _tables(machine, parser, context, nests, links)
@@ -110,7 +111,7 @@ def _placed(grammar: Syntax, message: str) -> str:
     return f"{grammar.source}:1:1: {message}"
 
 
-def _generic_lexer(grammar: Syntax, parser: lalr.Table) -> ContextualSpec:
+def _generic_lexer(grammar: Syntax) -> ContextualSpec:
     """Lark's order: priority, then how much can match, then how long it is written, then names."""
     ignored = set(grammar.ignored)
     wanted = ignored.union(grammar.rule_terminals)  # one that others are made of may be empty
@@ -133,7 +134,7 @@ def _generic_lexer(grammar: Syntax, parser: lalr.Table) -> ContextualSpec:
         for t in used
     )
     unless, embedded = _literals(used)
-    return ContextualSpec(terminals, unless, embedded, _follow(terminals, parser))
+    return ContextualSpec(terminals, unless, embedded)
 
 
 def _literals(
@@ -158,39 +159,12 @@ def _literals(
     return unless, embedded
 
 
-def _follow(terminals: tuple[LexTerminal, ...], parser: lalr.Table) -> dict[int, frozenset[int]]:
-    """Per lexical terminal those that the parser can accept right after it (the last: the end)."""
-    column = {name: i for i, name in enumerate(parser.terminals)}
-    columns = [column.get(t.symbol or "", -1) for t in terminals] + [column[lalr.END]]
-    wanted = parser.action != 0
-    found: dict[int, frozenset[int]] = {}
-    shifts = _shifts(parser)
-    for index, at in enumerate(columns[:-1]):
-        if at >= 0:
-            accepted = wanted[sorted(shifts[at])].any(axis=0)
-            found[index] = frozenset(i for i, c in enumerate(columns) if c >= 0 and accepted[c])
-    return found
-
-
-def _shifts(parser: lalr.Table) -> list[set[int]]:
-    """Per terminal of the parser the states that it is shifted into."""
-    found: list[set[int]] = [set() for _ in parser.terminals]
-    for at, states in enumerate(found):
-        for action in np.unique(parser.action[:, at]).tolist():
-            if action >= lalr.CONFLICT:
-                first = action - lalr.CONFLICT
-                several = parser.conflicts[first + 1 : first + 1 + int(parser.conflicts[first])]
-                states |= {int(a) - 1 for a in several if a > 0}
-            elif action > 0:
-                states.add(action - 1)
-    return found
-
-
 def _names(grammar: Syntax, spec: LexerSpec) -> tuple[str, ...]:
     text = {t.name: t.pattern.replace("\\", "") for t in grammar.terminals if t.is_text}
+    symbols = [(t.symbol or "").partition(adjacency.LABEL)[0] for t in spec.terminals]
     return tuple(
-        repr(text[t.symbol]) if t.symbol in text and t.name == t.symbol else t.symbol or t.name
-        for t in spec.terminals
+        repr(text[symbol]) if symbol in text and t.name == symbol else symbol or t.name
+        for symbol, t in zip(symbols, spec.terminals, strict=True)
     )
 
 
@@ -235,7 +209,10 @@ def _contexts(
     bits = 1 << (context.reshape(-1) % _CONTEXTS)  # several in one: then less is ruled out
     every = int(np.bitwise_or.reduce(bits))
     column = {name: i for i, name in enumerate(parser.terminals)}
-    shifts = _shifts(parser)
+    entered: list[set[int]] = [set() for _ in parser.terminals]
+    for row in lalr.shifts(parser):
+        for symbol, state in row.items():
+            entered[symbol].add(state)
     for index, terminal in enumerate(terminals):
         at = column.get(terminal.symbol or "", -1)
         inside[index + 1] = every
@@ -244,7 +221,7 @@ def _contexts(
         accepted = wanted[:, at] == (terminal.op != Op.ASSERT or terminal.argument == 1)
         inside[index + 1] = int(np.bitwise_or.reduce(bits[accepted], initial=0))
         if terminal.op != Op.ASSERT:
-            after[index + 1] = int(np.bitwise_or.reduce(bits[sorted(shifts[at])], initial=0))
+            after[index + 1] = int(np.bitwise_or.reduce(bits[sorted(entered[at])], initial=0))
     return inside, after
 
 

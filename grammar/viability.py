@@ -1,205 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From each state of a lexer: which terminals the text can still complete, and what can follow.
+"""From each state of a lexer the terminals that the text can still complete.
 
-A terminal is worth nothing if no text can follow it: in `A "b"` with `A: /[ab]+/` every `b` is
-still A's. So what a state can complete is found on the machine itself, backwards from the bytes
-that end a terminal, and with it the terminals that can come right after.
+What can follow them is the parser's business: adjacency.py has seen to it that whatever the parser
+takes next can be written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
-from gars_vllm.grammar.lexer import LexTerminal, Op, Viability
-from numpy.typing import NDArray
-
-Alternatives = tuple[tuple[tuple[int, ...], int], ...]
-_Outlook = dict[tuple[tuple[int, ...], int], int]  # (asserted, terminal) -> bits of what can follow
+from gars_vllm.grammar.adjacency import Classes, Emitted, Move, Points, classes, split, spread
+from gars_vllm.grammar.lexer import LexTerminal, Machine, Op, Viability
 
 
-@dataclass(frozen=True)
-class Graph:
-    """A lexer's states and bytes, as in lexer.Machine. `follow`: per terminal the terminals that
-    the grammar can want right after it, None for any."""
-
-    terminals: Sequence[LexTerminal]
-    entry: NDArray[np.int32]
-    alternatives: Sequence[Alternatives]
-    ends: Sequence[tuple[tuple[int, ...], ...]]
-    end: int
-    follow: Mapping[int, frozenset[int]]
-
-
-def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
-    """Per state what must hold of the parser for some text to go on (lexer.Viability), and the
-    shortest text of each terminal."""
-    outlooks = _outlooks(graph)
-    separators = _separators(graph, outlooks[0])
-    every = {t for t in range(graph.end)}
-    texts = _Endings(graph)
-    found: list[tuple[Viability, ...]] = []
-    for state, outlook in enumerate(outlooks):
-        options = _options(graph, outlook, separators)
-        free = options.get(((), None), set())
-        if free >= every and graph.ends[state] == ((graph.end,),):
-            found.append((Viability((), None),))
+def completed(machine: Machine) -> Machine:
+    """The machine with `viable` and `shortest`."""
+    points = Points(machine)
+    found = classes(points, machine.start)
+    written = [i for i, t in enumerate(machine.spec.terminals) if t.op in (Op.NORMAL, Op.IGNORED)]
+    every = set(written)
+    end = next(i for i, t in enumerate(machine.spec.terminals) if t.op == Op.END)
+    texts = _Endings(machine, end)
+    viable: list[tuple[Viability, ...]] = []
+    for state, moves in enumerate(_moves(points)[: len(machine.entry)]):
+        between = machine.ends[state] == ((end,),)
+        options = _options(points, found, moves, end)
+        if between and options.get(((), None), set()) >= every:
+            viable.append((Viability((), None),))
             continue
         made = []
-        for (sequence, bits), reached in options.items():
-            if bits is None:
-                reach = sorted(reached)
+        for (sequence, whole), reached in options.items():
+            reach = sorted(reached)
+            if whole is None:
                 endings = [texts(state, t) for t in reach]
-            else:  # the sequence ends in this terminal, and one of these follows
-                reach, (whole,) = _members(bits), reached
-                endings = [texts(state, whole) + texts(0, t) for t in reach]
+            else:  # ignored text ends first
+                endings = [texts(state, whole) + texts(machine.start, t) for t in reach]
             made.append(Viability(sequence, tuple(reach), tuple(endings)))
-        if graph.ends[state] == ((graph.end,),):  # between two terminals: the text may end, too
-            made.append(Viability((), (graph.end,), (b"",)))
-        found.append(tuple(made))
-    return found, [texts(0, t) for t in range(graph.end)]
+        if between:
+            made.append(Viability((), (end,), (b"",)))
+        viable.append(tuple(made))
+    shortest = [b""] * len(machine.spec.terminals)
+    for terminal in written:
+        shortest[terminal] = texts(machine.start, terminal)
+    return replace(machine, viable=viable, shortest=shortest)
 
 
-def _split(graph: Graph, emitted: tuple[int, ...]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-    """What is asserted before the first terminal, that terminal, and the rest."""
-    at = 0
-    while graph.terminals[emitted[at]].op == Op.ASSERT:
-        at += 1
-    return emitted[:at], emitted[at], emitted[at + 1 :]
+def _moves(points: Points) -> list[dict[Move, set[int]]]:
+    """Per point what can be completed next, and the points right after it."""
+    number: dict[tuple[Move, int], int] = {}
+    bits = [0] * len(points.moves)
+    for point, moves in enumerate(points.moves):
+        for move, after in moves.items():
+            for following in after:
+                bits[point] |= 1 << number.setdefault((move, following), len(number))
+    spread(points.silent, bits)
+    all_moves = list(number)
+    known: dict[int, dict[Move, set[int]]] = {}
+    for reached in bits:
+        if reached not in known:
+            found: dict[Move, set[int]] = defaultdict(set)
+            for at in _members(reached):
+                move, following = all_moves[at]
+                found[move].add(following)
+            known[reached] = dict(found)
+    return [known[reached] for reached in bits]
 
 
-def _outlooks(graph: Graph) -> list[_Outlook]:
-    """What each state can complete."""
-    states = len(graph.entry)
-    end = 1 << graph.end
-    silent: list[set[int]] = []
-    # per state what one byte, or the text's end, completes: bits of what follows, and states
-    completes: list[dict[tuple[tuple[int, ...], int], tuple[int, set[int]]]] = []
-    firsts = [0] * states
-    for state in range(states):
-        inside: set[int] = set()
-        done: dict[tuple[tuple[int, ...], int], tuple[int, set[int]]] = {}
-        ways = [a for e in np.unique(graph.entry[state]).tolist() for a in graph.alternatives[e]]
-        for emitted, following in dict.fromkeys([*ways, *((e, -1) for e in graph.ends[state])]):
-            if not emitted:
-                inside.add(following)
-                continue
-            asserted, terminal, rest = _split(graph, emitted)
-            if terminal == graph.end:
-                firsts[state] |= end
-                continue
-            bits, after = done.get((asserted, terminal), (0, set()))
-            if rest:
-                bits |= 1 << _split(graph, rest)[1]
-            else:
-                after.add(following)
-            done[asserted, terminal] = bits, after
-        silent.append(inside)
-        completes.append(done)
-    _first(silent, completes, firsts, end)
-    outlooks: list[_Outlook] = []
-    for done in completes:
-        outlook = {key: bits | _any(firsts, after) for key, (bits, after) in done.items()}
-        outlooks.append({key: bits for key, bits in outlook.items() if bits})
-    _spread(silent, outlooks)
-    return outlooks
+_Options = dict[tuple[Emitted, int | None], set[int]]
 
 
-def _any(firsts: list[int], states: set[int]) -> int:
-    found = 0
-    for state in states:
-        found |= firsts[state]
-    return found
-
-
-def _first(
-    silent: list[set[int]],
-    completes: list[dict[tuple[tuple[int, ...], int], tuple[int, set[int]]]],
-    firsts: list[int],
-    end: int,
-) -> None:
-    """Fills in which terminals can begin in each state, until nothing changes."""
-    changed = True
-    while changed:
-        changed = False
-        for state in range(len(firsts) - 1, -1, -1):
-            found = firsts[state] | _any(firsts, silent[state]) & ~end
-            for (_, terminal), (bits, after) in completes[state].items():
-                if not found >> terminal & 1 and (bits or _any(firsts, after)):
-                    found |= 1 << terminal
-            if found != firsts[state]:
-                firsts[state], changed = found, True
-
-
-def _spread(silent: list[set[int]], outlooks: list[_Outlook]) -> None:
-    """What can be completed after bytes that complete nothing can be completed before them."""
-    before: list[set[int]] = [set() for _ in silent]
-    for state, inside in enumerate(silent):
-        for following in inside:
-            before[following].add(state)
-    todo = list(range(len(silent)))
-    waiting = set(todo)
-    while todo:
-        state = todo.pop()
-        waiting.discard(state)
-        for source in before[state]:
-            known, changed = outlooks[source], False
-            for key, bits in outlooks[state].items():
-                if bits & ~known.get(key, 0):
-                    known[key] = known.get(key, 0) | bits
-                    changed = True
-            if changed and source not in waiting:
-                waiting.add(source)
-                todo.append(source)
-
-
-def _separators(graph: Graph, start: _Outlook) -> int:
-    """Bits of the ignored terminals that any terminal can follow, itself or behind another."""
-    everything = sum(1 << t for t in range(graph.end) if not _ignored(graph, t)) | 1 << graph.end
-    bits = {t: b for (asserted, t), b in start.items() if _ignored(graph, t) and not asserted}
-    found = sum(1 << t for t, b in bits.items() if b & everything == everything)
-    while True:
-        more = sum(1 << t for t, b in bits.items() if not found >> t & 1 and b & found)
-        if not more:
-            return found
-        found |= more
-
-
-def _ignored(graph: Graph, terminal: int) -> bool:
-    return graph.terminals[terminal].op == Op.IGNORED
-
-
-def _options(
-    graph: Graph, outlook: _Outlook, separators: int
-) -> dict[tuple[tuple[int, ...], int | None], set[int]]:
-    """(sequence, bits of what must follow it, None where anything can) -> terminals.
-
-    Without bits, one of the terminals must be possible after the sequence; with them, the sequence
-    ends in the terminal.
-    """
-    complete: dict[int, set[frozenset[int]]] = {}
-    found: dict[tuple[tuple[int, ...], int | None], set[int]] = {}
-    for (asserted, terminal), bits in outlook.items():
-        wanted = graph.follow.get(terminal)
-        enough = bits & separators != 0 or (
-            wanted is not None and all(bits >> t & 1 for t in wanted)
-        )
-        if enough:
-            complete.setdefault(terminal, set()).add(frozenset(asserted))
+def _options(points: Points, found: Classes, moves: dict[Move, set[int]], end: int) -> _Options:
+    """(what must be applied first, the ignored terminal among it) -> terminals of which one must
+    be possible then."""
+    ways: dict[int, set[frozenset[int]]] = defaultdict(set)
+    options: _Options = defaultdict(set)
+    for (asserted, terminal), after in moves.items():
+        if points.ignored(terminal) and not found.is_free(after):
+            for follows, following in found.offered(after):
+                options[(*asserted, terminal, *follows), terminal].add(
+                    end if following is None else following
+                )
         else:
-            found[(*asserted, terminal), bits] = {terminal}
-    for terminal, ways in complete.items():
-        for way in _resolved(graph, ways):
-            found.setdefault((tuple(sorted(way)), None), set()).add(terminal)
-    return found
+            ways[terminal].add(frozenset(asserted))
+    for terminal, several in ways.items():
+        for way in _resolved(points.terminals, several):
+            options[tuple(sorted(way)), None].add(terminal)
+    return options
 
 
-def _resolved(graph: Graph, ways: set[frozenset[int]]) -> set[frozenset[int]]:
+def _resolved(terminals: Sequence[LexTerminal], ways: set[frozenset[int]]) -> set[frozenset[int]]:
     """The same condition in fewer ways: one of x and of not x is always so."""
     ways = set(ways)
     opposite: dict[int, int] = {}
-    named = {(t.symbol, t.argument): i for i, t in enumerate(graph.terminals) if t.op == Op.ASSERT}
+    named = {(t.symbol, t.argument): i for i, t in enumerate(terminals) if t.op == Op.ASSERT}
     for (symbol, accepted), index in named.items():
         opposite[index] = named.get((symbol, 1 - accepted), -1)
     while True:
@@ -222,33 +117,33 @@ def _members(bits: int) -> list[int]:
 class _Endings:
     """The shortest bytes from a state to the end of a terminal, what a person would write first."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, machine: Machine, end: int) -> None:
+        terminals = machine.spec.terminals
         self._known: dict[int, dict[int, bytes]] = {}
-        self._before: list[list[tuple[int, int]]] = [[] for _ in graph.entry]
+        self._before: list[list[tuple[int, int]]] = [[] for _ in machine.entry]
         self._last: dict[int, dict[int, bytes]] = {}
         order = _plainest()
-        for state, row in enumerate(graph.entry):
+        for state, row in enumerate(machine.entry):
             seen: set[int] = set()
             for byte in order:
                 entry = int(row[byte])
                 if entry in seen:
                     continue
                 seen.add(entry)
-                for emitted, following in graph.alternatives[entry]:
+                for emitted, following in machine.alternatives[entry]:
                     if not emitted:
                         self._before[following].append((state, byte))
                         continue
-                    _, terminal, rest = _split(graph, emitted)
+                    _, terminal, rest = split(terminals, emitted)
                     done = self._last.setdefault(terminal, {})
                     # ended by this byte, or before it, where it begins the next
-                    ends_it = not rest and graph.ends[following] == ((graph.end,),)
+                    ends_it = not rest and machine.ends[following] == ((end,),)
                     last = bytes([byte]) if ends_it else b""
                     if len(done.get(state, b"xx")) > len(last):
                         done[state] = last
-        for state, ways in enumerate(graph.ends):
+        for state, ways in enumerate(machine.ends):
             for emitted in ways:
-                _, terminal, rest = _split(graph, emitted)
+                _, terminal, rest = split(terminals, emitted)
                 if rest:
                     self._last.setdefault(terminal, {})[state] = b""
 

@@ -54,12 +54,15 @@ N: /[A-Za-z]+/
     ('start: A+ | B\nA: "a"\nB: "aab"\n', "aab", COMPLETE),
     ('start: A+ B?\nA: "a"\nB: "aaaaaab"\n', "aaaaa", COMPLETE),
     ('start: A+ B?\nA: "a"\nB: "aaaaaab"\n', "aaaaaaab", COMPLETE),
-    # no text can follow: every b is A's
-    ('start: A "b" "c"\nA: /[ab]+/\n', "a", REFUSED),
+    # what cannot stand side by side: every b is A's, a c after a b is T's
+    ('start: A "b" "c" | "c" A\nA: /[ab]+/\n', "a", REFUSED),
+    ('start: A "b" "c" | "c" A\nA: /[ab]+/\n', "cab", COMPLETE),
+    ('start: x "b" "c" | x "d"\nx: "a" y\ny: T\nT: /c|bc/\n', "abcd", COMPLETE),
     # cases beyond Latin, possessive repetitions, the order of an alternation
     ('start: "Ж"i\n', "ж", COMPLETE),
     ("start: /\u017f/i\n", "S", COMPLETE),  # the long s
-    ("start: /a++a/\n", "aa", REFUSED),
+    ("start: /a++[ab]/\n", "aa", PREFIX),
+    ("start: /a++[ab]/\n", "aab", COMPLETE),
     ("start: X Y\nX: /a|ab/\nY: /c|bc/\n", "abc", COMPLETE),
     ("start: X Y\nX: /a|ab/\nY: /c|bc/\n", "abbc", REFUSED),
     ("start: /(?i:a)b/\n", "AB", REFUSED),
@@ -104,6 +107,23 @@ def _takes(reference: lark.Lark, text: str) -> bool:
     except lark.exceptions.LarkError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'start: A "b" "c"\nA: /[ab]+/\n',
+        "start: /a++a/\n",
+        'start: T T2\nT: "ca"\nT2: /b(?<=a)/\n',
+    ],
+)
+def test_terminals_that_cannot_stand_side_by_side_are_refused(
+    tmp_path: Path, byte_vocabulary: Vocabulary, text: str
+) -> None:
+    file = tmp_path / "rules.lark"
+    file.write_text(text)
+    with pytest.raises(GrammarFileError, match="no text can be read as rule 'start'"):
+        compile_grammar(file, byte_vocabulary)
 
 
 def _expression(draw: random.Random, depth: int = 2) -> str:

@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which terminals can stand side by side, and a grammar whose rules say so.
+
+In `start: A "b"` with `A: /[ab]+/` no text can follow A: every b is still A's. Where the rules
+allow what the lexer does not, the grammar is replaced by its intersection with what the lexer can
+write (Bar-Hillel, Perles and Shamir, 1961), so that a terminal which the parser takes can always be
+followed by a whole sentence.
+
+What can follow a terminal depends on how it ended: such ways are put into classes by bisimulation,
+and a terminal that can end in several becomes several terminals. Which terminal the lexer chooses
+may depend on what the parser accepts (`Op.ASSERT`), so a rule's symbols are told apart by the state
+of the parser before them, as in the construction of LALR lookaheads.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from gars_vllm.grammar import lalr, reduction
+from gars_vllm.grammar.errors import GrammarFileError
+from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.syntax import Syntax
+
+MAX_RULES = 20_000  # of the intersection; a larger one is not made
+LABEL = "#"  # parts a terminal's name from the class of what can follow it
+
+Emitted = tuple[int, ...]
+Move = tuple[Emitted, int]  # what is asserted, and the terminal that is complete
+_FINAL = 1  # bit of a point where the text may end
+
+
+def split(terminals: Sequence[LexTerminal], emitted: Emitted) -> tuple[Emitted, int, Emitted]:
+    """What is asserted before the first terminal, that terminal, and the rest."""
+    at = 0
+    while terminals[emitted[at]].op == Op.ASSERT:
+        at += 1
+    return emitted[:at], emitted[at], emitted[at + 1 :]
+
+
+class Points:
+    """The places where the lexer can stand: its states, and places inside what one byte emits.
+
+    `silent[p]`: where a byte leads that completes nothing. `moves[p]`: per terminal that a byte or
+    the text's end completes, with what it asserts, the places right after it. `final`: where the
+    text may end.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.terminals = machine.spec.terminals
+        states = len(machine.entry)
+        self.silent: list[set[int]] = [set() for _ in range(states)]
+        self.moves: list[dict[Move, set[int]]] = [{} for _ in range(states)]
+        self.final: set[int] = set()
+        self._rests: dict[tuple[Emitted, int], int] = {}
+        for state in range(states):
+            ways = [
+                a for e in np.unique(machine.entry[state]).tolist() for a in machine.alternatives[e]
+            ]
+            for emitted, following in dict.fromkeys(
+                [*ways, *((e, -1) for e in machine.ends[state])]
+            ):
+                self._add(state, emitted, following)
+
+    def _add(self, point: int, emitted: Emitted, following: int) -> None:
+        if not emitted:
+            self.silent[point].add(following)
+            return
+        asserted, terminal, rest = split(self.terminals, emitted)
+        if self.terminals[terminal].op == Op.END:
+            self.final.add(point)
+        else:
+            after = self.after(rest, following)
+            self.moves[point].setdefault((asserted, terminal), set()).add(after)
+
+    def after(self, rest: Emitted, following: int) -> int:
+        """The point from which `rest` is emitted before the lexer is in state `following`."""
+        if not rest:
+            return following
+        found = self._rests.get((rest, following))
+        if found is None:
+            found = self._rests[rest, following] = len(self.silent)
+            self.silent.append(set())
+            self.moves.append({})
+            self._add(found, rest, following)
+        return found
+
+    def ignored(self, terminal: int) -> bool:
+        return self.terminals[terminal].op == Op.IGNORED
+
+
+Offer = tuple[Emitted, int, int]  # what is asserted, the terminal, the class of what follows it
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes of sets of points: what can follow is the same. `of`: the class of a set.
+    `offers[c]`: what can be completed next. `final[c]`: the text may end. `kinds`: all offers, and
+    None for the text's end; `reached`: per point their bits. `start`: the bits of the start."""
+
+    of: dict[frozenset[int], int]
+    offers: tuple[frozenset[Offer], ...]
+    final: tuple[bool, ...]
+    kinds: tuple[Offer | None, ...]
+    reached: tuple[int, ...]
+    start: int
+
+    def is_free(self, places: Iterable[int]) -> bool:
+        """All that a text can begin with can follow."""
+        return not self.reached[self.start] & ~_union(self.reached, places)
+
+    def offered(self, places: Iterable[int]) -> list[tuple[Emitted, int | None]]:
+        """What can follow: what is asserted, and the terminal, None for the text's end."""
+        bits = _union(self.reached, places)
+        found = [kind for i, kind in enumerate(self.kinds) if bits >> i & 1]
+        return list(dict.fromkeys((k[0], k[1]) if k else ((), None) for k in found))
+
+
+def classes(points: Points, start: int) -> Classes:
+    """The coarsest bisimulation of what can follow; ignored text in between does not count."""
+    groups: dict[frozenset[int], int] = {frozenset({start}): 0}
+    number: dict[Offer, int] = {}
+    reached, inside = [], []
+    for point, moves in enumerate(points.moves):
+        bits, quiet = _FINAL if point in points.final else 0, set(points.silent[point])
+        for (asserted, terminal), after in moves.items():
+            group = groups.setdefault(frozenset(after), len(groups))
+            if points.ignored(terminal):
+                quiet |= after
+            else:
+                bits |= 2 << number.setdefault((asserted, terminal, group), len(number))
+        reached.append(bits)
+        inside.append(quiet)
+    spread(inside, reached)
+    bits_of = [_union(reached, group) for group in groups]
+    found = [0] * len(groups)
+    while True:
+        masks: dict[Offer | None, int] = defaultdict(int, {None: _FINAL})
+        for (asserted, terminal, group), bit in number.items():
+            masks[asserted, terminal, found[group]] |= 2 << bit
+        named: dict[frozenset[Offer | None], int] = {}
+        kinds = [frozenset(k for k, mask in masks.items() if bits & mask) for bits in bits_of]
+        new = [named.setdefault(several, len(named)) for several in kinds]
+        if len(named) == len(set(found)):
+            break
+        found = new
+    return Classes(
+        dict(zip(groups, new, strict=True)),
+        tuple(frozenset(kind for kind in several if kind) for several in named),
+        tuple(None in several for several in named),
+        tuple(masks),
+        tuple(sum(1 << i for i, mask in enumerate(masks.values()) if b & mask) for b in reached),
+        start,
+    )
+
+
+def _union(bits: Sequence[int], points: Iterable[int]) -> int:
+    found = 0
+    for point in points:
+        found |= bits[point]
+    return found
+
+
+def spread(inside: Sequence[set[int]], bits: list[int]) -> None:
+    """Adds to the bits of each point those of the points that are reached from it."""
+    before: list[list[int]] = [[] for _ in inside]
+    for point, following in enumerate(inside):
+        for other in following:
+            before[other].append(point)
+    todo = list(range(len(inside)))
+    waiting = set(todo)
+    while todo:
+        point = todo.pop()
+        waiting.discard(point)
+        for source in before[point]:
+            if bits[point] & ~bits[source]:
+                bits[source] |= bits[point]
+                if source not in waiting:
+                    waiting.add(source)
+                    todo.append(source)
+
+
+def fitted(
+    grammar: Syntax, parser: lalr.Table, machine: Machine
+) -> tuple[Syntax, lalr.Table, Machine]:
+    """The three of them so that whatever the parser can take next can be written, and go on to a
+    sentence. They are returned as they are where that is so already (most grammars, above all those
+    that ignore blanks), or where the intersection would have more than MAX_RULES rules.
+
+    Raises GrammarFileError where no text is a sentence.
+    """
+    points = Points(machine)
+    found = classes(points, machine.start)
+    product = _Product(grammar, parser, machine, found)
+    if product.is_needless():
+        return grammar, parser, machine
+    rules = product.rules()
+    if rules is None:
+        return grammar, parser, machine
+    useful = reduction.useful(rules, grammar.start)
+    if not useful:
+        raise GrammarFileError(
+            f"{grammar.source}:1:1: no text can be read as rule {grammar.start!r}: its terminals "
+            "cannot stand side by side, since another one reads their text"
+        )
+    names = {left for left, _ in useful}
+    used = sorted({symbol for _, right in useful for symbol in right} - names)
+    made = replace(grammar, rules=tuple(useful), rule_terminals=tuple(used))
+    return made, product.with_accepted(lalr.build(made)), product.labelled(points)
+
+
+class _Product:
+    def __init__(
+        self, grammar: Syntax, parser: lalr.Table, machine: Machine, found: Classes
+    ) -> None:
+        self._grammar, self._parser, self._machine, self._classes = grammar, parser, machine, found
+        self._columns = {name: i for i, name in enumerate(parser.terminals)}
+        self._column = [self._columns.get(t.symbol or "", -1) for t in machine.spec.terminals]
+        self._nonterminals = {name: i for i, name in enumerate(parser.nonterminals)}
+        self._end = self._columns[lalr.END]
+        labels: dict[int, set[int]] = defaultdict(set)
+        for offers in found.offers:
+            for _, terminal, after in offers:
+                labels[self._column[terminal]].add(after)
+        # Per column of a terminal the classes of what can follow it.
+        self._labels = {c: labels[c] for c in range(len(parser.terminals))}
+        self._accepted = [
+            sum(1 << c for c in np.flatnonzero(row).tolist()) for row in parser.action
+        ]
+        self._shift = lalr.shifts(parser)
+        self._accepting = int(
+            parser.goto[parser.start_state, parser.nonterminals.index(parser.start)]
+        )
+        # Per class, what is offered: (accepted, refused, column, class after it).
+        self._offers = [
+            [(*self._asserted(a), self._column[t], after) for a, t, after in offers]
+            for offers in found.offers
+        ]
+        self._known: dict[tuple[int, int], frozenset[tuple[int, int]]] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._paths: dict[reduction.Rule, tuple[int, ...]] = {}
+
+    def _asserted(self, asserted: Emitted) -> tuple[int, int]:
+        """Bits of the columns that must be accepted, and that must not be. With several stacks,
+        what one does not accept another may."""
+        accepted = refused = 0
+        for number in asserted:
+            bit = 1 << self._column[number]
+            if not self._machine.spec.terminals[number].argument:
+                refused |= bit
+            elif not self._parser.conflict_count:
+                accepted |= bit
+        return accepted, refused
+
+    def _missing(self, kind: int, state: int) -> frozenset[tuple[int, int]]:
+        """What the parser accepts in a state, right after it has taken a terminal that leaves the
+        lexer in such a class, and what cannot be written there: (column, class after it)."""
+        found = self._known.get((kind, state))
+        if found is None:
+            row = self._accepted[state]
+            offered = {
+                (column, after)
+                for accepted, refused, column, after in self._offers[kind]
+                if row & accepted == accepted and not row & refused
+            }
+            wanted = {(c, k) for c, kinds in self._labels.items() if row >> c & 1 for k in kinds}
+            unknown = {
+                (c, 0)
+                for c in range(len(self._parser.terminals))
+                if row >> c & 1 and not self._labels[c] and c != self._end
+            }
+            if row >> self._end & 1 and not self._classes.final[kind]:
+                unknown.add((self._end, 0))
+            found = self._known[kind, state] = frozenset(wanted - offered | unknown)
+        return found
+
+    def is_needless(self) -> bool:
+        """Whatever the parser accepts can be written, in some way, wherever it is accepted."""
+        places = {(0, self._parser.start_state)}
+        for row in self._shift:
+            for column, state in row.items():
+                places |= {(kind, state) for kind in self._labels[column]}
+        return not any(self._is_short(*place) for place in places)
+
+    def _is_short(self, kind: int, state: int) -> bool:
+        missing = self._missing(kind, state)
+        lost: dict[int, int] = defaultdict(int)
+        for column, _ in missing:
+            lost[column] += 1
+        return any(count >= max(1, len(self._labels[c])) for c, count in lost.items())
+
+    # --- the intersection's rules
+    def rules(self) -> list[reduction.Rule] | None:
+        """None where there are too many. A nonterminal is told apart by the parser's state before
+        it, and by what is missing before and after it."""
+        by_left: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for left, right in self._parser.rules:
+            by_left[left].append(right)
+        start = (
+            self._parser.start_state,
+            self._parser.start,
+            self._missing(0, self._parser.start_state),
+        )
+        ends = self._ends(start, by_left)
+        if ends is None:
+            return None
+        made: list[reduction.Rule] = []
+        for key, found in ends.items():
+            state, name, missing = key
+            for right in by_left[name]:
+                for symbols, states, after in self._ways(right, state, missing, ends):
+                    if len(made) >= MAX_RULES:
+                        return None
+                    if after in found:
+                        rule = (self._name(key, after), symbols)
+                        made.append(rule)
+                        self._paths[rule] = states
+        for after in ends[start]:
+            if (self._end, 0) not in after:
+                rule = (self._grammar.start, (self._name(start, after),))
+                made.append(rule)
+                self._paths[rule] = (start[0], self._accepting)
+        return made
+
+    def _name(self, key: _Key, after: _Missing) -> str:
+        number = self._numbers.setdefault((*key, after), len(self._numbers))
+        return f"{key[1]}{LABEL}{number}"
+
+    def _ends(
+        self, start: _Key, by_left: dict[str, list[tuple[str, ...]]]
+    ) -> dict[_Key, set[_Missing]] | None:
+        """Per nonterminal that is wanted, what can be missing after it."""
+        ends: dict[_Key, set[_Missing]] = {start: set()}
+        users: dict[_Key, set[_Key]] = defaultdict(set)
+        todo = [start]
+        work = 0
+        while todo:
+            key = todo.pop()
+            state, name, missing = key
+            asked: set[_Key] = set()
+            found: set[_Missing] = set()
+            for right in by_left[name]:
+                work += 1
+                places = {(state, missing)}
+                for symbol in right:
+                    places = {
+                        (following, after)
+                        for at, before in places
+                        for _, following, after in self._steps(symbol, at, before, ends, asked)
+                    }
+                found |= {after for _, after in places}
+            for other in asked:
+                users[other].add(key)
+                if other not in ends:
+                    ends[other] = set()
+                    todo.append(other)
+            if not found <= ends[key]:
+                ends[key] |= found
+                todo += users[key]
+            if len(ends) > MAX_RULES or work > 50 * MAX_RULES:
+                return None
+        return ends
+
+    def _steps(
+        self,
+        symbol: str,
+        state: int,
+        missing: _Missing,
+        ends: dict[_Key, set[_Missing]],
+        asked: set[_Key] | None = None,
+    ) -> Iterator[tuple[str, int, _Missing]]:
+        """The ways to write a symbol: its name, the parser's state after it, what is missing."""
+        if symbol in self._nonterminals:
+            key = (state, symbol, missing)
+            if asked is not None:
+                asked.add(key)
+            following = int(self._parser.goto[state, self._nonterminals[symbol]])
+            for after in ends.get(key, ()):
+                yield self._name(key, after), following, after
+            return
+        column = self._columns[symbol]
+        following = self._shift[state][column]
+        for kind in self._labels[column]:
+            if (column, kind) not in missing:
+                yield self._symbol(column, kind), following, self._missing(kind, following)
+
+    def _symbol(self, column: int, kind: int) -> str:
+        name = self._parser.terminals[column]
+        return name if len(self._labels[column]) < 2 else f"{name}{LABEL}{kind}"
+
+    def _ways(
+        self,
+        right: tuple[str, ...],
+        state: int,
+        missing: _Missing,
+        ends: dict[_Key, set[_Missing]],
+    ) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], _Missing]]:
+        if not right:
+            yield (), (state,), missing
+            return
+        for name, following, after in self._steps(right[0], state, missing, ends):
+            for names, states, last in self._ways(right[1:], following, after, ends):
+                yield (name, *names), (state, *states), last
+
+    # --- the parser and the lexer of the intersection
+    def with_accepted(self, parser: lalr.Table) -> lalr.Table:
+        """The parser's table with a column for each terminal that is asserted: a cell with an empty
+        list of actions where the first parser accepts it."""
+        asserted = sorted(
+            {
+                self._column[i]
+                for i, t in enumerate(self._machine.spec.terminals)
+                if t.op == Op.ASSERT and self._column[i] >= 0
+            }
+        )
+        before = [self._parser.start_state] * len(parser.items)
+        for number, items in enumerate(parser.items):
+            for rule, at in items[:1]:
+                if rule >= 0:
+                    before[number] = self._paths[parser.rules[rule]][at]
+                elif at:
+                    before[number] = self._accepting
+        accepted = self._parser.action[before][:, asserted] != 0
+        accepted[-1] = False  # where the text has ended
+        cells = np.where(accepted, lalr.CONFLICT + len(parser.conflicts), 0).astype(np.int32)
+        return replace(
+            parser,
+            terminals=(*parser.terminals, *(_accepts(self._parser.terminals[c]) for c in asserted)),
+            action=np.hstack([parser.action, cells]),
+            conflicts=np.append(parser.conflicts, np.int32(0)),
+        )
+
+    def labelled(self, points: Points) -> Machine:
+        """The lexer, whose terminals say what can follow them."""
+        terminals: list[LexTerminal] = [
+            replace(t, symbol=_accepts(t.symbol)) if t.op == Op.ASSERT and t.symbol else t
+            for t in self._machine.spec.terminals
+        ]
+        numbers: dict[tuple[int, int], int] = {}
+        for column, kinds in self._labels.items():
+            if not kinds:
+                continue
+            index = self._column.index(column)
+            plain = terminals[index]
+            for place, kind in enumerate(sorted(kinds)):
+                numbers[index, kind] = len(terminals) if place else index
+                made = replace(plain, symbol=self._symbol(column, kind))
+                terminals[numbers[index, kind] : numbers[index, kind] + 1] = [made]
+        of = self._classes.of
+
+        def label(point: int, emitted: Emitted, following: int) -> Emitted:
+            made: Emitted = ()
+            while emitted:
+                asserted, terminal, rest = split(points.terminals, emitted)
+                moves = points.moves[point].get((asserted, terminal))
+                if moves is not None and not points.ignored(terminal):
+                    terminal = numbers[terminal, of[frozenset(moves)]]
+                made += (*asserted, terminal)
+                point, emitted = points.after(rest, following), rest
+            return made
+
+        machine = self._machine
+        entries: dict[tuple[tuple[Emitted, int], ...], int] = {(): 0}
+        entry = np.zeros_like(machine.entry)
+        for state, row in enumerate(machine.entry):
+            for old in np.unique(row).tolist():
+                ways = tuple((label(state, e, s), s) for e, s in machine.alternatives[old])
+                entry[state][row == old] = entries.setdefault(ways, len(entries))
+        ends = [tuple(label(state, e, -1) for e in ways) for state, ways in enumerate(machine.ends)]
+        return replace(
+            machine,
+            spec=LexerSpec(tuple(terminals)),
+            entry=entry,
+            alternatives=list(entries),
+            ends=ends,
+            spaces=len(terminals),
+        )
+
+
+_Missing = frozenset[tuple[int, int]]
+_Key = tuple[int, str, _Missing]
+
+
+def _accepts(name: str) -> str:
+    return f"accepts {name}"
