@@ -23,6 +23,7 @@ from gars_vllm.grammar import lalr, reduction
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
 from gars_vllm.grammar.syntax import Syntax
+from numpy.typing import NDArray
 
 MAX_RULES = 20_000  # of the intersection; a larger one is not made
 LABEL = "#"  # parts a terminal's name from the class of what can follow it
@@ -199,7 +200,7 @@ def fitted(
     rules = product.rules()
     if rules is None:
         return grammar, parser, machine
-    useful = reduction.useful(rules, grammar.start)
+    useful = _merged(reduction.useful(rules, grammar.start), grammar.start)
     if not useful:
         raise GrammarFileError(
             f"{grammar.source}:1:1: no text can be read as rule {grammar.start!r}: its terminals "
@@ -230,9 +231,6 @@ class _Product:
             sum(1 << c for c in np.flatnonzero(row).tolist()) for row in parser.action
         ]
         self._shift = lalr.shifts(parser)
-        self._accepting = int(
-            parser.goto[parser.start_state, parser.nonterminals.index(parser.start)]
-        )
         # Per class, what is offered: (accepted, refused, column, class after it).
         self._offers = [
             [(*self._asserted(a), self._column[t], after) for a, t, after in offers]
@@ -240,7 +238,6 @@ class _Product:
         ]
         self._known: dict[tuple[int, int], frozenset[tuple[int, int]]] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
-        self._paths: dict[reduction.Rule, tuple[int, ...]] = {}
 
     def _asserted(self, asserted: Emitted) -> tuple[int, int]:
         """Bits of the columns that must be accepted, and that must not be. With several stacks,
@@ -310,18 +307,14 @@ class _Product:
         for key, found in ends.items():
             state, name, missing = key
             for right in by_left[name]:
-                for symbols, states, after in self._ways(right, state, missing, ends):
+                for symbols, after in self._ways(right, state, missing, ends):
                     if len(made) >= MAX_RULES:
                         return None
                     if after in found:
-                        rule = (self._name(key, after), symbols)
-                        made.append(rule)
-                        self._paths[rule] = states
+                        made.append((self._name(key, after), symbols))
         for after in ends[start]:
             if (self._end, 0) not in after:
-                rule = (self._grammar.start, (self._name(start, after),))
-                made.append(rule)
-                self._paths[rule] = (start[0], self._accepting)
+                made.append((self._grammar.start, (self._name(start, after),)))
         return made
 
     def _name(self, key: _Key, after: _Missing) -> str:
@@ -396,13 +389,13 @@ class _Product:
         state: int,
         missing: _Missing,
         ends: dict[_Key, set[_Missing]],
-    ) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], _Missing]]:
+    ) -> Iterator[tuple[tuple[str, ...], _Missing]]:
         if not right:
-            yield (), (state,), missing
+            yield (), missing
             return
         for name, following, after in self._steps(right[0], state, missing, ends):
-            for names, states, last in self._ways(right[1:], following, after, ends):
-                yield (name, *names), (state, *states), last
+            for names, last in self._ways(right[1:], following, after, ends):
+                yield (name, *names), last
 
     # --- the parser and the lexer of the intersection
     def with_accepted(self, parser: lalr.Table) -> lalr.Table:
@@ -415,16 +408,12 @@ class _Product:
                 if t.op == Op.ASSERT and self._column[i] >= 0
             }
         )
-        before = [self._parser.start_state] * len(parser.items)
-        for number, items in enumerate(parser.items):
-            for rule, at in items[:1]:
-                if rule >= 0:
-                    before[number] = self._paths[parser.rules[rule]][at]
-                elif at:
-                    before[number] = self._accepting
+        if not asserted:
+            return parser
+        parser, before = _paired(self._parser, self._shift, parser)
         accepted = self._parser.action[before][:, asserted] != 0
-        accepted[-1] = False  # where the text has ended
         cells = np.where(accepted, lalr.CONFLICT + len(parser.conflicts), 0).astype(np.int32)
+        cells[-1] = 0  # where the text has ended
         return replace(
             parser,
             terminals=(*parser.terminals, *(_accepts(self._parser.terminals[c]) for c in asserted)),
@@ -477,6 +466,79 @@ class _Product:
             ends=ends,
             spaces=len(terminals),
         )
+
+
+def _paired(
+    first: lalr.Table, shift: Sequence[dict[int, int]], second: lalr.Table
+) -> tuple[lalr.Table, list[int]]:
+    """The second parser's table, its states told apart by the state that the first is in after the
+    same symbols, and these states of the first."""
+    columns = [first.terminals.index(_base(name)) for name in second.terminals]
+    rows = [first.nonterminals.index(_base(name)) for name in second.nonterminals]
+    ended = len(second.action) - 1
+    numbers = {(first.start_state, second.start_state): 0}
+    order = list(numbers)
+
+    def number(one: int, other: int) -> int:
+        found = numbers.setdefault((one, other), len(order))
+        if found == len(order):
+            order.append((one, other))
+        return found
+
+    goto: list[NDArray[np.int32]] = []
+    cells: list[dict[int, list[int]]] = []
+    for one, other in order:  # grows while it is walked
+        row = np.full(len(rows), -1, np.int32)
+        for symbol in np.flatnonzero(second.goto[other] >= 0).tolist():
+            after = int(first.goto[one, rows[symbol]])
+            row[symbol] = number(after, int(second.goto[other, symbol]))
+        goto.append(row)
+        cells.append({})
+        for column in np.flatnonzero(second.action[other]).tolist():
+            done = []
+            for action in lalr.actions(second, int(second.action[other, column])):
+                if action > 0 and action - 1 != ended:
+                    action = number(shift[one][columns[column]], action - 1) + 1
+                done.append(action)
+            cells[-1][column] = done
+    last = len(order)  # where the text has ended
+    goto.append(np.full(len(rows), -1, np.int32))
+    cells.append({})
+    for row_cells in cells:
+        for column, done in row_cells.items():
+            if column == len(columns) - 1:
+                row_cells[column] = [last + 1 if a - 1 == ended else a for a in done]
+    table, conflicts = lalr.packed(cells, len(columns))
+    made = replace(
+        second,
+        action=table,
+        goto=np.array(goto, np.int32),
+        conflicts=conflicts,
+        items=(*(second.items[other] for _, other in order), ()),
+    )
+    return made, [*(one for one, _ in order), 0]
+
+
+def _merged(rules: Sequence[reduction.Rule], start: str) -> list[reduction.Rule]:
+    """The rules, one nonterminal for those of one name that have the same rules."""
+    of: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for left, right in rules:
+        of[left].append(right)
+    same = {name: _base(name) if name != start else "" for name in of}
+    count = 0
+    while count < len(set(same.values())):
+        count = len(set(same.values()))
+        known: dict[tuple[str, frozenset[tuple[str, ...]]], str] = {}
+        new = {}
+        for name, several in of.items():
+            key = same[name], frozenset(tuple(same.get(s, s) for s in r) for r in several)
+            new[name] = known.setdefault(key, name)
+        same = new
+    return list(dict.fromkeys((same[n], tuple(same.get(s, s) for s in r)) for n, r in rules))
+
+
+def _base(name: str) -> str:
+    return name.partition(LABEL)[0]
 
 
 _Missing = frozenset[tuple[int, int]]

@@ -9,6 +9,7 @@ its actions and the matcher carries a hypothesis for each, as a GLR parser does 
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,42 +152,34 @@ def _table(
     nonterminals = tuple(dict.fromkeys(left for left, _ in unique))
     terminal_number = {name: i for i, name in enumerate(terminals)}
     nonterminal_number = {name: i for i, name in enumerate(nonterminals)}
-    action = np.zeros((accept + 1, len(terminals)), np.int32)
     goto = np.full((accept + 1, len(nonterminals)), -1, np.int32)
-    conflicts: list[int] = []
-    conflict_count = 0
+    cells: list[dict[int, list[int]]] = []
     for number, state in enumerate(states):
-        cells: dict[int, list[int]] = {}
+        row: dict[int, list[int]] = defaultdict(list)
+        cells.append(row)
         for name, target in state.transitions.items():
             if name.is_term:
-                cells.setdefault(terminal_number[name.name], []).append(numbers[id(target)] + 1)
+                row[terminal_number[name.name]].append(numbers[id(target)] + 1)
             else:
                 goto[number, nonterminal_number[name.name]] = numbers[id(target)]
         for lookahead, reductions in state.lookaheads.items():
             for reduced in reductions:
                 if reduced in rule_number:
-                    cell = cells.setdefault(terminal_number[lookahead.name], [])
-                    cell.append(-(rule_number[reduced] + 1))
+                    row[terminal_number[lookahead.name]].append(-(rule_number[reduced] + 1))
         if number == numbers[id(root.transitions[NonTerminal(syntax.start)])]:
-            cells.setdefault(terminal_number[END], []).append(accept + 1)
-        for column, actions in sorted(cells.items()):
-            if len(actions) == 1:
-                action[number, column] = actions[0]
-            else:
-                conflict_count += 1
-                action[number, column] = CONFLICT + len(conflicts)
-                conflicts += [len(actions), *sorted(actions)]
+            row[terminal_number[END]].append(accept + 1)
+    action, conflicts = packed([*cells, {}], len(terminals))
     return Table(
         terminals,
         nonterminals,
         action,
         goto,
-        np.array(conflicts or [0], np.int32),
+        conflicts,
         np.array([len(right) for _, right in unique], np.int32),
         np.array([nonterminal_number[left] for left, _ in unique], np.int32),
         syntax.start,
         0,
-        conflict_count,
+        sum(len(actions) > 1 for row in cells for actions in row.values()),
         tuple(unique),
         (
             *(
@@ -196,6 +189,22 @@ def _table(
             (),
         ),
     )
+
+
+def packed(
+    cells: Sequence[dict[int, list[int]]], width: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """`Table.action` and `Table.conflicts` of the actions per state and terminal."""
+    action = np.zeros((len(cells), width), np.int32)
+    conflicts: list[int] = []
+    for number, row in enumerate(cells):
+        for column, actions in sorted(row.items()):
+            if len(actions) == 1:
+                action[number, column] = actions[0]
+            else:
+                action[number, column] = CONFLICT + len(conflicts)
+                conflicts += [len(actions), *sorted(actions)]
+    return action, np.array(conflicts or [0], np.int32)
 
 
 def shifts(table: Table) -> list[dict[int, int]]:
