@@ -190,6 +190,7 @@ def _compare(grammar: CompiledGrammar, reference: lark.Lark, length: int) -> int
             assert matcher.can_stop() == _takes(reference, text), text
             mask = matcher.mask()
             allowed = {i for i in range(len(vocabulary)) if mask[i >> 5] >> (i & 31) & 1}
+            assert allowed or matcher.can_stop(), text
             for token, piece in enumerate(vocabulary.tokens):
                 if piece is None or len(piece) < 2:
                     continue
