@@ -22,7 +22,9 @@ _Outlook = dict[tuple[tuple[int, ...], int], int]  # (asserted, terminal) -> bit
 @dataclass(frozen=True)
 class Graph:
     """A lexer's states and bytes, as in lexer.Machine. `follow`: per terminal the terminals that
-    the grammar can want right after it, None for any."""
+    the grammar can want right after it, None for any. `lines`: the terminal of new lines, -1 for
+    none; what may come of it is `any_lines`; `at_lines`: states in it after which anything can
+    begin, at any column."""
 
     terminals: Sequence[LexTerminal]
     entry: NDArray[np.int32]
@@ -30,6 +32,9 @@ class Graph:
     ends: Sequence[tuple[tuple[int, ...], ...]]
     end: int
     follow: Mapping[int, frozenset[int]]
+    lines: int = -1
+    any_lines: int = -1
+    at_lines: frozenset[int] = frozenset()
 
 
 def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
@@ -37,7 +42,7 @@ def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
     shortest text of each terminal."""
     outlooks = _outlooks(graph)
     separators = _separators(graph, outlooks[0])
-    every = {t for t in range(graph.end)}
+    every = {_to_come(graph, t) for t in range(graph.end)}
     texts = _Endings(graph)
     found: list[tuple[Viability, ...]] = []
     for state, outlook in enumerate(outlooks):
@@ -50,10 +55,10 @@ def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
         for (sequence, bits), reached in options.items():
             if bits is None:
                 reach = sorted(reached)
-                endings = [texts(state, t) for t in reach]
+                endings = [texts(state, t, sequence) for t in reach]
             else:  # the sequence ends in this terminal, and one of these follows
                 reach, (whole,) = _members(bits), reached
-                endings = [texts(state, whole) + texts(0, t) for t in reach]
+                endings = [texts(state, whole, sequence) + texts(0, t) for t in reach]
             made.append(Viability(sequence, tuple(reach), tuple(endings)))
         if graph.ends[state] == ((graph.end,),):  # between two terminals: the text may end, too
             made.append(Viability((), (graph.end,), (b"",)))
@@ -182,17 +187,20 @@ def _options(
     found: dict[tuple[tuple[int, ...], int | None], set[int]] = {}
     for (asserted, terminal), bits in outlook.items():
         wanted = graph.follow.get(terminal)
-        enough = bits & separators != 0 or (
-            wanted is not None and all(bits >> t & 1 for t in wanted)
-        )
+        enough = terminal == graph.lines or bits & separators != 0
+        enough = enough or (wanted is not None and all(bits >> t & 1 for t in wanted))
         if enough:
             complete.setdefault(terminal, set()).add(frozenset(asserted))
         else:
             found[(*asserted, terminal), bits] = {terminal}
     for terminal, ways in complete.items():
         for way in _resolved(graph, ways):
-            found.setdefault((tuple(sorted(way)), None), set()).add(terminal)
+            found.setdefault((tuple(sorted(way)), None), set()).add(_to_come(graph, terminal))
     return found
+
+
+def _to_come(graph: Graph, terminal: int) -> int:
+    return graph.any_lines if terminal == graph.lines else terminal
 
 
 def _resolved(graph: Graph, ways: set[frozenset[int]]) -> set[frozenset[int]]:
@@ -220,14 +228,20 @@ def _members(bits: int) -> list[int]:
 
 
 class _Endings:
-    """The shortest bytes from a state to the end of a terminal, what a person would write first."""
+    """The shortest bytes from a state to the end of a terminal, what a person would write first.
+    Where some end it under no other conditions than `asserted`, those."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._known: dict[int, dict[int, bytes]] = {}
+        self._known: dict[tuple[int, tuple[int, ...]], dict[int, bytes]] = {}
         self._before: list[list[tuple[int, int]]] = [[] for _ in graph.entry]
-        self._last: dict[int, dict[int, bytes]] = {}
+        # per terminal and what is asserted, states and the bytes that end it there
+        self._last: dict[int, dict[tuple[int, ...], dict[int, bytes]]] = {}
         order = _plainest()
+        if graph.lines >= 0:  # from there on a new line is the next
+            new_line = ((s, graph.alternatives[int(row[10])]) for s, row in enumerate(graph.entry))
+            ready = [s for s, ways in new_line if any(to in graph.at_lines for _, to in ways)]
+            self._last[graph.any_lines] = {(): dict.fromkeys(ready, b"")}
         for state, row in enumerate(graph.entry):
             seen: set[int] = set()
             for byte in order:
@@ -239,8 +253,8 @@ class _Endings:
                     if not emitted:
                         self._before[following].append((state, byte))
                         continue
-                    _, terminal, rest = _split(graph, emitted)
-                    done = self._last.setdefault(terminal, {})
+                    asserted, terminal, rest = _split(graph, emitted)
+                    done = self._last.setdefault(terminal, {}).setdefault(asserted, {})
                     # ended by this byte, or before it, where it begins the next
                     ends_it = not rest and graph.ends[following] == ((graph.end,),)
                     last = bytes([byte]) if ends_it else b""
@@ -248,13 +262,25 @@ class _Endings:
                         done[state] = last
         for state, ways in enumerate(graph.ends):
             for emitted in ways:
-                _, terminal, rest = _split(graph, emitted)
+                asserted, terminal, rest = _split(graph, emitted)
                 if rest:
-                    self._last.setdefault(terminal, {})[state] = b""
+                    self._last.setdefault(terminal, {}).setdefault(asserted, {})[state] = b""
 
-    def __call__(self, state: int, terminal: int) -> bytes:
-        if terminal not in self._known:
-            found = dict(self._last.get(terminal, {}))
+    def __call__(self, state: int, terminal: int, asserted: tuple[int, ...] = ()) -> bytes:
+        text = self._ending(terminal, asserted).get(state)
+        if text is None:
+            every = {a for conditions in self._last.get(terminal, {}) for a in conditions}
+            text = self._ending(terminal, tuple(sorted(every))).get(state, b"")
+        return text
+
+    def _ending(self, terminal: int, asserted: tuple[int, ...]) -> dict[int, bytes]:
+        key = (terminal, asserted)
+        if key not in self._known:
+            found: dict[int, bytes] = {}
+            for conditions, states in self._last.get(terminal, {}).items():
+                for state, text in states.items() if set(conditions) <= set(asserted) else ():
+                    if state not in found or len(text) < len(found[state]):
+                        found[state] = text
             todo = sorted(found, key=lambda s: len(found[s]))
             for current in todo:
                 for source, byte in self._before[current]:
@@ -262,8 +288,8 @@ class _Endings:
                     if source not in found:
                         found[source] = text
                         todo.append(source)
-            self._known[terminal] = found
-        return self._known[terminal].get(state, b"")
+            self._known[key] = found
+        return self._known[key]
 
 
 def _plainest() -> list[int]:
