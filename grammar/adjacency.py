@@ -49,8 +49,14 @@ class Points:
     text may end.
     """
 
+    marks = (Op.BLANK, Op.NO_LINE)
+
     def __init__(self, machine: Machine) -> None:
         self.terminals = machine.spec.terminals
+        self._spaces = machine.spaces
+        # Where lines are indented: the terminal of new lines, and what is to come of it.
+        of_lines = {t.argument: i for i, t in enumerate(self.terminals) if t.op == Op.LINES}
+        self.lines, self.any_lines = of_lines.get(1, -1), of_lines.get(0, -1)
         states = len(machine.entry)
         self.silent: list[set[int]] = [set() for _ in range(states)]
         self.moves: list[dict[Move, set[int]]] = [{} for _ in range(states)]
@@ -87,6 +93,18 @@ class Points:
             self.moves.append({})
             self._add(found, rest, following)
         return found
+
+    def plain(self, emitted: Emitted) -> Emitted:
+        """What is emitted, without what only says in which column a line begins."""
+        if self.lines < 0:
+            return emitted
+        return tuple(
+            t for t in emitted if t < self._spaces and self.terminals[t].op not in self.marks
+        )
+
+    def to_come(self, terminal: int) -> int:
+        """The terminal itself; of new lines any that may come of them."""
+        return self.any_lines if terminal == self.lines >= 0 else terminal
 
     def ignored(self, terminal: int) -> bool:
         return self.terminals[terminal].op == Op.IGNORED
@@ -188,10 +206,13 @@ def fitted(
 ) -> tuple[Syntax, lalr.Table, Machine]:
     """The three of them so that whatever the parser can take next can be written, and go on to a
     sentence. They are returned as they are where that is so already (most grammars, above all those
-    that ignore blanks), or where the intersection would have more than MAX_RULES rules.
+    that ignore blanks), where lines are indented (what comes next then depends on the columns), or
+    where the intersection would have more than MAX_RULES rules.
 
     Raises GrammarFileError where no text is a sentence.
     """
+    if machine.spec.lines:
+        return grammar, parser, machine
     points = Points(machine)
     found = classes(points, machine.start)
     product = _Product(grammar, parser, machine, found)

@@ -149,14 +149,14 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         "item_text": items, "symbols": flat.items, "finish_start": finish_start,
         "finish_cost": finish_cost, "at_line": [int(k in _LINES) for k in machine.kinds],
         "mode_of": mode_of, "terminal_of": terminal_of, "next_mode": next_mode,
-        "ends_line": [int(_ends_line(machine, t)) for t in range(len(texts))],
+        "ends_line": [_ends_line(machine, t) for t in range(len(texts))],
         "mid": [
             int(k == "dfa" and not m) for k, m in zip(machine.kinds, machine.modes, strict=True)
         ],
         "separators": [len(separators), *separators], "indents": indents,
         "first_token": tokens.starts(), "token_id": tokens.numbers,
         "token_start": np.cumsum([0] + [len(t) for t in tokens.texts]).tolist(),
-        "layout": [int(layout)], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
+        "layout": [(1 if layout else 2) if machine.spec.lines else 0], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
     worst, read, worst_of, adds, most = _worst(language, start, left, length, cost)
@@ -211,9 +211,12 @@ def _text(machine: Machine, terminal: int) -> bytes:
     return b""
 
 
-def _ends_line(machine: Machine, terminal: int) -> bool:
+def _ends_line(machine: Machine, terminal: int) -> int:
+    """2: a new line is still to be written, where the terminal was not at one."""
     spec = machine.spec.terminals[terminal]
-    return machine.spec.layout and (spec.op == Op.NEWLINE or spec.name == "LINE_COMMENT")
+    if spec.op == Op.LINES:
+        return 2
+    return int(machine.spec.layout and (spec.op == Op.NEWLINE or spec.name == "LINE_COMMENT"))
 
 
 def _modes(
@@ -260,9 +263,8 @@ def _terminals(
         for symbol, costs in found.items()
     }
     made[lalr.END] = _Text(0)
-    if language.machine.spec.layout:
-        for name, cost in (("NEWLINE", 2), ("INDENT", 1), ("DEDENT", 0)):
-            made[name] = _Text(COST_UNIT * cost, (column[name],))
+    for name, cost in zip(language.machine.spec.lines, (2, 1, 0), strict=False):
+        made[name] = _Text(COST_UNIT * cost, (column[name],))
     return made
 
 

@@ -372,8 +372,10 @@ class CompiledGrammar:
         raise AssertionError("a byte that was read completes nothing")
 
     def _is_read(self, terminal: int) -> bool:
-        terminals = self.language.machine.spec.terminals
-        return terminal >= len(terminals) or terminals[terminal].op != kernel.ASSERT
+        spec = self.language.machine.spec
+        if not spec.layout:  # what has no pattern says something of the column of a line
+            return terminal < len(spec.terminals) and spec.terminals[terminal].pattern != ""
+        return terminal >= len(spec.terminals) or spec.terminals[terminal].op != kernel.ASSERT
 
     def members(self, number: int) -> tuple[int, ...]:
         """The states of all ways in which the text of this one can be read."""

@@ -23,6 +23,8 @@ from gars_vllm.grammar.regex import Ahead, Behind, Nfa, RegexError
 MAX_STATES = 8_000
 _UNDECIDED = 4  # terminals whose acceptance is asked for where one ends; more are taken as accepted
 _UNKNOWN = -1  # the byte before the beginning of a terminal
+_TAB = 8  # blanks (Indenter.tab_len)
+_BLANK = -1  # in place of a terminal: a blank at a line's start (LexerSpec's `spaces`)
 _MATCH, _MATCHED = -1, -2  # a thread that has just matched; one that matched earlier
 
 Alternatives = tuple[tuple[tuple[int, ...], int], ...]
@@ -60,11 +62,13 @@ class _End:
 class ContextualSpec:
     """`terminals` in Lark's order, all in one mode. `unless`: of an expression the literals that it
     matches as a whole, which win where both are accepted. `embedded`: those of them that are not
-    tried where the expression is (Lark's `_create_unless`)."""
+    tried where the expression is (Lark's `_create_unless`). `lines`: see LexerSpec; the first
+    is the symbol of the terminal of new lines (Op.LINES), which is always tried."""
 
     terminals: tuple[LexTerminal, ...]
     unless: dict[int, tuple[int, ...]] = field(default_factory=dict)
     embedded: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
 
 
 class _Automaton:
@@ -239,10 +243,76 @@ class _Builder:
             self.first.append((index, threads))
         self.numbers: dict[_State, int] = {}
         self.order: list[_State] = []
+        ops = [terminal.op for terminal in spec.terminals]
+        self.lines = ops.index(Op.LINES) if Op.LINES in ops else -1
+        # New lines whose column is not read yet; a new line in them; their beginning without one
+        self.any_lines, self._new_line, self._no_line = range(self.end + 1, self.end + 4)
+        if self.lines >= 0:
+            name, symbol = spec.terminals[self.lines].name, spec.terminals[self.lines].symbol
+            self.terminals += [
+                LexTerminal(name, spec.terminals[self.lines].pattern, symbol, op=Op.LINES),
+                LexTerminal("new line", "", None, op=Op.BLANK),
+                LexTerminal("no line", "", None, op=Op.NO_LINE),
+            ]
+            self._line_threads = self._find_lines()
         self._ends: dict[tuple[tuple[int, _Threads], ...], list[_End]] = {}
 
     def ignored(self, terminal: int) -> bool:
         return self.spec.terminals[terminal].op == Op.IGNORED
+
+    def always_tried(self, terminal: int) -> bool:
+        """Whatever the parser accepts."""
+        return self.spec.terminals[terminal].op in (Op.IGNORED, Op.LINES)
+
+    # --- lines as Lark's Indenter takes them
+    def _find_lines(self) -> set[_Threads]:
+        """What is left of the terminal of new lines after one of them and blanks: it may end, and
+        take any more of them. Raises GrammarFileError where it cannot come to that."""
+
+        def step(threads: _Threads, byte: int) -> _Threads:
+            after = self.automaton.step(threads, byte)
+            return after if any(state != _MATCHED for state, _ in after) else ()
+
+        start = self.first[self.lines][1]
+        order = [start]
+        before: dict[_Threads, set[_Threads]] = {start: set()}
+        bytes_ = sorted(set(self.automaton.same_as))
+        for threads in order:  # grows while it is walked
+            for following in {step(threads, byte) for byte in bytes_} - {()}:
+                if following not in before:
+                    before[following] = set()
+                    order.append(following)
+                before[following].add(threads)
+        blanks = {t for t in order if (_MATCH, _NONE) in t}
+        while True:
+            fewer = {t for t in blanks if step(t, 32) in blanks}
+            if fewer == blanks:
+                break
+            blanks = fewer
+        reaching = [t for t in order if step(t, 10) in blanks]
+        found = [step(t, 10) for t in reaching]
+        for threads in found:
+            found += blanks & {step(threads, 32), step(threads, 9)} - set(found)
+        reached = set(reaching)
+        for threads in reaching:
+            reaching += before[threads] - reached
+            reached |= before[threads]
+        if reached != set(order):
+            raise GrammarFileError(
+                f"terminal {self.spec.terminals[self.lines].name}: where lines are indented, it "
+                r"must take blank lines and any blanks, as (/\r?\n[\t ]*/)+ does"
+            )
+        return set(found)
+
+    def is_line(self, state: _State) -> bool:
+        """Blanks are read, and then something may begin."""
+        return any(t == self.lines and o in self._line_threads for t, o in state.follows)
+
+    def _marks(self, follows: tuple[tuple[int, _Threads], ...], byte: int) -> tuple[int, ...]:
+        """What a byte does to the column of a line, should it be one of new lines."""
+        if all(terminal != self.lines for terminal, _ in follows):
+            return ()
+        return (self._new_line,) if byte == 10 else (_BLANK,) * {32: 1, 9: _TAB}.get(byte, 0)
 
     def number(self, state: _State) -> int:
         found = self.numbers.get(state)
@@ -255,7 +325,7 @@ class _Builder:
 
     def asserts(self, terminal: int, accepted: bool) -> int | None:
         """The terminal that asserts so; None where that always holds."""
-        if self.ignored(terminal):
+        if self.always_tried(terminal):
             return None if accepted else -1
         key = (terminal, accepted)
         if key not in self._assertions:
@@ -290,7 +360,7 @@ class _Builder:
         found: list[tuple[tuple[int, ...], _State]] = []
         follows = self._follow(state.follows, byte)
         if follows:
-            found += self._settle(follows, stepped, must)
+            found += self._settle(follows, stepped, must, self._marks(follows, byte))
         for end in self.endings(state.follows):
             found += self._ended(end, byte, stepped, must)
         return list(dict.fromkeys(found))
@@ -299,7 +369,10 @@ class _Builder:
         self, byte: int, guards: frozenset[_Thread], must: _Conditions
     ) -> list[tuple[tuple[int, ...], _State]]:
         follows = self._follow(self.first, byte)
-        return self._settle(follows, guards, must) if follows else []
+        marks = self._marks(follows, byte)
+        if self.lines in (t for t, _ in follows) and byte != 10:
+            marks = (self._no_line,)
+        return self._settle(follows, guards, must, marks) if follows else []
 
     def _follow(
         self, follows: list[tuple[int, _Threads]] | tuple[tuple[int, _Threads], ...], byte: int
@@ -314,7 +387,7 @@ class _Builder:
             found.append((terminal, after))
             if any(state != _MATCHED for state, _ in after):
                 alive = len(found)
-            if self.ignored(terminal) and _matched(after):
+            if self.always_tried(terminal) and _matched(after):
                 break  # always accepted, so that what comes later in the order never wins
         return tuple(found[:alive])
 
@@ -330,13 +403,14 @@ class _Builder:
         follows: tuple[tuple[int, _Threads], ...],
         guards: frozenset[_Thread],
         must: _Conditions,
+        marks: tuple[int, ...],
     ) -> list[tuple[tuple[int, ...], _State]]:
         """A state where all that could match has matched ends its terminal at once."""
         over = all(state < 0 and not c for _, threads in follows for state, c in threads)
         if not over:
-            return [((), _State(follows, guards, must))]
+            return [(marks, _State(follows, guards, must))]
         return [
-            ((*end.asserted, end.terminal), _State((), guards, must))
+            ((*marks, *end.asserted, end.terminal), _State((), guards, must))
             for end in self.endings(follows)
         ]
 
@@ -470,18 +544,22 @@ def build(spec: ContextualSpec) -> Machine:
             row.append(entries[outcome])
         rows.append(row)
     ends = [builder.ends(s) for s in builder.order]
-    made = LexerSpec(tuple(builder.terminals))
+    kinds = ["line" if builder.is_line(s) else "dfa" for s in builder.order]
+    spaces = len(builder.terminals)
     return Machine(
-        spec=made,
+        spec=LexerSpec(tuple(builder.terminals), lines=spec.lines),
         entry=np.array(rows, np.int32),
-        alternatives=alternatives,
+        alternatives=[
+            tuple((tuple(spaces if t == _BLANK else t for t in e), s) for e, s in outcome)
+            for outcome in alternatives
+        ],
         ends=ends,
         viable=[],
         start=0,
         done=-1,
         line_start=-1,
-        spaces=len(builder.terminals),
-        kinds=["dfa"] * len(rows),
+        spaces=spaces,
+        kinds=kinds,
         modes=["" if s.follows else CONTENT for s in builder.order],
         shortest=[],
     )

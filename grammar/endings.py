@@ -205,7 +205,7 @@ def _symbol(tables, closing, nodes, scratch, work, out, n, symbol):  # type: ign
     special = tables[SPECIAL]
     if closing[closing[LAYOUT]]:
         if symbol == tables[special]:
-            work[ENDED], work[ON_LINE] = 1, 1
+            work[ENDED], work[ON_LINE], work[IN_BRACKETS] = 1, 1, 0
             return n
         if symbol == tables[special + 1]:
             column, tabs = _level(closing, nodes, work)
@@ -310,11 +310,15 @@ def _start(tables, closing, nodes, scratch, work, out, n):  # type: ignore[no-un
         terminal = _chosen(tables, work)
         n = _put_text(tables, closing, work, out, n, closing[closing[FINISH_TEXT] + finish])
         work[MODE], work[LAST] = closing[closing[NEXT_MODE] + terminal], terminal
-        work[ON_LINE] = closing[closing[ENDS_LINE] + terminal]
+        ends_line = closing[closing[ENDS_LINE] + terminal]
+        work[ENDED] = 1 if ends_line == 2 and not work[ON_LINE] else 0
+        work[ON_LINE] = 1 if ends_line else 0
     layout = LAYOUT_AT + config * LAYOUT_WIDTH
     work[NODE] = scratch[layout + INDENT]
     work[NOW], work[NOW_TABS] = scratch[layout + COLUMN], scratch[layout + TAB_COLUMN]
     work[IN_BRACKETS] = scratch[layout + BRACKET]
+    if work[ENDED] and work[IN_BRACKETS] and closing[closing[MODE_OF] + lexer] < 0:
+        n = _put(tables, work, out, n, 10)  # what has begun, a comment, say, ends in any case
     node, cost = best_stack(tables, closing, nodes, scratch, work, config)
     return (np.int64(-1), node) if cost >= IMPOSSIBLE else (np.int64(n), node)
 
@@ -342,7 +346,9 @@ def _write(tables, closing, nodes, scratch, work, out, noted):  # type: ignore[n
                 if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
                     return np.int64(-1)
         if state < 0:
-            return n
+            break
+    if closing[closing[LAYOUT]] == 2 and work[ON_LINE] and (work[ENDED] or work[NOW] > 0):
+        n = _put(tables, work, out, n, 10)  # Python's last line needs none
     return n
 
 

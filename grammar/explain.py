@@ -19,13 +19,13 @@ _BLOCKS = {
     kernel.IN_CLASS: "class", kernel.IN_EXCEPT_STAR: "except*",
 }  # fmt: skip
 _BRACKETS = ("(", "[", "{", "lambda", "lambda:", "lambda", "lambda:")
-_OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN)
+_OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN, Op.LINES)
 END_OF_TEXT, INDENTED_BLOCK, INDENTATION = "end of text", "an indented block", "indentation"
 _DIGITS = "DIGITS_"  # begins the names of terminals that a long number goes on with
 _WORDS = {
     Op.NEWLINE: "a new line", Op.BLANK: "a new line", Op.TAB: INDENTATION,
     Op.FORM_FEED: INDENTATION, Op.JOIN: "a backslash and a new line", Op.FENCE: "```",
-    Op.END: END_OF_TEXT,
+    Op.END: END_OF_TEXT, Op.LINES: "a new line",
 }  # fmt: skip
 _IGNORED = {
     "COMMENT": "a comment", "LINE_COMMENT": "a comment", "CONTINUATION": _WORDS[Op.JOIN],
@@ -114,7 +114,7 @@ def _layout(
     state, nodes = grammar.state(number), grammar.nodes
     blocks: list[tuple[int, str]] = []
     node = state[1 + kernel.INDENT]
-    while node and grammar.language.layout:
+    while node and grammar.language.machine.spec.lines:
         column, flags = int(nodes[node, 0]), int(nodes[node, 2])
         kinds = [word for flag, word in _BLOCKS.items() if flags & flag]
         blocks.append((column, " in ".join(reversed(kinds)) if kinds else "module"))
@@ -132,9 +132,9 @@ def word(grammar: CompiledGrammar, terminal: int) -> str:
     """What a person would call a lexical terminal; empty for one that only marks a place."""
     spec = grammar.language.machine.spec
     if terminal >= len(spec.terminals):
-        return INDENTATION  # a blank at a line's start
+        return INDENTATION if spec.layout else ""  # a blank at a line's start
     made: LexTerminal = spec.terminals[terminal]
-    if made.op in (Op.BEGIN, Op.ASSERT):
+    if made.op in (Op.BEGIN, Op.ASSERT, Op.NO_LINE) or (made.op == Op.BLANK and not spec.layout):
         return ""
     if spec.layout and made.op == Op.IGNORED:
         if made.name.startswith(_DIGITS):
@@ -161,7 +161,7 @@ def expected(grammar: CompiledGrammar, number: int) -> tuple[str, ...]:
             found |= _possible(grammar, sequence, reach)
         if machine.kinds[state] in ("line", "joined"):
             found |= _at_lines_start(grammar)
-            found.add(_WORDS[Op.JOIN])
+            found.update([_WORDS[Op.JOIN]] if machine.spec.layout else [])
         grammar.load(member)
     return tuple(sorted(found - {""}))
 
@@ -210,7 +210,7 @@ def _at_lines_start(grammar: CompiledGrammar) -> set[str]:
         return set()
     terminals = grammar.language.machine.spec.terminals
     content = [i for i, t in enumerate(terminals) if t.mode == CONTENT and t.symbol]
-    begin = next(i for i, t in enumerate(terminals) if t.op == Op.BEGIN)
+    begin = next(i for i, t in enumerate(terminals) if t.op in (Op.BEGIN, Op.LINES))
     column, tabs = int(scratch[at + kernel.COLUMN]), int(scratch[at + kernel.TAB_COLUMN])
     settled = int(scratch[at + kernel.LINE_FLAGS]) & kernel.SETTLED
     level = int(scratch[at + kernel.INDENT])

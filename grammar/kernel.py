@@ -105,15 +105,17 @@ MAX_DEPTH = 512
 _SPARE_ROW = MAX_DEPTH - 6
 DEEPEST = MAX_DEPTH - 8  # the last row that terminals are applied to
 
-NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, BEGIN = (int(Op(i)) for i in range(8))
+NORMAL, IGNORED, NEWLINE, BLANK, TAB, FORM_FEED, JOIN, LINES, NO_LINE, BEGIN = (
+    int(Op(i)) for i in range(10)
+)
 OPEN, CLOSE, FIELD_OPEN, FIELD_CLOSE, FIELD_COLON, COLON, FENCE, END = (
-    int(Op(i)) for i in range(8, 16)
+    int(Op(i)) for i in range(10, 18)
 )
 DEF, CLASS, LOOP, FOR, ASYNC, RETURN, JUMP, YIELD, AWAIT, LAMBDA, WITH = (
-    int(Op(i)) for i in range(16, 27)
+    int(Op(i)) for i in range(18, 29)
 )
 IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL, ASSERT = (
-    int(Op(i)) for i in range(27, 39)
+    int(Op(i)) for i in range(29, 41)
 )
 # Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
@@ -224,8 +226,8 @@ def pack(parts: Mapping[str, I32]) -> I32:
     `entry`: [lexer states, 256]. `entry_start`: first alternative per entry; `alternative_start`
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
     `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and
-    `reach_*`: lexer.Viability. `special`: the symbols NEWLINE, INDENT, DEDENT and $END, 1 with a
-    layout, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the
+    `reach_*`: lexer.Viability. `special`: the symbols NEWLINE, INDENT, DEDENT and $END, 1 with
+    Python's layout, 2 with that of Lark's Indenter, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the
     order of their kinds, FRB, FEND, ELSE, COLON, COMMA, IN and EQUAL, and the states after
     `(target)` at a statement's beginning and after the `else` of `try`. `lex_nests`: NESTS and so
     on; `rule_link`, `symbol_link`: LINK and so on.
@@ -743,8 +745,9 @@ def _begin(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
 def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     """The end of the text at the start of a line: closes all blocks, then the parser's end."""
     row = LAYOUT_AT + target * LAYOUT_WIDTH
-    if tables[tables[SPECIAL] + 4]:
-        if _top_bracket(nodes, scratch, row) != 0:
+    layout = tables[tables[SPECIAL] + 4]
+    if layout:
+        if layout == 1 and _top_bracket(nodes, scratch, row) != 0:
             return False
         level = scratch[row + INDENT]
         _flags(nodes, scratch, row)
@@ -758,6 +761,38 @@ def _finish(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
         return False
     scratch[row + DONE] = 1
     return True
+
+
+@njit
+def _lines(tables, nodes, scratch, target, chosen):  # type: ignore[no-untyped-def]
+    """New lines as Lark's Indenter takes them; `chosen`: their last column is read, else any that
+    fits may come."""
+    row = LAYOUT_AT + target * LAYOUT_WIDTH
+    if chosen and scratch[row + LINE_FLAGS] & SETTLED:  # no new line in it: Lark fails
+        return False
+    if shift(tables, nodes, scratch, tables[tables[SPECIAL] + 0], target, target) == 0:
+        return False
+    if not chosen:
+        _flags(nodes, scratch, row)
+        if nodes[scratch[row + INDENT], 4] < MAX_INDENTS:
+            return True
+    elif not _begin(tables, nodes, scratch, target):
+        return False
+    # What is ignored may come next, but then something that stands in this block, or the end.
+    top = scratch[0]
+    found = False
+    for symbol in range(tables[SYMBOLS]):
+        begins = symbol == tables[tables[SPECIAL] + 1]
+        if begins or (chosen and symbol == tables[tables[SPECIAL] + 2]):
+            continue
+        if shift(tables, nodes, scratch, symbol, target, _SPARE_ROW) > 0:
+            found = True
+            break
+    if not found:
+        copy_row(scratch, target, _SPARE_ROW)
+        found = _finish(tables, nodes, scratch, _SPARE_ROW)
+    scratch[0] = top
+    return found
 
 
 @njit
@@ -1247,6 +1282,13 @@ def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no
                 scratch[row + BRACKET] = 0
         if op == BEGIN:
             return _begin(tables, nodes, scratch, target)
+        if op == LINES:
+            chosen = tables[tables[LEX_ARGUMENT] + terminal] != 0
+            return _lines(tables, nodes, scratch, target, chosen)
+        if op == NO_LINE:
+            scratch[row + COLUMN], scratch[row + TAB_COLUMN] = 0, 0
+            scratch[row + LINE_FLAGS] |= SETTLED
+            return True
         if op == JOIN:
             # CPython takes the column before the first backslash, unless that is 0: then the
             # blanks after the newline count on.

@@ -18,7 +18,7 @@ from gars_vllm.grammar.kernel import pack
 from gars_vllm.grammar.languages import python as python_language
 from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
 from gars_vllm.grammar.regex import expand_properties
-from gars_vllm.grammar.syntax import Syntax, Terminal
+from gars_vllm.grammar.syntax import BRACKETS, Syntax, Terminal
 from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
@@ -123,18 +123,21 @@ def _generic_lexer(grammar: Syntax) -> ContextualSpec:
                 f"{grammar.source}:{terminal.line}:{terminal.column}: terminal {terminal.name} "
                 "matches the empty text; make it match at least one character"
             )
+    ops = dict.fromkeys(BRACKETS[0], Op.OPEN) | dict.fromkeys(BRACKETS[1], Op.CLOSE)
+    ops = ops | {grammar.lines[0]: Op.LINES} if grammar.lines else {}
     terminals = tuple(
         LexTerminal(
             t.name,
             t.pattern,
             None if t.name in ignored else t.name,
             flags=t.flags,
-            op=Op.IGNORED if t.name in ignored else Op.NORMAL,
+            op=Op.IGNORED if t.name in ignored else ops.get(t.name, Op.NORMAL),
+            argument=int(ops.get(t.name) == Op.LINES),
         )
         for t in used
     )
     unless, embedded = _literals(used)
-    return ContextualSpec(terminals, unless, embedded)
+    return ContextualSpec(terminals, unless, embedded, grammar.lines)
 
 
 def _literals(
@@ -216,6 +219,9 @@ def _contexts(
     for index, terminal in enumerate(terminals):
         at = column.get(terminal.symbol or "", -1)
         inside[index + 1] = every
+        if terminal.op == Op.LINES:  # dropped in brackets; a block may begin or end with it
+            after[index + 1] = every
+            continue
         if at < 0:
             continue
         accepted = wanted[:, at] == (terminal.op != Op.ASSERT or terminal.argument == 1)
@@ -233,7 +239,7 @@ def _tables(
     links: dict[str, int],
 ) -> NDArray[np.int32]:
     symbols = {name: i for i, name in enumerate(parser.terminals)}
-    terminals, layout = machine.spec.terminals, machine.spec.layout
+    terminals, layout, lines = machine.spec.terminals, machine.spec.layout, machine.spec.lines
     named = symbols if layout else {}  # in a .lark file the layout's names say nothing
 
     def ints(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
@@ -292,12 +298,12 @@ def _tables(
         "rule_left": parser.rule_left,
         "special": ints(
             [
-                *(named.get(name, -1) for name in ("NEWLINE", "INDENT", "DEDENT")),
+                *([symbols[name] for name in lines] or [-1, -1, -1]),
                 symbols[lalr.END],
-                int(layout),
+                (1 if layout else 2) if lines else 0,
                 parser.start_state,
                 *(named.get(name, -1) for name in ("NAME", *_COMPLETING)),
-                *(_state_at(parser, *place) for place in _PLACES),
+                *(_state_at(parser, *place) if layout else -1 for place in _PLACES),
             ]
         ),
         "entry": machine.entry,

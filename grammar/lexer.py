@@ -37,39 +37,41 @@ class Op(IntEnum):
     TAB = 4
     FORM_FEED = 5
     JOIN = 6  # backslash and newline before a line's content: from now on its column is settled
-    BEGIN = 7  # the first byte of a line's content: indentation is decided here
-    OPEN = 8
-    CLOSE = 9
-    FIELD_OPEN = 10  # `{` of an f-string's replacement field; argument: mode it was opened from
-    FIELD_CLOSE = 11
-    FIELD_COLON = 12
-    COLON = 13  # `:` as an operator, not at the level of a replacement field
-    FENCE = 14
-    END = 15
-    DEF = 16
-    CLASS = 17
-    LOOP = 18  # while
-    FOR = 19
-    ASYNC = 20
-    RETURN = 21
-    JUMP = 22  # break, continue
-    YIELD = 23
-    AWAIT = 24
-    LAMBDA = 25
-    WITH = 26
-    IMPORT = 27
-    FROM = 28
-    EXCEPT = 29
-    STAR = 30  # `*`: after `import` and after `except` it has meanings of its own
-    WALRUS = 31
-    IN = 32
-    IF = 33
-    COMMA = 34
-    ENDS = 35  # `=`, `;`, `as`: what stands before them is whole; argument 1: so is the statement
-    DOT = 36  # dots, in a version that takes `from .__future__` for `from __future__`
-    NONLOCAL = 37
-    ASSERT = 38  # nothing is read: the parser must accept the symbol, or (argument 0) must not
-    SPACES = 39  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    LINES = 7  # the new lines and blanks after which Lark's Indenter compares columns
+    NO_LINE = 8  # such a terminal begins, and holds no new line so far
+    BEGIN = 9  # the first byte of a line's content: indentation is decided here
+    OPEN = 10
+    CLOSE = 11
+    FIELD_OPEN = 12  # `{` of an f-string's replacement field; argument: mode it was opened from
+    FIELD_CLOSE = 13
+    FIELD_COLON = 14
+    COLON = 15  # `:` as an operator, not at the level of a replacement field
+    FENCE = 16
+    END = 17
+    DEF = 18
+    CLASS = 19
+    LOOP = 20  # while
+    FOR = 21
+    ASYNC = 22
+    RETURN = 23
+    JUMP = 24  # break, continue
+    YIELD = 25
+    AWAIT = 26
+    LAMBDA = 27
+    WITH = 28
+    IMPORT = 29
+    FROM = 30
+    EXCEPT = 31
+    STAR = 32  # `*`: after `import` and after `except` it has meanings of its own
+    WALRUS = 33
+    IN = 34
+    IF = 35
+    COMMA = 36
+    ENDS = 37  # `=`, `;`, `as`: what stands before them is whole; argument 1: so is the statement
+    DOT = 38  # dots, in a version that takes `from .__future__` for `from __future__`
+    NONLOCAL = 39
+    ASSERT = 40  # nothing is read: the parser must accept the symbol, or (argument 0) must not
+    SPACES = 41  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
 
 
 # Arguments of NORMAL terminals that the rules of `from __future__ import` tell from others.
@@ -103,10 +105,12 @@ class LexTerminal:
 class LexerSpec:
     """`fields`: for f-strings, per mode with replacement fields the mode of its format spec.
     `narrowed`: modes that are as CONTENT without some of its terminals, and with their own, until
-    a blank comes."""
+    a blank comes. `layout`: Python's; `lines`: the parser's symbols for a line's end, a block's
+    beginning and its end, where there are such."""
 
     terminals: tuple[LexTerminal, ...]
     layout: bool = False
+    lines: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
     narrowed: tuple[tuple[str, frozenset[str]], ...] = ()
 

@@ -27,10 +27,10 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
     Rows from `start` on are written to. A byte can have several outcomes; a way through all bytes
     after which the text can go on is taken, the first after `at[1]` others. Returns the lexer
     state, -1 when there is none; `at[0]`: the row that holds the configuration, `at[1]`: 1 where
-    there may be more such ways. A layout leaves no more than one.
+    there may be more such ways. Python's layout leaves no more than one.
     """
     skipped = at[1]
-    several = tables[tables[SPECIAL] + 4] == 0
+    several = tables[tables[SPECIAL] + 4] != 1
     at[1] = 0
     states = np.empty(length + 1, np.int32)  # before each byte
     rows = np.empty(length + 1, np.int32)

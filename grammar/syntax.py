@@ -18,6 +18,10 @@ from lark.exceptions import UnexpectedInput, VisitError
 from lark.grammar import RuleOptions
 from lark.lexer import Token
 
+# Of Lark's Indenter, by the names that its own grammars have: the terminals that it makes, the line's
+# end after which it makes them (one of these), and brackets, in which it makes none.
+BLOCKS, LINE_ENDS = ("_INDENT", "_DEDENT"), ("_NEWLINE", "_NL")
+BRACKETS = ("LPAR", "LSQB", "LBRACE"), ("RPAR", "RSQB", "RBRACE")
 _LONGEST_NAME = 4000  # of a rule that a template makes: it holds the names of what is filled in
 _SYNTAX = "not Lark grammar syntax here"
 _PIECE = re.compile(
@@ -51,7 +55,8 @@ class Syntax:
     """Rules in plain BNF, and of the terminals that the text defines those that are used.
 
     A rule is (left side, right side); terminals and nonterminals share no names. Every rule is part
-    of some sentence, and none can be reduced for ever (reduction.py).
+    of some sentence, and none can be reduced for ever (reduction.py). `lines`: where lines are
+    indented, the terminals for a line's end, a block's beginning and its end.
     """
 
     source: str
@@ -60,6 +65,7 @@ class Syntax:
     rule_terminals: tuple[str, ...]
     terminals: tuple[Terminal, ...]
     ignored: tuple[str, ...] = field(default=())
+    lines: tuple[str, ...] = ()
 
 
 def parse(text: str, source: str, start: str = "start", declared: bool = False) -> Syntax:
@@ -86,10 +92,15 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
     wanted = {*grammar.ignore, *_symbols(plain)}
     terminals = [t for t in terminals if t.name in wanted]
     _refuse_patterns(source, terminals, places)
-    plain, terminals = literals.merged(plain, terminals, grammar.ignore)
+    kept_apart = [*grammar.ignore, *LINE_ENDS, *BRACKETS[0], *BRACKETS[1]]
+    plain, terminals = literals.merged(plain, terminals, kept_apart)
     used = sorted(_symbols(plain) - {left for left, _ in plain})
-    if not declared:
-        _refuse_declared(texts, used, {t.name for t in terminals})
+    missing = [name for name in used if name not in {t.name for t in terminals}]
+    lines: tuple[str, ...] = ()
+    if not declared and set(missing) == set(BLOCKS):
+        lines = _lines(texts, used, grammar.ignore)
+    elif not declared and missing:
+        _refuse_declared(texts, missing)
     return Syntax(
         source=source,
         start=start,
@@ -97,6 +108,7 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
         rule_terminals=tuple(used),
         terminals=tuple(_terminal(t, places) for t in terminals),
         ignored=tuple(grammar.ignore),
+        lines=lines,
     )
 
 
@@ -163,13 +175,22 @@ def _refuse_patterns(source: str, terminals: Iterable[Any], places: _Places) -> 
             )
 
 
-def _refuse_declared(texts: dict[str, str], used: Iterable[str], defined: set[str]) -> None:
-    for name in used:
-        if name not in defined:
-            indents = "INDENT" in name or "DEDENT" in name
-            why = "indentation is only known in python" if indents else "define it"
-            place = _place(texts, (name,))
-            raise GrammarFileError(f"{place}: terminal {name} is declared, not defined; {why}")
+def _lines(texts: dict[str, str], used: Iterable[str], ignored: Iterable[str]) -> tuple[str, ...]:
+    ends = [name for name in LINE_ENDS if name in used and name not in ignored]
+    if len(ends) != 1:
+        raise GrammarFileError(
+            f"{_place(texts, BLOCKS)}: with _INDENT and _DEDENT, name the new lines that the rules "
+            "have _NEWLINE or _NL, not both, and do not ignore them"
+        )
+    return (ends[0], *BLOCKS)
+
+
+def _refuse_declared(texts: dict[str, str], missing: Sequence[str]) -> None:
+    name = missing[0]
+    indents = "INDENT" in name or "DEDENT" in name
+    why = "for indentation declare and use _INDENT and _DEDENT" if indents else "define it"
+    place = _place(texts, (name,))
+    raise GrammarFileError(f"{place}: terminal {name} is declared, not defined; {why}")
 
 
 def _one_line(error: BaseException, texts: dict[str, str]) -> str:

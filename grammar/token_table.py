@@ -100,11 +100,13 @@ def _has_context(tables, parents, lexemes, node, terminal):  # type: ignore[no-u
     possible = tables[tables[CONTEXT_IN] + 1 + terminal]
     while node > 0 and possible != 0:
         before = lexemes[node]
+        node = parents[node]
+        if before >= tables[TERMINALS]:  # blanks
+            continue
         after = tables[tables[CONTEXT_AFTER] + 1 + before]
         if after != 0:
             return (possible & after) != 0
         possible &= tables[tables[CONTEXT_IN] + 1 + before]
-        node = parents[node]
     return possible != 0
 
 

@@ -19,10 +19,15 @@ def completed(machine: Machine) -> Machine:
     """The machine with `viable` and `shortest`."""
     points = Points(machine)
     found = classes(points, machine.start)
-    written = [i for i, t in enumerate(machine.spec.terminals) if t.op in (Op.NORMAL, Op.IGNORED)]
-    every = set(written)
-    end = next(i for i, t in enumerate(machine.spec.terminals) if t.op == Op.END)
-    texts = _Endings(machine, end)
+    terminals = machine.spec.terminals
+    written = [
+        i
+        for i, t in enumerate(terminals)
+        if t.op not in points.marks and t.op not in (Op.END, Op.ASSERT) and i != points.any_lines
+    ]
+    every = {points.to_come(t) for t in written}
+    end = next(i for i, t in enumerate(terminals) if t.op == Op.END)
+    texts = _Endings(points, machine, end)
     viable: list[tuple[Viability, ...]] = []
     for state, moves in enumerate(_moves(points)[: len(machine.entry)]):
         between = machine.ends[state] == ((end,),)
@@ -34,14 +39,15 @@ def completed(machine: Machine) -> Machine:
         for (sequence, whole), reached in options.items():
             reach = sorted(reached)
             if whole is None:
-                endings = [texts(state, t) for t in reach]
+                endings = [texts(state, t, sequence) for t in reach]
             else:  # ignored text ends first
-                endings = [texts(state, whole) + texts(machine.start, t) for t in reach]
+                first = texts(state, whole, sequence)
+                endings = [first + texts(machine.start, t) for t in reach]
             made.append(Viability(sequence, tuple(reach), tuple(endings)))
         if between:
             made.append(Viability((), (end,), (b"",)))
         viable.append(tuple(made))
-    shortest = [b""] * len(machine.spec.terminals)
+    shortest = [b""] * len(terminals)
     for terminal in written:
         shortest[terminal] = texts(machine.start, terminal)
     return replace(machine, viable=viable, shortest=shortest)
@@ -86,7 +92,7 @@ def _options(points: Points, found: Classes, moves: dict[Move, set[int]], end: i
             ways[terminal].add(frozenset(asserted))
     for terminal, several in ways.items():
         for way in _resolved(points.terminals, several):
-            options[tuple(sorted(way)), None].add(terminal)
+            options[tuple(sorted(way)), None].add(points.to_come(terminal))
     return options
 
 
@@ -115,14 +121,23 @@ def _members(bits: int) -> list[int]:
 
 
 class _Endings:
-    """The shortest bytes from a state to the end of a terminal, what a person would write first."""
+    """The shortest bytes from a state to the end of a terminal, what a person would write first.
+    Where some end it under no other conditions than `asserted`, those."""
 
-    def __init__(self, machine: Machine, end: int) -> None:
-        terminals = machine.spec.terminals
-        self._known: dict[int, dict[int, bytes]] = {}
+    def __init__(self, points: Points, machine: Machine, end: int) -> None:
+        terminals = points.terminals
+        self._known: dict[tuple[int, tuple[int, ...]], dict[int, bytes]] = {}
         self._before: list[list[tuple[int, int]]] = [[] for _ in machine.entry]
-        self._last: dict[int, dict[int, bytes]] = {}
+        # per terminal and what is asserted, states and the bytes that end it there
+        self._last: dict[int, dict[tuple[int, ...], dict[int, bytes]]] = {}
         order = _plainest()
+        if points.lines >= 0:  # from there on a new line is the next
+            ready = [
+                state
+                for state, row in enumerate(machine.entry)
+                if any(machine.kinds[to] == "line" for _, to in machine.alternatives[int(row[10])])
+            ]
+            self._last[points.any_lines] = {(): dict.fromkeys(ready, b"")}
         for state, row in enumerate(machine.entry):
             seen: set[int] = set()
             for byte in order:
@@ -131,11 +146,12 @@ class _Endings:
                     continue
                 seen.add(entry)
                 for emitted, following in machine.alternatives[entry]:
+                    emitted = points.plain(emitted)
                     if not emitted:
                         self._before[following].append((state, byte))
                         continue
-                    _, terminal, rest = split(terminals, emitted)
-                    done = self._last.setdefault(terminal, {})
+                    asserted, terminal, rest = split(terminals, emitted)
+                    done = self._last.setdefault(terminal, {}).setdefault(asserted, {})
                     # ended by this byte, or before it, where it begins the next
                     ends_it = not rest and machine.ends[following] == ((end,),)
                     last = bytes([byte]) if ends_it else b""
@@ -143,13 +159,25 @@ class _Endings:
                         done[state] = last
         for state, ways in enumerate(machine.ends):
             for emitted in ways:
-                _, terminal, rest = split(terminals, emitted)
+                asserted, terminal, rest = split(terminals, emitted)
                 if rest:
-                    self._last.setdefault(terminal, {})[state] = b""
+                    self._last.setdefault(terminal, {}).setdefault(asserted, {})[state] = b""
 
-    def __call__(self, state: int, terminal: int) -> bytes:
-        if terminal not in self._known:
-            found = dict(self._last.get(terminal, {}))
+    def __call__(self, state: int, terminal: int, asserted: tuple[int, ...] = ()) -> bytes:
+        text = self._ending(terminal, asserted).get(state)
+        if text is None:
+            every = {a for conditions in self._last.get(terminal, {}) for a in conditions}
+            text = self._ending(terminal, tuple(sorted(every))).get(state, b"")
+        return text
+
+    def _ending(self, terminal: int, asserted: tuple[int, ...]) -> dict[int, bytes]:
+        key = (terminal, asserted)
+        if key not in self._known:
+            found: dict[int, bytes] = {}
+            for conditions, states in self._last.get(terminal, {}).items():
+                for state, text in states.items() if set(conditions) <= set(asserted) else ():
+                    if state not in found or len(text) < len(found[state]):
+                        found[state] = text
             todo = sorted(found, key=lambda s: len(found[s]))
             for current in todo:
                 for source, byte in self._before[current]:
@@ -157,8 +185,8 @@ class _Endings:
                     if source not in found:
                         found[source] = text
                         todo.append(source)
-            self._known[terminal] = found
-        return self._known[terminal].get(state, b"")
+            self._known[key] = found
+        return self._known[key]
 
 
 def _plainest() -> list[int]:

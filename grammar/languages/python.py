@@ -170,7 +170,7 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         (_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}),
         (_IN_NUMBER, glued | numbers),
     )  # fmt: skip
-    return LexerSpec(tuple(terminals), layout=True, fields=fields, narrowed=narrowed)
+    return LexerSpec(tuple(terminals), True, ("NEWLINE", "INDENT", "DEDENT"), fields, narrowed)
 
 
 def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
