@@ -69,7 +69,7 @@ class Points:
             for emitted, following in dict.fromkeys(
                 [*ways, *((e, -1) for e in machine.ends[state])]
             ):
-                self._add(state, emitted, following)
+                self._add(state, self.plain(emitted), following)
 
     def _add(self, point: int, emitted: Emitted, following: int) -> None:
         if not emitted:
