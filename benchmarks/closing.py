@@ -55,13 +55,22 @@ def tokens_of(mask: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
 
 
+def token_of(grammar: CompiledGrammar, state: int, outcome: int) -> int:
+    """A token that has an outcome (an index into its lexer state's `outs`)."""
+    table = grammar.state_tables[grammar.load(state)]
+    at = np.flatnonzero(table.cell_outs == outcome)[0]
+    cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
+    token_class = int(np.flatnonzero(table.cell == cell)[0]) - 1
+    return int(grammar.table.first[token_class])
+
+
 def examine(grammar: CompiledGrammar, state: int) -> tuple[int, int, int]:
     """Of the tokens that may stand here with two left: how many can be completed in time, how many
     of those are forbidden, how many that cannot are allowed."""
     after = grammar.closer.costs(state, 1)
     exact = after == 0
     for outcome in np.flatnonzero((after != endings.NOT_VIABLE) & ~exact):
-        following = grammar.step(state, grammar.token_of(state, int(outcome)))
+        following = grammar.step(state, token_of(grammar, state, int(outcome)))
         if following >= 0:
             found = (grammar.closer.costs(following, 1) == 0).any()
             exact[outcome] = bool(found) or grammar.can_stop(following)

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from gars_vllm.benchmarks.tables import Value
+from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.extras import Extra
 
 _KINDS = (".svg", ".png", ".pdf")
 
 
 def check(file: Path) -> None:
     """Raises UserError where `cost_per_token` could not draw to this file."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("--plot needs matplotlib: pip install matplotlib")
+    extras.require(Extra.PLOTS, "--plot")
     if file.suffix not in _KINDS:
         raise UserError(f"--plot {file}: name a file that ends in {' or '.join(_KINDS)}")
     if not file.parent.is_dir():

@@ -114,7 +114,7 @@ KINDS = {
     "structured": "vLLM's structured outputs, JSON",
 }
 NOTHING: Mapping[str, Any] = {}
-MASKS = {"none": ("--grammar", "none"), "gars-vllm": ()}
+MASKS = {"none": ("--grammar", "none"), "gars-vllm": ("--on-invalid", "keep")}
 SYNCODE = {
     "SynCode": ("--mask", "syncode"),
     "none, Transformers": ("--grammar", "none", "--backend", "transformers"),
@@ -131,7 +131,7 @@ def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: t
             sys.executable, "-W", "ignore", "-m", "gars_vllm.cli.main", "sample", "--model", model,
             "--n", str(n), "--limit", str(limit), "--max-tokens", str(tokens), "--temperature",
             str(temperature), "--out", str(folder), "--batch", str(max(1, min(128, n * limit))),
-            "--on-invalid", "keep", "--seed", str(seed), *mask,
+            "--seed", str(seed), *mask,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 from gars_vllm.cli import checks
+from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.extras import Extra
 
 WHAT = {
     "mask": "mask_latency",
@@ -51,6 +53,12 @@ def bench(
         "folders", unless=chosen != {"throughput"}, because="is not of throughput: give --model"
     )
     checks.refuse_idle("syncode", unless=chosen != {"step"}, because="does nothing with step")
+    extras.require(Extra.ENGINE, "`gars-vllm bench`")
+    if syncode:
+        from gars_vllm.engine import syncode_mask  # brings torch
+
+        if not syncode_mask.is_installed():
+            raise UserError(syncode_mask.MISSING)
     if plot is not None:
         importlib.import_module("gars_vllm.benchmarks.plot").check(plot)
     for name in what or tuple(WHAT):

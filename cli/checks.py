@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def writable_folder(path: Path | None) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file: name a folder")
     _writable(path)
+
+
+def free_port(host: str, port: int) -> None:
+    """Raises UserError when no server could listen there now."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+            tried.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"no server can listen on {host}:{port} ({error.strerror}): give another --port, or "
+            "--host"
+        ) from None
 
 
 def _writable(path: Path) -> None:

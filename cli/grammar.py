@@ -66,9 +66,9 @@ def check(
     files: tuple[Path, ...],
 ) -> None:  # fmt: skip
     """Feed each of FILES token by token; exit with 1 if a token of any was refused."""
-    reader = tokenizers.Encoder.of(tokenizer)
     prefix = "" if prefix_file is None else _read(prefix_file)
     texts = [(file, _read(file)) for file in files]
+    reader = tokenizers.Encoder.of(tokenizer)
     with progress() as bar:
         task = bar.add_task(f"tables of {language}", total=None)
         compiled = compile_grammar(language, reader.vocabulary)
@@ -114,9 +114,10 @@ def walk(
 
     Exits with 1 when a walk did not finish or a finished one is not valid.
     """
-    encoder = tokenizers.Encoder.of(tokenizer)
-    prefix = "" if prefix_file is None else _read(prefix_file)
     walks.check_language(language)
+    walks.check_counts(count, max_tokens)
+    prefix = "" if prefix_file is None else _read(prefix_file)
+    encoder = tokenizers.Encoder.of(tokenizer)
     with progress() as bar:
         task = bar.add_task(f"tables of {language}", total=None)
         compiled = compile_grammar(language, encoder.vocabulary)
@@ -170,10 +171,10 @@ def explain(
 
     TEXT is read token by token, up to the first that the mask refuses; `-` reads standard input.
     """
+    prefix = "" if prefix_file is None else _read(prefix_file)
     encoder = tokenizers.Encoder.of(tokenizer)
     if text == "-":
         text = sys.stdin.read()
-    prefix = "" if prefix_file is None else _read(prefix_file)
     compiled = compile_grammar(language, encoder.vocabulary)
     walks.check_prefix(compiled, prefix)
     found = explanation.explain(compiled, encoder, text, prefix)

@@ -60,10 +60,7 @@ class LazyGroup(click.Group):
         try:
             module = importlib.import_module(f"gars_vllm.cli.{cmd_name}")
         except ModuleNotFoundError as error:
-            raise Refused(
-                f"`gars-vllm {cmd_name}` needs the module {error.name}, which is not installed: "
-                "the README says how to install gars-vllm with all it needs"
-            ) from error
+            raise _lacking(error, cmd_name) from error
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
@@ -78,6 +75,8 @@ class LazyGroup(click.Group):
                 stream.reconfigure(errors=SPELT)
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _lacking(error, str(ctx.invoked_subcommand)) from error
         except ValueError as error:
             # the errors of ours are one line for the user; any other is a bug and shows itself
             if type(error).__module__.startswith("gars_vllm."):
@@ -94,6 +93,14 @@ class LazyGroup(click.Group):
             again = ctx.invoked_subcommand in RESUMABLE
             hint = ": the same command continues where this one stopped" if again else ""
             raise Interrupted(f"Interrupted{hint}") from None
+
+
+def _lacking(error: ModuleNotFoundError, command: str) -> Exception:
+    """One line for a package that an extra brings; any other missing module is a bug."""
+    from gars_vllm.engine import extras
+
+    told = extras.explain(error, f"`gars-vllm {command}`")
+    return error if told is None else Refused(str(told))
 
 
 def _module_exists(name: str) -> bool:

@@ -13,7 +13,9 @@ from gars_vllm.cli import columns as tables
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
 from gars_vllm.cli.terminal_plot import Curve, draw
+from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.report import Summary, summarise
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.worth import worth_of
@@ -57,9 +59,13 @@ def report(
     checks.writable_file(html, makes_folders=True)
     checks.writable_file(csv_file, makes_folders=True)
     checks.writable_folder(png)
+    if html is not None and html == csv_file:
+        raise UserError(f"--html and --csv both name {html}: give each a file of its own")
     checks.refuse_idle(
         "per_problem", "plot", unless=not as_json, because="does nothing with --json"
     )
+    if png is not None:
+        extras.require(Extra.PLOTS, "--png")
     found = [summary for run in runs for summary in summarise(open_run(run))]
     listed = [Column(summary, worth_of(summary)) for summary in found]
     written = []

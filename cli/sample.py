@@ -16,9 +16,10 @@ from gars_vllm.cli import checks
 from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine import models, programs, sampling, tasks
+from gars_vllm.engine import extras, models, programs, sampling, tasks
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.verification import Verification
@@ -128,11 +129,6 @@ def sample(
     )  # fmt: skip
     programs.check_grammar(grammar)
     _refuse_idle(settings, verifies, prompts)
-    if settings.mask is Mask.SYNCODE:
-        from gars_vllm.engine import syncode_mask  # brings torch
-
-        if not syncode_mask.is_installed():
-            raise UserError(syncode_mask.MISSING)
     if logprobs and backend != "vllm":
         raise UserError("--logprobs needs --backend vllm")
     if batch < 1:
@@ -156,8 +152,11 @@ def sample(
         raise UserError("--base-url samples from vLLM's servers: leave --backend away")
     if servers and settings.mask is Mask.SYNCODE:
         raise UserError("--mask syncode samples in this process: leave --base-url away")
+    _refuse_missing(settings, backend, servers)
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
     chosen = tasks.select(every, limit, task_ids)
+    if verifies and not any(task.test for task in chosen):
+        raise UserError(f"--verify: none of the prompts in {prompts} has a test")
     name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature}-n{n}"
     folder = RunFolder(out or Path("runs") / name)
     checks.writable_folder(folder.path)
@@ -197,13 +196,33 @@ def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | No
     checks.refuse_idle(
         "task_set", unless=prompts is None, because="and --prompts both name tasks: give one"
     )
+    # What belongs to our own mask: SynCode's knows no budget and records nothing.
+    ours = ("closing", "on_invalid", "weights")
     checks.refuse_idle(
-        "mask", "on_invalid", unless=settings.grammar != "none",
-        because="does nothing with --grammar none",
-    )  # fmt: skip
-    checks.refuse_idle(
-        "top_p", unless=any(settings.temperatures), because="does nothing at --temperature 0"
+        "mask", *ours, unless=settings.grammar != "none", because="does nothing with --grammar none"
     )
+    checks.refuse_idle(
+        *ours, unless=settings.mask is Mask.GARS, because="does nothing with --mask syncode"
+    )
+    checks.refuse_idle(
+        "top_p", "seed", unless=any(settings.temperatures),
+        because="does nothing at --temperature 0",
+    )  # fmt: skip
+
+
+def _refuse_missing(settings: sampling.Settings, backend: str, servers: Sequence[str]) -> None:
+    """Raises UserError when a package is missing that this way of sampling needs."""
+    if servers:
+        extras.require(Extra.CLIENT, "--base-url")
+    elif backend == "transformers":
+        extras.require(Extra.TRANSFORMERS, "--backend transformers")
+    else:
+        extras.require(Extra.ENGINE, "sampling with vLLM")
+    if settings.mask is Mask.SYNCODE:
+        from gars_vllm.engine import syncode_mask  # brings torch
+
+        if not syncode_mask.is_installed():
+            raise UserError(syncode_mask.MISSING)
 
 
 def _temperatures(text: str) -> float | tuple[float, ...]:

@@ -38,6 +38,8 @@ _LIMITS = (
     ),
 )
 
+SANDBOX_OPTIONS = ("sandbox", "i_know", "docker_image", "workers", "timeout", "memory_mb")
+
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -54,6 +56,8 @@ class Sandbox:
         """Raises UserError when it cannot be had."""
         if self.docker_image is not None and self.name != tiers.Tier.DOCKER.value:
             raise UserError("--docker-image is for --sandbox docker: give that, too")
+        if self.i_know and self.name not in ("auto", tiers.Tier.RLIMITS.value):
+            raise UserError(f"--i-know is for --sandbox rlimits: it does nothing with {self.name}")
         how = Checking(
             tiers.Tier.RLIMITS, self.workers, self.timeout, self.memory_mb, self.docker_image
         )

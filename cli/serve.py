@@ -8,7 +8,9 @@ import tempfile
 from pathlib import Path
 
 import click
-from gars_vllm.engine import models, tokenizers
+from gars_vllm.cli import checks
+from gars_vllm.engine import extras, models, tokenizers
+from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.programs import check_grammar
 from gars_vllm.engine.vllm_server import command
 from gars_vllm.grammar import compile_grammar
@@ -17,7 +19,7 @@ from gars_vllm.grammar import compile_grammar
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("model", default=models.DEFAULT)
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
     "--grammar", "grammars", multiple=True, default=("python", "json"), show_default=True,
     help="Tables to make ready before the server starts.",
@@ -34,6 +36,8 @@ def serve(
     spec = models.lookup(model)
     for grammar in grammars:
         check_grammar(grammar)
+    extras.require(Extra.ENGINE, "`gars-vllm serve`")
+    checks.free_port(host, port)
     files = models.resolve(spec)
     tokenizer = tokenizers.load(files.folder)
     for grammar in grammars:

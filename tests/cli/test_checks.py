@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from gars_vllm.benchmarks import throughput
 from gars_vllm.cli import checks
 from gars_vllm.cli.main import main
 from gars_vllm.engine import models, tokenizers
@@ -32,6 +34,15 @@ def _dear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiers, "choose", reached)
 
 
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        yield busy.getsockname()[1]
+
+
 @pytest.mark.usefixtures("_dear")
 @pytest.mark.parametrize(
     ("command", "message"),
@@ -53,6 +64,27 @@ def _dear(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sample --prompts prompts.jsonl --tasks humaneval", "--tasks and --prompts both name"),
         ("sample --grammar none --on-invalid keep", "--on-invalid does nothing with --grammar"),
         ("sample --n 1 --temperature 0 --top-p 0.9", "--top-p does nothing at --temperature 0"),
+        ("sample --grammar none --no-closing", "--closing does nothing with --grammar none"),
+        ("sample --grammar none --no-weights", "--weights does nothing with --grammar none"),
+        ("sample --mask syncode --no-closing", "--closing does nothing with --mask syncode"),
+        ("sample --mask syncode --no-weights", "--weights does nothing with --mask syncode"),
+        ("sample --mask syncode --on-invalid keep", "--on-invalid does nothing with --mask sync"),
+        ("sample --mask syncode --base-url http://127.0.0.1:9/v1", "leave --base-url away"),
+        ("sample --n 1 --temperature 0 --seed 5", "--seed does nothing at --temperature 0"),
+        ("sample --verify --sandbox bwrap --i-know", "--i-know is for --sandbox rlimits"),
+        ("sample --verify --prompts testless.jsonl", "none of the prompts in testless.jsonl has"),
+        ("sample --tensor-parallel-size 2 --base-url http://127.0.0.1:9/v1", "give it to the serv"),
+        ("serve --port {taken}", "no server can listen on 127.0.0.1:"),
+        ("serve --host nosuch.invalid", "no server can listen on nosuch.invalid:8000"),
+        ("grammar check --tokenizer nowhere nosuch.py", "nosuch.py cannot be read: No such file"),
+        ("grammar walk --tokenizer nowhere --walks 0", "walks and max-tokens must be at least 1"),
+        ("grammar walk --tokenizer nowhere --prefix-file nosuch", "nosuch cannot be read: No such"),
+        ("grammar explain --tokenizer nowhere --prefix-file nosuch x", "nosuch cannot be read: No"),
+        ("verify run --with lint --timeout 3", "--timeout does nothing with --with lint, which"),
+        ("verify run --with compile,types --sandbox bwrap", "--sandbox does nothing with --with"),
+        ("verify run --sandbox bwrap --i-know", "--i-know is for --sandbox rlimits"),
+        ("select run --sandbox bwrap --i-know", "--i-know is for --sandbox rlimits"),
+        ("report run --html x --csv x", "--html and --csv both name x"),
         ("verify run --out x", "a run's verdicts go to run/results.jsonl"),
         ("verify run --docker-image x", "--docker-image is for --sandbox docker"),
         ("verify prompts.jsonl --with lint", "--with is for a run: of a file the tests run"),
@@ -72,10 +104,12 @@ def _dear(monkeypatch: pytest.MonkeyPatch) -> None:
         ("compare torn run --html /proc/x.html", "/proc/x.html cannot be written: "),
     ],
 )
-def test_refused_first(make_run: MakeRun, command: str, message: str) -> None:
+def test_refused_first(make_run: MakeRun, taken: int, command: str, message: str) -> None:
     make_run()
     Path("torn").mkdir()
     Path("torn/run.json").write_text("{")
+    Path("testless.jsonl").write_text('{"task_id": "a", "prompt": "x = "}\n')
+    command = command.replace("{taken}", str(taken))
     before = sorted(Path().rglob("*"))
     result = CliRunner().invoke(main, command.split())
     assert (result.exit_code, result.stdout) == (2, ""), (result.output, result.exception)
@@ -89,6 +123,30 @@ def test_options_that_do_something(make_run: MakeRun) -> None:
     for command in ("verify run --with compile", "report run --json", "report run --no-plot"):
         result = CliRunner().invoke(main, command.split())
         assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(throughput.MASKS | throughput.SYNCODE).values(),
+        ("--on-invalid", "keep", "--no-closing", "--no-weights"),
+        ("--n", "1", "--temperature", "0", "--grammar", "none"),
+        ("--verify", "--i-know"),
+        ("--base-url", "http://127.0.0.1:9/v1", "--logprobs", "--no-weights"),
+    ],
+)
+def test_options_that_go_together(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sample` comes to the model; those of `bench throughput` are among them."""
+
+    def reached(*_: Any) -> Any:
+        raise UserError("the model is next")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "resolve", reached)
+    result = CliRunner().invoke(main, ["sample", *options])
+    assert result.stderr.splitlines()[-1] == "Error: the model is next", result.stderr
 
 
 def test_where_files_can_be_written(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from gars_vllm.cli import main as module
 from gars_vllm.cli.main import main
+from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
 
 
@@ -94,14 +95,18 @@ def test_unknown_command_and_option_exit_2() -> None:
 
 
 def test_a_missing_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> types.ModuleType:
-        raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
+    """One that an extra brings; any other that is missing shows itself."""
+    missing = "vllm"
 
+    def load(name: str) -> types.ModuleType:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(module.importlib, "import_module", load)
     monkeypatch.setattr(module, "_module_exists", lambda _: True)
     result = CliRunner().invoke(main, ["sample"])
     assert result.exit_code == 2
-    assert result.stderr == (
-        "Error: `gars-vllm sample` needs the module vllm, which is not installed: the README says "
-        "how to install gars-vllm with all it needs\n"
-    )
+    needs = "Error: `gars-vllm sample` needs vllm, which is not installed: make setup, or with"
+    assert result.stderr.startswith(needs)
+    missing = "gars_vllm.engine.gone"
+    assert isinstance(CliRunner().invoke(main, ["sample"]).exception, ModuleNotFoundError)

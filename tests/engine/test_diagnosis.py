@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine import diagnosis, models
+from gars_vllm.engine import diagnosis, extras, models
 from gars_vllm.engine.diagnosis import Finding, State, diagnose
 
 
@@ -36,7 +36,21 @@ def test_missing_and_foreign_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["numba"].state is State.BAD
     assert found["torchvision"].advice.endswith("pip uninstall torchvision")
     versions.clear()
+    lacking = {extras.Extra.CLIENT: "openai", extras.Extra.TRANSFORMERS: "torch"}
+    monkeypatch.setattr(extras, "missing", lacking.get)
     assert {f.name: f for f in diagnosis._packages()}["vLLM"].state is State.BAD
+    del lacking[extras.Extra.CLIENT]  # one can sample from a server
+    assert {f.name: f for f in diagnosis._packages()}["vLLM"].state is State.LOOK
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_users_of_pip_are_told_pip(monkeypatch: pytest.MonkeyPatch, is_checkout: bool) -> None:
+    monkeypatch.setattr(diagnosis, "installed", lambda _: None)
+    monkeypatch.setattr(extras, "in_repository", lambda: is_checkout)
+    told = {f.name: f.advice or f.value for f in diagnosis._packages()}
+    for name in ("vLLM", "torch", "transformers", "xgrammar", "numba", "openai", "matplotlib"):
+        assert ("make setup" in told[name]) is is_checkout, told[name]
+        assert "pip install" in told[name] or is_checkout
 
 
 def test_settings_that_make_it_crawl(monkeypatch: pytest.MonkeyPatch) -> None:
