@@ -109,12 +109,14 @@ def grown(
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """In what two configurations of a run differ, for a reader: ("n", "4", "8")."""
     found = []
-    for name, value in (
-        ("n", lambda c: str(c["n"])),
-        ("tasks", lambda c: str(len(c["task_ids"]))),
-        ("temperatures", lambda c: ", ".join(f"{t:g}" for t in Layout.of(c).temperatures)),
-    ):
-        old, new = value(before), value(after)
+    for name in ("n", "tasks", "temperatures"):
+        old, new = _shown(name, before), _shown(name, after)
         if old != new:
             found.append((name, old, new))
     return found
+
+
+def _shown(name: str, config: Mapping[str, Any]) -> str:
+    if name == "temperatures":
+        return ", ".join(f"{t:g}" for t in Layout.of(config).temperatures)
+    return str(config["n"] if name == "n" else len(config["task_ids"]))

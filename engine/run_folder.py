@@ -54,7 +54,14 @@ class RunFolder:
 
     def notes(self) -> list[str]:
         """What is wrong with the files that were read, and does not matter to the numbers."""
-        return [*self.samples.notes(), *self.results.notes()]
+        found = [*self.samples.notes(), *self.results.notes()]
+        new = self.results.successor().path
+        if new.exists():
+            found.append(
+                f"{new} holds verdicts of a `gars-vllm verify --force` that has not come to its "
+                "end: the same command goes on with it; until then the old verdicts count"
+            )
+        return found
 
     def load(self) -> Record:
         """run.json: `config`, which defines the run, and `info`, which describes it.

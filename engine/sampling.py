@@ -358,11 +358,12 @@ def _draw(
             "temperatures": list(job.settings.temperatures),
             "tasks": problems,
         }
+        known = folder.load()["info"].get("prompt_tokens") or {}  # of tasks not asked for now
         about = {
             "versions": run_surroundings.versions(),
             "machine": run_surroundings.machine(),
             "parameters": parameters_of(job.model),
-            "prompt_tokens": (folder.load()["info"].get("prompt_tokens") or {}) | job.prompt_tokens,
+            "prompt_tokens": {**known, **job.prompt_tokens},
         }
         try:
             folder.add_session(session, about)
