@@ -95,7 +95,7 @@ if __name__ == "__main__":
             before = backend.mask_seconds()
             started = time.perf_counter()
             requests = sampling.Requests(
-                sampling.Request(p, i) for p in texts for i in range(n)
+                sampling.Request(p, i, 0.8) for p in texts for i in range(n)
             )
             tokens = sum(len(d.ids) for d in backend.draw(requests))
             seconds = time.perf_counter() - started

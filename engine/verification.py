@@ -94,9 +94,12 @@ def verify(
     progress: Progress | None = None,
     tasks: Sequence[Task] | None = None,
     goes_on: Callable[[], bool] = lambda: False,
+    again: bool = False,
 ) -> Verification:
     """Tests every sample that has no verdict yet, and appends each verdict at once.
 
+    `again`: tests all samples; the verdicts that there are stay until all new ones are there, and
+    are then replaced at once.
     Programs of a task that differ in comments and layout only run once. `tasks` are by default
     those that the run names. While `goes_on` says so, samples that are added are tested too. It may
     be killed at any moment and run again; on KeyboardInterrupt no process is left behind. Raises
@@ -105,7 +108,8 @@ def verify(
     """
     began = time.monotonic()
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
-    with run.results as results, checking.pool() as pool:
+    results = run.results.successor() if again else run.results
+    with run.results, results, checking.pool() as pool:
         plan = Plan(tasks, results.read(), run.samples.read())
         samples = run.samples.tail()
         outcomes = Counter(str(record["outcome"]) for record in results.read())
@@ -146,6 +150,8 @@ def verify(
                         progress(seen, total)
             if goes_on():
                 hidden = seen - before
+        if again:
+            run.results.take(results)
     return Verification(
         verified=seen - before,
         before=before,

@@ -323,9 +323,11 @@ def run_checks(
     tasks: Sequence[Task] | None = None,
     begins: Callable[[str], None] = lambda _: None,
     progress: Callable[[int, int], None] = lambda *_: None,
+    again: bool = False,
 ) -> dict[str, Check]:
     """Asks each verifier about the samples that it has not seen, and appends what it says to
-    checks/NAME.jsonl: `passed` (null: nothing to go by) and `detail`. It may be interrupted."""
+    checks/NAME.jsonl: `passed` (null: nothing to go by) and `detail`. It may be interrupted.
+    `again`: about all samples, as `verification.verify` does it."""
     if not verifiers:
         return {}
     by_id = {t.task_id: t for t in (of_run(run.load()["config"]) if tasks is None else tasks)}
@@ -333,7 +335,8 @@ def run_checks(
     for verifier in verifiers:
         began = time.monotonic()
         begins(verifier.name)
-        with run.check(verifier.name) as file:
+        old = run.check(verifier.name)
+        with old, old.successor() if again else old as file:
             done = file.keys()
             items: list[Item] = []
             keys = []
@@ -369,5 +372,7 @@ def run_checks(
                     )
                 progress(seen, len(items))
             said = [r["passed"] for r in file.read() if r["passed"] is not None]
+            if again:
+                old.take(file)
         found[verifier.name] = Check(len(said), sum(said), time.monotonic() - began)
     return found

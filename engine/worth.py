@@ -15,8 +15,18 @@ from gars_vllm.engine.models import PUBLISHED
 from gars_vllm.engine.report import ProblemRow, Summary
 from gars_vllm.engine.tasks import HUMANEVAL
 
-FEW_PROBLEMS = 20  # below, percentile intervals are too narrow (estimates.py)
+# Of fewer problems nothing is concluded: percentile intervals are too narrow (estimates.py), so no
+# run is called better than another, and coverage is not extrapolated.
+ENOUGH_PROBLEMS = 20
 AHEAD = (1, 2, 5, 10)  # times n: how far coverage is extrapolated, and where that begins
+
+
+def few(problems: int) -> str:
+    """What is said of the intervals of fewer than ENOUGH_PROBLEMS."""
+    return (
+        f"{problems} problem{'s' * (problems != 1)}: with fewer than {ENOUGH_PROBLEMS} the "
+        "intervals are narrower than 95 % would be"
+    )
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,10 @@ class Worth:
     def notes(self) -> list[str]:
         """What a reader must know about the numbers; one line each."""
         found = []
-        if 0 < self.problems < FEW_PROBLEMS:
-            found.append(
-                f"{self.problems} problems: with fewer than {FEW_PROBLEMS} the intervals are "
-                "narrower than 95 % would be"
-            )
+        if 0 < self.problems < ENOUGH_PROBLEMS:
+            found.append(f"{few(self.problems)}, and coverage is not extrapolated")
+        elif self.extrapolation is None and self.n >= 2 and self.at[0].rate > 0:
+            found.append("coverage follows no power law here, and is not extrapolated")
         if self.extrapolation is not None and self.extrapolation.unfitted:
             e = self.extrapolation
             found.append(f"{e.unfitted} of {e.resamples} resamples could not be fitted")
@@ -91,7 +100,6 @@ def worth_of(summary: Summary) -> Worth:
         )
     )
     curve_k, coverage = estimates.coverage_curve(counts)
-    ahead = [n * times for times in AHEAD]
     cost, per_solved, interval = _cost(summary, counts)
     whole = summary.task_source == HUMANEVAL and len(rows) == 164
     return Worth(
@@ -99,7 +107,7 @@ def worth_of(summary: Summary) -> Worth:
         problems=len(rows),
         at=at,
         curve=tuple(zip(map(int, curve_k), map(float, coverage), strict=True)),
-        extrapolation=estimates.extrapolate(counts, ahead) if n >= 2 else None,
+        extrapolation=_extrapolation(counts, n, float(coverage[-1]) if n else 0.0),
         cost=cost,
         per_solved=per_solved,
         flops_interval=interval,
@@ -110,6 +118,18 @@ def worth_of(summary: Summary) -> Worth:
         if whole and n
         else (),
     )
+
+
+def _extrapolation(
+    counts: Sequence[tuple[int, int]], n: int, reached: float
+) -> Extrapolation | None:
+    """None of too few problems or samples, and of a fit that has less ahead than was reached."""
+    if len(counts) < ENOUGH_PROBLEMS or n < 2:
+        return None
+    found = estimates.extrapolate(counts, [n * times for times in AHEAD])
+    if found is not None and any(p.k > n and p.fitted < reached for p in found.points):
+        return None
+    return found
 
 
 def _cost(

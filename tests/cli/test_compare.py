@@ -13,13 +13,31 @@ MakeResults = Callable[..., Path]
 
 
 def test_json_holds_a_comparison_for_each_shared_temperature(make_results: MakeResults) -> None:
-    make_results("one", {0.8: [4, 2], 1.4: [3, 0]})
-    make_results("two", {1.4: [4, 1], 2.0: [0, 0]})
+    make_results("one", {0.8: [4, 2] * 10, 1.4: [3, 0] * 10})
+    make_results("two", {1.4: [4, 1] * 10, 2.0: [0, 0] * 10})
     result = CliRunner().invoke(main, ["compare", "one", "two", "--json"])
     (found,) = json.loads(result.stdout)
     assert (found["a"], found["b"]) == ("one @ 1.4", "two @ 1.4")
-    assert found["at"][0]["difference"]["won"] == 2
+    assert found["at"][0]["difference"]["won"] == 20
     assert found["verdict"].startswith("pass@1: b is better (+0.250)")
+
+
+def test_two_models_are_named_and_not_paired(make_results: MakeResults) -> None:
+    for name in ("one", "two"):
+        make_results(name)
+    file = Path("two/run.json")
+    file.write_text(file.read_text().replace('"toy"', '"other"'))
+    result = CliRunner().invoke(main, ["compare", "one", "two", "--html", "page.html"])
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert {"a: one b: two", "model toy other", "grammar python python", "temperature 0.8 0.8"} <= {
+        *lines
+    }
+    assert "the models differ: samples are not paired, only problems are" in lines
+    assert not any(word in result.stdout for word in ("is better", "noise", "one seed"))
+    assert (
+        "b: two (other, grammar python, temperature 0.8); a: one (toy, "
+        in Path("page.html").read_text()
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ MakeResults = Callable[..., Path]
 def _runs(make_results: MakeResults) -> None:
     make_results("one", {0.8: [4, 2, 0, 1], 1.4: [3, 0, 0, 1]}, broken=1)
     make_results("two", {0.8: [4, 3, 1, 1], 1.4: [4, 1, 0, 1]}, grammar="none", seconds=30)
+    make_results("many", {0.8: [4, 2, 0, 1] * 6}, broken=1)
+    make_results("many-none", {0.8: [4, 1, 0, 0] * 6}, grammar="none", broken=2)
 
 
 def check(name: str, text: str) -> None:
@@ -44,6 +46,8 @@ def check(name: str, text: str) -> None:
         ("report-100", ["report", "one"]),
         ("report-both-100", ["report", "one", "two", "--no-plot"]),
         ("compare-100", ["compare", "one", "two"]),
+        ("report-many-100", ["report", "many", "--no-plot"]),
+        ("compare-many-100", ["compare", "many", "many-none"]),
     ],
 )
 def test_commands_at_100_columns(name: str, arguments: list[str]) -> None:

@@ -60,6 +60,7 @@ WRONG_RUN = {
     "config.model": NO_NAME,
     "config.tasks": NO_NAME,
     "config.temperature": [*NO_NUMBER, ["0.8"], [[0.8]]],
+    "config.blocks": [5, "x", [0.8, 2], [[0.8]], [[0.8, 2, 2]], [[0.8, 0]], [[0.8, 1.5]], [["0.8", 2]]],
     "info.sessions": ["x", 5, {}, ["x"], [5], [{"seconds": "4"}], [{"tokens": -1}], [{"mask_seconds": None}]],
     "info.parameters": NO_COUNT,
     "info.prompt_tokens": ["x", 5, [], {"mine/0": "3"}, {"mine/0": None}],

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
-from gars_vllm.cli.sample import Screen
+from gars_vllm.cli.sample import Screen, default_folder
+from gars_vllm.engine import sampling
+from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import State
 
 
@@ -48,6 +50,51 @@ def test_bad_input_is_one_line_and_exit_2(
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max-tokens", "9"], "max_tokens = 200, not 9"),
+        (["--grammar", "none"], 'grammar = "python", not "none"'),
+        (["--prompt-kind", "chat"], 'prompt_kind = "completion", not "chat"'),
+        (["--model", "qwen2.5-coder-0.5b"], 'model = "smollm2-135m", not "qwen2.5-coder-0.5b"'),
+        (["--seed", "3"], "seed = 0, not 3"),
+    ],
+)
+def test_another_run_is_refused_before_a_model_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gars_vllm.engine.models.resolve", lambda *_: 1 / 0)
+    settings = sampling.Settings(n=4, max_tokens=200)
+    config = {"model": "smollm2-135m", "tasks": "humaneval", "task_ids": ["HumanEval/0"]}
+    with RunFolder(Path("run")) as run:
+        run.create_or_resume(
+            config | sampling.settings_config(settings) | settings.layout.to_config()
+        )
+    usual = ["sample", "--model", "smollm2-135m", "--max-tokens", "200", "--out", "run"]
+    result = CliRunner().invoke(main, [*usual, *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"Error: run holds a run with {said}: choose another --out, or ask for the same to "
+        "continue that run\n"
+    )
+    for more in (["--n", "9"], ["--limit", "2"], ["--temperature", "0.2,0.8"], ["--n", "1"]):
+        result = CliRunner().invoke(main, [*usual, *more])
+        assert isinstance(result.exception, ZeroDivisionError)  # these may differ
+
+
+def test_the_folder_has_no_number_of_samples_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ("org/model", "none", "0.2,0.8", 16)
+    assert default_folder(*asked) == Path("runs/model-none-t0.2,0.8")
+    old = Path("runs/model-none-t0.2,0.8-n16")  # as it was before runs could grow
+    with RunFolder(old) as run:
+        run.create_or_resume({})
+    assert default_folder(*asked) == old
 
 
 class Verifier:

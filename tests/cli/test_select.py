@@ -65,6 +65,7 @@ def test_table(make_run: MakeRun, tier: str) -> None:
         " oracle      1.000   1.000 to 1.000   a sample that passes, if there is one (coverage)",
         "",
         f"2 problems; intervals: bootstrap over problems; sandbox: {tier}",
+        "2 problems: with fewer than 20 the intervals are narrower than 95 % would be",
         "2 of them give no inputs to try: samples there agree when they are the same program",
         "no log-probabilities in this run: sample with --logprobs to choose by them",
     ]
@@ -76,7 +77,10 @@ def test_what_is_known_is_not_noted(make_run: MakeRun, tier: str) -> None:
     assert (
         " logprob     0.000   0.000 to 0.000   what the model finds most likely, by token" in lines
     )
-    assert lines[-1] == f"2 problems; intervals: bootstrap over problems; sandbox: {tier}"
+    assert lines[-2:] == [
+        f"2 problems; intervals: bootstrap over problems; sandbox: {tier}",
+        "2 problems: with fewer than 20 the intervals are narrower than 95 % would be",
+    ]
 
 
 def test_one_problem_has_no_interval(make_run: MakeRun) -> None:

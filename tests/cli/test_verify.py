@@ -34,10 +34,23 @@ def test_prints_a_table_and_then_has_nothing_to_do(make_run: MakeRun) -> None:
     assert lines[7] == "next: gars-vllm report run"
     again = CliRunner().invoke(main, ["verify", "run"])
     assert again.exit_code == 0
-    assert (
-        "all 4 samples were verified before; to do it again, remove results.jsonl first\n"
-        in again.stdout
-    )
+    assert "all 4 samples were verified before; --force does it again\n" in again.stdout
+
+
+def test_force_verifies_everything_again(make_run: MakeRun) -> None:
+    make_run()
+    named = ["verify", "run", "--with", "tests,compile"]
+    CliRunner().invoke(main, named)
+    files = [Path("run/results.jsonl"), Path("run/checks/compile.jsonl")]
+    before = [sorted(json.loads(x)["passed"] for x in f.read_text().splitlines()) for f in files]
+    for file in files:
+        file.write_text(file.read_text().replace("true", "false"))
+    result = CliRunner().invoke(main, [*named, "--force"])
+    assert result.exit_code == 0, result.output
+    assert "4 samples verified" in result.stdout
+    assert "compile: 4 of 4 samples pass" in result.stdout
+    after = [sorted(json.loads(x)["passed"] for x in f.read_text().splitlines()) for f in files]
+    assert before == after == [[False, False, True, True], [True] * 4]
 
 
 def test_json(make_run: MakeRun) -> None:
@@ -69,6 +82,10 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
             "wrote",
         ),
         (["file"], "file is a file: name the folder that `gars-vllm sample` wrote"),
+        (
+            ["lines.jsonl", "--force"],
+            "--force is for a run: name another --out for a file",
+        ),
         (
             ["none.jsonl"],
             "none.jsonl does not exist: name a file of completions, or a run's folder",

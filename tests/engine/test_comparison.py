@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,49 @@ def test_what_is_within_noise_is_said() -> None:
     better = summary("c", {t: 4 for t in ids})
     assert "pass@1: b is better (+" in compare(a, better).verdict()
     assert "pass@1: a is better (-" in compare(better, a).verdict()
-    alone = compare(summary("a", {"t/0": 1}), summary("b", {"t/0": 2}))
-    assert alone.verdict().startswith("pass@1: one problem alone says nothing")
+
+
+@pytest.mark.parametrize(
+    ("problems", "said"), [(1, "1 problem"), (3, "3 problems"), (19, "19 problems")]
+)
+def test_few_problems_have_no_verdict(problems: int, said: str) -> None:
+    ids = [f"t/{i}" for i in range(problems)]
+    found = compare(summary("a", dict.fromkeys(ids, 4)), summary("b", dict.fromkeys(ids, 0)))
+    assert found.verdict() == (
+        f"{said}: with fewer than 20 the intervals are narrower than 95 % would be, and neither run "
+        "is called better"
+    )
+    more = [*ids, *(f"u/{i}" for i in range(20 - problems))]
+    enough = compare(summary("a", dict.fromkeys(more, 4)), summary("b", dict.fromkeys(more, 0)))
+    assert "a is better" in enough.verdict()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"model": "n"}, "the models differ"),
+        ({"temperature": 1.4}, "the temperatures differ"),
+        ({"prompt_kind": "chat"}, "the kinds of prompt differ"),
+        ({"grammar": "none"}, None),
+    ],
+)
+def test_samples_are_paired_where_only_the_grammar_differs(
+    change: dict[str, Any], why: str | None
+) -> None:
+    """One seed, and one text of two models: no pair."""
+    key = {"task_id": "t/0", "sample_index": 0}
+    records = [key | {"program": "x", "seed": 1, "temperature": 0.8, "valid": True}]
+    verdicts = [key | {"passed": True, "outcome": "passed"}]
+    config = {"model": "m", "grammar": "python", "temperature": 0.8, "prompt_kind": "completion"}
+    sides = [
+        summarise_records(name, c, {}, records, verdicts)
+        for name, c in (("a", config), ("b", config | change))
+    ]
+    judged = Judged.of(records, verdicts, 0.8)
+    found = compare(sides[0], sides[1], (judged, judged))
+    assert found.unpaired == why
+    assert (found.pairs is None) == (why is not None)
+    assert [asdict(side) for side in found.sides] == [config, config | change]
 
 
 def test_nothing_in_common() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,32 @@ def test_it_goes_on_after_what_is_there(tmp_path: Path, tier: Tier) -> None:
     assert (done.before, done.verified, done.programs) == (2, 3, 1)
     assert out.read_bytes() == whole
     assert verify_file(source, out, TASKS, how).verified == 0
+
+
+def test_kill_9_loses_only_what_was_in_flight(tmp_path: Path, tier: Tier) -> None:
+    """Results do not wait for a slow program before them; in the end they are in order."""
+    slow = "    import time; time.sleep(20); return x + 1\n"
+    bodies = [slow, *(f"    return x + {i}\n" for i in range(12)), RIGHT]
+    records = [{"task_id": "t/0", "completion": body} for body in bodies]
+    source, out = write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl"
+    tasks = write(tmp_path / "tasks.jsonl", [{"task_id": "t/0", "prompt": "def f(x):\n",
+                                              "entry_point": "f", "test": TEST}])  # fmt: skip
+    command = [sys.executable, "-m", "gars_vllm.cli.main", "verify", str(source), "--out", str(out),
+               "--prompts", str(tasks), "--workers", "2", "--timeout", "30"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    # one worker has the slow program and one that waits behind it, which is two lines
+    while not out.exists() or len(out.read_bytes().splitlines()) < len(records) - 3:
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert all(json.loads(line)["completion"] != slow for line in out.read_text().splitlines())
+    done = verify_file(source, out, TASKS, Checking(tier, 2, timeout=0.5))
+    assert done.before >= len(records) - 3
+    assert [r["completion"] for r in read(out)] == bodies
+    assert [r["passed"] for r in read(out)] == [False, False, True, *[False] * 10, True]
 
 
 @pytest.mark.parametrize(

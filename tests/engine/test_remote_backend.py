@@ -137,7 +137,7 @@ def job(tiny_model: Path) -> Callable[..., Job]:
 def asked(job: Job, count: int) -> Requests:
     grammar = job.settings.grammar
     prompt = prompts.build(load_humaneval()[0], PromptKind.COMPLETION, grammar, job.tokenizer)
-    return Requests([Request(prompt, i) for i in range(count)])
+    return Requests([Request(prompt, i, job.settings.temperatures[0]) for i in range(count)])
 
 
 def test_what_is_asked(serve: MakeServer, job: Callable[..., Job]) -> None:

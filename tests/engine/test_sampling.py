@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gars_vllm.engine import prompts, sampling, tokenizers
@@ -79,16 +81,16 @@ def test_interrupted_run_continues(tmp_path: Path, tiny_model: Path) -> None:
 def test_each_draw_has_a_seed_of_its_own(tiny_model: Path) -> None:
     tokenizer = tokenizers.load(tiny_model)
     asked = [prompts.build(task, PromptKind.COMPLETION, "none", tokenizer) for task in TASKS]
-    requests = [Request(p, i, draws) for p in asked for i in range(20) for draws in range(3)]
+    requests = [Request(p, i, 0.8, draws) for p in asked for i in range(20) for draws in range(3)]
     seeds = [seed_of(0, request) for request in requests]
     assert seeds == [seed_of(0, request) for request in requests]
     assert len(set(seeds)) == len(requests)
     assert set(seeds).isdisjoint(seed_of(1, request) for request in requests)
     assert all(0 <= seed < 1 << 53 for seed in seeds)
     assert max(seeds) > 1 << 50
-    assert seed_of(0, Request(asked[0], 0, spent=9)) == seeds[0]
+    assert seed_of(0, Request(asked[0], 0, 0.8, spent=9)) == seeds[0]
     other = prompts.build(TASKS[0], PromptKind.COMPLETION, "python", tokenizer)
-    assert seed_of(0, Request(other, 0)) == seeds[0]  # with a grammar and without: a pair
+    assert seed_of(0, Request(other, 0, 0.8)) == seeds[0]  # with a grammar and without: a pair
 
 
 def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
@@ -116,18 +118,175 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
     assert config["tasks"] == "humaneval"
     assert config["backend"] == "fixed"
     assert len(config["grammar_hash"]) == 64
-    for change in (
-        {"temperature": 0.9},
-        {"temperature": (0.8, 0.9)},
-        {"grammar": "none"},
-        {"seed": 1},
+    before = (run.path / "run.json").read_bytes()
+    for change, said in (
+        ({"grammar": "none"}, 'grammar = "python", not "none"'),
+        ({"seed": 1}, "seed = 0, not 1"),
+        ({"max_tokens": 9}, "max_tokens = 512, not 9"),
+        ({"top_p": 0.5}, "top_p = 0.95, not 0.5"),
+        ({"prompt_kind": PromptKind.CHAT}, 'prompt_kind = "completion", not "chat"'),
     ):
-        other = Settings(**{"n": 1, **change})
-        with pytest.raises(UserError, match=r"with (temperature|grammar|seed)"):
+        other = Settings(**{"n": 1, **change})  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=f"holds a run with {said}: choose another --out"):
             sampling.run(run, SPEC, files, TASKS[:1], other, Fixed)
     changed = [Task(TASKS[0].task_id, "def g(x):\n")]
-    with pytest.raises(UserError, match="with tasks_sha256 ="):
+    with pytest.raises(UserError, match="the prompts have changed since the run was begun"):
         sampling.run(run, SPEC, files, changed, Settings(n=1), Fixed)
+    assert (run.path / "run.json").read_bytes() == before
+
+
+class Told(Watcher):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def grow(folder: Path, model: Path, tasks: int, settings: Settings, limit: int = 99) -> list[str]:
+    """Draws into a folder; what was said of its growing, and how many samples it drew."""
+    told = Told()
+    drawn = sampling.run(
+        RunFolder(folder), SPEC, ModelFiles(model, "local"), TASKS[:tasks], settings,
+        lambda job: Seeded(job, limit), known=TASKS, watcher=told,
+    )  # fmt: skip
+    return [*told.notes, f"{drawn} drawn"]
+
+
+class Seeded(Fixed):
+    """Each sample's text is its seed and temperature."""
+
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
+        for drawn in super().draw(requests):
+            wishes = wishes_of(self.job.settings, drawn.request, None, draws=False)
+            text = f"    return {wishes.seed}, {wishes.temperature}\n"
+            yield replace(drawn, text=text, ids=tuple(self.job.tokenizer.encode(text)))
+
+
+def held(folder: Path) -> tuple[Any, list[Any]]:
+    """The configuration and the samples, in the order of their keys."""
+    run = RunFolder(folder)
+    return run.load()["config"], sorted(run.samples.read(), key=lambda r: json.dumps(r))
+
+
+def test_a_grown_run_is_the_one_that_was_drawn_at_once(tmp_path: Path, tiny_model: Path) -> None:
+    asked = Settings(n=2, grammar="none")
+    path = tmp_path / "grown"
+    assert grow(path, tiny_model, 1, asked) == ["2 drawn"]
+    assert grow(path, tiny_model, 1, replace(asked, n=4)) == ["the run grows: n 2 -> 4", "2 drawn"]
+    assert grow(path, tiny_model, 3, replace(asked, n=4)) == [
+        "the run grows: tasks 1 -> 3", "8 drawn",
+    ]  # fmt: skip
+    heats = replace(asked, n=4, temperature=(0.8, 1.2))
+    assert grow(path, tiny_model, 3, heats) == [
+        "the run grows: temperatures 0.8 -> 0.8, 1.2", "12 drawn",
+    ]  # fmt: skip
+    grow(tmp_path / "whole", tiny_model, 3, heats)
+    assert held(path) == held(tmp_path / "whole")
+    sessions = RunFolder(path).load()["info"]["sessions"]
+    assert [(s["n"], s["tasks"], s["temperatures"], s["samples"]) for s in sessions] == [
+        (2, 1, [0.8], 2), (4, 1, [0.8], 2), (4, 3, [0.8], 8), (4, 3, [0.8, 1.2], 12),
+    ]  # fmt: skip
+    assert set(RunFolder(path).load()["info"]["prompt_tokens"]) == {t.task_id for t in TASKS}
+
+
+def test_less_than_before_draws_nothing_and_loses_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "run"
+    asked = Settings(n=4, grammar="none", temperature=(0.8, 1.2))
+    grow(path, tiny_model, 3, asked)
+    before = held(path)
+    keeps = "the run holds more than this asks for, and keeps it: "
+    for tasks, settings, more in (
+        (3, replace(asked, n=2), "n 4"),
+        (2, asked, "tasks 3"),
+        (1, replace(asked, n=1, temperature=1.2), "n 4, tasks 3, temperatures 0.8, 1.2"),
+    ):
+        assert grow(path, tiny_model, tasks, settings) == [keeps + more, "0 drawn"]
+        assert held(path) == before
+
+
+def test_no_index_changes_its_temperature(tmp_path: Path, tiny_model: Path) -> None:
+    """Samples that come later to a run of two temperatures come after those that are there; the
+    numbers of the run are of the most that was asked for."""
+    path = tmp_path / "run"
+    grow(path, tiny_model, 1, Settings(n=2, grammar="none", temperature=(0.2, 0.8)))
+    first = held(path)[1]
+    grow(path, tiny_model, 1, Settings(n=3, grammar="none", temperature=0.8))
+    grow(path, tiny_model, 1, Settings(n=1, grammar="none", temperature=0.0))
+    config, samples = held(path)
+    assert config["blocks"] == [[0.2, 2], [0.8, 3], [0.0, 1]]
+    assert [s for s in samples if s["sample_index"] < 4] == first
+    heat = [0.2, 0.2, 0.8, 0.8, 0.8, 0.0]
+    assert [(s["sample_index"], s["temperature"]) for s in samples] == list(enumerate(heat))
+    found = [(s.temperature, s.samples, s.planned) for s in summarise(RunFolder(path))]
+    assert found == [(0.2, 2, 2), (0.8, 3, 3), (0.0, 1, 1)]
+    grow(path, tiny_model, 2, Settings(n=2, grammar="none", temperature=0.2))
+    assert [(s.samples, s.planned) for s in summarise(RunFolder(path))] == [(4, 4), (3, 6), (1, 2)]
+
+
+def test_a_run_that_is_killed_while_it_grows_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+    asked = Settings(n=2, grammar="none")
+    path = tmp_path / "run"
+    grow(path, tiny_model, 2, asked)
+    with pytest.raises(KeyboardInterrupt):
+        grow(path, tiny_model, 3, replace(asked, n=5), limit=4)
+    assert [s.samples for s in summarise(RunFolder(path))] == [8]
+    (path / "samples.jsonl").open("a").write('{"task_id": "T/')  # as kill -9 may leave it
+    assert grow(path, tiny_model, 3, replace(asked, n=5)) == ["7 drawn"]
+    grow(tmp_path / "whole", tiny_model, 3, replace(asked, n=5))
+    assert held(path) == held(tmp_path / "whole")
+
+
+def test_a_run_is_as_it_was_where_its_growth_cannot_start(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "run"
+    grow(path, tiny_model, 1, Settings(n=2, grammar="none"))
+    before = (path / "run.json").read_bytes()
+
+    def broken(job: Job) -> Fixed:
+        raise UserError("vLLM does not start")
+
+    with pytest.raises(UserError, match="does not start"):
+        sampling.run(
+            RunFolder(path), SPEC, ModelFiles(tiny_model, "local"), TASKS[:1],
+            Settings(n=9, grammar="none"), broken,
+        )  # fmt: skip
+    assert (path / "run.json").read_bytes() == before
+
+
+def test_a_run_of_an_older_version_grows(tmp_path: Path, tiny_model: Path) -> None:
+    """run.json as it was written before runs could grow: n and the temperatures alone."""
+    path = tmp_path / "run"
+    asked = Settings(n=2, grammar="none", temperature=(0.2, 0.8))
+    grow(path, tiny_model, 2, asked)
+    file = path / "run.json"
+    record = json.loads(file.read_text())
+    for session in record["info"]["sessions"]:
+        for name in ("n", "temperatures", "tasks"):
+            del session[name]
+    assert "blocks" not in record["config"]
+    file.write_text(json.dumps(record))
+    assert grow(path, tiny_model, 3, replace(asked, n=3)) == [
+        "the run grows: n 2 -> 3, tasks 2 -> 3", "10 drawn",
+    ]  # fmt: skip
+    assert [(s.samples, s.planned) for s in summarise(RunFolder(path))] == [(9, 9), (9, 9)]
+
+
+def test_a_run_whose_prompts_have_changed_does_not_grow(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "run"
+    grow(path, tiny_model, 2, Settings(n=2, grammar="none"))
+    before = (path / "run.json").read_bytes()
+    files = ModelFiles(tiny_model, "local")
+    other = replace(TASKS[1], prompt="def g():\n")
+    for known, said in (([TASKS[0]], "the run has samples of T/1"), ([TASKS[0], other], "changed")):
+        with pytest.raises(UserError, match=said):
+            sampling.run(
+                RunFolder(path), SPEC, files, known[:1], Settings(n=4, grammar="none"),
+                lambda job: Seeded(job),
+                known=known,
+            )  # fmt: skip
+    assert (path / "run.json").read_bytes() == before
 
 
 def test_several_temperatures_are_one_run(tmp_path: Path, tiny_model: Path) -> None:

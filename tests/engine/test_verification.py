@@ -313,3 +313,45 @@ def test_a_verification_that_is_ended_is_continued(
     assert list(run.results.read())[:4] == before
     assert [outcomes(run)["t/0", i] for i in range(8)] == ["passed"] * 4 + ["timeout"] * 4
     assert run.results.path.read_bytes().count(b"\n") == 8
+
+
+def test_again_replaces_all_verdicts_when_the_new_ones_are_there(
+    tmp_path: Path, how: Checking
+) -> None:
+    good = "def f(): return 1"
+    run = make(tmp_path / "run", {"t/0": [good, "def f(): return 2"], "t/1": ["def f(): return 3"]})
+    verify(run, how)
+    right = run.results.path.read_bytes()
+    stale = right.replace(b"wrong answer", b"exception")
+    run.results.path.write_bytes(stale)
+    assert verify(run, how).verified == 0
+
+    def stop(seen: int, total: int) -> None:
+        assert total == 3
+        assert run.results.path.read_bytes() == stale
+        if seen == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(run, how, stop, again=True)
+    (note,) = run.notes()
+    assert "results.jsonl.new holds verdicts of a `gars-vllm verify --force`" in note
+    assert [r["outcome"] for r in run.results.read()].count("exception") == 2
+    done = verify(run, how, again=True)
+    assert (done.before, done.verified) == (1, 2)
+    assert outcomes(run) == {
+        ("t/0", 0): "passed", ("t/0", 1): "wrong answer", ("t/1", 0): "wrong answer",
+    }  # fmt: skip
+    assert run.notes() == []
+    assert sorted(p.name for p in run.path.iterdir() if "results" in p.name) == ["results.jsonl"]
+    assert verify(run, how, again=True).verified == 3
+
+
+def test_again_and_a_usual_verification_exclude_each_other(tmp_path: Path, how: Checking) -> None:
+    run = make(tmp_path / "run", {"t/0": ["def f(): return 1"]})
+
+    def other(seen: int, total: int) -> None:
+        with pytest.raises(UserError, match="is being written by another gars-vllm"):
+            verify(RunFolder(run.path), how)
+
+    verify(run, how, other, again=True)

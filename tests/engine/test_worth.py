@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from gars_vllm.engine import models
+from gars_vllm.engine import estimates, models
 from gars_vllm.engine.report import Summary, summarise_records
 from gars_vllm.engine.worth import Worth, worth_of
 
@@ -95,6 +95,25 @@ def test_json_has_no_infinity() -> None:
     assert json.loads(text)["flops_interval"]["high"] is None
 
 
-def test_few_problems_are_said() -> None:
-    assert "19 problems: with fewer than 20" in worth_of(summary([1] * 19)).notes()[0]
-    assert worth_of(summary([1, 2] * 10)).notes() == []
+def test_of_few_problems_nothing_is_extrapolated() -> None:
+    few = worth_of(summary([0, 1, 3, 4, 1] * 3 + [0, 1, 3, 4]))
+    assert few.extrapolation is None
+    assert few.notes() == [
+        "19 problems: with fewer than 20 the intervals are narrower than 95 % would be, and "
+        "coverage is not extrapolated"
+    ]
+    enough = worth_of(summary([0, 1, 3, 4, 1] * 4))
+    assert enough.extrapolation is not None
+    assert enough.notes() == []
+
+
+def test_a_fit_below_what_was_reached_is_none() -> None:
+    """All but one of the solved problems are solved by any sample, that one by one in a hundred: the
+    curve goes up at its end, where the law is flat."""
+    passed = [100] * 10 + [1] * 20 + [0] * 70
+    worth = worth_of(summary(passed, n=100))
+    fit = estimates.extrapolate([(100, c) for c in passed], [100, 200])
+    assert fit is not None
+    assert fit.points[1].fitted < worth.curve[-1][1]
+    assert worth.extrapolation is None
+    assert worth.notes() == ["coverage follows no power law here, and is not extrapolated"]
