@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Key, key_of
+from gars_vllm.engine.json_lines import JsonLines, Key, key_of
 from gars_vllm.engine.programs import meaning, parsed
 from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
@@ -94,8 +94,11 @@ def verify(
     progress: Progress | None = None,
     tasks: Sequence[Task] | None = None,
     goes_on: Callable[[], bool] = lambda: False,
+    results: JsonLines | None = None,
 ) -> Verification:
     """Tests every sample that has no verdict yet, and appends each verdict at once.
+
+    `results`: the file of verdicts, that of the run by default.
 
     Programs of a task that differ in comments and layout only run once. `tasks` are by default
     those that the run names. While `goes_on` says so, samples that are added are tested too. It may
@@ -105,7 +108,7 @@ def verify(
     """
     began = time.monotonic()
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
-    with run.results as results, checking.pool() as pool:
+    with results or run.results as results, checking.pool() as pool:
         plan = Plan(tasks, results.read(), run.samples.read())
         samples = run.samples.tail()
         outcomes = Counter(str(record["outcome"]) for record in results.read())
