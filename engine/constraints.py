@@ -6,6 +6,8 @@ A request asks in `extra_args` (over HTTP `vllm_xargs`), all but the first optio
 - `grammar`: "python", "python3.12", "json" ...; a .lark file only where GARS_GRAMMAR_FILES names it
   or is 1, since a server would open what a client names.
 - `grammar_prefix`: text that the grammar has read before the first token that is drawn.
+- `grammar_heal`: what the text that is drawn must begin with, for a prompt whose last token was
+  taken off; a token that goes on after it counts.
 - `grammar_mode`: "completion" | "fence" | "text" (programs.Mode); text by default.
 - `grammar_closing`: false leaves texts open that meet `max_tokens`.
 - `grammar_key`: a number under which the sample's weight is kept (weights.py).
@@ -62,6 +64,7 @@ class Asked:
     budget: int | None = None
     crossed: bool = False
     drawn: bool = False
+    heal: str = ""
 
     @classmethod
     def of(cls, params: Any, room: int | None = None) -> Asked | None:
@@ -101,6 +104,7 @@ class Asked:
                 or getattr(params, "logit_bias", None)
             ),
             draw is not None,
+            text(args, "grammar_heal"),
         )
 
     def limit(self, otherwise: int) -> int:
@@ -129,7 +133,7 @@ def validate(params: Any) -> None:
     """Refuses what cannot be done where the request is made. Raises ValueError with one line."""
     asked = Asked.of(params)
     if asked is not None:
-        check(asked.grammar, asked.prefix, asked.mode)
+        check(asked.grammar, asked.prefix, asked.mode, asked.heal)
 
 
 def _is_served(file: str) -> bool:
@@ -140,7 +144,7 @@ def _is_served(file: str) -> bool:
 
 
 @functools.lru_cache(1024)
-def check(name: str, prefix: str, mode: Mode) -> None:
+def check(name: str, prefix: str, mode: Mode, heal: str = "") -> None:
     """Raises ValueError with one line where a grammar or a prefix cannot be served."""
     if Path(name).suffix == ".lark" and not _is_served(name):
         raise ValueError(
@@ -149,13 +153,23 @@ def check(name: str, prefix: str, mode: Mode) -> None:
         )
     try:
         with _one_at_a_time:  # a front end may check requests in several threads
-            matcher(of_bytes(name), prefix, mode)
+            reader = matcher(of_bytes(name), prefix, mode)
     except GrammarError as error:
         raise ValueError(f"grammar_prefix does not fit {name}: {error}") from None
+    try:
+        reader.advance_text(heal)
+    except GrammarError as error:
+        raise ValueError(f"grammar_heal does not fit {name} after the prefix: {error}") from None
+
+
+def begins_with(added: bytes, owed: bytes) -> bool:
+    """A token that adds this may begin a text that begins with `owed`."""
+    return bool(added) and (added.startswith(owed) or owed.startswith(added))
 
 
 class Constraint:
-    """A request with a grammar. `read`: how many of its tokens are known here.
+    """A request with a grammar. `read`: how many of its tokens are known here; `owed`: what is left
+    of Asked.heal.
 
     `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
     `stopped`: so it may in a completion of Python that stands in a comment at the margin and is
@@ -164,12 +178,14 @@ class Constraint:
     """
 
     __slots__ = (
-        "_begins", "_stops", "asked", "freed_at", "matcher", "read", "refused", "stopped", "told",
+        "_begins", "_stops", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
+        "told",
     )  # fmt: skip
 
     def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
         self.asked, self.matcher, self.refused = asked, matcher, refused
         self.read = 0
+        self.owed = asked.heal.encode() if matcher is not None else b""
         self.freed_at = 0 if matcher is None and not refused else None
         self.told = False  # that it was freed is written where its weight is
         self.stopped = False
@@ -208,6 +224,8 @@ class Constraint:
         """The token can follow; of a request without its grammar any can."""
         if self.matcher is None:
             return not self.refused and token >= 0
+        if self.owed and not begins_with(self._text(token), self.owed):
+            return False
         try:
             self.matcher.fork().advance(token)
         except GrammarError:
@@ -217,7 +235,7 @@ class Constraint:
     def fork(self) -> Constraint:
         """An independent copy, to read what may yet be taken back."""
         twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
-        twin.read, twin.freed_at = self.read, self.freed_at
+        twin.read, twin.freed_at, twin.owed = self.read, self.freed_at, self.owed
         twin.stopped, twin._begins = self.stopped, self._begins
         return twin
 
@@ -246,8 +264,15 @@ class Constraint:
                 logger.warning("a request is freed of its grammar: %s", error)
                 self.matcher, self.freed_at = None, self.read - 1
             else:
+                if self.owed:
+                    added = self._text(token)
+                    self.owed = self.owed[len(added) :] if begins_with(added, self.owed) else b""
                 if self._stops and not self.stopped:
                     self._look(self.matcher, token)
+
+    def _text(self, token: int) -> bytes:
+        assert self.matcher is not None
+        return self.matcher.grammar.vocabulary.tokens[token] or b""
 
     def _look(self, matcher: Matcher, token: int) -> None:
         """Whether the token begins a comment at the margin, and the program is whole there (within

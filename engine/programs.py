@@ -120,6 +120,29 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     return True
 
 
+def is_only_docstring(program: str, function: str | None) -> bool:
+    """Whether the function of that name, or the program's last statement where that is one, has a
+    docstring for a body and nothing else."""
+    tree = parsed(program)
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    if not isinstance(tree, ast.Module):
+        return False
+    last = [
+        one
+        for one in (tree.body[-1:] if function is None else tree.body)
+        if isinstance(one, kinds) and function in (None, one.name)
+    ][-1:]
+    return any(
+        all(
+            isinstance(line, ast.Expr)
+            and isinstance(line.value, ast.Constant)
+            and isinstance(line.value.value, str)
+            for line in one.body
+        )
+        for one in last
+    )
+
+
 def parsed(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.mod | None:
     """The syntax tree of a text, None when it has none; says nothing."""
     try:

@@ -50,6 +50,7 @@ def test_other_plug_ins_keys_are_left_alone(key: str) -> None:
     [
         ("grammar", 3, "grammar is a text: got 3"),
         ("grammar", ["python"], r"grammar is a text: got \['python'\]"),
+        ("grammar_heal", 3, "grammar_heal is a text: got 3"),
         ("grammar_prefix", 3, "grammar_prefix is a text: got 3"),
         ("grammar_prefix", ["x" * 99], r"grammar_prefix is a text: got \['x+\.\.\."),
         ("grammar_closing", "maybe", r"grammar_closing is true or false \(1 or 0\): got 'maybe'"),

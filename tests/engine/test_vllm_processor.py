@@ -172,6 +172,12 @@ def test_requests_are_checked_in_the_front_end() -> None:
     wrong = [
         (params("pythn"), "unknown grammar 'pythn'; use python"),
         (params("python", "x = )"), "grammar_prefix does not fit python"),
+        (
+            SamplingParams(
+                extra_args={"grammar": "json", "grammar_prefix": "[", "grammar_heal": "}"}
+            ),
+            "grammar_heal does not fit json after the prefix",
+        ),
         (SamplingParams(extra_args={"grammar_prefix": "x"}), "grammar_prefix without grammar"),
         (SamplingParams(extra_args={"grammer": "python"}), "grammer is no .*did you mean grammar?"),
         (
