@@ -72,6 +72,9 @@ def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
             ),
             ("valid, of all", lambda c: counted(c.summary.valid, c.summary.samples)),
         ],
+        [("only a docstring", _only_docstring)]
+        if any(c.summary.only_docstring for c in columns)
+        else [],
         [_pass_at(k) for k in ks] + ([("solved", _solved)] if ks else []),
         [_ahead(k) for k in ahead] + ([("fit c = exp(a k^b)", _fit)] if ahead else []),
         [_reach(name) for name in dict.fromkeys(reaches)],
@@ -106,6 +109,11 @@ _COST: list[tuple[str, _Show]] = [
         lambda c: number(c.worth.per_solved.seconds if c.worth.per_solved else None, 1),
     ),
 ]
+
+
+def _only_docstring(column: Column) -> str:
+    found = column.summary.only_docstring
+    return "-" if found is None else counted(found, column.summary.samples)
 
 
 def _flops(worth: Worth) -> str:

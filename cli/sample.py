@@ -20,7 +20,7 @@ from gars_vllm.engine import extras, models, programs, sampling, tasks
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.prompts import PromptKind
+from gars_vllm.engine.prompts import PromptEnd, PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.verification import Verification
 from rich.console import Group
@@ -86,6 +86,19 @@ from rich.text import Text
     show_default=True,
     help="Write each sample's mean log-probability under the model (for `select`).",
 )
+@click.option(
+    "--require-statement",
+    is_flag=True,
+    help="A finished sample whose function is only its docstring is no answer: draw another.",
+)
+@click.option(
+    "--prompt-end",
+    type=click.Choice(["auto", *(e.value for e in PromptEnd)]),
+    default="auto",
+    show_default=True,
+    help="A code prompt as it is, without its last line end, or without its last token, with whose "
+    "text a sample then begins; auto: as the model likes.",
+)
 @click.option("--verify", "verifies", is_flag=True, help="Verify samples while others are drawn.")
 @sandbox_options(limits=False)
 @click.option("--seed", default=0, show_default=True)
@@ -115,7 +128,7 @@ def sample(
     model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
     task_ids: str | None, grammar: str, prompt_kind: str, temperature: str, top_p: float,
     max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, logprobs: bool,
-    verifies: bool, sandbox: Sandbox, seed: int,
+    require_statement: bool, prompt_end: str, verifies: bool, sandbox: Sandbox, seed: int,
     backend: str, batch: int, servers: tuple[str, ...], tensor_parallel_size: int | None,
     pipeline_parallel_size: int | None, data_parallel_size: int | None,
     distributed_executor_backend: str | None, engine_args: tuple[str, ...], out: Path | None,
@@ -131,7 +144,8 @@ def sample(
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
     settings = sampling.Settings(
         n, grammar, kind, _temperatures(temperature), top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs,
+        sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs, require_statement,
+        spec.prompt_end(kind) if prompt_end == "auto" else PromptEnd(prompt_end),
     )  # fmt: skip
     programs.check_grammar(grammar)
     _refuse_idle(settings, verifies, prompts)

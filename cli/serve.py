@@ -22,7 +22,7 @@ from gars_vllm.grammar import compile_grammar
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
     "--grammar", "grammars", multiple=True, default=("python", "json"), show_default=True,
-    help="Tables to make ready before the server starts.",
+    help="Made ready before the server starts; a FILE.lark may then be asked for.",
 )  # fmt: skip
 @click.argument("vllm_args", nargs=-1, type=click.UNPROCESSED)
 def serve(
@@ -46,6 +46,7 @@ def serve(
         files.folder, tokenizer.folder, spec.name, tokenizer.vocabulary.digest,
         Path(tempfile.mkdtemp(prefix="gars-serve-")),
         ["--host", host, "--port", str(port), *vllm_args],
+        files=[str(Path(name).resolve()) for name in grammars if name.endswith(".lark")],
     )  # fmt: skip
     click.echo(
         f"gars-vllm sample --model {model} --base-url http://{host}:{port}/v1   once it is up",

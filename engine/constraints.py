@@ -3,13 +3,17 @@
 
 A request asks in `extra_args` (over HTTP `vllm_xargs`), all but the first optional:
 
-- `grammar`: "python", "python3.12", "json" ...; a .lark file only where GARS_GRAMMAR_FILES is set,
-  since a server would open what a client names.
+- `grammar`: "python", "python3.12", "json" ...; a .lark file only where GARS_GRAMMAR_FILES names it
+  or is 1, since a server would open what a client names.
 - `grammar_prefix`: text that the grammar has read before the first token that is drawn.
+- `grammar_heal`: what the text that is drawn must begin with, for a prompt whose last token was
+  taken off; a token that goes on after it counts.
 - `grammar_mode`: "completion" | "fence" | "text" (programs.Mode); text by default.
 - `grammar_closing`: false leaves texts open that meet `max_tokens`.
 - `grammar_key`: a number under which the sample's weight is kept (weights.py).
 - `grammar_mask`: "syncode" takes SynCode's mask instead, to compare with.
+
+A key that is meant for us and is wrong, and a wrong value, are refused (request_args.py).
 """
 
 from __future__ import annotations
@@ -24,7 +28,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gars_vllm.engine.programs import Mode, is_python, matcher
+from gars_vllm.engine.programs import Mode, is_python, matcher, of_bytes
+from gars_vllm.engine.request_args import KEYS, NAME, check_keys, choice, number, switch, text
 from gars_vllm.engine.vllm_names import FILES_ALLOWED, PROCESSOR
 from gars_vllm.grammar import GrammarError, Vocabulary
 
@@ -33,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
-PREFIX = "grammar_"
 
 
 class Mask(StrEnum):
@@ -60,6 +64,7 @@ class Asked:
     budget: int | None = None
     crossed: bool = False
     drawn: bool = False
+    heal: str = ""
 
     @classmethod
     def of(cls, params: Any, room: int | None = None) -> Asked | None:
@@ -68,37 +73,28 @@ class Asked:
         `room`: tokens that the model's context leaves. Raises ValueError with one line.
         """
         args = params.extra_args or {}
-        name = args.get("grammar")
+        check_keys(args)
+        name = text(args, NAME)
         if not name or name == "none":
-            stray = sorted(a for a in args if isinstance(a, str) and a.startswith(PREFIX))
+            stray = sorted(key for key in args if key != NAME and key in KEYS)
             if stray:
                 raise ValueError(f"{stray[0]} without grammar: name one, say grammar=python")
             return None
-        key = args.get("grammar_key")
-        try:
-            mode, mask = (
-                Mode(args.get("grammar_mode", "text")),
-                Mask(args.get("grammar_mask", "gars")),
-            )
-            key = None if key is None else int(key)
-        except (ValueError, TypeError):
-            shown = {name: value for name, value in args.items() if name != "grammar_prefix"}
+        if getattr(params, "structured_outputs", None) is not None:
             raise ValueError(
-                f"grammar_mode is one of {', '.join(Mode)}, grammar_mask of {', '.join(Mask)}, "
-                f"grammar_key a number: got {shown}"
-            ) from None
-        if key is not None and not 0 <= key < 1 << 62:
-            raise ValueError(f"grammar_key is {key}; it must be from 0 to 2**62 - 1")
+                f"grammar={name} and structured_outputs (response_format): a text cannot keep to "
+                "both; leave one of them away"
+            )
         limits = [n for n in (params.max_tokens, room) if n is not None]
         draw = drawing(args)
         heat = draw[0] if draw else float(params.temperature)
         return cls(
-            str(name),
-            str(args.get("grammar_prefix", "")),
-            mode,
-            args.get("grammar_closing", True) not in (False, 0, "0", "false", "no"),
-            mask,
-            key,
+            name,
+            text(args, "grammar_prefix"),
+            choice(args, "grammar_mode", Mode.TEXT),
+            switch(args, "grammar_closing", True),
+            choice(args, "grammar_mask", Mask.GARS),
+            number(args, "grammar_key", 1 << 62),
             heat if heat > 0 else 1.0,
             min(limits, default=None),
             bool(
@@ -108,6 +104,7 @@ class Asked:
                 or getattr(params, "logit_bias", None)
             ),
             draw is not None,
+            text(args, "grammar_heal"),
         )
 
     def limit(self, otherwise: int) -> int:
@@ -136,32 +133,43 @@ def validate(params: Any) -> None:
     """Refuses what cannot be done where the request is made. Raises ValueError with one line."""
     asked = Asked.of(params)
     if asked is not None:
-        _check(asked.grammar, asked.prefix, asked.mode)
+        check(asked.grammar, asked.prefix, asked.mode, asked.heal)
+
+
+def _is_served(file: str) -> bool:
+    """What FILES_ALLOWED says: "1", or the files that may be named, as in PATH."""
+    allowed = os.environ.get(FILES_ALLOWED, "")
+    files = {Path(name).resolve() for name in allowed.split(os.pathsep) if name}
+    return allowed == "1" or Path(file).resolve() in files
 
 
 @functools.lru_cache(1024)
-def _check(name: str, prefix: str, mode: Mode) -> None:
-    if name.endswith(".lark") and not os.environ.get(FILES_ALLOWED):
-        raise ValueError(f"{name}: grammars from files are not served (set {FILES_ALLOWED}=1)")
+def check(name: str, prefix: str, mode: Mode, heal: str = "") -> None:
+    """Raises ValueError with one line where a grammar or a prefix cannot be served."""
+    if Path(name).suffix == ".lark" and not _is_served(name):
+        raise ValueError(
+            f"{name}: this vLLM takes no grammar from that file; start it with {FILES_ALLOWED}=1 "
+            "(any file), or `gars-vllm serve --grammar FILE`"
+        )
     try:
         with _one_at_a_time:  # a front end may check requests in several threads
-            matcher(_of_bytes(name), prefix, mode)
+            reader = matcher(of_bytes(name), prefix, mode)
     except GrammarError as error:
         raise ValueError(f"grammar_prefix does not fit {name}: {error}") from None
+    try:
+        reader.advance_text(heal)
+    except GrammarError as error:
+        raise ValueError(f"grammar_heal does not fit {name} after the prefix: {error}") from None
 
 
-@functools.cache
-def _of_bytes(name: str) -> CompiledGrammar:
-    """The grammar for a vocabulary of all bytes: enough to read a text, and quickly compiled."""
-    from gars_vllm.grammar import compile_grammar
-
-    return compile_grammar(
-        name, Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [None], [256])
-    )
+def begins_with(added: bytes, owed: bytes) -> bool:
+    """A token that adds this may begin a text that begins with `owed`."""
+    return bool(added) and (added.startswith(owed) or owed.startswith(added))
 
 
 class Constraint:
-    """A request with a grammar. `read`: how many of its tokens are known here.
+    """A request with a grammar. `read`: how many of its tokens are known here; `owed`: what is left
+    of Asked.heal.
 
     `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
     `stopped`: so it may in a completion of Python that stands in a comment at the margin and is
@@ -170,12 +178,14 @@ class Constraint:
     """
 
     __slots__ = (
-        "_begins", "_stops", "asked", "freed_at", "matcher", "read", "refused", "stopped", "told",
+        "_begins", "_stops", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
+        "told",
     )  # fmt: skip
 
     def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
         self.asked, self.matcher, self.refused = asked, matcher, refused
         self.read = 0
+        self.owed = asked.heal.encode() if matcher is not None else b""
         self.freed_at = 0 if matcher is None and not refused else None
         self.told = False  # that it was freed is written where its weight is
         self.stopped = False
@@ -214,6 +224,8 @@ class Constraint:
         """The token can follow; of a request without its grammar any can."""
         if self.matcher is None:
             return not self.refused and token >= 0
+        if self.owed and not begins_with(self._text(token), self.owed):
+            return False
         try:
             self.matcher.fork().advance(token)
         except GrammarError:
@@ -223,7 +235,7 @@ class Constraint:
     def fork(self) -> Constraint:
         """An independent copy, to read what may yet be taken back."""
         twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
-        twin.read, twin.freed_at = self.read, self.freed_at
+        twin.read, twin.freed_at, twin.owed = self.read, self.freed_at, self.owed
         twin.stopped, twin._begins = self.stopped, self._begins
         return twin
 
@@ -252,8 +264,15 @@ class Constraint:
                 logger.warning("a request is freed of its grammar: %s", error)
                 self.matcher, self.freed_at = None, self.read - 1
             else:
+                if self.owed:
+                    added = self._text(token)
+                    self.owed = self.owed[len(added) :] if begins_with(added, self.owed) else b""
                 if self._stops and not self.stopped:
                     self._look(self.matcher, token)
+
+    def _text(self, token: int) -> bytes:
+        assert self.matcher is not None
+        return self.matcher.grammar.vocabulary.tokens[token] or b""
 
     def _look(self, matcher: Matcher, token: int) -> None:
         """Whether the token begins a comment at the margin, and the program is whole there (within

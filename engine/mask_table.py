@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import xgrammar
+from gars_vllm.engine.constraints import begins_with
 from gars_vllm.grammar.jit import njit
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 EVERYTHING, ENDS = 0, 1  # rows that are always there
 Slots = Sequence[int] | NDArray[np.int64]
+_BEGINNINGS = 256  # of texts, whose tokens are kept
 _BYTES = 64 << 20  # of masks, at most, unless a single step needs more
 
 
@@ -38,6 +40,11 @@ class MaskTable:
         # Of each grammar, by a mask's number, its row here; -1: none.
         self._places: dict[CompiledGrammar, NDArray[np.int64]] = {}
         self._owners: dict[int, tuple[CompiledGrammar, int]] = {}
+        # Rows of this step alone, of texts that owe their beginning, by their bits; and the tokens
+        # that begin with such a text.
+        self._owed: dict[bytes, int] = {}
+        self._owed_at = 0
+        self._begins: dict[tuple[CompiledGrammar, bytes], NDArray[np.int32]] = {}
         self._step = 1
         self._used = np.zeros(len(self._rows), np.int64)  # the step that last needed a row
 
@@ -52,12 +59,17 @@ class MaskTable:
         """A new step: the rows of the last one may be overwritten."""
         self._step += 1
 
-    def slot(self, matcher: Matcher, remaining: int | None = None) -> int:
+    def slot(self, matcher: Matcher, remaining: int | None = None, owed: bytes = b"") -> int:
         """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
 
-        It holds until `begin` is called.
+        It holds until `begin` is called. `owed`: what the text must begin with from here, if the
+        mask allows any token of the kind.
         """
         grammar, row = matcher.grammar, matcher.mask_id(remaining)
+        if owed:
+            found = self._owing(grammar, row, owed)
+            if found >= 0:
+                return found
         places = self._places_of(grammar)
         found = int(places[row])
         if found < 0:
@@ -67,6 +79,30 @@ class MaskTable:
             self._new.append((found, grammar.mask(row)))
         self._used[found] = self._step
         return found
+
+    def _owing(self, grammar: CompiledGrammar, row: int, owed: bytes) -> int:
+        """The row of what both allow; -1 where that is nothing."""
+        if (grammar, owed) not in self._begins:
+            if len(self._begins) >= _BEGINNINGS:
+                self._begins.clear()
+            allowed = np.zeros(32 * self._rows.shape[1], np.bool_)
+            for token, added in enumerate(grammar.vocabulary.tokens):
+                allowed[token] = added is not None and begins_with(added, owed)
+            packed = np.packbits(allowed, bitorder="little").view(np.int32)
+            self._begins[grammar, owed] = packed
+        mask = grammar.mask(row) & self._begins[grammar, owed]
+        if not mask.any():
+            return -1
+        if self._owed_at != self._step:
+            self._owed.clear()
+            self._owed_at = self._step
+        key = mask.tobytes()
+        if key not in self._owed:
+            found = self._owed[key] = self._place()
+            self._owners.pop(found, None)
+            self._new.append((found, mask))
+            self._used[found] = self._step
+        return self._owed[key]
 
     def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
@@ -87,8 +123,9 @@ class MaskTable:
         if self._count >= self._most:
             oldest = 2 + int(self._used[2 : self._count].argmin())
             if self._used[oldest] < self._step:
-                grammar, row = self._owners[oldest]
-                self._places[grammar][row] = -1
+                if oldest in self._owners:
+                    grammar, row = self._owners.pop(oldest)
+                    self._places[grammar][row] = -1
                 return oldest
         if self._count == len(self._rows):
             self._rows = torch.cat([self._rows, torch.zeros_like(self._rows)])

@@ -159,11 +159,14 @@ class Masker:
         )  # fmt: skip
         for grammar, rows, numbers, done in batch.masks(places):
             slots = self.table.slots(grammar, numbers)
+            slots[batch.heals[places[rows]]] = -1
             slots[is_last[rows]] = ENDS
             for i in np.flatnonzero(slots < 0).tolist():
                 constraint = batch.constraint(int(places[rows][i]))
                 assert constraint.matcher is not None
-                slots[i] = self.table.slot(constraint.matcher, constraint.remaining)
+                slots[i] = self.table.slot(
+                    constraint.matcher, constraint.remaining, constraint.owed
+                )
             step.slots[rows], step.has_matcher[rows] = slots, True
             step.ended[rows] |= done
         return step
@@ -177,7 +180,7 @@ class Masker:
         if constraint.stopped or constraint.refused:
             slot = ENDS
         elif matcher is not None:
-            slot = self.table.slot(matcher, constraint.remaining)
+            slot = self.table.slot(matcher, constraint.remaining, constraint.owed)
         key = -1 if asked.key is None else asked.key
         return (
             slot, matcher is not None, constraint.has_ended, constraint.read, key,

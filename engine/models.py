@@ -21,7 +21,7 @@ from pathlib import Path
 from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.prompts import PromptKind
+from gars_vllm.engine.prompts import PromptEnd, PromptKind
 from gars_vllm.grammar.store import cache_folder
 
 HUB = "https://huggingface.co"
@@ -40,7 +40,8 @@ class Gguf:
 class ModelSpec:
     """A model. `chat`: it was tuned to answer and has a chat template; `prompt`: how it is asked
     unless the user says otherwise. What stops a sample and what a prompt looks like follows from
-    the kind of prompt: see prompts.py."""
+    the kind of prompt: see prompts.py. `newline`: a code prompt keeps the line end that it has at
+    its end; after one, or after none, some models write nothing but the next function."""
 
     name: str
     hub_id: str
@@ -48,6 +49,12 @@ class ModelSpec:
     chat: bool
     prompt: PromptKind
     gguf: Gguf | None = None
+    newline: bool = True
+
+    def prompt_end(self, kind: PromptKind) -> PromptEnd:
+        """Where its prompts end unless the user says otherwise."""
+        stripped = kind is PromptKind.COMPLETION and not self.newline
+        return PromptEnd.NO_NEWLINE if stripped else PromptEnd.KEPT
 
 
 _SMOL = Gguf(

@@ -8,6 +8,7 @@ program's end. Where that is, is decided by the grammar's state and depends on t
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import re
@@ -78,6 +79,25 @@ def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Rea
     return Reading(drawn.decode("utf-8", "replace"), whole)
 
 
+@functools.cache
+def of_bytes(name: str) -> CompiledGrammar:
+    """The grammar for a vocabulary of all bytes: enough to read a text, and quickly compiled."""
+    from gars_vllm.grammar import Vocabulary, compile_grammar
+
+    return compile_grammar(
+        name, Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [None], [256])
+    )
+
+
+def is_whole(drawn: str, grammar: str, prefix: str = "", mode: Mode | str = Mode.TEXT) -> bool:
+    """Whether a text that was drawn under these request parameters is a whole program.
+
+    Of a request that vLLM finished with "length" it tells the text that was completed within its
+    budget from one that was cut off. Raises GrammarError where the prefix does not fit.
+    """
+    return read(of_bytes(grammar), prefix, Mode(mode), drawn.encode()).whole
+
+
 def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None) -> bool:
     """The judgement of the language itself on a whole program.
 
@@ -98,6 +118,29 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def is_only_docstring(program: str, function: str | None) -> bool:
+    """Whether the function of that name, or the program's last statement where that is one, has a
+    docstring for a body and nothing else."""
+    tree = parsed(program)
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    if not isinstance(tree, ast.Module):
+        return False
+    last = [
+        one
+        for one in (tree.body[-1:] if function is None else tree.body)
+        if isinstance(one, kinds) and function in (None, one.name)
+    ][-1:]
+    return any(
+        all(
+            isinstance(line, ast.Expr)
+            and isinstance(line.value, ast.Constant)
+            and isinstance(line.value.value, str)
+            for line in one.body
+        )
+        for one in last
+    )
 
 
 def parsed(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.mod | None:

@@ -90,6 +90,7 @@ class Sample(_Program, total=False):
     seed: Count | None
     temperature: Number | None
     valid: bool
+    only_docstring: bool
     given_up: Count
     given_up_tokens: Count
     mean_logprob: Number | None

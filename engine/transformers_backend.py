@@ -40,8 +40,9 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         distribution that the weights are of."""
         first = programs.matcher(grammar, prompt.prefix, prompt.mode)
         asked = Asked(
-            grammar.language.name, "", prompt.mode, budget=budget, temperature=temperature
-        )
+            grammar.language.name, "", prompt.mode, budget=budget, temperature=temperature,
+            heal=prompt.heal,
+        )  # fmt: skip
         self._rows = [Constraint(replace(asked, key=row), first.fork()) for row in range(rows)]
         self._ends = grammar.vocabulary.eos
         self._weights = Weights(capacity=rows)

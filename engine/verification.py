@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import Key, key_of
+from gars_vllm.engine.json_lines import JsonLines, Key, key_of
 from gars_vllm.engine.programs import meaning, parsed
 from gars_vllm.engine.records import Record
 from gars_vllm.engine.run_folder import RunFolder
@@ -95,11 +95,13 @@ def verify(
     tasks: Sequence[Task] | None = None,
     goes_on: Callable[[], bool] = lambda: False,
     again: bool = False,
+    results: JsonLines | None = None,
 ) -> Verification:
     """Tests every sample that has no verdict yet, and appends each verdict at once.
 
-    `again`: tests all samples; the verdicts that there are stay until all new ones are there, and
-    are then replaced at once.
+    `results`: the file of verdicts, that of the run by default. `again`: tests all samples; the
+    verdicts that there are stay until all new ones are there, and are then replaced at once.
+
     Programs of a task that differ in comments and layout only run once. `tasks` are by default
     those that the run names. While `goes_on` says so, samples that are added are tested too. It may
     be killed at any moment and run again; on KeyboardInterrupt no process is left behind. Raises
@@ -108,8 +110,9 @@ def verify(
     """
     began = time.monotonic()
     tasks = of_run(run.load()["config"]) if tasks is None else tasks
-    results = run.results.successor() if again else run.results
-    with run.results, results, checking.pool() as pool:
+    kept = results or run.results
+    results = kept.successor() if again else kept
+    with kept, results, checking.pool() as pool:
         plan = Plan(tasks, results.read(), run.samples.read())
         samples = run.samples.tail()
         outcomes = Counter(str(record["outcome"]) for record in results.read())
@@ -151,7 +154,7 @@ def verify(
             if goes_on():
                 hidden = seen - before
         if again:
-            run.results.take(results)
+            kept.take(results)
     return Verification(
         verified=seen - before,
         before=before,

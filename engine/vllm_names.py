@@ -6,5 +6,5 @@ CPU_SAMPLER = "gars_vllm.engine.vllm_cpu_sampler:CpuSampler"
 # Files, written by the processor: the time in the mask, and the samples' weights.
 STATISTICS = "GARS_STATISTICS"
 WEIGHTS = "GARS_WEIGHTS"
-# Set where a request may name a grammar's file.
+# Where a request may name a grammar's file: 1, or the files, as in PATH.
 FILES_ALLOWED = "GARS_GRAMMAR_FILES"

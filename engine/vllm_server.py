@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's own OpenAI server with the grammar in it, and the two routes that it gets beside its own.
+"""vLLM's own OpenAI server with the grammar in it, and three routes beside its own.
 
-`GET /gars` says what the server can do; `POST /gars/weights` gives the weights of samples. They are
-outside of the server's API key: they hold no text.
+`GET /gars` says what the server can do; `POST /gars/weights` gives the weights of samples; `POST
+/gars/whole` says whether a text is a whole program. They are outside of the server's API key: they
+hold no text of others. A request that asks for a grammar where vLLM would not look for it is
+refused.
 """
 
 from __future__ import annotations
@@ -13,14 +15,20 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from gars_vllm.engine.constraints import Asked, check
+from gars_vllm.engine.programs import is_whole
+from gars_vllm.engine.request_args import check_body, text
 from gars_vllm.engine.vllm_names import CPU_SAMPLER, FILES_ALLOWED, PROCESSOR, STATISTICS, WEIGHTS
 from gars_vllm.engine.weights import Weights
 
 ROUTES = "gars_vllm.engine.vllm_server.Routes"
 ABOUT = "GARS_ABOUT"  # JSON: what the command that started the server knows of it
 _MOST = 10_000  # samples in one question
+_LONGEST = 100_000  # characters: they are read while no other request is
+_DRAWING = [("POST", f"/v1/{name}") for name in ("completions", "chat/completions", "responses")]
 
 Message = MutableMapping[str, Any]
 
@@ -43,13 +51,23 @@ class Routes:
         if where == ("GET", "/gars"):
             await _answer(send, 200, self._about())
         elif where == ("POST", "/gars/weights"):
-            body = b""
-            while True:
-                message = await receive()
-                body += message.get("body", b"")
-                if not message.get("more_body"):
-                    break
-            await _answer(send, *self._read(body))
+            await _answer(send, *self._read(await _body(receive)))
+        elif where == ("POST", "/gars/whole"):
+            await _answer(send, *_whole(await _body(receive)))
+        elif where in _DRAWING:
+            body = await _body(receive)
+            try:
+                check_body(body)
+            except ValueError as error:
+                refusal = {"message": str(error), "type": "BadRequestError", "code": 400}
+                await _answer(send, 400, {"error": refusal | {"param": None}})
+                return
+            read = [{"type": "http.request", "body": body, "more_body": False}]
+
+            async def again() -> Message:
+                return read.pop() if read else await receive()
+
+            await self._app(scope, again, send)
         else:
             await self._app(scope, receive, send)
 
@@ -76,6 +94,32 @@ class Routes:
             return 200, [None] * len(samples)
         found = [self._weights.read(key, tokens, timeout=0) for key, tokens in samples]
         return 200, [weight and weight.to_json() for weight in found]
+
+
+def _whole(body: bytes) -> tuple[int, Any]:
+    """`{"text": ..., "grammar": ..., "grammar_prefix": ..., "grammar_mode": ...}`, as the request
+    had them, to {"whole": ...}: programs.is_whole."""
+    try:
+        asked = json.loads(body)
+        args = {key: value for key, value in asked.items() if key != "text"}
+        drawn = text(asked, "text")
+        wanted = Asked.of(SimpleNamespace(extra_args=args, max_tokens=None, temperature=1.0))
+        if wanted is None or len(drawn) > _LONGEST:
+            return 400, {"error": f"name a grammar, and a text of at most {_LONGEST:,} characters"}
+        check(wanted.grammar, wanted.prefix, wanted.mode)
+        whole = is_whole(drawn, wanted.grammar, wanted.prefix, wanted.mode)
+    except (ValueError, AttributeError) as error:
+        return 400, {"error": str(error)}
+    return 200, {"whole": whole}
+
+
+async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 async def _answer(send: Callable[[Message], Awaitable[None]], status: int, body: Any) -> None:
@@ -105,12 +149,14 @@ def command(
     folder: Path,
     more: Sequence[str] = (),
     ranks: int = 1,
+    files: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, str]]:
     """The command that starts the server, and its environment.
 
     `vocabulary`: the digest of the tokenizer's vocabulary, for clients to compare theirs with;
     `folder`: for the files that its processes share; `more`: arguments of `vllm serve`, which win
-    over ours; `ranks`: how many processes will share a CPU's cores.
+    over ours; `ranks`: how many processes will share a CPU's cores; `files`: grammars that
+    requests may name, unless the environment says (GARS_GRAMMAR_FILES).
     """
     from gars_vllm.engine.vllm_backend import QUIET, cpu_engine, cpu_environment, on_cpu
 
@@ -131,7 +177,8 @@ def command(
         WEIGHTS: str(folder / "weights"),
         ABOUT: json.dumps(about),
     }
-    environment.pop(FILES_ALLOWED, None)
+    if files:
+        environment.setdefault(FILES_ALLOWED, os.pathsep.join(files))
     return [
         sys.executable, "-m", "gars_vllm.engine.vllm_server", "serve", str(model),
         "--tokenizer", str(tokenizer), "--served-model-name", name,

@@ -90,9 +90,11 @@ def test_prompts_may_be_given(make_run: MakeRun) -> None:
             ["none.jsonl"],
             "none.jsonl does not exist: name a file of completions, or a run's folder",
         ),
+        (["run", "--out", "folder"], "folder is a folder: name a file"),
+        (["run", "--out", "no/x"], "no/x cannot be written: there is no folder no"),
         (
-            ["run", "--out", "x"],
-            "--out is for a file of completions; a run's verdicts go to run/results.jsonl",
+            ["run", "--out", "x", "--with", "tests,lint"],
+            "--out is for the tests' verdicts: leave --with away",
         ),
         (
             ["run", "--with", "tests,lnit"],
@@ -139,6 +141,39 @@ def test_bad_input_is_one_line_and_exit_2(
     result = CliRunner().invoke(main, ["verify", *arguments])
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"Error: {line}\n")
     assert not Path("lines.jsonl_results.jsonl").exists()
+
+
+def test_another_file_for_a_runs_verdicts(make_run: MakeRun) -> None:
+    """All samples anew; the run's own verdicts stay as they are."""
+    make_run()
+    done = CliRunner().invoke(main, ["verify", "run", "--out", "there.jsonl"])
+    assert done.exit_code == 0, done.output
+    assert "4 samples verified" in done.stdout
+    assert done.stdout.splitlines()[-1] == "results in there.jsonl"
+    assert not Path("run/results.jsonl").exists()
+    CliRunner().invoke(main, ["verify", "run"])
+    own = Path("run/results.jsonl").read_bytes()
+    again = CliRunner().invoke(main, ["verify", "run", "--out", "again.jsonl"])
+    assert "4 samples verified" in again.stdout
+    assert Path("run/results.jsonl").read_bytes() == own
+
+    def verdicts(path: str) -> dict[tuple[str, int], bool]:
+        lines = map(json.loads, Path(path).read_text().splitlines())
+        return {(r["task_id"], r["sample_index"]): r["passed"] for r in lines}
+
+    wanted = verdicts("run/results.jsonl")
+    assert verdicts("there.jsonl") == verdicts("again.jsonl") == wanted
+    # What was begun goes on.
+    first = Path("again.jsonl").read_text().splitlines(keepends=True)[0]
+    Path("again.jsonl").write_text(first)
+    more = CliRunner().invoke(main, ["verify", "run", "--out", "again.jsonl"])
+    assert "3 samples verified" in more.stdout
+    assert verdicts("again.jsonl") == wanted
+    Path("other.jsonl").write_text(first.replace("mine/", "yours/"))
+    refused = CliRunner().invoke(main, ["verify", "run", "--out", "other.jsonl"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("Error: other.jsonl holds the verdict of sample 0 of yours/")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_a_machine_without_a_sandbox_is_told_so(

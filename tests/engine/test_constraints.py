@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from gars_vllm.engine.constraints import Asked, Constraint
 from gars_vllm.engine.programs import Mode, matcher, read
-from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
+from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
 
 PREFIX = 'def f(x):\n    """Text."""\n'
 EOS = 256
@@ -118,6 +119,74 @@ def test_what_was_read_says_where_it_stands(grammar: CompiledGrammar) -> None:
     one.feed([EOS])
     assert one.matcher is not None
     assert one.matcher.ended
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("cut_off", [1, 4, 5, 13])
+def test_a_healed_prompt(grammar: CompiledGrammar, cut_off: int, seed: int) -> None:
+    """Of a prompt that was cut short the rest must be drawn first, in any tokens, of which the last
+    may go on after it; then the mask is the grammar's alone."""
+    torch = pytest.importorskip("torch")
+    from gars_vllm.engine.batch import Batch
+    from gars_vllm.engine.masker import Masker
+
+    rng = random.Random(seed)
+    before, owed = PREFIX[:-cut_off], PREFIX[-cut_off:].encode()
+    asked = Asked("python", before, Mode.TEXT, heal=owed.decode())
+    rows = [Constraint(asked, matcher(grammar, before, asked.mode)) for _ in range(6)]
+    plain = [matcher(grammar, before, asked.mode) for _ in rows]
+    batch, places = Batch.of(rows)
+    masker = Masker(len(grammar.vocabulary), torch.device("cpu"))
+    masker.set_ends(grammar.vocabulary.eos)
+    texts = [b""] * len(rows)
+    healed = 0
+    while healed < 3:
+        logits = torch.zeros(len(rows), len(grammar.vocabulary))
+        masker.begin()
+        masker.apply_batch(logits, batch, places)
+        tokens = []
+        for row, text in enumerate(texts):
+            allowed = set(torch.isfinite(logits[row]).nonzero().flatten().tolist())
+            free = _allowed(plain[row])
+            left = owed[len(text) :]
+            every = grammar.vocabulary.tokens
+            wanted = {
+                i for i in free if (t := every[i]) and (t.startswith(left) or left.startswith(t))
+            }
+            assert allowed == (wanted if left else free)
+            one = batch.constraint(int(places[row]))
+            assert all(one.allows(i) == (i in allowed) for i in rng.sample(range(EOS), 20))
+            tokens.append(rng.choice(sorted(allowed - {EOS})))
+            plain[row].advance(tokens[-1])
+        batch.feed(places, np.array(tokens))
+        texts = [
+            t + (grammar.vocabulary.tokens[i] or b"") for t, i in zip(texts, tokens, strict=True)
+        ]
+        healed += all(len(text) >= len(owed) for text in texts)
+    assert all(text.startswith(owed) for text in texts)
+    assert all(batch.constraint(int(p)).freed_at is None for p in places)
+
+
+def test_what_cannot_be_healed_is_left_to_the_grammar(grammar: CompiledGrammar) -> None:
+    """A budget of one token is no room for a list."""
+    torch = pytest.importorskip("torch")
+    from gars_vllm.engine.masker import Masker
+
+    asked = Asked("json", "", budget=1, heal="[")
+    json = compile_grammar("json", grammar.vocabulary)
+    one = Constraint(asked, matcher(json, "", asked.mode))
+    masker = Masker(len(grammar.vocabulary), torch.device("cpu"))
+    logits = torch.zeros(1, len(grammar.vocabulary))
+    masker.begin()
+    masker.apply(logits, [one])
+    assert set(torch.isfinite(logits[0]).nonzero().flatten().tolist()) == set(b"0123456789")
+    one.feed([ord("1")])
+    assert one.owed == b""
+
+
+def _allowed(reader: Matcher) -> set[int]:
+    row = reader.mask()
+    return {i for i in range(len(reader.grammar.vocabulary)) if row[i >> 5] >> (i & 31) & 1}
 
 
 def test_nothing_but_the_end_may_follow(grammar: CompiledGrammar) -> None:

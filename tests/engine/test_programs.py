@@ -59,6 +59,39 @@ def test_validity_is_the_languages_own(vocabulary: Vocabulary, tmp_path: Path) -
     assert not programs.is_valid("x = 1", str(file), compiled)
 
 
+@pytest.mark.parametrize(
+    ("program", "function", "found"),
+    [
+        ('def f(x):\n    """Text."""\n', "f", True),
+        ('def f(x):\n    """Text."""\n    "and more"\n    # nothing\n', "f", True),
+        ('async def f(x):\n    """Text."""\n', "f", True),
+        ('def f(x):\n    """Text."""\n    pass\n', "f", False),
+        ('def f(x):\n    """Text."""\n    ...\n', "f", False),
+        ('def f(x):\n    f"""Text."""\n', "f", False),
+        ('def f(x):\n    b"""Text."""\n', "f", False),
+        ("def g(x):\n    return x\ndef f(x):\n    'Text.'\n", "f", True),
+        ("def g(x):\n    'Text.'\ndef f(x):\n    return x\n", "f", False),
+        ("def f(x):\n    'Text.'\ndef f(x):\n    return x\n", "f", False),
+        ("def g(x):\n    'Text.'\n", "f", False),
+        ("def g(x):\n    'Text.'\n", None, True),
+        ("def g(x):\n    'Text.'\nx = 1\n", None, False),
+        ("class f:\n    'Text.'\n", "f", False),
+        ("'Text.'\n", None, False),
+        ("def f(x):\n    'Text.\n", "f", False),
+        ("", None, False),
+    ],
+)
+def test_only_a_docstring(program: str, function: str | None, found: bool) -> None:
+    assert programs.is_only_docstring(program, function) is found
+
+
+def test_whole() -> None:
+    assert programs.is_whole('{"a": 1}', "json")
+    assert not programs.is_whole('{"a": 1', "json")
+    assert programs.is_whole("    return 1\nprint(", "python", "def f():\n", "completion")
+    assert not programs.is_whole("    return (1\n", "python", "def f():\n", "completion")
+
+
 def test_names() -> None:
     assert programs.is_python("python3.12")
     assert programs.is_python("none")

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine import prompts, tokenizers
+from gars_vllm.engine import programs, prompts, tokenizers
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.programs import Mode
-from gars_vllm.engine.prompts import COMPLETION_STOPS, PromptKind
-from gars_vllm.engine.tasks import Task
+from gars_vllm.engine.prompts import COMPLETION_STOPS, PromptEnd, PromptKind
+from gars_vllm.engine.tasks import Task, load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
+from gars_vllm.grammar import compile_grammar
 
 CODE = Task("T/0", "def f(x):\n", "f", "def check(f): pass")
+TYPED = Task("T/3", "from typing import List\n\n\ndef f(x: List[int]) -> int:\n", "f", "...")
 QUESTION = Task("T/1", "Three names, as JSON")
 
 
@@ -22,6 +25,18 @@ QUESTION = Task("T/1", "Three names, as JSON")
         (CODE, "completion", "none", "def f(x):\n", Mode.COMPLETION, COMPLETION_STOPS),
         (CODE, "chat", "python", "", Mode.FENCE, ()),
         (CODE, "chat", "none", "", Mode.FENCE, ("\n```",)),
+        (TYPED, "chat", "python", "from typing import List\n\n\n", Mode.FENCE, ()),
+        (TYPED, "chat", "none", "from typing import List\n\n\n", Mode.FENCE, ("\n```",)),
+        (TYPED, "chat", "json", "", Mode.TEXT, ()),
+        (
+            replace(TYPED, grammar_prefix="import os\n"),
+            "chat",
+            "python",
+            "import os\n",
+            Mode.FENCE,
+            (),
+        ),
+        (TYPED, "completion", "python", TYPED.prompt, Mode.COMPLETION, ()),
         (QUESTION, "chat", "json", "", Mode.TEXT, ()),
         (Task("T/2", "[1, ", None), "completion", "json", "[1, ", Mode.TEXT, ()),
         (Task("T/2", "A list:", grammar_prefix=""), "completion", "json", "", Mode.TEXT, ()),
@@ -40,8 +55,93 @@ def test_build(
     elif task is CODE:
         assert text.startswith("<|user|>Complete this Python code.")
         assert text.endswith("```python\ndef f(x):\n```<|end|><|bot|>```python\n")
-    else:
+    elif task is QUESTION:
         assert text == f"<|user|>{task.prompt}<|end|><|bot|>"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ("def f():\n", ""),
+        ("import os\n\ndef g():\n    return 1\n@os.x\ndef f():\n    ''\n",
+         "import os\n\ndef g():\n    return 1\n\n\n"),
+        ("import os\nasync def f(a,\n    b):\n", "import os\n\n\n"),
+        ("import os\nclass f(g):\n", "import os\n\n\n"),
+        ("import os\ndef f_2():\n", ""),
+        ("import os\nasync  def\tf(:\n\n  (", "import os\n\n\n"),
+        ("X = 1\ndef f():\n    pass\nY = X\ndef f():\n", "X = 1\ndef f():\n    pass\nY = X\n\n\n"),
+        ("# only a comment\n\ndef f():\n", ""),
+        ("Write\n\ndef f():\n\nthat adds.", ""),
+        ("Please write\n\ndef f():\n\nthat adds.", ""),
+        ("'''\ndef f():\n'''\n", ""),
+        ("import os", ""),
+    ],
+)  # fmt: skip
+def test_what_stands_before_the_function(prompt: str, found: str) -> None:
+    assert prompts.preamble(Task("T/4", prompt, "f", "...")) == found
+    assert prompts.preamble(Task("T/4", prompt)) == ""
+
+
+def test_humanevals_answers_have_the_prompts_imports_and_helpers(tiny_model: Path) -> None:
+    """The mask has read them, an answer may repeat them or leave them out."""
+    grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
+    tasks = load_humaneval()
+    found = {task.task_id: prompts.preamble(task) for task in tasks}
+    assert sum(map(bool, found.values())) == 26
+    assert found["HumanEval/0"] == "from typing import List\n\n\n"
+    assert "def encode_cyclic" in found["HumanEval/38"]
+    for task in tasks:
+        before = found[task.task_id]
+        head = before.rstrip("\n")
+        answer = task.prompt + (task.canonical_solution or "")
+        assert answer.lstrip("\n").startswith(head.lstrip("\n"))
+        rest = answer.lstrip("\n")[len(head.lstrip("\n")) :].lstrip("\n")
+        for text in (answer, rest):
+            reader = programs.matcher(grammar, before, Mode.FENCE)
+            reader.advance_text(text.rstrip() + "\n```")
+            assert reader.is_done()
+            assert programs.syntax_error(before + text) is None
+        assert programs.meaning(before + rest) == programs.meaning(answer)
+
+
+@pytest.mark.parametrize(
+    ("end", "shown", "prefix", "heal"),
+    [
+        (PromptEnd.KEPT, "def f(x):\n", "def f(x):\n", ""),
+        (PromptEnd.NO_NEWLINE, "def f(x):", "def f(x):", ""),
+        (PromptEnd.HEALED, "def f(x", "def f(x", "):\n"),
+    ],
+)
+def test_where_a_prompt_ends(
+    tiny_model: Path, end: PromptEnd, shown: str, prefix: str, heal: str
+) -> None:
+    tokenizer = tokenizers.load(tiny_model)
+
+    def build(task: Task, kind: PromptKind = PromptKind.COMPLETION) -> prompts.Prompt:
+        return prompts.build(task, kind, "python", tokenizer, end)
+
+    made = build(CODE)
+    text = tokenizer.vocabulary.texts(made.ids)
+    if end is PromptEnd.HEALED:  # whatever this tokenizer's last token is
+        last = tokenizer.vocabulary.tokens[tokenizer.encode(CODE.prompt)[-1]]
+        assert last is not None
+        heal = last.decode()
+        shown = prefix = CODE.prompt.removesuffix(heal)
+    assert (b"".join(text).decode(), made.prefix, made.heal) == (shown, prefix, heal)
+    answered = replace(CODE, grammar_prefix="x = 1\n")
+    for task, kind in ((answered, PromptKind.COMPLETION), (CODE, PromptKind.CHAT)):
+        assert build(task, kind) == prompts.build(task, kind, "python", tokenizer)
+    for prompt in ("x", "", "x = 'é"):  # nothing but one token, none, or part of a character
+        short = Task("T/5", prompt + "\n" if prompt and end is PromptEnd.NO_NEWLINE else prompt)
+        found = build(short) if prompt else None
+        assert found is None or found.prefix + found.heal == prompt
+
+
+def test_without_a_grammar_nothing_is_healed(tiny_model: Path) -> None:
+    made = prompts.build(
+        CODE, PromptKind.COMPLETION, "none", tokenizers.load(tiny_model), PromptEnd.HEALED
+    )
+    assert (made.prefix, made.heal) == (CODE.prompt, "")
 
 
 def test_context_length(tiny_model: Path) -> None:

@@ -14,7 +14,7 @@ from gars_vllm.engine import prompts, sampling, tokenizers
 from gars_vllm.engine.constraints import Mask
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models import ModelFiles, ModelSpec
-from gars_vllm.engine.prompts import PromptKind
+from gars_vllm.engine.prompts import PromptEnd, PromptKind
 from gars_vllm.engine.report import summarise
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import (
@@ -31,6 +31,7 @@ from gars_vllm.engine.sampling import (
     wishes_of,
 )
 from gars_vllm.engine.tasks import Task, load_humaneval, load_prompts, select
+from gars_vllm.engine.verification import Checking, verify
 from gars_vllm.grammar import GrammarFileError
 
 TASKS = [Task(f"T/{i}", f"def f{i}(x):\n", f"f{i}", "def check(f): pass") for i in range(3)]
@@ -111,6 +112,7 @@ def test_records_and_config(tmp_path: Path, tiny_model: Path) -> None:
         "seed": None,
         "temperature": 0.8,
         "valid": True,
+        "only_docstring": False,
         "given_up": 0,
         "given_up_tokens": 0,
     }
@@ -383,6 +385,52 @@ def test_chat_samples_end_at_the_fence(tmp_path: Path, tiny_model: Path) -> None
     assert (record["prompt_kind"], record["valid"]) == ("chat", True)
 
 
+def test_a_chat_answers_program_has_the_prompts_imports(
+    tmp_path: Path, tiny_model: Path, checking: Checking
+) -> None:
+    """The same program for the mask, the verification and the report, with a grammar and without;
+    a run of before, whose programs are the answers alone, is not continued but still verified."""
+
+    class Answer(Fixed):
+        def draw(self, requests: Requests) -> Iterator[Drawn]:
+            for request in requests:
+                text = "def f(x: List[int]) -> int:\n    return x[0]\n"
+                ids = self.job.tokenizer.encode(text + "```")
+                yield Drawn(request, tuple(ids), text, "stop")
+
+    test = "def check(f):\n    assert f([3]) == 3\n"
+    prompts_file = tmp_path / "prompts.jsonl"
+    prompt = "from typing import List\n\n\ndef f(x: List[int]) -> int:\n"
+    record = {"task_id": "T/0", "prompt": prompt, "entry_point": "f", "test": test}
+    prompts_file.write_text(json.dumps(record) + "\n")
+    files, tasks = ModelFiles(tiny_model, "local"), load_prompts(prompts_file)
+
+    def sample(run: RunFolder, grammar: str) -> None:
+        settings = Settings(n=1, prompt_kind=PromptKind.CHAT, grammar=grammar)
+        sampling.run(run, SPEC, files, tasks, settings, Answer, task_source=str(prompts_file))
+
+    for grammar in ("python", "none"):
+        run = RunFolder(tmp_path / grammar)
+        sample(run, grammar)
+        (found,) = run.samples.read()
+        assert found["program"] == prompt[:26] + found["completion"]
+        assert found["valid"]
+        verify(run, checking)
+        assert summarise(run)[0].pass_at[1] == 1.0
+    run = RunFolder(tmp_path / "python")
+    config = json.loads((run.path / "run.json").read_text())
+    del config["config"]["chat_preamble"]
+    (run.path / "run.json").write_text(json.dumps(config))
+    (run.path / "samples.jsonl").write_text(json.dumps(found | {"program": found["completion"]}))
+    (run.path / "results.jsonl").unlink()
+    with pytest.raises(UserError, match="holds a run with chat_preamble = nothing, not true"):
+        sample(run, "python")
+    with (run.path / "samples.jsonl").open("a") as file:
+        file.write("\n")
+    verify(run, checking)
+    assert summarise(run)[0].pass_at[1] == 0.0  # as it was judged then: List is missing
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -454,6 +502,71 @@ def test_invalid_samples_are_drawn_again(
     assert session["tokens"] == summary.tokens
 
 
+class Lazy(Fixed):
+    """Draws a function that is only its docstring, the first `lazy` times; then another."""
+
+    def __init__(self, job: Job, lazy: int) -> None:
+        super().__init__(job)
+        self.lazy = lazy
+
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
+        for request in requests:
+            text = "    'Text.'\n" if self.lazy > 0 else "    'Text.'\n    return x\n"
+            self.lazy -= 1
+            yield Drawn(request, tuple(self.job.tokenizer.encode(text)), text, "stop")
+
+
+@pytest.mark.parametrize("grammar", ["python", "none"])
+@pytest.mark.parametrize(("required", "given_up", "counted"), [(False, 0, 2), (True, 2, 0)])
+def test_only_a_docstring_is_no_answer_where_a_statement_is_required(
+    tmp_path: Path, tiny_model: Path, grammar: str, required: bool, given_up: int, counted: int
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    settings = Settings(n=3, grammar=grammar, require_statement=required, on_invalid=OnInvalid.KEEP)
+    files = ModelFiles(tiny_model, "local")
+    sampling.run(run, SPEC, files, TASKS[:1], settings, lambda job: Lazy(job, 2))
+    (summary,) = summarise(run)
+    assert (summary.samples, summary.valid) == (3, 3)
+    assert (summary.given_up, summary.only_docstring) == (given_up, counted)
+    assert run.load()["config"].get("require_statement", False) is required
+    lines = run.samples.path.read_text().replace('"only_docstring"', '"something_else"')
+    run.samples.path.write_text(lines)
+    assert summarise(run)[0].only_docstring is None  # a run of before
+
+
+@pytest.mark.parametrize(
+    ("end", "drawn", "completion"),
+    [
+        (PromptEnd.NO_NEWLINE, "\n    return x\n", "    return x\n"),
+        (PromptEnd.NO_NEWLINE, " return x\n", " return x\n"),
+        (PromptEnd.HEALED, "{heal}    return x\n", "    return x\n"),
+    ],
+)
+def test_a_program_goes_on_from_where_its_prompt_ended(
+    tmp_path: Path, tiny_model: Path, end: PromptEnd, drawn: str, completion: str
+) -> None:
+    """The completion goes on after the task's own prompt, wherever the model's ended."""
+    heals: list[str] = []
+
+    class Goes(Fixed):
+        def draw(self, requests: Requests) -> Iterator[Drawn]:
+            for request in requests:
+                heals.append(request.prompt.heal)
+                text = drawn.format(heal=request.prompt.heal) + "if"
+                yield Drawn(request, tuple(self.job.tokenizer.encode(text)), text, "stop")
+
+    run = RunFolder(tmp_path / "run")
+    files, settings = ModelFiles(tiny_model, "local"), Settings(n=1, prompt_end=end)
+    sampling.run(run, SPEC, files, TASKS[:1], settings, Goes)
+    (record,) = run.samples.read()
+    assert all(heals) == (end is PromptEnd.HEALED)
+    assert record["completion"] == completion
+    head = "def f0(x):" if drawn.startswith(" ") else "def f0(x):\n"
+    assert record["program"] == head + completion
+    assert record["valid"]
+    assert run.load()["config"]["prompt_end"] == str(end)
+
+
 def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> None:
     """ "closed" is said of what is whole, where closing was asked for."""
 
@@ -473,5 +586,13 @@ def test_a_sample_at_its_budget_is_closed(tmp_path: Path, tiny_model: Path) -> N
 
 
 def test_syncode_knows_two_grammars() -> None:
+    with pytest.raises(UserError, match="healed needs"):
+        Settings(n=1, grammar="none", prompt_end=PromptEnd.HEALED)
+    with pytest.raises(UserError, match="healed needs"):
+        Settings(n=1, mask=Mask.SYNCODE, prompt_end=PromptEnd.HEALED)
+    with pytest.raises(UserError, match="no-newline is for --prompt-kind completion"):
+        Settings(n=1, prompt_kind=PromptKind.CHAT, prompt_end=PromptEnd.NO_NEWLINE)
+    with pytest.raises(UserError, match="--require-statement is for Python, not json"):
+        Settings(n=1, grammar="json", require_statement=True)
     with pytest.raises(UserError, match="knows python and json, not none"):
         Settings(n=1, grammar="none", mask=Mask.SYNCODE)

@@ -16,6 +16,7 @@ from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.engine.vllm_processor import GrammarProcessor
 from gars_vllm.grammar import Vocabulary, compile_grammar
 from vllm import SamplingParams
+from vllm.sampling_params import StructuredOutputsParams
 from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 
 UNIDIRECTIONAL, SWAP = MoveDirectionality.UNIDIRECTIONAL, MoveDirectionality.SWAP
@@ -165,16 +166,28 @@ def bits_of(mask: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
 def test_requests_are_checked_in_the_front_end() -> None:
     GrammarProcessor.validate_params(params(None))
     GrammarProcessor.validate_params(params("python", "def f():\n", mode="completion"))
+    GrammarProcessor.validate_params(SamplingParams(extra_args={"program": "x", "draw_more": 3}))
+    free = SamplingParams(structured_outputs=StructuredOutputsParams(regex="a+"))
+    GrammarProcessor.validate_params(free)
     wrong = [
-        (params("python", mode="fences"), "grammar_mode is one of completion, fence, text"),
         (params("pythn"), "unknown grammar 'pythn'; use python"),
         (params("python", "x = )"), "grammar_prefix does not fit python"),
-        (SamplingParams(extra_args={"grammar_prefix": "x"}), "grammar_prefix without grammar"),
         (
-            SamplingParams(extra_args={"grammar": "json", "grammar_key": "k"}),
-            "grammar_key a number",
+            SamplingParams(
+                extra_args={"grammar": "json", "grammar_prefix": "[", "grammar_heal": "}"}
+            ),
+            "grammar_heal does not fit json after the prefix",
         ),
-        (SamplingParams(extra_args={"grammar": "json", "grammar_key": -1}), "from 0 to"),
+        (SamplingParams(extra_args={"grammar_prefix": "x"}), "grammar_prefix without grammar"),
+        (SamplingParams(extra_args={"grammer": "python"}), "grammer is no .*did you mean grammar?"),
+        (
+            SamplingParams(extra_args={"grammar": "json", "grammar_closing": "maybe"}),
+            r"grammar_closing is true or false .*: got 'maybe'",
+        ),
+        (
+            params("json", structured_outputs=StructuredOutputsParams(regex="a+")),
+            "grammar=json and structured_outputs",
+        ),
     ]
     for asked, message in wrong:
         with pytest.raises(ValueError, match=message) as error:
@@ -188,10 +201,15 @@ def test_a_server_opens_no_file_that_a_client_names(
     file = tmp_path / "secret.lark"
     file.write_text('start: "a"')
     monkeypatch.delenv("GARS_GRAMMAR_FILES", raising=False)
-    with pytest.raises(ValueError, match="grammars from files are not served"):
+    other = tmp_path / "other.lark"
+    for allowed in ("", "0", str(other), f"{other}:{tmp_path}"):
+        monkeypatch.setenv("GARS_GRAMMAR_FILES", allowed)
+        for name in (str(file), f"{file}/.", f"{tmp_path}/../{tmp_path.name}/secret.lark"):
+            with pytest.raises(ValueError, match=r"takes no grammar from that file; start it with"):
+                GrammarProcessor.validate_params(params(name))
+    for allowed in ("1", f"{other}:{file}"):
+        monkeypatch.setenv("GARS_GRAMMAR_FILES", allowed)
         GrammarProcessor.validate_params(params(str(file)))
-    monkeypatch.setenv("GARS_GRAMMAR_FILES", "1")
-    GrammarProcessor.validate_params(params(str(file)))
 
 
 def test_the_table_grows(processor: GrammarProcessor, tiny_model: Path) -> None:

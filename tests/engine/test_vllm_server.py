@@ -26,7 +26,7 @@ from gars_vllm.engine.remote_backend import RemoteBackend
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import Settings
 from gars_vllm.engine.tasks import load_humaneval
-from gars_vllm.engine.vllm_server import Routes
+from gars_vllm.engine.vllm_server import Routes, command
 from gars_vllm.engine.weights import Weights
 
 
@@ -73,6 +73,58 @@ def test_routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ask(routes, "POST", "/gars/weights", wrong)[0] == 400
     for method, path in (("POST", "/gars"), ("GET", "/gars/weights"), ("GET", "/v1/models")):
         assert ask(routes, method, path) == (418, "vLLM's own")
+
+
+def test_requests_pass_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((await receive())["body"])
+        await inner(scope, receive, send)
+
+    routes = Routes(echo)
+    for path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
+        status, found = ask(routes, "POST", path, b'{"grammar":', b' "python"}')
+        assert status == 400
+        assert found["error"]["message"].startswith("grammar belongs into vllm_xargs")
+        assert not seen
+        body = b'{"vllm_xargs": {"grammar": "python"}}'
+        assert ask(routes, "POST", path, body[:9], body[9:]) == (418, "vLLM's own")
+        assert seen.pop() == body
+
+
+def test_a_text_is_whole_or_cut_off() -> None:
+    routes = Routes(inner)
+
+    def whole(**asked: Any) -> Any:
+        status, found = ask(routes, "POST", "/gars/whole", json.dumps(asked).encode())
+        return found["whole"] if status == 200 else found["error"]
+
+    assert whole(text='{"a": 1}', grammar="json") is True
+    assert whole(text='{"a": 1', grammar="json") is False
+    completion = {"grammar": "python", "grammar_mode": "completion"}
+    assert whole(text="    return (1)\nprint", grammar_prefix="def f():\n", **completion) is True
+    assert whole(text="    return (1", grammar_prefix="def f():\n", **completion) is False
+    assert "name a grammar" in whole(text="x")
+    assert "unknown grammar" in whole(text="x", grammar="x")
+    assert "takes no grammar from that file" in whole(text="x", grammar="/tmp/x.lark")
+    assert "does not fit" in whole(text="x", grammar="json", grammar_prefix="}")
+    assert "text is a text" in whole(text=3, grammar="json")
+    for wrong in (b"", b"[]", b"3"):
+        assert ask(routes, "POST", "/gars/whole", wrong)[0] == 400
+
+
+def test_what_a_server_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that requests may name: the user's wish, else those that `serve` was given."""
+    monkeypatch.delenv("GARS_GRAMMAR_FILES", raising=False)
+
+    def environment(*files: str) -> dict[str, str]:
+        return command(tmp_path, tmp_path, "m", "digest", tmp_path, files=files)[1]
+
+    assert "GARS_GRAMMAR_FILES" not in environment()
+    assert environment("/a.lark", "/b.lark")["GARS_GRAMMAR_FILES"] == "/a.lark:/b.lark"
+    monkeypatch.setenv("GARS_GRAMMAR_FILES", "1")
+    assert environment("/a.lark")["GARS_GRAMMAR_FILES"] == "1"
 
 
 class Server:
@@ -158,7 +210,45 @@ def test_openais_client(servers: list[Server]) -> None:
             complete(wrong)
     with pytest.raises(BadRequestError, match="grammar_prefix does not fit python"):
         complete("python", grammar_prefix="x = )")
+    with pytest.raises(BadRequestError, match=r"grammar_closing is true or false .*got 'maybe'"):
+        complete("python", grammar_closing="maybe")
+    for body, said in (
+        ({"vllm_xargs": {"grammer": "python"}}, "grammer is no key .*did you mean grammar"),
+        ({"grammar": "python"}, "grammar belongs into vllm_xargs"),
+        ({"structured_outputs": {"regex": "a"}}, "grammar=json and structured_outputs"),
+        ({"response_format": {"type": "json_object"}}, "grammar=json and structured_outputs"),
+        ({"guided_regex": "a"}, "grammar and guided_regex"),
+    ):
+        asked = {"vllm_xargs": {"grammar": "json"}} | body
+        with pytest.raises(BadRequestError, match=said):
+            client.completions.create(model=name, prompt="x", max_tokens=9, extra_body=asked)
     assert complete("json")
+
+
+@pytest.mark.vllm
+def test_a_completed_text_is_told_from_a_truncated_one(servers: list[Server]) -> None:
+    """Both finish with "length"; the server says which is whole."""
+    from openai import OpenAI
+
+    client = OpenAI(base_url=servers[0].url, api_key="EMPTY", max_retries=0)
+    name = client.models.list().data[0].id
+    whole: dict[int, list[bool]] = {}
+    for closing in (1, 0):
+        answer = client.completions.create(
+            model=name, prompt="[", max_tokens=12, temperature=1.5, n=16,
+            extra_body={"vllm_xargs": {"grammar": "json", "grammar_closing": closing}},
+        )  # fmt: skip
+        cut = [c.text for c in answer.choices if c.finish_reason == "length"]
+        assert cut
+        whole[closing] = []
+        for text in cut:
+            question = json.dumps({"text": text, "grammar": "json"}).encode()
+            url = servers[0].url.removesuffix("/v1") + "/gars/whole"
+            with urllib.request.urlopen(url, question) as found:
+                whole[closing].append(json.load(found)["whole"])
+            assert whole[closing][-1] == _parses(text)
+    assert all(whole[1])
+    assert not all(whole[0])
 
 
 def _parses(text: str) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Vocabulary, compile_grammar
@@ -63,6 +64,9 @@ def accepted(grammar: CompiledGrammar, data: bytes) -> bool:
 
 
 def valid(data: bytes) -> bool:
+    """As the standard library has it, but for what follows the whole text: a line end at most."""
+    if not re.search(rb"[^ \t\r\n](\r?\n)?\Z", data):
+        return False
     try:
         json.loads(data.decode("utf-8"), parse_constant=lambda name: 1 / 0)
     except (ValueError, ZeroDivisionError):
@@ -79,9 +83,34 @@ def test_accepts_what_json_writes(
     )
 
 
-@given(st.text(alphabet='{}[]",:truefalsn01e.-+\\ \n', max_size=12))
+@given(st.text(alphabet='{}[]",:truefalsn01e.-+\\ \n\r', max_size=12))
 def test_agrees_on_noise(odd: CompiledGrammar, text: str) -> None:
     assert accepted(odd, text.encode()) == valid(text.encode())
+
+
+BLANKS = st.text(alphabet=" \t\n\r", max_size=3)
+
+
+@given(VALUES, st.data())
+def test_white_space_may_stand_before_and_within(
+    odd: CompiledGrammar, value: object, data: st.DataObject
+) -> None:
+    """As much as there is; after the text a line end at most."""
+    pieces = re.findall(r'"(?:\\.|[^"\\])*"|[][{}:,]|[^][{}:,\s]+', json.dumps(value))
+    text = "".join(data.draw(BLANKS) + piece for piece in pieces)
+    for end in ("", "\n", "\r\n"):
+        assert accepted(odd, (text + end).encode())
+    for end in ("\n\n", " ", "\r", "\r\r\n", "\n ", "\t\n"):
+        assert not accepted(odd, (text + end).encode())
+        assert json.loads(text + end) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '"a"', "12", "null", '{"a": [{}, 1.5]}'])
+def test_nothing_follows_a_text_but_a_line_end(odd: CompiledGrammar, text: str) -> None:
+    matcher = odd.matcher()
+    matcher.advance_text(text + "\n")
+    row, eos = matcher.mask(), odd.vocabulary.eos[0]
+    assert [i for i in range(eos + 1) if row[i >> 5] >> (i & 31) & 1] == [eos]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ PYTHON_TEXTS = [
 # What may complete a text: tried one after the other, two at a time, up to `DEPTH`.
 ENDS = {
     "json": ["", '"', "0", "]", "}", ":0", '"a":0', '":0', "n", "u0000", "00", "\x80", "\x80\x80",
-             ",0", "1", "ull", "rue", "alse", "e1"],
+             ",0", "1", "ull", "rue", "alse", "e1", "\n"],
     "python": ["", "x", "1", ")", "]", "}", "'", '"', "'''", '"""', ":", " x", "\n", "\n    x", "\n x",
                "\n  x", "\n        x", "=x", ": x", "(x)", ":x", "\x80", "\xaa", "\x80\x80", "\x80\x80\x80",
                "\xa0\x80", "\x90\x80\x80", "\xba\x80", "\xa0\x84\x80",
@@ -61,7 +61,6 @@ ONLY_OURS: dict[str, list[Cause]] = {
     "json": [
         ("no value but an object or an array at the top", lambda t, k: not t.strip()),
         ("no line ends between values", lambda t, k: k is not None and bool(set(k) & set(b"\r\n"))),
-        ("nothing but the end after the document", lambda t, k: k is not None and not k.strip()),
         ("no exponent without a sign or after a whole number", lambda t, k: k in (b"e", b"E")),
         ("no empty string as one token with another terminal", lambda t, k: k is not None and b'""' in k),
         ("no quote right after a quote", lambda t, k: k == b'"'),
@@ -153,9 +152,12 @@ def completed(language: str, matcher: Matcher, text: bytes, depth: int) -> bytes
 
 
 def contradicted(language: str, text: bytes) -> bytes | None:
-    """A whole text that begins like this, found without our mask."""
+    """A whole text that begins like this, found without our mask; no JSON with more blanks after it
+    than a line end, which a model could draw for ever."""
     for pair in itertools.product(ENDS[language], repeat=2):
         whole = text + "".join(pair).encode("latin-1")
+        if language == "json" and not re.search(rb"[^ \t\r\n](\r?\n)?\Z", whole):
+            continue
         if accepted(language, whole):
             return whole
     return None
