@@ -85,7 +85,6 @@ def taken() -> Iterator[int]:
         ("verify run --sandbox bwrap --i-know", "--i-know is for --sandbox rlimits"),
         ("select run --sandbox bwrap --i-know", "--i-know is for --sandbox rlimits"),
         ("report run --html x --csv x", "--html and --csv both name x"),
-        ("verify run --out x", "a run's verdicts go to run/results.jsonl"),
         ("verify run --docker-image x", "--docker-image is for --sandbox docker"),
         ("verify prompts.jsonl --with lint", "--with is for a run: of a file the tests run"),
         ("verify prompts.jsonl --out no/x", "no/x cannot be written: there is no folder no"),
