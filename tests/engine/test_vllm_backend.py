@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,35 +18,58 @@ from gars_vllm.engine.prompts import PromptKind
 from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.sampling import Drawn, Job, Settings
 from gars_vllm.engine.tasks import load_humaneval
+from gars_vllm.engine.vllm_backend import VllmBackend, on_cpu
 from gars_vllm.grammar import compile_grammar
 
 pytestmark = pytest.mark.vllm
+BATCH = 8  # samples at once, in every engine here: other batches may round differently
 
 
-def test_rows_with_and_without_a_grammar_share_a_batch(tiny_model: Path) -> None:
+class Lasting(VllmBackend):
+    """An engine that outlives a run, for all tests of this module; a run calls it for its backend.
+
+    A run has to ask for no weights: its requests are numbered anew, and weights kept by number.
+    """
+
+    def __call__(self, job: Job) -> Lasting:
+        assert not job.settings.weights
+        assert job.batch <= BATCH
+        self._job = job
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().close()
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Iterator[Lasting]:
+    made = Lasting(Job(tiny_model, tokenizers.load(tiny_model), Settings(n=1), 1024, BATCH))
+    yield made
+    made.end()
+
+
+def test_rows_with_and_without_a_grammar_share_a_batch(tiny_model: Path, engine: Lasting) -> None:
     """Python, JSON and no grammar at all, in one engine, at once."""
-    from gars_vllm.engine.vllm_backend import VllmBackend
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
     tokenizer = tokenizers.load(tiny_model)
-    backend = VllmBackend(Job(tiny_model, tokenizer, Settings(n=1), 256, 24))
     prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("x = 1\n"))
     kinds = ["python", "json", None] * 8
-    try:
-        outputs = backend._llm.generate(
-            [prompt] * len(kinds),
-            [
-                SamplingParams(
-                    temperature=1.0, max_tokens=40, stop_token_ids=[0],
-                    extra_args={"grammar": kind} if kind else None,
-                )
-                for kind in kinds
-            ],
-            use_tqdm=False,
-        )  # fmt: skip
-    finally:
-        backend.close()
+    outputs = engine._llm.generate(
+        [prompt] * len(kinds),
+        [
+            SamplingParams(
+                temperature=1.0, max_tokens=40, stop_token_ids=[0],
+                extra_args={"grammar": kind} if kind else None,
+            )
+            for kind in kinds
+        ],
+        use_tqdm=False,
+    )  # fmt: skip
     free = 0
     for kind, output in zip(kinds, outputs, strict=True):
         one = output.outputs[0]
@@ -71,13 +94,13 @@ def _is_prefix(tokenizer: tokenizers.Tokenizer, grammar: str, text: bytes) -> bo
 
 
 def test_kill_9_loses_only_what_was_in_flight(
-    tiny_model: Path, tmp_path: Path, until_samples: Callable[..., None]
+    tiny_model: Path, tmp_path: Path, until_samples: Callable[..., None], engine: Lasting
 ) -> None:
     """The command itself, killed with all its processes in the middle, and run again."""
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "gars_vllm.cli.main", "sample", "--model", str(tiny_model),
-        "--task-ids", "0-9", "--n", "40", "--max-tokens", "80", "--batch", "8", "--out", str(out),
+        "--task-ids", "0-9", "--n", "40", "--max-tokens", "80", "--batch", str(BATCH), "--out", str(out),
         "--temperature", "1.0",
     ]  # fmt: skip
     first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
@@ -95,10 +118,13 @@ def test_kill_9_loses_only_what_was_in_flight(
     assert sorted(keys) == sorted((f"HumanEval/{t}", i) for t in range(10) for i in range(40))
     assert len(set(keys)) == 400
     assert len({r["seed"] for r in records}) == 400
-    again = tmp_path / "again"
-    subprocess.run([*command[:-4], "--out", str(again), *command[-2:]], check=True,
-                   capture_output=True, timeout=300)  # fmt: skip
-    undisturbed = [json.loads(line) for line in (again / "samples.jsonl").read_text().splitlines()]
+    again = RunFolder(tmp_path / "again")
+    settings = Settings(n=40, max_tokens=80, temperature=1.0, weights=False)
+    files = ModelFiles(tiny_model, "local")
+    spec, asked = lookup(str(tiny_model)), load_humaneval()[:10]
+    sampling.run(again, spec, files, asked, settings, engine, batch=BATCH)
+    undisturbed = list(again.samples.read())
+    assert len(undisturbed) == 400
     drawn = {(r["task_id"], r["sample_index"]): r["program"] for r in records}
     same = sum(drawn[r["task_id"], r["sample_index"]] == r["program"] for r in undisturbed)
     assert same >= 390  # where bfloat16 rounds differently in other batches, the text may part
@@ -108,10 +134,9 @@ def test_kill_9_loses_only_what_was_in_flight(
 
 
 def test_chat_at_two_temperatures_with_log_probabilities(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Lasting
 ) -> None:
     import torch
-    from gars_vllm.engine.vllm_backend import VllmBackend
     from transformers import AutoModelForCausalLM
 
     seen: list[Drawn] = []
@@ -119,11 +144,12 @@ def test_chat_at_two_temperatures_with_log_probabilities(
     monkeypatch.setattr(sampling, "_record", lambda d, *more: seen.append(d) or record_of(d, *more))
     run = RunFolder(tmp_path / "run")
     settings = Settings(
-        n=8, prompt_kind=PromptKind.CHAT, temperature=(0.7, 1.3), max_tokens=60, logprobs=True
-    )
+        n=8, prompt_kind=PromptKind.CHAT, temperature=(0.7, 1.3), max_tokens=60, logprobs=True,
+        weights=False,
+    )  # fmt: skip
     spec = lookup(str(tiny_model))
     files = ModelFiles(tiny_model, "local")
-    sampling.run(run, spec, files, load_humaneval()[:1], settings, VllmBackend, batch=8)
+    sampling.run(run, spec, files, load_humaneval()[:1], settings, engine, batch=BATCH)
     records = list(run.samples.read())
     assert sorted((r["sample_index"], r["temperature"]) for r in records) == [
         (i, 0.7 if i < 8 else 1.3) for i in range(16)
@@ -145,7 +171,6 @@ def test_chat_at_two_temperatures_with_log_probabilities(
 def test_a_gpu_is_asked_for_by_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA's own count starts CUDA, and what vLLM forks from this process then fails (on a GPU)."""
     import torch
-    from gars_vllm.engine.vllm_backend import on_cpu
 
     name = "PYTORCH_NVML_BASED_CUDA_CHECK"
     asked = []
