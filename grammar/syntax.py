@@ -32,7 +32,7 @@ class Terminal:
     """A terminal as the grammar file defines it; `pattern` is a Python regular expression.
 
     `width`: the most characters that it can match, as Lark counts them. `written`: the length of
-    the pattern as it is written.
+    the pattern as it is written. `texts`: of literals that are one terminal, each.
     """
 
     name: str
@@ -44,6 +44,14 @@ class Terminal:
     column: int
     width: int = 0
     written: int = 0
+    texts: tuple[str, ...] = ()
+
+    @property
+    def each(self) -> tuple[str, ...]:
+        """The texts of a literal, or of several that are one terminal; none of an expression."""
+        if self.texts or not self.is_text:
+            return self.texts
+        return (re.sub(r"\\(.)", r"\1", self.pattern, flags=re.DOTALL),)
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
     wanted = {*grammar.ignore, *_symbols(plain)}
     terminals = [t for t in terminals if t.name in wanted]
     _refuse_patterns(source, terminals, places)
-    plain, terminals = literals.merged(plain, terminals, grammar.ignore)
+    plain, terminals, each = literals.merged(plain, terminals, grammar.ignore)
     used = sorted(_symbols(plain) - {left for left, _ in plain})
     if not declared:
         _refuse_declared(texts, used, {t.name for t in terminals})
@@ -95,7 +103,7 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
         start=start,
         rules=tuple(plain),
         rule_terminals=tuple(used),
-        terminals=tuple(_terminal(t, places) for t in terminals),
+        terminals=tuple(_terminal(t, places, each.get(t.name, ())) for t in terminals),
         ignored=tuple(grammar.ignore),
     )
 
@@ -257,7 +265,7 @@ def _place(texts: dict[str, str], names: Sequence[str]) -> str:
     return f"{next(iter(texts))}:1:1"
 
 
-def _terminal(definition: Any, places: _Places) -> Terminal:
+def _terminal(definition: Any, places: _Places, texts: tuple[str, ...]) -> Terminal:
     flags = 0
     for letter in definition.pattern.flags:
         flags |= getattr(re, letter.upper())
@@ -274,4 +282,5 @@ def _terminal(definition: Any, places: _Places) -> Terminal:
         column,
         int(definition.pattern.max_width),
         len(pattern),
+        texts,
     )

@@ -36,12 +36,13 @@ def viable(graph: Graph) -> tuple[list[tuple[Viability, ...]], list[bytes]]:
     """Per state what must hold of the parser for some text to go on (lexer.Viability), and the
     shortest text of each terminal."""
     outlooks = _outlooks(graph)
+    opposite = _opposites(graph)
     separators = _separators(graph, outlooks[0])
     every = {t for t in range(graph.end)}
     texts = _Endings(graph)
     found: list[tuple[Viability, ...]] = []
     for state, outlook in enumerate(outlooks):
-        options = _options(graph, outlook, separators)
+        options = _options(graph, outlook, separators, opposite)
         free = options.get(((), None), set())
         if free >= every and graph.ends[state] == ((graph.end,),):
             found.append((Viability((), None),))
@@ -171,7 +172,7 @@ def _ignored(graph: Graph, terminal: int) -> bool:
 
 
 def _options(
-    graph: Graph, outlook: _Outlook, separators: int
+    graph: Graph, outlook: _Outlook, separators: int, opposite: Mapping[int, int]
 ) -> dict[tuple[tuple[int, ...], int | None], set[int]]:
     """(sequence, bits of what must follow it, None where anything can) -> terminals.
 
@@ -190,18 +191,20 @@ def _options(
         else:
             found[(*asserted, terminal), bits] = {terminal}
     for terminal, ways in complete.items():
-        for way in _resolved(graph, ways):
+        for way in _resolved(opposite, ways):
             found.setdefault((tuple(sorted(way)), None), set()).add(terminal)
     return found
 
 
-def _resolved(graph: Graph, ways: set[frozenset[int]]) -> set[frozenset[int]]:
+def _opposites(graph: Graph) -> dict[int, int]:
+    """Per assertion the one of the contrary, -1 where there is none."""
+    named = {(t.symbol, t.argument): i for i, t in enumerate(graph.terminals) if t.op == Op.ASSERT}
+    return {i: named.get((symbol, 1 - holds), -1) for (symbol, holds), i in named.items()}
+
+
+def _resolved(opposite: Mapping[int, int], ways: set[frozenset[int]]) -> set[frozenset[int]]:
     """The same condition in fewer ways: one of x and of not x is always so."""
     ways = set(ways)
-    opposite: dict[int, int] = {}
-    named = {(t.symbol, t.argument): i for i, t in enumerate(graph.terminals) if t.op == Op.ASSERT}
-    for (symbol, accepted), index in named.items():
-        opposite[index] = named.get((symbol, 1 - accepted), -1)
     while True:
         more = {
             way - {one}
