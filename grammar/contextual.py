@@ -241,6 +241,7 @@ class _Builder:
             if any(state < 0 for state, _ in threads):
                 threads = tuple(t for t in threads if t[0] >= 0)
             self.first.append((index, threads))
+        self._begun: dict[int, tuple[tuple[int, _Threads], ...]] = {}  # by a terminal's first byte
         self.numbers: dict[_State, int] = {}
         self.order: list[_State] = []
         ops = [terminal.op for terminal in spec.terminals]
@@ -368,7 +369,9 @@ class _Builder:
     def _begin(
         self, byte: int, guards: frozenset[_Thread], must: _Conditions
     ) -> list[tuple[tuple[int, ...], _State]]:
-        follows = self._follow(self.first, byte)
+        if byte not in self._begun:
+            self._begun[byte] = self._follow(self.first, byte)
+        follows = self._begun[byte]
         marks = self._marks(follows, byte)
         if self.lines in (t for t, _ in follows) and byte != 10:
             marks = (self._no_line,)

@@ -17,6 +17,7 @@ from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.kernel import pack
 from gars_vllm.grammar.languages import python as python_language
 from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.literals import count_states
 from gars_vllm.grammar.regex import expand_properties
 from gars_vllm.grammar.syntax import BRACKETS, Syntax, Terminal
 from numpy.typing import NDArray
@@ -125,6 +126,12 @@ def _generic_lexer(grammar: Syntax) -> ContextualSpec:
             )
     ops = dict.fromkeys(BRACKETS[0], Op.OPEN) | dict.fromkeys(BRACKETS[1], Op.CLOSE)
     ops = ops | {grammar.lines[0]: Op.LINES} if grammar.lines else {}
+    needed = count_states({text: i for i, t in enumerate(used) for text in t.each})
+    if needed > contextual.MAX_STATES:  # found out here, and not after half a minute
+        raise GrammarFileError(
+            f"{grammar.source}:1:1: its literals need at least {needed:,} lexer states, and "
+            f"{contextual.MAX_STATES:,} are the most; leave some out"
+        )
     terminals = tuple(
         LexTerminal(
             t.name,
@@ -147,15 +154,14 @@ def _literals(
     unless: dict[int, tuple[int, ...]] = {}
     embedded: dict[int, tuple[int, ...]] = {}
     for i, expression in enumerate(terminals):
-        if expression.is_text:
+        if expression.each:
             continue
         compiled = re.compile(expand_properties(expression.pattern), expression.flags)
         for k, literal in enumerate(terminals):
-            if not literal.is_text or literal.priority != expression.priority:
+            if not literal.each or literal.priority != expression.priority:
                 continue
-            text = re.sub(r"\\(.)", r"\1", literal.pattern, flags=re.DOTALL)
-            match = compiled.match(text)
-            if match and match.group() == text:
+            found = zip(map(compiled.match, literal.each), literal.each, strict=True)
+            if all(match and match.group() == text for match, text in found):
                 unless[i] = (*unless.get(i, ()), k)
                 if not literal.flags & ~expression.flags:
                     embedded[k] = (*embedded.get(k, ()), i)

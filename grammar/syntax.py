@@ -36,7 +36,7 @@ class Terminal:
     """A terminal as the grammar file defines it; `pattern` is a Python regular expression.
 
     `width`: the most characters that it can match, as Lark counts them. `written`: the length of
-    the pattern as it is written.
+    the pattern as it is written. `texts`: of literals that are one terminal, each.
     """
 
     name: str
@@ -48,6 +48,14 @@ class Terminal:
     column: int
     width: int = 0
     written: int = 0
+    texts: tuple[str, ...] = ()
+
+    @property
+    def each(self) -> tuple[str, ...]:
+        """The texts of a literal, or of several that are one terminal; none of an expression."""
+        if self.texts or not self.is_text:
+            return self.texts
+        return (re.sub(r"\\(.)", r"\1", self.pattern, flags=re.DOTALL),)
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
     terminals = [t for t in terminals if t.name in wanted]
     _refuse_patterns(source, terminals, places)
     kept_apart = [*grammar.ignore, *LINE_ENDS, *BRACKETS[0], *BRACKETS[1]]
-    plain, terminals = literals.merged(plain, terminals, kept_apart)
+    plain, terminals, each = literals.merged(plain, terminals, kept_apart)
     used = sorted(_symbols(plain) - {left for left, _ in plain})
     missing = [name for name in used if name not in {t.name for t in terminals}]
     lines: tuple[str, ...] = ()
@@ -106,7 +114,7 @@ def parse(text: str, source: str, start: str = "start", declared: bool = False) 
         start=start,
         rules=tuple(plain),
         rule_terminals=tuple(used),
-        terminals=tuple(_terminal(t, places) for t in terminals),
+        terminals=tuple(_terminal(t, places, each.get(t.name, ())) for t in terminals),
         ignored=tuple(grammar.ignore),
         lines=lines,
     )
@@ -278,7 +286,7 @@ def _place(texts: dict[str, str], names: Sequence[str]) -> str:
     return f"{next(iter(texts))}:1:1"
 
 
-def _terminal(definition: Any, places: _Places) -> Terminal:
+def _terminal(definition: Any, places: _Places, texts: tuple[str, ...]) -> Terminal:
     flags = 0
     for letter in definition.pattern.flags:
         flags |= getattr(re, letter.upper())
@@ -295,4 +303,5 @@ def _terminal(definition: Any, places: _Places) -> Terminal:
         column,
         int(definition.pattern.max_width),
         len(pattern),
+        texts,
     )

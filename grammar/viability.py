@@ -8,7 +8,7 @@ takes next can be written.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gars_vllm.grammar.adjacency import Classes, Emitted, Move, Points, classes, split, spread
@@ -28,10 +28,11 @@ def completed(machine: Machine) -> Machine:
     every = {points.to_come(t) for t in written}
     end = next(i for i, t in enumerate(terminals) if t.op == Op.END)
     texts = _Endings(points, machine, end)
+    opposite = _opposites(terminals)
     viable: list[tuple[Viability, ...]] = []
     for state, moves in enumerate(_moves(points)[: len(machine.entry)]):
         between = machine.ends[state] == ((end,),)
-        options = _options(points, found, moves, end)
+        options = _options(points, found, moves, opposite, end)
         if between and options.get(((), None), set()) >= every:
             viable.append((Viability((), None),))
             continue
@@ -77,7 +78,13 @@ def _moves(points: Points) -> list[dict[Move, set[int]]]:
 _Options = dict[tuple[Emitted, int | None], set[int]]
 
 
-def _options(points: Points, found: Classes, moves: dict[Move, set[int]], end: int) -> _Options:
+def _options(
+    points: Points,
+    found: Classes,
+    moves: dict[Move, set[int]],
+    opposite: Mapping[int, int],
+    end: int,
+) -> _Options:
     """(what must be applied first, the ignored terminal among it) -> terminals of which one must
     be possible then."""
     ways: dict[int, set[frozenset[int]]] = defaultdict(set)
@@ -91,18 +98,20 @@ def _options(points: Points, found: Classes, moves: dict[Move, set[int]], end: i
         else:
             ways[terminal].add(frozenset(asserted))
     for terminal, several in ways.items():
-        for way in _resolved(points.terminals, several):
+        for way in _resolved(opposite, several):
             options[tuple(sorted(way)), None].add(points.to_come(terminal))
     return options
 
 
-def _resolved(terminals: Sequence[LexTerminal], ways: set[frozenset[int]]) -> set[frozenset[int]]:
+def _opposites(terminals: Sequence[LexTerminal]) -> dict[int, int]:
+    """Per assertion the one of the contrary, -1 where there is none."""
+    named = {(t.symbol, t.argument): i for i, t in enumerate(terminals) if t.op == Op.ASSERT}
+    return {i: named.get((symbol, 1 - holds), -1) for (symbol, holds), i in named.items()}
+
+
+def _resolved(opposite: Mapping[int, int], ways: set[frozenset[int]]) -> set[frozenset[int]]:
     """The same condition in fewer ways: one of x and of not x is always so."""
     ways = set(ways)
-    opposite: dict[int, int] = {}
-    named = {(t.symbol, t.argument): i for i, t in enumerate(terminals) if t.op == Op.ASSERT}
-    for (symbol, accepted), index in named.items():
-        opposite[index] = named.get((symbol, 1 - accepted), -1)
     while True:
         more = {
             way - {one}

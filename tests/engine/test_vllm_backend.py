@@ -140,8 +140,10 @@ def test_chat_at_two_temperatures_with_log_probabilities(
     from transformers import AutoModelForCausalLM
 
     seen: list[Drawn] = []
-    record_of = sampling._record
-    monkeypatch.setattr(sampling, "_record", lambda d, *more: seen.append(d) or record_of(d, *more))
+    record_of = sampling.record_of
+    monkeypatch.setattr(
+        sampling, "record_of", lambda d, *more: seen.append(d) or record_of(d, *more)
+    )
     run = RunFolder(tmp_path / "run")
     settings = Settings(
         n=8, prompt_kind=PromptKind.CHAT, temperature=(0.7, 1.3), max_tokens=60, logprobs=True,

@@ -247,6 +247,30 @@ def test_random_terminals_as_lark_reads_them(tmp_path: Path) -> None:
     assert taken > 100
 
 
+@pytest.mark.parametrize("name", ["[abc]+", "[ab]+c?", "a[abc]*", "[abc][abc]?", "(abc|b)+"])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "start: (word NAME | NAME)*", "start: NAME word | word | NAME word NAME",
+        "start: word+ | NAME", "start: (word | NAME)+", "start: NAME (word word)*",
+    ],
+)  # fmt: skip
+def test_keywords_of_one_terminal_as_lark_reads_them(tmp_path: Path, name: str, rules: str) -> None:
+    """Many literals of which an expression matches all, some or none: what is a keyword and what a
+    name depends on what the parser can accept."""
+    draw = random.Random(rules + name)
+    every = ["".join(t) for n in (1, 2, 3, 4) for t in itertools.product("abc", repeat=n)]
+    words = " | ".join(f'"{word}"' for word in sorted(draw.sample(every, 100)))
+    text = f'{rules}\nword: {words}\nNAME: /{name}/\n%ignore " "\n'
+    reference = lark.Lark(text, parser="lalr", lexer="contextual")
+    file = tmp_path / "words.lark"
+    file.write_text(text)
+    grammar = compile_grammar(file, _tokens())
+    if name != "[abc][abc]?":  # of such a length that it stands among them
+        assert any("MORE" in terminal for terminal in grammar.language.parser.terminals)
+    assert _compare(grammar, reference, 3) > 5
+
+
 @pytest.mark.full
 def test_many_random_terminals_as_lark_reads_them(tmp_path: Path) -> None:
     compared, taken = _compare_random(tmp_path, range(100, 3000))

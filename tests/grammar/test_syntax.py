@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gars_vllm.grammar import (
     compile_grammar,
     lalr,
     language,
+    literals,
     syntax,
 )
 
@@ -152,9 +154,11 @@ def test_many_literals_of_one_place_are_one_terminal() -> None:
     ("other", "left_out"),
     [
         ('| NAME\nNAME: /[a-k]+\\d*/\n', set()),  # a name of letters that no literal is made of
-        ("| NAME\nNAME: /[a-z]+[0-9]/\n", {f"LIT{i}" for i in range(10)}),  # `lit3` could be one
+        # too few for a terminal of their own: `lit3` could be a name
+        ("| NAME\nNAME: /[a-z]+[0-9]/\n", {f"LIT{i}" for i in range(10)}),
         ('| "lit7abc" "!"\n', {"LIT7"}),  # goes on where `lit7` ends
-        ("| X\nX: /li?t.../\n", {f"LIT{i}" for i in range(300)}),  # between the literals in length
+        # as long as `lit100` to `lit299`, which go on after `lit10` to `lit29`, `lit1` and `lit2`
+        ("| X\nX: /li?t.../\n", {f"LIT{i}" for i in (1, 2, *range(10, 30), *range(100, 300))}),
     ],
 )  # fmt: skip
 def test_literals_that_the_lexer_tells_apart_stay(other: str, left_out: set[str]) -> None:
@@ -169,6 +173,40 @@ def test_literals_of_two_places_stay_apart() -> None:
     words = [" | ".join(f'"{kind}{i}"' for i in range(50)) for kind in "ab"]
     made = parsed(f"start: a b a\na: {words[0]}\nb: {words[1]}\n")
     assert sorted(made.rule_terminals) == ["A0_AND_49_MORE", "B0_AND_49_MORE"]
+
+
+def test_keywords_that_could_be_names_are_one_terminal() -> None:
+    words = " | ".join(f'"word{chr(97 + i // 26)}{chr(97 + i % 26)}"' for i in range(600))
+    made = parsed(f'start: (NAME "=" word | word NAME)+\nword: {words}\nNAME: /[a-z]+/\n')
+    assert len(made.terminals) == 3
+    (merged,) = (t for t in made.terminals if "MORE" in t.name)
+    assert len(merged.texts) == len(merged.each) == 600
+
+
+@pytest.mark.parametrize("name", ["", '| NAME\nNAME: /[a-z]+/\n%ignore " "'])
+def test_too_many_literals_are_refused_in_time(name: str, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    words = {"".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(6000)}
+    file = tmp_path / "words.lark"
+    every = " | ".join(f'"{word}"' for word in sorted(words))
+    file.write_text(f"start: (word | NUMBER)*\nNUMBER: /[0-9]+/\nword: {every} {name}\n")
+    started = time.process_time()
+    with pytest.raises(
+        GrammarFileError, match=r"words.lark:1:1: its literals need at least [\d,]+ "
+    ):
+        language.load(file)
+    assert time.process_time() - started < 5
+
+
+def test_states_of_words() -> None:
+    assert literals.count_states({}) == 1
+    assert literals.count_states({"ab": 1}) == 2
+    assert literals.count_states({"ab": 1, "cb": 1}) == 2
+    assert literals.count_states({"ab": 1, "cb": 2}) == 3
+    assert literals.count_states({"a": 1, "ab": 1, "b": 1}) == 2
+    assert literals.count_states({f"{i:03}": 1 for i in range(1000)}) == 3
+    assert literals.count_states({f"{i:03}": i for i in range(1000)}) == 111
+    assert literals.count_states({"é": 1, "è": 1}) == 2
 
 
 def test_names_of_the_layout_say_nothing_in_a_lark_file(
