@@ -35,7 +35,7 @@ def live_console() -> Console:
 class _OwnTerminal(Console):
     """rich asks descriptors 0 to 2 for the size, which may be no terminals then."""
 
-    @property
+    @property  # type: ignore[misc]  # that it can be set is not used
     def size(self) -> ConsoleDimensions:
         there = os.get_terminal_size(self.file.fileno())
         asked = os.environ.get("COLUMNS", "")
