@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,6 +216,12 @@ def number(value: float | None, digits: int | None) -> str:
     if value is None:
         return "-"
     return f"{value:g}" if digits is None else f"{value:,.{digits}f}"
+
+
+def size(path: Path) -> str:
+    """Of a file, in kB or MB."""
+    count = path.stat().st_size
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 
 
 def _of(count: int, planned: int | None) -> str:

@@ -87,7 +87,7 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
     for note in dict.fromkeys(note for run in runs for note in run.notes()):
         click.echo(note)
     if html is not None:
-        click.echo(f"written: {html}")
+        click.echo(f"written: {html} ({tables.size(html)})")
 
 
 def _pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[tuple[Summary, Summary]]:

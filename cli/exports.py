@@ -7,9 +7,8 @@ import contextlib
 import csv
 import datetime
 import io
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from gars_vllm.engine.sandbox.outcome import Outcome
 from gars_vllm.engine.tasks import of_run
 from gars_vllm.engine.whole_file import write_whole
 
-_SHOWN = 40  # different programs of a problem and a column that the page holds
+_MOST = 100_000  # different programs on a page: some 20 MB, and what a browser still searches in
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -134,14 +133,15 @@ def write_html(
 
 
 def page_of(
-    listed: Sequence[Column], runs: Sequence[str], comparison: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What `html_page.render` shows."""
+    listed: Sequence[Column], runs: Sequence[str], comparison: Mapping[str, Any] | None = None,
+    most: int = _MOST,
+) -> dict[str, Any]:  # fmt: skip
+    """What `html_page.render` shows; `most` different programs, if there are no more problems."""
     names = tables.short_names(listed)
     rows = [
         (number, row) for number, section in enumerate(tables.sections(listed)) for row in section
     ]
-    samples, prompts = _samples(listed, runs)
+    programs, prompts = _programs(listed, runs, most)
     return {
         "title": "gars-vllm: " + ", ".join(Path(run).resolve().name for run in runs),
         "written": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -150,8 +150,8 @@ def page_of(
             for i, (name, column) in enumerate(zip(names, listed, strict=True))
         ],
         "reference": [asdict(p) for p in PUBLISHED] if any(c.worth.reaches for c in listed) else [],
-        "problems": _problems(listed, prompts),
-        "samples": samples,
+        "problems": _problems(listed, prompts, programs),
+        "samples": [sample for shown in programs.values() for sample in shown.samples],
         "comparison": comparison,
     }
 
@@ -185,36 +185,49 @@ def _run(name: str, column: Column, numbers: list[list[Any]]) -> dict[str, Any]:
     }
 
 
-def _problems(listed: Sequence[Column], prompts: Mapping[str, str]) -> list[dict[str, Any]]:
+def _problems(
+    listed: Sequence[Column], prompts: Mapping[str, str], programs: Mapping[tuple[int, str], Shown]
+) -> list[dict[str, Any]]:
     by_run = [{row.task_id: row for row in c.summary.per_problem} for c in listed]
     ids = dict.fromkeys(row.task_id for c in listed for row in c.summary.per_problem)
     found = []
     for task_id in ids:
         cells: list[dict[str, Any] | None] = []
-        for rows in by_run:
+        for place, rows in enumerate(by_run):
             row = rows.get(task_id)
+            if row is None:
+                cells.append(None)
+                continue
+            here = programs.get((place, task_id), Shown())
             cells.append(
-                None
-                if row is None
-                else {
+                {
                     "samples": row.samples,
                     "verified": row.verified,
                     "passed": row.passed,
                     "valid": row.valid,
                     "tokens": row.tokens,
                     "outcomes": row.outcomes,
+                    "programs": here.programs,
+                    "shown": len(here.samples),
                 }
             )
         found.append({"task_id": task_id, "prompt": prompts.get(task_id, ""), "cells": cells})
     return found
 
 
-def _samples(
-    listed: Sequence[Column], runs: Sequence[str]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The different programs of each problem and column, the commonest first, and the prompts. A
-    program's "prefix" is None where it is its task's prompt."""
-    found: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class Shown:
+    """Of a problem and a column: how many different programs there are, and those on the page."""
+
+    programs: int = 0
+    samples: Sequence[dict[str, Any]] = ()
+
+
+def _programs(
+    listed: Sequence[Column], runs: Sequence[str], most: int
+) -> tuple[dict[tuple[int, str], Shown], dict[str, str]]:
+    """By the column's place and the problem, and the prompts. `most`: on the whole page."""
+    groups: dict[tuple[int, str], dict[tuple[str, str | None], dict[str, Any]]] = {}
     prompts: dict[str, str] = {}
     for run in runs:
         folder = open_run(run)
@@ -227,36 +240,56 @@ def _samples(
             for i, c in enumerate(listed)
             if c.summary.run == str(folder.path)
         }
-        groups: dict[tuple[int, str], dict[str, dict[str, Any]]] = defaultdict(dict)
         for sample in folder.samples.read():
-            temperature = sample.get("temperature")
-            place = places[temperature] if temperature in places else next(iter(places.values()))
-            programs = groups[place, str(sample["task_id"])]
-            text = meaning(str(sample["program"]))
-            if text in programs:
-                programs[text]["count"] += 1
-                continue
+            task_id = str(sample["task_id"])
+            place = places.get(sample.get("temperature"), next(iter(places.values())))
             verdict = verdicts.get(key_of(sample), {})
-            completion = str(sample.get("completion", ""))
-            program, task_id = str(sample["program"]), str(sample["task_id"])
-            prefix = program.removesuffix(completion) if completion else program
-            programs[text] = {
-                "run": place,
-                "task_id": task_id,
-                "index": int(sample["sample_index"]),
-                "outcome": verdict.get("outcome"),
-                "detail": str(verdict.get("detail", "")),
-                "finish_reason": str(sample.get("finish_reason", "")),
-                "valid": bool(sample.get("valid")),
-                "tokens": int(sample.get("tokens", 0)),
-                "temperature": temperature,
-                "log_z": sample.get("log_z"),
-                "overruled": sample.get("overruled"),
-                "spots": list(sample.get("overruled_at", [])),
-                "prefix": None if prefix == prompts.get(task_id) else prefix,  # once is enough
-                "completion": completion,
-                "count": 1,
-            }
-        for programs in groups.values():
-            found += sorted(programs.values(), key=lambda s: -int(s["count"]))[:_SHOWN]
-    return found, prompts
+            name = (meaning(str(sample["program"])), verdict.get("outcome"))
+            alike = groups.setdefault((place, task_id), {})
+            if name in alike:
+                alike[name]["count"] += 1
+            else:
+                alike[name] = _sample(place, sample, verdict, prompts.get(task_id))
+    limit = max(1, most // max(1, len(groups)))
+    shown = {
+        key: Shown(len(alike), _chosen(list(alike.values()), limit))
+        for key, alike in groups.items()
+    }
+    return shown, prompts
+
+
+def _chosen(samples: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """The commonest first; where there are more than `limit`, one of each outcome and those that
+    passed are kept before the others."""
+    ranked = sorted(samples, key=lambda s: -int(s["count"]))
+    if len(ranked) <= limit:
+        return ranked
+    first = {id(s) for s in {s["outcome"]: s for s in reversed(ranked)}.values()}
+    kept = sorted(ranked, key=lambda s: (id(s) not in first, s["outcome"] != "passed"))
+    kept = kept[: max(limit, len(first))]
+    return sorted(kept, key=lambda s: -int(s["count"]))
+
+
+def _sample(
+    place: int, sample: Mapping[str, Any], verdict: Mapping[str, Any], prompt: str | None
+) -> dict[str, Any]:
+    """What the page shows of a program. "prefix" is None where it is its task's prompt."""
+    program, completion = str(sample["program"]), str(sample.get("completion", ""))
+    prefix = program.removesuffix(completion) if completion else program
+    return {
+        "run": place,
+        "task_id": str(sample["task_id"]),
+        "index": int(sample["sample_index"]),
+        "outcome": verdict.get("outcome"),
+        "detail": str(verdict.get("detail", "")),
+        "finish_reason": str(sample.get("finish_reason", "")),
+        "valid": bool(sample.get("valid")),
+        "tokens": int(sample.get("tokens", 0)),
+        "temperature": sample.get("temperature"),
+        "log_z": sample.get("log_z"),
+        "overruled": sample.get("overruled"),
+        "spots": list(sample.get("overruled_at", [])),
+        "prefix": None if prefix == prompt else prefix,  # once is enough
+        "completion": completion,
+        "count": 1,
+    }

@@ -7,12 +7,11 @@ import errno
 import importlib
 import importlib.metadata
 import importlib.util
-import io
 import sys
 from typing import Any
 
 import click
-from gars_vllm.cli.plain_text import SPELT
+from gars_vllm.cli.plain_text import take_any_text
 
 # name -> the line that --help shows; the command is the object of this name in its module
 COMMANDS = {
@@ -69,10 +68,12 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            take_any_text(stream)
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):  # whatever a text holds, it is shown
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors=SPELT)
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import codecs
+import io
+from typing import TextIO
 
 SPELT = "gars_vllm.spelt"  # the name of the error handler, for a stream's `errors`
 _ALIKE = str.maketrans(
@@ -28,4 +30,29 @@ def _one(character: str) -> str:
     return alike.encode("ascii", "backslashreplace").decode()
 
 
+def take_any_text(stream: TextIO) -> None:
+    """Lets a standard stream show any text in the encoding that it has.
+
+    click takes a stream of ASCII for one that is set up wrongly, and writes UTF-8 past it, unless
+    its encoding goes by another name.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+        stream.reconfigure(encoding=_MEANT if is_ascii else None, errors=SPELT)
+
+
+_MEANT = "gars_vllm_ascii"
+
+
+def _find(name: str) -> codecs.CodecInfo | None:
+    if name != _MEANT:
+        return None
+    ascii_ = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        ascii_.encode, ascii_.decode, ascii_.streamreader, ascii_.streamwriter,
+        ascii_.incrementalencoder, ascii_.incrementaldecoder, name,
+    )  # fmt: skip
+
+
+codecs.register(_find)
 codecs.register_error(SPELT, _spelt)

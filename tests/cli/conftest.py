@@ -23,13 +23,18 @@ PROMPTS = [
 MakeRun = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def _usual_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the tests may have a width of its own (pytest-xdist says 80)."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
     """Writes a run of two tasks in the working folder: one sample for each body given."""
     import json
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     Path("prompts.jsonl").write_text("".join(json.dumps(p) + "\n" for p in PROMPTS))
 
     def make(name: str = "run", bodies: tuple[str, ...] = (GOOD, WRONG), n: int = 2) -> Path:

@@ -64,13 +64,38 @@ def test_the_page_holds_what_the_run_holds(make_results: MakeResults) -> None:
     assert [c["passed"] for c in cell] == [2, 0, 2]
     assert cell[0]["outcomes"] == {"passed": 2, "syntax error": 1, "wrong answer": 1}
     samples = [s for s in page["samples"] if s["run"] == 0 and s["task_id"] == "T/1"]
-    # programs are `return min(i, passed)`: 0, 1, and 2 twice
+    # programs are `return min(i, passed)`: 0, 1, and 2 twice, once for each outcome
     assert [(s["index"], s["count"], s["outcome"]) for s in samples] == [
-        (2, 2, "syntax error"), (0, 1, "passed"), (1, 1, "passed"),
+        (0, 1, "passed"), (1, 1, "passed"), (2, 1, "syntax error"), (3, 1, "wrong answer"),
     ]  # fmt: skip
-    assert samples[0]["prefix"] + samples[0]["completion"] == "def f():\n    return 2\n"
+    assert samples[2]["prefix"] + samples[2]["completion"] == "def f():\n    return 2\n"
     assert samples[0]["spots"] == [4]
     json.dumps(page, allow_nan=False)
+
+
+def test_a_page_keeps_all_programs_or_says_how_many(make_results: MakeResults) -> None:
+    """More than 40 of a problem, all of them on the page; where size forbids, one of each outcome
+    and those that passed, however rare."""
+    make_results("one", {0.8: [1, 0, 3]}, n=100, broken=1)
+    file = Path("one/samples.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:  # ten that occur once, then pairs of equal ones
+        index = line["sample_index"]
+        name = f"once {index}" if index < 10 else f"twice {index // 2}"
+        line["program"] = f"def f():\n    return '{name}'\n"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = exports.page_of(columns("one"), ["one"])
+    cells = [problem["cells"][0] for problem in whole["problems"]]
+    assert [(c["programs"], c["shown"]) for c in cells] == [(55, 55)] * 3
+    assert sum(sample["count"] for sample in whole["samples"]) == 300
+    small = exports.page_of(columns("one"), ["one"], most=12)
+    assert [p["cells"][0]["shown"] for p in small["problems"]] == [4, 4, 4]
+    kept = [[s["outcome"] for s in small["samples"] if s["task_id"] == f"T/{i}"] for i in range(3)]
+    for outcomes, passed in zip(kept, (1, 0, 3), strict=True):
+        assert outcomes.count("passed") == min(passed, 2)
+        assert {"syntax error", "wrong answer"} <= {*outcomes}
+    least = exports.page_of(columns("one"), ["one"], most=1)
+    assert [p["cells"][0]["shown"] for p in least["problems"]] == [3, 2, 3]
 
 
 def test_a_prompt_is_in_the_page_once(make_run: MakeRun) -> None:

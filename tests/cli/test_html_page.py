@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -123,9 +125,29 @@ def a_hostile_page() -> Data:
 
 
 def embedded(text: str) -> Any:
+    """The page that was rendered."""
     found = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)
     assert found
-    return json.loads(found[1])
+    page = json.loads(found[1])
+    packs = [
+        unpack(one) for one in re.findall(r'<script id="pack-\d+" type="text/plain">(.*?)<', text)
+    ]
+    if "samples" in page:
+        page["samples"] = list(joined(unpack(page["samples"]), packs))
+    return page
+
+
+def joined(listed: list[Data], packs: list[list[Data]]) -> Iterator[Data]:
+    waiting = iter(packs)
+    rests: dict[str, Iterator[Data]] = {}
+    for one in listed:
+        if one["task_id"] not in rests:
+            rests[one["task_id"]] = iter(next(waiting))
+        yield one | next(rests[one["task_id"]])
+
+
+def unpack(text: str) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 # As text
@@ -228,6 +250,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
         shown.on("request", lambda request: asked.append(request.url))
         shown.on("dialog", lambda dialog: said.append(dialog.message))
         shown.goto(file.as_uri())
+        shown.wait_for_selector("html[data-drawn]")
         return shown
 
     yield open_
@@ -286,6 +309,64 @@ def test_the_summary_has_a_row_a_label_and_a_column_a_run(show: Show) -> None:
     assert shown.locator("#summary .note").all_text_contents() == [
         "one: 2 samples have no test", "two: 2 samples have no test",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("runs", [1, 2, 8])
+def test_no_number_of_the_summary_is_clipped_on_a_phone(show: Show, runs: int) -> None:
+    page = a_page()
+    long = "fit c = exp(a k^b)", "a -1.799, b -0.359, off by 0.0123"
+    page["runs"] = [a_run(f"qwen2.5-coder-0.5b-python-t0.8 @ {i}.4") for i in range(runs)]
+    for run in page["runs"]:
+        run["numbers"] = [[0, "pass@100", "0.734 [0.671, 0.795]"], [1, *long]]
+    shown = show(page, viewport={"width": 390, "height": 844})
+    box = shown.locator("#summary .scroll")
+    assert box.evaluate("(e) => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+    places = (
+        "(all) => all.map((e) => [e.getBoundingClientRect().left, e.getBoundingClientRect().right])"
+    )
+    for left, right in box.locator("td.n").evaluate_all(places):
+        assert 0 <= left < right <= 390
+    assert box.locator("td.n").count() == 2 * runs
+    named = box.locator("td.n").first.evaluate("(e) => getComputedStyle(e, '::before').content")
+    assert (named == '"qwen2.5-coder-0.5b-python-t0.8 @ 0.4"') == (runs > 1)
+
+
+def test_what_is_left_out_is_said(show: Show) -> None:
+    page = a_page()
+    for problem in page["problems"]:
+        for cell in filter(None, problem["cells"]):
+            cell.update(programs=10, shown=4)
+    shown = show(page)
+    status = shown.locator("#samples [role=status]")
+    rest = "shown: one of each outcome and the passing ones first, then the commonest."
+    assert status.text_content() == f"4 different programs (10 samples). 20 of 50 {rest}"
+    choose(shown, "Problem", "T/2")
+    assert status.text_content() == f"2 of 4 different programs (2 samples). 4 of 10 {rest}"
+    page["problems"][0]["cells"][0].update(shown=10)
+    del page["problems"][1:]
+    page["problems"][0]["cells"][1].update(shown=10)
+    assert "shown" not in str(show(page).locator("#samples [role=status]").text_content())
+
+
+def test_texts_are_unpacked_when_they_are_read(show: Show) -> None:
+    shown = show(a_page())
+    shown.evaluate(
+        "document.querySelectorAll('[id^=pack]').forEach((e, i) => { if (i) e.remove() })"
+    )
+    open_entry(shown, 0)  # of the first problem, whose piece is there
+    assert shown.locator(".completion").text_content() == "    return 0\n"
+
+
+def test_an_old_browser_is_told_so(show: Show, browser: Browser) -> None:
+    page = show(a_page())
+    context = browser.new_context()
+    context.add_init_script("delete window.DecompressionStream")
+    shown = context.new_page()
+    shown.goto(page.url)
+    shown.wait_for_selector("html[data-drawn]")
+    assert "use one of 2023 or later" in str(shown.locator("#samples").text_content())
+    assert shown.locator("#summary tr").count() == 3
+    context.close()
 
 
 def test_the_coverage_plot_and_its_numbers(show: Show) -> None:
@@ -459,10 +540,10 @@ def test_filters(show: Show) -> None:
     shown = show(a_page())
     status = shown.locator("#samples [role=status]")
     assert entries_of(shown) == ["T/10 #0", "T/2 #0", "T/2 #1", "T/1 #0"]
-    assert status.text_content() == "4 samples"
+    assert status.text_content() == "4 different programs (10 samples)"
     choose(shown, "Run", "two")
     assert entries_of(shown) == ["T/2 #1", "T/1 #0"]
-    assert status.text_content() == "2 of 4 samples"
+    assert status.text_content() == "2 of 4 different programs (8 samples)"
     choose(shown, "Problem", "T/2")
     assert entries_of(shown) == ["T/2 #1"]
     shown.get_by_text("The prompt of T/2").click()
@@ -478,7 +559,7 @@ def test_filters(show: Show) -> None:
     assert entries_of(shown) == ["T/2 #0"]
     shown.get_by_label("Grammar intervened").uncheck()
     shown.get_by_label("Text of sample or failure").fill("FOR X IN")
-    shown.get_by_text("1 of 4 samples").wait_for()
+    shown.get_by_text("1 of 4 different programs").wait_for()
     assert entries_of(shown) == ["T/2 #0"]
     shown.get_by_label("Text of sample or failure").fill("nothing has this")
     shown.get_by_text("No sample is like that.").wait_for()
@@ -492,7 +573,7 @@ def test_an_opened_sample_stays_open_after_a_filter(show: Show) -> None:
     shown.wait_for_timeout(250)  # longer than a text waits for its next letter
     assert shown.locator(".body").count() == 1
     shown.get_by_label("Text of sample or failure").fill("x")
-    shown.get_by_text("1 of 4 samples").wait_for()
+    shown.get_by_text("1 of 4 different programs").wait_for()
     open_entry(shown, 0)  # a click that takes the focus from the text
     shown.wait_for_timeout(250)
     assert shown.locator(".body").count() == 1
@@ -512,7 +593,7 @@ def test_hostile_texts_are_shown_and_never_run(show: Show) -> None:
     choose(shown, "Run", "All runs")
     open_entry(shown, 0)
     assert shown.evaluate("window.x") is None
-    assert shown.locator("img, script").count() == 2  # the data and the page's own
+    assert shown.locator("img, script:not([id^=pack])").count() == 2  # the data and the page's own
     # Lone surrogates do not cross to Python, the numbers of UTF-16 do.
     units = (
         "(e) => Array.from({length: e.textContent.length}, (_, i) => e.textContent.charCodeAt(i))"
@@ -589,5 +670,5 @@ def test_thousands_of_samples_are_drawn_as_they_are_asked_for(show: Show) -> Non
     assert shown.locator(".entries > li").count() == 100
     assert not more.is_visible()
     shown.get_by_label("Text of sample or failure").fill("4960")
-    shown.get_by_text("1 of 5,000 samples").wait_for()
+    shown.get_by_text("1 of 5,000 different programs").wait_for()
     assert entries_of(shown) == ["T/10 #4960"]

@@ -54,6 +54,37 @@ def test_a_terminal_of_ascii(make_results: MakeRun) -> None:
     assert "pass@1" in done.stdout.decode("ascii")
 
 
+def test_every_command_keeps_to_ascii(make_run: MakeRun, tier: Tier) -> None:
+    """click's own texts, too, which it would write in UTF-8 there."""
+    make_run("nö", bodies=("    return a + b  # é日\n", "    raise ValueError('日é')\n"))
+    Path("é.py").write_text("x = 'é日'\n")
+    for command in (
+        ["verify", "nö"], ["report", "nö", "--csv", "é.csv"], ["compare", "nö", "nö"],
+        ["verify", "fehlt_é"], ["sample", "--model", "é"], ["é"], ["verify", "--é"],
+        ["grammar", "check", "é.py", "--tokenizer", "é"], ["verify", "--help"], ["doctor", "é"],
+    ):  # fmt: skip
+        done = subprocess.run(
+            [*GARS, *command], env=os.environ | {"PYTHONIOENCODING": "ascii"},
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 2), done.stderr
+        assert "Traceback" not in done.stderr.decode("ascii")
+        assert "n\xf6" not in done.stdout.decode("ascii")
+        assert ("nö" in command) == (r"n\xf6" in done.stdout.decode())
+
+
+def test_piped_output_is_as_wide_as_columns_says(
+    make_results: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_results("one", {0.8: [4, 2, 0, 1], 1.4: [3, 0, 0, 1]})
+    for columns, widest in (("60", 60), ("160", 160), ("", 100), ("x", 100)):
+        monkeypatch.setenv("COLUMNS", columns)
+        for command in (["report", "one", "--per-problem"], ["compare", "one", "one"]):
+            lines = CliRunner().invoke(main, command).stdout.splitlines()
+            assert max(map(len, lines)) <= widest, (columns, command)
+            assert command[0] == "compare" or max(map(len, lines)) > widest - 40
+
+
 def test_what_stands_for_a_character() -> None:
     line = "─│└┤…\u2800\u28ff→"
     assert line.encode("ascii", SPELT) == b"-|++. *>"

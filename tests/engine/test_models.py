@@ -39,6 +39,21 @@ def test_lookup(tiny_model: Path) -> None:
         lookup("zzz")
 
 
+@pytest.mark.parametrize("name", ["models", "org/models", "a/b/c"])
+def test_a_folder_that_is_no_model_is_named_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir(parents=True)
+    said = f"{name} is a folder without config.json: name the folder that holds a model's files"
+    with pytest.raises(UserError, match=f"^{said}$"):
+        lookup(name)
+    file = Path(name) / "model.gguf"
+    file.touch()
+    with pytest.raises(UserError, match=f"^{file} is a file: name the folder"):
+        lookup(str(file))
+
+
 def test_the_name_of_a_fetched_model_is_its_folder(tmp_path: Path) -> None:
     kept = tmp_path / "cache" / "models" / "smollm2-135m"
     assert kept_folder("smollm2-135m") == Path("smollm2-135m")
