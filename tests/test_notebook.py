@@ -26,7 +26,7 @@ def test_it_is_kept_without_outputs() -> None:
 def test_it_runs(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    """`transformers` starts in a second where two engines of vLLM take a minute."""
+    """With transformers no engine of vLLM has to start."""
     setting = {
         "MODEL": str(tiny_model), "N": "3", "LIMIT": "2", "MAX_TOKENS": "40", "OUT": "out",
         "TEMPERATURE": "1.0",
