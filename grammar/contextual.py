@@ -270,6 +270,7 @@ class _Builder:
     def _find_lines(self) -> set[_Threads]:
         """What is left of the terminal of new lines after one of them and blanks: it may end, and
         take any more of them. Raises GrammarFileError where it cannot come to that."""
+
         def step(threads: _Threads, byte: int) -> _Threads:
             after = self.automaton.step(threads, byte)
             return after if any(state != _MATCHED for state, _ in after) else ()

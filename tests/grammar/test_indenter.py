@@ -55,7 +55,24 @@ _NL: (/\n[ \t]*/ | STRING)+
 %ignore " "
 %declare _INDENT _DEDENT
 """
-PIECES = ["a", "b", ":", "\n", "\n  ", "\n ", "\n\t", " ", "#", "(", ")", ",", "\\\n", "[", "]", ";"]
+PIECES = [
+    "a",
+    "b",
+    ":",
+    "\n",
+    "\n  ",
+    "\n ",
+    "\n\t",
+    " ",
+    "#",
+    "(",
+    ")",
+    ",",
+    "\\\n",
+    "[",
+    "]",
+    ";",
+]
 TOKENS = [*PIECES, "a\n", "a\n  b", "\n    ", "b:", "):\n", "\n\n ", "\r\n", "# a\n ", "\na\n b\n"]
 WORD_PIECES = ["begin", "end", "x", "\n", "\n  ", " ", "<", ">", '"', '"\n"', "\n    "]
 
@@ -193,7 +210,10 @@ def test_a_budget_is_kept(tmp_path: Path, name: str) -> None:
     ("text", "message"),
     [
         ("start: A _INDENT A _DEDENT\nA: /a/\n", "1:10: with _INDENT .* _NEWLINE or _NL, not both"),
-        ("start: A _NL _INDENT A _DEDENT\nA: /a/\n_NL: /\\n/\n", "3:1: terminal _NL: .*blank lines"),
+        (
+            "start: A _NL _INDENT A _DEDENT\nA: /a/\n_NL: /\\n/\n",
+            "3:1: terminal _NL: .*blank lines",
+        ),
         (
             "start: A _NL _INDENT A _DEDENT\nA: /a/\n_NL: /\\r?\\n[\\t ]*/\n",
             "3:1: terminal _NL: .*blank lines",
@@ -210,9 +230,7 @@ def test_refusals_say_what_to_do(
         compile_grammar(file, byte_vocabulary)
 
 
-def test_a_hundred_levels_and_what_is_expected(
-    tmp_path: Path, byte_vocabulary: Vocabulary
-) -> None:
+def test_a_hundred_levels_and_what_is_expected(tmp_path: Path, byte_vocabulary: Vocabulary) -> None:
     file = tmp_path / "lines.lark"
     file.write_text(ONE_CHILD)
     grammar = compile_grammar(file, byte_vocabulary)
