@@ -52,7 +52,7 @@ def compile_here(file: Path) -> None:
     started = time.process_time()
     outcome, message = "taken", ""
     try:
-        compile_grammar(file, vocabulary, _start_of(file)).matcher().mask()
+        compile_grammar(file, vocabulary, start_of(file)).matcher().mask()
     except GrammarFileError as error:
         message = str(error)
         clear = re.match(r"[^\n]+:\d+:\d+: [^\n]+\Z", message) and len(message) < 400
@@ -64,7 +64,7 @@ def compile_here(file: Path) -> None:
     click.echo(json.dumps(asdict(Outcome(str(file), outcome, message, seconds, used))))
 
 
-def _start_of(file: Path) -> str:
+def start_of(file: Path) -> str:
     """`start`, or the first rule where there is none."""
     rules = re.findall(
         r"(?m)^[ \t]*[?!]*([a-z_][a-z_0-9]*)[ \t]*:", file.read_text("utf-8", "replace")

@@ -21,14 +21,12 @@ from gars_vllm.grammar.far import read_way
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     ALSO,
-    BLOCKS,
     BRACKET,
     COUNT_AT,
     DONE,
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
-    MAX_BLOCKS,
     MAX_CLAUSES,
     MAX_HYPOTHESES,
     MAX_INDENTS,
@@ -68,8 +66,8 @@ RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the
 MEMO_HEADER = 16
 MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
 # So much before a limit it matters to a mask how much is open: levels of indentation, links of
-# an expression; nesting; clauses of a comprehension, static blocks. No token opens more.
-NEAR_THE_LIMIT, NEAR_NESTING, NEAR_BLOCKS = 64, 256, 12
+# an expression; nesting; clauses of a comprehension. No token opens more.
+NEAR_THE_LIMIT, NEAR_NESTING, NEAR_CLAUSES = 64, 256, 12
 _CHAIN = 1 << 12  # nodes that one token can add
 
 
@@ -542,7 +540,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
         at += 1
         for _ in range(levels):
             links = min(max(0, nodes[node, 1] - MAX_LINKS + NEAR_THE_LIMIT), 127)
-            clauses = max(0, nodes[node, 2] - MAX_CLAUSES + NEAR_BLOCKS)
+            clauses = max(0, nodes[node, 2] - MAX_CLAUSES + NEAR_CLAUSES)
             key[at] = nodes[node, 0] + ((16 * links + clauses) << 20)
             at += 1
             if nodes[node, 2] == MERGED:  # known by its number, which holds until the next sweep
@@ -552,9 +550,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
             node = nodes[node, 3]
     node = bank[first + 1 + INDENT]
     for _ in range(indents):
-        key[at], key[at + 1] = nodes[node, 0], nodes[node, 1]
-        blocks = max(0, nodes[node, 2] // BLOCKS - MAX_BLOCKS + NEAR_BLOCKS)
-        key[at + 2] = nodes[node, 2] % BLOCKS + BLOCKS * blocks
+        key[at], key[at + 1], key[at + 2] = nodes[node, 0], nodes[node, 1], nodes[node, 2]
         at += 3
         node = nodes[node, 3]
     key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_INDENTS + NEAR_THE_LIMIT)

@@ -138,6 +138,7 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     modes = {CONTENT: 0}
     terminal_of, mode_of, next_mode = _modes(machine, texts, column, modes)
     layout = machine.spec.layout
+    lines = (1 if layout else 2) if machine.spec.lines else 0
     owed = max((tokens.count(t.encode()) for t in _INSERTIONS), default=0) if layout else 0
     owed = min(owed, 99)
     indents = [
@@ -156,7 +157,7 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         "separators": [len(separators), *separators], "indents": indents,
         "first_token": tokens.starts(), "token_id": tokens.numbers,
         "token_start": np.cumsum([0] + [len(t) for t in tokens.texts]).tolist(),
-        "layout": [(1 if layout else 2) if machine.spec.lines else 0], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
+        "layout": [lines], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
     worst, read, worst_of, adds, most = _worst(language, start, left, length, cost)

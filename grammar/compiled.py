@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import OrderedDict
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
@@ -69,7 +70,9 @@ def compile_grammar(
         table = token_table.build(lang.tables, lang.machine.spaces, states, vocabulary)
         found = (lang, table, closing_tables.build(lang, vocabulary))
         store.save(key, *found)
-    return CompiledGrammar(*found, vocabulary, key)
+    lang, table, closing = found
+    name = language.source_of(grammar)[0]  # another file of the same text may have been compiled
+    return CompiledGrammar(replace(lang, name=name), table, closing, vocabulary, key)
 
 
 class CompiledGrammar:

@@ -52,6 +52,10 @@ INSIDE_TARGET, MUST_BE_COMPREHENSION, INSIDE_SUCH = 512, 1024, 2048
 MUST_BE_GENERATOR, ROUND, INSIDE_GENERATOR = 4096, 8192, 16384
 IN_LAMBDA = 32768  # in the body of a lambda, which is a function's scope
 WITH_ITEMS = 65536  # a bracket right after `with`
+# Times so many comprehensions within each other: in what stands in the bracket, and around it. From
+# 3.12 on each is a static block of the function around.
+WITHIN, AROUND, COUNTED = 1 << 17, 1 << 22, 31
+OWING = 1 << 27  # as INSIDE_SUCH, but in the same scope: not in the body of a lambda
 # Line flags
 STARTED, AFTER_RETURN, AFTER_ASYNC, ASYNC_FIRST, SETTLED = 1, 2, 4, 8, 16
 IN_BODY = 32  # after the colon of `def` or `class`: what follows is the new scope's
@@ -61,6 +65,7 @@ LINE_YIELDS, LINE_RETURNS = 512, 1024  # YIELDS and RETURNS of a body on the lin
 AFTER_FROM, AFTER_FUTURE, IMPORTS_FEATURES, BEFORE_FEATURE = 2048, 4096, 8192, 16384
 GROUPED = 32768  # the statement began with a target in brackets
 AFTER_WITH, IN_WITH = 65536, 131072  # `with` was just before; the line is its header
+IN_TYPE = 262144  # in a type alias, a type parameter, or the bases of a class that has some
 _JUST_BEFORE = (
     AFTER_ASYNC | ASYNC_FIRST | AFTER_IMPORT | AFTER_EXCEPT | AFTER_YIELD | AFTER_RETURN
     | AFTER_FROM | AFTER_FUTURE | BEFORE_FEATURE | AFTER_WITH
@@ -78,10 +83,10 @@ BARE_PARAMETERS, BARE_BODY, PARAMETERS, BODY = 3, 4, 5, 6
 LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
 # Limits (docs/exactness.md, "How deep"). CPython has 100 levels of indentation and 20 static blocks
-# in a scope; its parser gives up at some 6,000 rules within each other, of which a bracket takes
-# 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
+# in a scope (3.12.1 ends with a segmentation fault at 19 `async with`); its parser gives up at
+# some 6,000 rules within each other, of which a bracket takes 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
 # MAX_NESTING: of what `nesting` counts.
-MAX_INDENTS, MAX_BLOCKS = 100, 20
+MAX_INDENTS, MAX_BLOCKS = 100, 18
 MAX_NESTING, BRACKET_WEIGHT = 1000, 5
 MAX_LINKS, MAX_CLAUSES, MAX_CHUNKS = 500, 20, 511
 DIGITS_IN_CHUNK = 8
@@ -120,7 +125,7 @@ IMPORT, FROM, EXCEPT, STAR, WALRUS, IN, IF, COMMA, ENDS, DOT, NONLOCAL, ASSERT =
 # Symbols as places in `special`
 NAME_AT, FOR_AT, CLOSERS_AT, FEND_AT = 6, 7, 8, 12
 ELSE_AT, COLON_AT, COMMA_AT, IN_AT, EQUAL_AT = 13, 14, 15, 16, 17
-GROUPED_AT, TRY_ELSE_AT = 18, 19  # no symbols, states of the parser
+GROUPED_AT, TRY_ELSE_AT, PARAMETERS_AT, ALIAS_AT = 18, 19, 20, 21  # states of the parser; two
 # Ways to complete what stands in a bracket (`_ahead`): up to four symbols, 0 for none
 _WAYS = np.array(
     [
@@ -227,9 +232,11 @@ def pack(parts: Mapping[str, I32]) -> I32:
     into `emitted`, `alternative_next` the next lexer state. `end_start` per lexer state into
     `end_at`, the ways in which a text can end there, and that into `end_items`. `viable_*` and
     `reach_*`: lexer.Viability. `special`: the symbols NEWLINE, INDENT, DEDENT and $END, 1 with
-    Python's layout, 2 with that of Lark's Indenter, the parser's start state, the symbols NAME, FOR, those of the closing brackets in the
+    Python's layout, 2 with that of Lark's Indenter, the parser's start state,
+    the symbols NAME, FOR, those of the closing brackets in the
     order of their kinds, FRB, FEND, ELSE, COLON, COMMA, IN and EQUAL, and the states after
-    `(target)` at a statement's beginning and after the `else` of `try`. `lex_nests`: NESTS and so
+    `(target)` at a statement's beginning, the `else` of `try`, the `[` of type parameters and the
+    `=` of a type alias without and with them. `lex_nests`: NESTS and so
     on; `rule_link`, `symbol_link`: LINK and so on.
     `context_in`, `context_after`: per lexical terminal bits of the contexts (parser states by what
     they accept) that it can be applied in, and that are possible after it; 0 where it keeps the
@@ -807,6 +814,8 @@ def _in_async(nodes, scratch, row):  # type: ignore[no-untyped-def]
 
     Lambdas are not looked at.
     """
+    if scratch[row + LINE_FLAGS] & IN_TYPE:
+        return False
     if scratch[row + LINE_FLAGS] & IN_BODY:
         return scratch[row + HEADER] == ASYNC_DEF_LINE
     return (_flags(nodes, scratch, row) & IN_ASYNC) != 0
@@ -843,6 +852,8 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     if op == YIELD:
         if _in_lambda(nodes, scratch, row):
             return True
+        if line & IN_TYPE:
+            return False
         if _in_async(nodes, scratch, row):
             return _marks(nodes, scratch, row, YIELDS)
         if line & IN_BODY:
@@ -850,6 +861,8 @@ def _scope_allows(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
         return (flags & IN_FUNCTION) != 0
     if op == AWAIT:
         return _in_async(nodes, scratch, row) and not _in_lambda(nodes, scratch, row)
+    if op == WALRUS:
+        return not line & IN_TYPE or _in_lambda(nodes, scratch, row)
     if op == NONLOCAL:  # without names: `__class__` is there for all that stands in a class
         return (flags & (IN_SCOPE if line & IN_BODY else NESTED)) != 0
     if op == FROM and line & AFTER_YIELD:
@@ -1003,14 +1016,25 @@ def _another_block(nodes, scratch, row, bracket, op):  # type: ignore[no-untyped
 def _inherited(flags):  # type: ignore[no-untyped-def]
     """The flags that a bracket opened inside one with `flags` begins with."""
     inner = flags & (
-        NO_YIELD | NO_WALRUS | INSIDE | INSIDE_TARGET | INSIDE_SUCH | INSIDE_GENERATOR | IN_LAMBDA
+        NO_YIELD
+        | NO_WALRUS
+        | INSIDE
+        | INSIDE_TARGET
+        | INSIDE_SUCH
+        | INSIDE_GENERATOR
+        | IN_LAMBDA
+        | OWING
     )
     if flags & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR):
-        inner |= INSIDE_SUCH
+        inner |= INSIDE_SUCH | OWING
     if (flags & (ROUND | COMPREHENSION)) == ROUND | COMPREHENSION and not (
         flags & IN_FIRST and flags & IN_ITERABLE
     ):
         inner |= INSIDE_GENERATOR
+    around = flags // AROUND & COUNTED
+    if flags & COMPREHENSION and not (flags & IN_FIRST and flags & IN_ITERABLE):
+        around = 0 if flags & ROUND else min(around + 1, COUNTED)
+    inner |= AROUND * around
     if flags & COMPREHENSION:
         inner = (inner | INSIDE) & ~INSIDE_TARGET
         if not flags & IN_FIRST:
@@ -1069,6 +1093,7 @@ def _ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  #
     top = scratch[0]
     optional = closes  # after a comma the name may be left out
     found = False
+    never = np.int32(0)  # what no comprehension around may hold
     copy_row(scratch, source, row)
     if with_name and not _goes_on(tables, nodes, scratch, row, NAME_AT):
         if not optional:
@@ -1084,7 +1109,9 @@ def _ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  #
             break
         if owed == MUST_BE_COMPREHENSION and flags & IN_TARGET:
             break
+        never |= flags & HAS_YIELD
         may = kind == 0 or (owed == MUST_BE_COMPREHENSION and kind < 3)
+        may = may and never == 0
         if may and not flags & COMPREHENSION and not closes:
             for way in range(3):  # as it is, after `else x`, after `: x` of a dict
                 if _completes(tables, nodes, scratch, row, tried, way) and _goes_on(
@@ -1127,6 +1154,28 @@ def _mark_bracket(nodes, scratch, row, flags):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _owes(flags, around):  # type: ignore[no-untyped-def]
+    """The bracket, or one around it in the same scope, must become a comprehension."""
+    return flags & (MUST_BE_COMPREHENSION | MUST_BE_GENERATOR) != 0 or around & OWING != 0
+
+
+@njit
+def _hand_on(nodes, scratch, row, flags):  # type: ignore[no-untyped-def]
+    """Notes in the innermost bracket what one inside it, with `flags`, held; returns that."""
+    held = flags & (HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR)
+    within = flags // WITHIN & COUNTED
+    if flags & COMPREHENSION:
+        within = 0 if flags & ROUND else within + 1
+    if held | within and scratch[row + BRACKET] != 0:
+        outer = nodes[_top_bracket(nodes, scratch, row), 2]
+        if outer & COMPREHENSION and outer & IN_FIRST and outer & IN_ITERABLE:
+            within -= 1  # it stands beside that comprehension, not in it
+        more = max(within - (outer // WITHIN & COUNTED), 0)
+        _mark_bracket(nodes, scratch, row, (outer | held) + WITHIN * more)
+    return held
+
+
+@njit
 def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     """The rules of comprehensions, which have a scope of their own but for their first iterable.
 
@@ -1138,14 +1187,14 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
         return True
     if op == YIELD:
         around = _inherited(flags)
-        if around & NO_YIELD:
+        if around & NO_YIELD or _owes(flags, around):
             return False
         flags |= HAS_YIELD
     elif op == WALRUS:
         around = _inherited(flags)
         if around & NO_WALRUS:
             return False
-        if around & INSIDE and _in_class(nodes, scratch, row):
+        if (around & INSIDE or _owes(flags, around)) and _in_class(nodes, scratch, row):
             return False
         flags |= HAS_WALRUS
         if around & INSIDE_TARGET:
@@ -1153,6 +1202,11 @@ def _comprehension(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     elif op == FOR:
         if flags & HAS_YIELD:
             return False
+        if not flags & (COMPREHENSION | ROUND):
+            blocks = _flags(nodes, scratch, row) // BLOCKS + scratch[row + STATIC_BLOCKS]
+            within = (flags // WITHIN & COUNTED) + (flags // AROUND & COUNTED)
+            if within + blocks >= MAX_BLOCKS:
+                return False
         flags &= ~MUST_BE_COMPREHENSION
         if flags & ROUND:
             flags &= ~MUST_BE_GENERATOR
@@ -1407,7 +1461,7 @@ def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no
     elif op == WITH:
         kept |= AFTER_WITH | IN_WITH
     elif op == COLON and bracket == 0:
-        kept &= ~IN_WITH
+        kept &= ~(IN_WITH | IN_TYPE)
         header = scratch[row + HEADER]
         if header == DEF_LINE or header == ASYNC_DEF_LINE or header == CLASS_LINE:
             kept |= IN_BODY
@@ -1416,7 +1470,17 @@ def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no
         if not line & STARTED:
             kept |= ASYNC_FIRST
     elif op == ENDS and tables[tables[LEX_ARGUMENT] + terminal] == 1:
-        kept &= ~GROUPED
+        kept &= ~(GROUPED | IN_TYPE)
+    elif op == ENDS and bracket == 0:
+        for place in (ALIAS_AT, ALIAS_AT + 1):
+            if _is_at(tables, nodes, scratch, target, place):
+                kept |= IN_TYPE
+    elif op == OPEN and bracket == 0 and _is_at(tables, nodes, scratch, target, PARAMETERS_AT):
+        kept |= IN_TYPE
+    elif op == CLOSE and line & IN_TYPE and nodes[bracket, 3] == 0:
+        header = scratch[row + HEADER]
+        if header == DEF_LINE or header == ASYNC_DEF_LINE:
+            kept &= ~IN_TYPE
     elif op == CLOSE and nodes[bracket, 3] == 0 and _is_grouped(tables, nodes, scratch, target):
         kept |= GROUPED
     scratch[row + LINE_FLAGS] = kept | STARTED | extra
@@ -1444,31 +1508,21 @@ def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no
         and bracket != 0
         and (nodes[bracket, 0] == BARE_PARAMETERS or nodes[bracket, 0] == PARAMETERS)
     ):
-        held = nodes[bracket, 2] & (
-            HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR
-        )
         kind, context = nodes[bracket, 0] + BARE_BODY - BARE_PARAMETERS, nodes[bracket, 1]
         scratch[row + BRACKET] = nodes[bracket, 3]
-        outer = _top_bracket(nodes, scratch, row)
-        if held and outer != 0:
-            _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)
+        _hand_on(nodes, scratch, row, nodes[bracket, 2])
         outer = scratch[row + BRACKET]
         inner = (_inherited(nodes[outer, 2]) & (NO_WALRUS | INSIDE_SUCH)) | IN_LAMBDA
         scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, outer)
     elif op == CLOSE or op == FIELD_CLOSE:
-        held = nodes[bracket, 2] & (
-            HAS_YIELD | HAS_WALRUS | MUST_BE_COMPREHENSION | MUST_BE_GENERATOR
-        )
         scratch[row + BRACKET] = nodes[bracket, 3]
+        held = _hand_on(nodes, scratch, row, nodes[bracket, 2])
         for owed in (MUST_BE_GENERATOR, MUST_BE_COMPREHENSION):
             if held & owed and op == CLOSE:  # noqa: SIM102
                 if not _ahead(
                     tables, nodes, scratch, target, nodes[bracket, 3], False, False, owed
                 ):
                     return False
-        if held and nodes[bracket, 3] != 0:
-            outer = _top_bracket(nodes, scratch, row)
-            _mark_bracket(nodes, scratch, row, nodes[outer, 2] | held)
     return True
 
 

@@ -183,10 +183,13 @@ _COMPLETING = (
 )  # fmt: skip
 
 
-# `(target)` where a colon may annotate it; the `else` of `try`.
+# `(target)` where a colon may annotate it; the `else` of `try`; type parameters; type aliases.
 _PLACES = (
     ("assignment", ("LPAR", "single_target", "RPAR", "COLON"), 3),
     ("try_else", ("ELSE",), 1),
+    ("type_params", ("LSQB",), 1),
+    ("simple", ("TYPE", "name", "EQUAL"), 3),
+    ("simple", ("TYPE", "name", "type_params", "EQUAL"), 4),
 )
 
 

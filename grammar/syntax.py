@@ -18,8 +18,8 @@ from lark.exceptions import UnexpectedInput, VisitError
 from lark.grammar import RuleOptions
 from lark.lexer import Token
 
-# Of Lark's Indenter, by the names that its own grammars have: the terminals that it makes, the line's
-# end after which it makes them (one of these), and brackets, in which it makes none.
+# Of Lark's Indenter, by the names that its own grammars have: the terminals that it makes, the
+# line's end after which it makes them (one of these), and brackets, in which it makes none.
 BLOCKS, LINE_ENDS = ("_INDENT", "_DEDENT"), ("_NEWLINE", "_NL")
 BRACKETS = ("LPAR", "LSQB", "LBRACE"), ("RPAR", "RSQB", "RBRACE")
 _LONGEST_NAME = 4000  # of a rule that a template makes: it holds the names of what is filled in

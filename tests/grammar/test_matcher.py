@@ -131,3 +131,13 @@ def test_the_cache_keeps_the_files_used_last(
     left = {f.stem for f in store.folder().glob("*.gars")}
     assert len(left) == 2
     assert "used" in left
+
+
+def test_a_cached_grammar_names_the_file_that_is_asked_for(
+    tmp_path: Path, byte_vocabulary: Vocabulary
+) -> None:
+    for name in ("first.lark", "second.lark"):
+        file = tmp_path / name
+        file.write_text('start: "a"\n')
+        with pytest.raises(GrammarError, match=f"{name}: 'b' cannot stand"):
+            compile_grammar(file, byte_vocabulary).matcher("b")

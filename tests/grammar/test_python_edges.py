@@ -67,9 +67,14 @@ _BLOCKS = (
     "seed", [*range(4), *(pytest.param(s, marks=pytest.mark.full) for s in range(4, 40))]
 )
 def test_what_loops_as_deep_as_it_may_compiles(python_bytes: CompiledGrammar, seed: int) -> None:
-    """Goes deeper by random pieces until all are refused; then the shortest end must compile."""
+    text = deep_text(python_bytes, seed)
+    assert compiles(text), text
+
+
+def deep_text(grammar: CompiledGrammar, seed: int) -> str:
+    """Goes deeper by random pieces until all are refused, then writes the shortest end."""
     draw = random.Random(seed)
-    matcher, text, indent = python_bytes.matcher(), "", 0
+    matcher, text, indent = grammar.matcher(), "", 0
     for _ in range(draw.choice((0, 0, 5, 20, 100))):
         block = draw.choice(_BLOCKS)
         lines = "".join(" " * indent + line + "\n" for line in block.split("\n"))
@@ -89,9 +94,9 @@ def test_what_loops_as_deep_as_it_may_compiles(python_bytes: CompiledGrammar, se
             pieces.remove(piece)
     for token in matcher.shortest_completion():
         matcher.advance(token)
-        text += (python_bytes.vocabulary.tokens[token] or b"").decode()
+        text += (grammar.vocabulary.tokens[token] or b"").decode()
     assert matcher.can_stop()
-    assert compiles(text), text
+    return text
 
 
 def goes_on(matcher: Matcher, text: str) -> bool:
@@ -108,8 +113,9 @@ def test_masks_near_a_limit_are_not_those_far_from_it(vocabulary: Vocabulary) ->
     pairs = [
         ("x = " + "-" * 30, "x = " + "-" * 998), ("x = " + "x+" * 30 + "x", "x = " + "x+" * 500 + "x"),
         ("[x" + " for x in y" * 2, "[x" + " for x in y" * 20),
-        ("f(" * 20, "f(" * 143), ("with x,x", "with " + "x," * 19 + "x"),
-        ("x\nfor", "".join(" " * i + "for x in y:\n" for i in range(20)) + " " * 20 + "for"),
+        ("f(" * 20, "f(" * 143), ("with x,x", "with " + "x," * 17 + "x"),
+        ("x\nfor", "".join(" " * i + "for x in y:\n" for i in range(18)) + " " * 18 + "for"),
+        ("[" * 2 + "x for x in y]", "[" * 18 + "x for x in y]" + " for x in y]" * 17),
         ("1" * 40, "1" * 4095), ("x" + ".x" * 20, "x" + ".x" * 500),
     ]  # fmt: skip
     for far, near in pairs:
