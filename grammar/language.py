@@ -320,7 +320,7 @@ def _tables(
                 int(layout),
                 parser.start_state,
                 *(named.get(name, -1) for name in ("NAME", *_COMPLETING)),
-                *(_state_at(parser, *place) for place in _PLACES),
+                *(_state_at(parser, *place) if layout else -1 for place in _PLACES),
             ]
         ),
         "entry": machine.entry,

@@ -220,12 +220,15 @@ def _members(bits: int) -> list[int]:
 
 
 class _Endings:
-    """The shortest bytes from a state to the end of a terminal, what a person would write first."""
+    """The shortest bytes from a state to the end of a terminal, what a person would write first;
+    such that nothing is asserted of the parser if there are some."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._known: dict[int, dict[int, bytes]] = {}
         self._before: list[list[tuple[int, int]]] = [[] for _ in graph.entry]
+        # Per terminal the last bytes from each state: where nothing is asserted, and in any case
+        self._free: dict[int, dict[int, bytes]] = {}
         self._last: dict[int, dict[int, bytes]] = {}
         order = _plainest()
         for state, row in enumerate(graph.entry):
@@ -239,31 +242,37 @@ class _Endings:
                     if not emitted:
                         self._before[following].append((state, byte))
                         continue
-                    _, terminal, rest = _split(graph, emitted)
-                    done = self._last.setdefault(terminal, {})
+                    _, _, rest = _split(graph, emitted)
                     # ended by this byte, or before it, where it begins the next
                     ends_it = not rest and graph.ends[following] == ((graph.end,),)
-                    last = bytes([byte]) if ends_it else b""
-                    if len(done.get(state, b"xx")) > len(last):
-                        done[state] = last
+                    self._note(state, emitted, bytes([byte]) if ends_it else b"")
         for state, ways in enumerate(graph.ends):
             for emitted in ways:
-                _, terminal, rest = _split(graph, emitted)
-                if rest:
-                    self._last.setdefault(terminal, {})[state] = b""
+                if _split(graph, emitted)[2]:
+                    self._note(state, emitted, b"")
+
+    def _note(self, state: int, emitted: tuple[int, ...], last: bytes) -> None:
+        asserted, terminal, _ = _split(self._graph, emitted)
+        for kept in (self._last,) if asserted else (self._last, self._free):
+            done = kept.setdefault(terminal, {})
+            if len(done.get(state, b"xx")) > len(last):
+                done[state] = last
 
     def __call__(self, state: int, terminal: int) -> bytes:
         if terminal not in self._known:
-            found = dict(self._last.get(terminal, {}))
-            todo = sorted(found, key=lambda s: len(found[s]))
-            for current in todo:
-                for source, byte in self._before[current]:
-                    text = bytes([byte]) + found[current]
-                    if source not in found:
-                        found[source] = text
-                        todo.append(source)
-            self._known[terminal] = found
+            any_way = self._from(self._last.get(terminal, {}))
+            self._known[terminal] = any_way | self._from(self._free.get(terminal, {}))
         return self._known[terminal].get(state, b"")
+
+    def _from(self, last: dict[int, bytes]) -> dict[int, bytes]:
+        found = dict(last)
+        todo = sorted(found, key=lambda s: len(found[s]))
+        for current in todo:
+            for source, byte in self._before[current]:
+                if source not in found:
+                    found[source] = bytes([byte]) + found[current]
+                    todo.append(source)
+        return found
 
 
 def _plainest() -> list[int]:
