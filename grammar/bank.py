@@ -37,6 +37,7 @@ from gars_vllm.grammar.kernel import (
     MERGED,
     SEEN_AT,
     STACKS_AT,
+    comes_before,
     copy_row,
     nesting,
     push,
@@ -268,6 +269,10 @@ def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-u
         field = 0 if content[2] == MERGED else content[1]
         return intern(nodes, scratch, bank, content[0], field, flags, parents[0])
     ordered = np.unique(parents)
+    for i in range(1, ordered.shape[0]):
+        if comes_before(nodes, ordered[i], ordered[0]):
+            ordered[0], ordered[i] = ordered[i], ordered[0]
+    ordered[1:].sort()
     others = np.int32(0)
     deepest = 0
     for i in range(ordered.shape[0] - 1, 0, -1):

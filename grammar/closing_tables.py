@@ -117,7 +117,8 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     column = {name: i for i, name in enumerate(parser.terminals)}
     known = _terminals(language, texts, tokens, separators)
     symbols = _derived(parser.rules, known)
-    derive = _in_states(language, known, _unread(language, texts))
+    unread = _unread(language, texts)
+    derive = _in_states(language, known, unread)
     nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
     start, left, length, cost, items = [0], [], [], [], []
     flat, found = _Flat(), _Flat()
@@ -162,7 +163,7 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         "layout": [int(layout)], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
-    worst, read, worst_of, adds, most = _worst(language, start, left, length, cost)
+    worst, read, worst_of, adds, most = _worst(language, start, left, length, cost, bool(unread))
     slack = 2 * owed + 4
     whole = symbols[parser.start].cost
     most = max(most, -(-whole // COST_UNIT) if whole < IMPOSSIBLE else 0)
@@ -293,8 +294,9 @@ def _derived(rules: Rules, terminals: dict[str, _Text]) -> dict[str, _Text]:
 
 
 def _unread(language: Language, texts: list[bytes]) -> set[tuple[int, str]]:
-    """Pairs of a parser state and a terminal whose text is another's there: the lexer of .lark
-    files asks what the parser accepts."""
+    """Pairs of a parser state and a terminal whose text may be another's there: the lexer of .lark
+    files asks what the parser accepts in the state that the last terminal led to, before it reduces
+    anything."""
     parser, spec = language.parser, language.machine.spec
     column = {name: i for i, name in enumerate(parser.terminals)}
     accepted = parser.action != 0
@@ -308,8 +310,42 @@ def _unread(language: Language, texts: list[bytes]) -> set[tuple[int, str]]:
             named = [spec.terminals[a] for a in way]
             wanted = [accepted[:, column[t.symbol or ""]] == (t.argument == 1) for t in named]
             readable |= np.logical_and.reduce(wanted)
+        readable |= ~accepted[:, column[terminal.symbol]]
         found |= {(int(s), terminal.symbol) for s in np.flatnonzero(~readable)}
-    return found
+    return _before_reductions(parser, found) if found else found
+
+
+def _before_reductions(parser: lalr.Table, unread: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """The pairs for the states that reductions lead to, from those of the states before them."""
+    bad: list[set[str]] = [set() for _ in parser.items]
+    shifts = [_shifts(parser, state) for state in range(len(parser.items))]
+    shifted = {after for found in shifts for after in found.values()} | {parser.start_state}
+    for state, symbol in unread:
+        if state in shifted:
+            bad[state].add(symbol)
+    column = {name: i for i, name in enumerate(parser.terminals)}
+    nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
+    leads: set[tuple[int, int]] = set()  # from where a rule has been read to where it is reduced
+    for left, right in parser.rules:
+        for state in np.flatnonzero(parser.goto[:, nonterminal[left]] >= 0).tolist():
+            at = state
+            for symbol in right:
+                if symbol in nonterminal:
+                    at = int(parser.goto[at, nonterminal[symbol]])
+                else:
+                    at = shifts[at].get(column[symbol], -1)
+                if at < 0:
+                    break
+            if at >= 0:
+                leads.add((at, int(parser.goto[state, nonterminal[left]])))
+    changed = True
+    while changed:
+        changed = False
+        for source, target in leads:
+            if not bad[source] <= bad[target]:
+                bad[target] |= bad[source]
+                changed = True
+    return {(state, symbol) for state, symbols in enumerate(bad) for symbol in symbols}
 
 
 def _asserted(machine: Machine, text: bytes, terminal: int) -> set[tuple[int, ...]]:
@@ -382,9 +418,15 @@ def _in_states(
 
 
 def _worst(
-    language: Language, start: list[int], left: list[int], length: list[int], cost: list[int]
+    language: Language,
+    start: list[int],
+    left: list[int],
+    length: list[int],
+    cost: list[int],
+    endless: bool,
 ) -> tuple[NDArray[np.int16], I32, I32, I32, int]:
     """ClosingTables.worst, `read`, `any`, `adds`; the most that a state's own items may need.
+    `endless`: a state that no text is known to leave counts.
 
     From each state that can stand on another, the least that it costs to leave that other one.
     """
@@ -413,7 +455,7 @@ def _worst(
                     if least < known:
                         leave[top] = known = least
                         changed = True
-        tokens = {top: -(-c // COST_UNIT) for top, c in leave.items() if c < IMPOSSIBLE}
+        tokens = {top: -(-c // COST_UNIT) for top, c in leave.items() if c < IMPOSSIBLE or endless}
         worst_of[state] = max((tokens.get(g, 0) for g in gotos.values()), default=0)
         most = max(most, *tokens.values(), 0)
         for symbol, top in (*gotos.items(), *shifted[state].items()):

@@ -465,10 +465,14 @@ def find_costs(  # type: ignore[no-untyped-def]
             before[i + 1] += look[j]
     i = 0
     while i < trie.shape[0]:
+        if work[SPENT] > 2 * limit:  # the parser's part counts, too: nothing more is looked at
+            after[trie[i, 3] : trie[i, 4]] = TOO_MANY
+            i += 1
+            continue
         depth = np.int64(trie[i, 1])
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
-            work[SPENT] += 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks take longer
+            work[SPENT] += 1 + 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks: longer
             if before[trie[i, 2]] == before[i] or not apply(
                 tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
             ):

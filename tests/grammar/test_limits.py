@@ -146,6 +146,41 @@ def _takes(reference: lark.Lark, text: str) -> bool:
     return True
 
 
+MERGED = [
+    'start: q r p* | q | "=="\np: "a" r "(" q? | "==" | "a" "a" "("\nq: "(" "+=" r | start start r | start r p\n'
+    'r: "+=" "a" "a" "=="* | "(" p q?\n%ignore "\\n"\n',
+    'start: p p? | "[" q | "a" start "["*\np: "=" "[" q "a"?\nq: r "["? | "[" "["? | p start r*\n'
+    'r: "[" "[" "a" "a" | q r | start "[" start "]"\n',
+    *AMBIGUOUS[:3],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MERGED)
+def test_several_stacks_allow_what_any_of_them_does(
+    tmp_path: Path, byte_vocabulary: Vocabulary, text: str
+) -> None:
+    """Merged or not, and in whatever order they came about."""
+    file = tmp_path / "rules.lark"
+    file.write_text(text)
+    grammar = compile_grammar(file, byte_vocabulary)
+    draw, several = random.Random(4), 0
+    for _ in range(30):
+        matcher = grammar.matcher()
+        for _ in range(24):
+            state = grammar.state(matcher.state)
+            layout, stacks = state[:9], state[9:]
+            if len(stacks) > 1:
+                several += 1
+                alone = [grammar.mask(grammar.row(grammar._number((*layout, s)))) for s in stacks]
+                assert (matcher.mask() == np.bitwise_or.reduce(alone)).all()
+            bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
+            choices = [b for b in np.flatnonzero(bits).tolist() if b != 256]
+            if not choices:
+                break
+            matcher.advance(draw.choice(choices))
+    assert several > 50
+
+
 def test_merged_stacks_survive_sweeping(tmp_path: Path, byte_vocabulary: Vocabulary) -> None:
     file = tmp_path / "rules.lark"
     file.write_text(AMBIGUOUS[0])
