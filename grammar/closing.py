@@ -29,6 +29,7 @@ _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
 _INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
 _TRIED = 2_000  # texts of terminals, in a search
+_MERGED_FACTOR, _CONFIRMED = 4, 64
 _ADDED = 512  # masks of which it is kept what their tokens may add
 _NOTHING = np.zeros(0, np.uint8)
 
@@ -241,27 +242,33 @@ class Closer:
         grammar, tables = self._grammar, self._tables
         possible, added = self._possible(number)
         grammar.load(number)
-        needed, factor = completion_limits.far(
+        needed, factor, merged = completion_limits.far(
             grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
             tables.worst_of, tables.spare,
         )  # fmt: skip
         needs = needed + factor * added
-        far = int(needs.max(initial=0))
+        far = int(needs.max(initial=0)) * (_MERGED_FACTOR if merged else 1)
         if remaining >= far:
             grammar.calm(number, far)
             return grammar.row(number)
         plan = self._plan(number)
+        if plan is not None and len(plan[0]) - plan[1] > remaining:  # the rest of a longer one
+            own = self._written(number)
+            if own is not None and len(own) <= remaining:
+                plan = self._plans[number] = own, 0
         if plan is None or len(plan[0]) - plan[1] > remaining:
             return grammar.row(number)
-        look = (possible > 0) & ((needs > remaining) | (possible > 1))
+        look = (possible > 0) & ((needs > remaining) | (possible > 1) | merged)
         after = self._find(number, remaining, _WORK, look.view(np.uint8))
         possible = (possible > 0) & (~look | (after != endings.NOT_VIABLE))
         allowed = possible & (~look | (after < remaining))
-        if np.array_equal(allowed, possible):
+        if np.array_equal(allowed, possible) and not merged:
             if remaining > 1:
                 grammar.calm(number, remaining)
             return grammar.row(number)
         tokens, at = plan
+        if merged:
+            self._confirm(number, remaining, allowed)
         if at < len(tokens):
             following = grammar.step(number, tokens[at])
             old = self._plans.get(following)
@@ -271,6 +278,18 @@ class Closer:
             ways = grammar.outcomes_of(number, tokens[at])
             allowed[ways] |= possible[ways]
         return grammar.restricted_row(number, allowed)
+
+    def _confirm(self, number: int, remaining: int, allowed: NDArray[np.bool_]) -> None:
+        """Takes back the outcomes after which the text has no plan that is short enough, and those
+        beyond the first _CONFIRMED: where stacks are merged, in the state that an outcome leads to
+        others of their parents may be followed."""
+        grammar = self._grammar
+        for place, outcome in enumerate(np.flatnonzero(allowed).tolist()):
+            bound = None
+            if place < _CONFIRMED:
+                following = grammar.step(number, grammar.token_of(number, outcome))
+                bound = None if following < 0 else self.bound(following)
+            allowed[outcome] = bound is not None and bound < remaining
 
     def _row_of_all(self, number: int, members: tuple[int, ...], remaining: int) -> int:
         """As _row, of a text that can be read in several ways: those that can end in time."""
