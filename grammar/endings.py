@@ -161,12 +161,8 @@ def _begins(tables, closing, work, lexer, byte):  # type: ignore[no-untyped-def]
         return False
     if not closing[closing[MID] + lexer]:
         return True
-    if _completed(tables, first) < 0:
-        return False
-    for outcome in range(first, end if work[LAST] >= 0 else first):
-        if _completed(tables, outcome) == work[LAST]:
-            return True
-    return work[LAST] < 0
+    completed = _completed(tables, first)
+    return completed >= 0 and (work[LAST] < 0 or completed == work[LAST])
 
 
 @inner
