@@ -6,7 +6,7 @@ TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-full lint bench study lock clean
+.PHONY: setup demo test test-full test-bounds lint bench study lock clean
 
 setup: $(STAMP)
 
@@ -38,8 +38,14 @@ test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not vllm and not alone and not full"
 	$(BIN)/python -m pytest -m "(vllm or alone) and not full"
 
+# The grammar's tests and 1,000 walks with kernels that check every index; an error in a kernel that
+# is called by its address is one that nothing raises. The kernels are kept apart from the others.
+test-bounds: setup
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/bounds $(BIN)/python -m pytest tests/grammar \
+	  -n auto --maxprocesses 4 -m "not full" -W error::pytest.PytestUnraisableExceptionWarning
+
 # Long corpora and fuzzers beside `make test`, before an issue is called resolved.
-test-full: test
+test-full: test test-bounds
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "full and not vllm and not alone"
 	$(BIN)/python -m pytest -m "full and (vllm or alone)" || test $$? -eq 5
 

@@ -37,6 +37,7 @@ from gars_vllm.grammar import (
     GrammarError,
     Matcher,
     Vocabulary,
+    bank,
     compile_grammar,
     endings,
 )  # fmt: skip
@@ -133,6 +134,17 @@ def deep_texts() -> list[tuple[str, str]]:
     return found
 
 
+def _milliseconds(matcher: Matcher, left: int) -> float:
+    """Of the processor, for a mask that is made anew; the least of several leaves others out."""
+    grammar = matcher.grammar
+    grammar.closer.forget_rows()
+    grammar.closer.forget_nodes()
+    grammar._bank[int(grammar._bank[bank.CALM]) + matcher.state] = bank.NEVER
+    started = time.thread_time()
+    matcher.mask(left)
+    return 1e3 * (time.thread_time() - started)
+
+
 def deep(encoder: Encoder) -> tuple[list[float], str]:
     """Milliseconds of each mask, and what the worst was of."""
     seconds, worst = [], (0.0, "")
@@ -152,9 +164,7 @@ def deep(encoder: Encoder) -> tuple[list[float], str]:
             for left in sorted(
                 {*range(1, 40, 6), *(max(bound + n, 1) for n in (0, 1, 2, 5, 9, 20, 60)), 100, 1000}
             ):
-                started = time.thread_time()
-                matcher.mask(left)
-                seconds.append(1e3 * (time.thread_time() - started))
+                seconds.append(min(_milliseconds(matcher, left) for _ in range(3)))
                 worst = max(
                     worst,
                     (seconds[-1], f"{language}, {len(text)} bytes {text[:24]!r}..., {left} left"),

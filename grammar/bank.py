@@ -35,6 +35,7 @@ from gars_vllm.grammar.kernel import (
     MERGED,
     SEEN_AT,
     STACKS_AT,
+    comes_before,
     copy_row,
     nesting,
     push,
@@ -45,7 +46,7 @@ I32 = NDArray[np.int32]
 
 REFUSED, FULL = -1, -2
 SET = -1  # in place of a lexer state
-MAX_WAYS = 32  # in which a text can be read
+MAX_WAYS = 32  # in which a text can be read; of more the first are followed
 NEVER = 1 << 30  # tokens
 
 # Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
@@ -68,7 +69,6 @@ MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that ar
 # So much before a limit it matters to a mask how much is open: levels of indentation, links of
 # an expression; nesting; clauses of a comprehension. No token opens more.
 NEAR_THE_LIMIT, NEAR_NESTING, NEAR_CLAUSES = 64, 256, 12
-_CHAIN = 1 << 12  # nodes that one token can add
 
 
 def _laid_out(header: int, parts: Mapping[int, int]) -> I32:
@@ -208,21 +208,21 @@ def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
     first, end = scratch[1], scratch[0]
     count = scratch[COUNT_AT + row]
     walk = nodes[first:end].copy()
-    wanted = np.zeros(end - first + 1, np.uint8)
+    wanted = np.zeros(end - first, np.uint8)
     lists = np.empty(2 + count, np.int64)  # where the row names its lists
     lists[0] = LAYOUT_AT + row * LAYOUT_WIDTH + INDENT
     lists[1] = LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET
     for i in range(count):
         lists[2 + i] = STACKS_AT + row * MAX_HYPOTHESES + i
     for i in range(2 + count):
-        wanted[max(scratch[lists[i]] - first, -1)] = 1
+        _want(wanted, scratch[lists[i]] - first)
     for i in range(end - first - 1, -1, -1):  # what a node names came before it
         if wanted[i]:
-            wanted[max(walk[i, 3] - first, -1)] = 1
+            _want(wanted, walk[i, 3] - first)
             if walk[i, 2] == MERGED:
-                wanted[max(walk[i, 1] - first, -1)] = 1
+                _want(wanted, walk[i, 1] - first)
             elif walk[i, 2] == ALSO:
-                wanted[max(walk[i, 0] - first, -1)] = 1
+                _want(wanted, walk[i, 0] - first)
     moved = np.zeros(end - first, np.int32)
     parents = np.empty(end - first + 1, np.int32)
     scratch[0] = first  # copied: their place may be written to
@@ -249,6 +249,12 @@ def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _want(wanted, node):  # type: ignore[no-untyped-def]
+    if node >= 0:  # else a permanent one
+        wanted[node] = 1
+
+
+@njit
 def _moved(node, first, moved):  # type: ignore[no-untyped-def]
     return moved[node - first] if node >= first else np.int32(node)
 
@@ -261,6 +267,10 @@ def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-u
         field = 0 if content[2] == MERGED else content[1]
         return intern(nodes, scratch, bank, content[0], field, flags, parents[0])
     ordered = np.unique(parents)
+    for i in range(1, ordered.shape[0]):
+        if comes_before(nodes, ordered[i], ordered[0]):
+            ordered[0], ordered[i] = ordered[i], ordered[0]
+    ordered[1:].sort()
     others = np.int32(0)
     deepest = 0
     for i in range(ordered.shape[0] - 1, 0, -1):
@@ -293,24 +303,27 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
     lists = 2 + count
     tops = np.empty(lists, np.int32)  # the first permanent node of each list
     size = np.zeros(lists + 1, np.int32)
-    contents = np.empty((_CHAIN, 3), np.int32)  # newest first
-    written = 0
     for i in range(lists):
         if i < 2:
-            node = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + (INDENT if i == 0 else BRACKET)]
+            tops[i] = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + (INDENT if i == 0 else BRACKET)]
         else:
-            node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i - 2]
+            tops[i] = scratch[STACKS_AT + row * MAX_HYPOTHESES + i - 2]
+        size[i + 1] = size[i]
+        node = tops[i]
         while node >= first:
-            if written >= _CHAIN:
-                scratch[0] = first
-                return np.int32(REFUSED)
+            size[i + 1] += 1
+            node = nodes[node, 3]
+    contents = np.empty((size[lists], 3), np.int32)  # newest first
+    written = 0
+    for i in range(lists):
+        node = tops[i]
+        while node >= first:
             contents[written, 0] = nodes[node, 0]
             contents[written, 1] = nodes[node, 1]
             contents[written, 2] = nodes[node, 2]
             written += 1
             node = nodes[node, 3]
         tops[i] = node
-        size[i + 1] = written
     scratch[0] = first  # the contents are copied: their nodes may be overwritten
     for i in range(lists):
         part = contents[size[i] : size[i + 1]][::-1]
@@ -350,7 +363,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
             if at > 0 and members[at - 1] == member:
                 continue
             if size >= MAX_WAYS:
-                return np.int32(REFUSED)
+                continue
             for m in range(size, at, -1):
                 members[m] = members[m - 1]
             members[at] = member
@@ -386,7 +399,7 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
             known = known or found[i] == kept
         if not known:
             if count >= MAX_WAYS:
-                return np.int32(REFUSED)
+                break
             found[count] = kept
             count += 1
         if not more:

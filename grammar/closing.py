@@ -9,6 +9,7 @@ plan for the text after it fits into the rest. So if the first bound fits, the t
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ _WORK = 80_000  # for a mask (stack_costs.SPENT); 0.05 microseconds each
 _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
 _INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
+_TRIED = 2_000  # texts of terminals, in a search
+_MERGED_FACTOR, _CONFIRMED = 4, 64
 _ADDED = 512  # masks of which it is kept what their tokens may add
 _NOTHING = np.zeros(0, np.uint8)
 
@@ -95,9 +98,9 @@ class Closer:
 
     def _written(self, number: int) -> tuple[int, ...] | None:
         count = int(self._find(number, 0, _ALL)[0])
-        if count >= endings.TOO_MANY:
-            return self._inserted(number)
-        return self._picked(count)
+        if count < endings.TOO_MANY:
+            return self._picked(count)
+        return self._inserted(number) if self._tables.insertions else self._searched(number)
 
     def _picked(self, count: int) -> tuple[int, ...]:
         """The tokens of the text that was split last."""
@@ -121,6 +124,8 @@ class Closer:
             more = self._out[: self._work[endings.READ_AT]].tobytes()
             if ends:
                 text += more
+                if len(text) > endings.MAX_TEXT:
+                    return None
                 self._out[: len(text)] = np.frombuffer(text, np.uint8)
                 return self._picked(int(self._find(number, -1, len(text))[0]))
             if more:
@@ -138,6 +143,48 @@ class Closer:
             else:
                 return None
         return None
+
+    def _searched(self, number: int) -> tuple[int, ...] | None:
+        """As _written, where the lexer does not read what is cheapest for the parser: a search over
+        texts of terminals, the shortest first, up to a state whose own ending can be read."""
+        grammar = self._grammar
+        todo, seen, tried = [(0, b"", number)], {number}, 0
+        while todo and tried < _TRIED:
+            _, text, state = heapq.heappop(todo)
+            for piece in self._pieces(state):
+                tried += 1
+                read, after = grammar.feed_some(state, piece)
+                if read < len(piece) or after in seen:
+                    continue
+                seen.add(after)
+                written = text + piece
+                for member in grammar.members(after):
+                    if not grammar.can_stop(member):
+                        if int(self._find(member, 0, _ALL)[0]) >= endings.TOO_MANY:
+                            continue
+                        written += self._out[: self._work[endings.READ_AT]].tobytes()
+                    if len(written) > endings.MAX_TEXT:
+                        continue
+                    self._out[: len(written)] = np.frombuffer(written, np.uint8)
+                    count = int(self._find(number, -1, len(written))[0])
+                    return self._picked(count) if count < endings.TOO_MANY else None
+                heapq.heappush(todo, (len(written), written, after))
+        return None
+
+    def _pieces(self, number: int) -> Iterator[bytes]:
+        """What may bring a text further: the ends of the terminal that it is in, and the next."""
+        grammar = self._grammar
+        machine = grammar.language.machine
+        found = dict[bytes, None]()
+        for member in grammar.members(number):
+            for option in machine.viable[grammar.load(member)]:
+                found.update(dict.fromkeys(option.endings))
+        texts = [t for t in machine.shortest if t]
+        found.update(dict.fromkeys(texts))
+        for separator in self._tables.separators:
+            found.update(dict.fromkeys(bytes([separator]) + text for text in texts))
+        found.pop(b"", None)
+        yield from found
 
     def costs(self, number: int, remaining: int) -> I32:
         """Per outcome of the state's tokens (token_table) how many tokens complete the text after
@@ -195,27 +242,33 @@ class Closer:
         grammar, tables = self._grammar, self._tables
         possible, added = self._possible(number)
         grammar.load(number)
-        needed, factor = completion_limits.far(
+        needed, factor, merged = completion_limits.far(
             grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
             tables.worst_of, tables.spare,
         )  # fmt: skip
         needs = needed + factor * added
-        far = int(needs.max(initial=0))
+        far = int(needs.max(initial=0)) * (_MERGED_FACTOR if merged else 1)
         if remaining >= far:
             grammar.calm(number, far)
             return grammar.row(number)
         plan = self._plan(number)
+        if plan is not None and len(plan[0]) - plan[1] > remaining:  # the rest of a longer one
+            own = self._written(number)
+            if own is not None and len(own) <= remaining:
+                plan = self._plans[number] = own, 0
         if plan is None or len(plan[0]) - plan[1] > remaining:
             return grammar.row(number)
-        look = (possible > 0) & ((needs > remaining) | (possible > 1))
+        look = (possible > 0) & ((needs > remaining) | (possible > 1) | merged)
         after = self._find(number, remaining, _WORK, look.view(np.uint8))
         possible = (possible > 0) & (~look | (after != endings.NOT_VIABLE))
         allowed = possible & (~look | (after < remaining))
-        if np.array_equal(allowed, possible):
+        if np.array_equal(allowed, possible) and not merged:
             if remaining > 1:
                 grammar.calm(number, remaining)
             return grammar.row(number)
         tokens, at = plan
+        if merged:
+            self._confirm(number, remaining, allowed)
         if at < len(tokens):
             following = grammar.step(number, tokens[at])
             old = self._plans.get(following)
@@ -225,6 +278,18 @@ class Closer:
             ways = grammar.outcomes_of(number, tokens[at])
             allowed[ways] |= possible[ways]
         return grammar.restricted_row(number, allowed)
+
+    def _confirm(self, number: int, remaining: int, allowed: NDArray[np.bool_]) -> None:
+        """Takes back the outcomes after which the text has no plan that is short enough, and those
+        beyond the first _CONFIRMED: where stacks are merged, in the state that an outcome leads to
+        others of their parents may be followed."""
+        grammar = self._grammar
+        for place, outcome in enumerate(np.flatnonzero(allowed).tolist()):
+            bound = None
+            if place < _CONFIRMED:
+                following = grammar.step(number, grammar.token_of(number, outcome))
+                bound = None if following < 0 else self.bound(following)
+            allowed[outcome] = bound is not None and bound < remaining
 
     def _row_of_all(self, number: int, members: tuple[int, ...], remaining: int) -> int:
         """As _row, of a text that can be read in several ways: those that can end in time."""

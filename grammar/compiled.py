@@ -549,6 +549,13 @@ class CompiledGrammar:
             found[table.cell_outs[np.repeat(which, np.diff(table.cell_start))]] = value
         return found
 
+    def token_of(self, number: int, out: int) -> int:
+        """A token that has an outcome (an index into its lexer state's `outs`)."""
+        table = self.state_tables[self.load(number)]
+        at = np.flatnonzero(table.cell_outs == out)[0]
+        cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
+        return int(self.table.first[int(np.flatnonzero(table.cell == cell)[0]) - 1])
+
     def outcomes_of(self, number: int, token: int) -> NDArray[np.int32]:
         """A token's outcomes (indices into its lexer state's `outs`)."""
         table = self.state_tables[self.load(number)]

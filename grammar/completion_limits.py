@@ -12,6 +12,7 @@ from gars_vllm.grammar.kernel import (
     LAYOUT_AT,
     LAYOUT_WIDTH,
     LINE_FLAGS,
+    MERGED,
     STACKS_AT,
 )
 from gars_vllm.grammar.stack_costs import INDENTS, LAYOUT, OWED
@@ -58,16 +59,18 @@ def add_up(trie, adds, added):  # type: ignore[no-untyped-def]
 @njit
 def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: ignore[no-untyped-def]
     """From so many tokens on no token that adds nothing needs to be looked at; configuration in row
-    0. And by how much to multiply what a token adds.
+    0. And by how much to multiply what a token adds, and whether stacks are merged: of those only
+    the first parents are looked at.
 
     A token changes the newest states of a stack. Each of those below can be left at the cost of
     `worst`, and the one on which the token's first terminal stands at that of `worst_of`.
     """
-    needed = np.int64(0)
+    needed, merged = np.int64(0), False
     for i in range(scratch[COUNT_AT]):
         node, most, total = np.int64(scratch[STACKS_AT + i]), np.int64(0), np.int64(0)
         while node != 0:
             state, parent = nodes[node, 0], np.int64(nodes[node, 3])
+            merged = merged or nodes[node, 2] == MERGED
             most = max(most, np.int64(worst_of[state]))
             if parent != 0:
                 total += worst[nodes[parent, 0], read_by[state]]
@@ -76,4 +79,4 @@ def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: igno
     factor = np.int64(1)
     if closing[closing[LAYOUT]]:
         factor = line_tokens(closing, nodes, scratch[LAYOUT_AT + INDENT])
-    return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor
+    return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor, merged

@@ -16,6 +16,7 @@ from gars_vllm.grammar.jit import inner, njit
 from gars_vllm.grammar.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
+    ASSERT,
     BRACKET,
     COLUMN,
     COUNT_AT,
@@ -26,11 +27,13 @@ from gars_vllm.grammar.kernel import (
     INDENT,
     LAYOUT_AT,
     LAYOUT_WIDTH,
+    LEX_OP,
     REACH_ITEMS,
     REACH_START,
     SPECIAL,
     SYMBOLS,
     TAB_COLUMN,
+    TERMINALS,
     TOPS_AT,
     VIABLE_REACH,
     VIABLE_START,
@@ -122,13 +125,30 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
 
 
 @inner
+def _completed(tables, outcome):  # type: ignore[no-untyped-def]
+    """The terminal that an outcome of a byte completes first; -1 for none."""
+    start = tables[ALTERNATIVE_START] + outcome
+    for k in range(tables[start], tables[start + 1]):
+        terminal = np.int64(tables[tables[EMITTED] + k])
+        if terminal >= tables[TERMINALS] or tables[tables[LEX_OP] + terminal] != ASSERT:
+            return terminal
+    return np.int64(-1)
+
+
+@inner
 def _lex(tables, work, byte):  # type: ignore[no-untyped-def]
-    """The lexer alone reads a byte, by the first of its outcomes; False where there is none."""
+    """The lexer alone reads a byte, by the outcome that ends the terminal written last, else by the
+    first; False where there is none."""
     entry = tables[tables[ENTRY] + work[LEXER] * 256 + byte]
-    outcome = tables[tables[ENTRY_START] + entry]
-    if outcome == tables[tables[ENTRY_START] + entry + 1]:
+    first, end = tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
+    if first == end:
         return False
-    work[LEXER] = tables[tables[ALTERNATIVE_NEXT] + outcome]
+    chosen = np.int64(first)
+    for outcome in range(first, end if work[LAST] >= 0 else first):
+        if _completed(tables, outcome) == work[LAST]:
+            chosen = np.int64(outcome)
+            break
+    work[LEXER] = tables[tables[ALTERNATIVE_NEXT] + chosen]
     return True
 
 
@@ -136,15 +156,13 @@ def _lex(tables, work, byte):  # type: ignore[no-untyped-def]
 def _begins(tables, closing, work, lexer, byte):  # type: ignore[no-untyped-def]
     """In this lexer state the byte begins a terminal: the one before ends, and as the one meant."""
     entry = tables[tables[ENTRY] + lexer * 256 + byte]
-    outcome = tables[tables[ENTRY_START] + entry]
-    if outcome == tables[tables[ENTRY_START] + entry + 1]:
+    first, end = tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
+    if first == end:
         return False
     if not closing[closing[MID] + lexer]:
         return True
-    start = tables[ALTERNATIVE_START] + outcome
-    if tables[start] == tables[start + 1]:
-        return False
-    return work[LAST] < 0 or tables[tables[EMITTED] + tables[start]] == work[LAST]
+    completed = _completed(tables, first)
+    return completed >= 0 and (work[LAST] < 0 or completed == work[LAST])
 
 
 @inner
@@ -449,10 +467,14 @@ def find_costs(  # type: ignore[no-untyped-def]
             before[i + 1] += look[j]
     i = 0
     while i < trie.shape[0]:
+        if work[SPENT] > 2 * limit:  # the parser's part counts, too: nothing more is looked at
+            after[trie[i, 3] : trie[i, 4]] = TOO_MANY
+            i += 1
+            continue
         depth = np.int64(trie[i, 1])
         if depth > 0:
             scratch[0] = scratch[TOPS_AT + depth - 1]
-            work[SPENT] += 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks take longer
+            work[SPENT] += 1 + 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks: longer
             if before[trie[i, 2]] == before[i] or not apply(
                 tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
             ):

@@ -83,7 +83,7 @@ def trace(grammar: CompiledGrammar, start: int, text: bytes) -> Standing:
             blank = byte in b" \t\f\r\n" and terminals[terminal].op not in _OF_LINES
             includes = at == len(completed) - 1 and _is_at_start(grammar, state) and not blank
             end = read if includes else position
-            if names[terminal].startswith(_DIGITS) and seen:
+            if grammar.language.layout and names[terminal].startswith(_DIGITS) and seen:
                 seen[-1] = Seen(seen[-1].terminal, seen[-1].begin, end)
             elif end > begin or terminals[terminal].op == Op.NEWLINE:
                 seen.append(Seen(names[terminal], begin, max(end, begin)))

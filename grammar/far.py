@@ -21,20 +21,21 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 _APPLY, _AFTER_SEQUENCE, _VIABLE, _CAN_END, _SHIFT, _READ = range(6)
-_TEXT = 1 << 20  # bytes, more than any that is read: a pointer does not say how many there are
 _INTS = types.CPointer(types.int32)
 _SIGNATURE = types.int64(
-    _INTS, _INTS, types.int64, _INTS, types.CPointer(types.uint8), *[types.int64] * 4
+    _INTS, _INTS, _INTS, types.CPointer(types.uint8), *[types.int64] * 4, *[types.int64] * 4
 )
 
 
 def _entry(  # type: ignore[no-untyped-def]
-    tables_at, nodes_at, node_count, scratch_at, text_at, which, a, b, c
-):
-    """One of the kernels. Of `read` the lexer state, above 32 bits the row, and above 60 whether
-    there may be more; -1 refused. Its length has the ways to be skipped above 32 bits."""
-    tables, nodes = carray(tables_at, (1 << 30,)), carray(nodes_at, (node_count, 5))
-    scratch = carray(scratch_at, (1 << 30,))
+    tables_at, nodes_at, scratch_at, text_at, table_count, node_count, scratch_count, text_count,
+    which, a, b, c
+):  # fmt: skip
+    """One of the kernels; the counts are the arrays' lengths. Of `read` the lexer state, above 32
+    bits the row, and above 60 whether there may be more; -1 refused. Its length has the ways to be
+    skipped above 32 bits."""
+    tables, nodes = carray(tables_at, (table_count,)), carray(nodes_at, (node_count, 5))
+    scratch = carray(scratch_at, (scratch_count,))
     if which == _APPLY:
         return np.int64(kernel.apply(tables, nodes, scratch, a, b, c))
     if which == _AFTER_SEQUENCE:
@@ -47,7 +48,7 @@ def _entry(  # type: ignore[no-untyped-def]
         return np.int64(kernel.shift(tables, nodes, scratch, a, b, c))
     at = np.zeros(2, np.int32)
     at[1] = a >> 32
-    text = carray(text_at, (_TEXT,))
+    text = carray(text_at, (text_count,))
     length = a & np.int64(0xFFFFFFFF)
     state = np.int64(reading.read(tables, nodes, scratch, text, length, b, c, at))
     return state | (np.int64(at[0]) << 32) | (np.int64(at[1]) << 60) if state >= 0 else np.int64(-1)
@@ -78,14 +79,15 @@ def _call(  # type: ignore[no-untyped-def]
             for kind, value in zip(arrays, arguments, strict=False)
             if isinstance(kind, types.Array)
         ]
+        word = ir.IntType(64)
         pointers = [array.data for array in made]
+        counts = [cgutils.unpack_tuple(builder, array.shape)[0] for array in made]
         if len(pointers) < len(arrays):
             pointers.append(cgutils.get_null_value(ir.IntType(8).as_pointer()))
-        word = ir.IntType(64)
+            counts.append(ir.Constant(word, 0))
         place = builder.gep(pointers[2], [ir.Constant(word, kernel.FUNCTION_AT)])
         address = builder.load(builder.bitcast(place, word.as_pointer()), align=4)
-        count = cgutils.unpack_tuple(builder, made[1].shape)[0]
-        values = [*pointers[:2], count, *pointers[2:], *arguments[len(arrays) :]]
+        values = [*pointers, *counts, *arguments[len(arrays) :]]
         function = ir.FunctionType(word, [value.type for value in values]).as_pointer()
         return builder.call(builder.inttoptr(address, function), values)
 

@@ -32,6 +32,8 @@ def folder() -> Path:
     state = hashlib.sha256()
     for module in sorted(here.glob("*.py")):
         state.update(module.name.encode() + b"\0" + module.read_bytes())
+    if config.BOUNDSCHECK:  # numba keeps no such note: its cache would mix them up
+        state.update(b"every index is checked")
     beside, chosen = here / "__pycache__", os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
         base = Path(chosen)

@@ -84,8 +84,8 @@ LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
 # Limits (docs/exactness.md, "How deep"). CPython has 100 levels of indentation and 20 static blocks
 # in a scope (3.12.1 ends with a segmentation fault at 19 `async with`); its parser gives up at
-# some 6,000 rules within each other, of which a bracket takes 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
-# MAX_NESTING: of what `nesting` counts.
+# some 6,000 rules within each other, of which a bracket takes 30, its compiler at some 3,000
+# expressions, and a whole number has at most 4,300 digits. MAX_NESTING: of what `nesting` counts.
 MAX_INDENTS, MAX_BLOCKS = 100, 18
 MAX_NESTING, BRACKET_WEIGHT = 1000, 5
 MAX_LINKS, MAX_CLAUSES, MAX_CHUNKS = 500, 20, 511
@@ -288,6 +288,22 @@ def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit
+def comes_before(nodes, a, b):  # type: ignore[no-untyped-def]
+    """An order of stacks by what they hold: the first of a merged node's parents is the least, in
+    a walk as in the bank."""
+    while a != b:
+        if a == 0 or b == 0:
+            return a == 0
+        if nodes[a, 4] != nodes[b, 4]:
+            return nodes[a, 4] < nodes[b, 4]
+        if nodes[a, 0] != nodes[b, 0]:
+            return nodes[a, 0] < nodes[b, 0]
+        a = nodes[a, 3]
+        b = nodes[b, 3]
+    return False
+
+
+@njit
 def _chain(tables, scratch, below, top, symbol, rule):  # type: ignore[no-untyped-def]
     """The state on top after reducing by `rule`, of length 1, and as long as such rules follow.
 
@@ -383,7 +399,8 @@ def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore
                     if link != 0:
                         if not _may_link(nodes, node, link, last):
                             break
-                    elif bracket == 0 and nodes[node, 1] > 0:  # nothing makes it longer any more
+                    elif bracket == 0 and nodes[node, 1] > 0 and nodes[node, 2] != MERGED:
+                        # nothing makes it longer any more
                         node = push(nodes, scratch, state, 0, 0, nodes[node, 3])
                     node = push(nodes, scratch, act - 1, 0, 0, node)
                     fresh = True
@@ -542,14 +559,22 @@ def _node_of(nodes, scratch, entry, entries, heads, links, made):  # type: ignor
             at = links[at, 1]
         if not ready:
             continue
-        at = links[heads[entry], 1]
+        at, least = heads[entry], heads[entry]
+        parent = np.int32(-1)
+        while at >= 0:
+            value = links[at, 0]
+            below = made[-1 - value] if value < 0 else value
+            if parent < 0 or comes_before(nodes, below, parent):
+                parent, least = np.int32(below), at
+            at = links[at, 1]
+        at = heads[entry]
         others = np.int32(0)
         while at >= 0:
             value = links[at, 0]
-            others = push(nodes, scratch, made[-1 - value] if value < 0 else value, 0, ALSO, others)
+            below = made[-1 - value] if value < 0 else value
+            if at != least:
+                others = push(nodes, scratch, below, 0, ALSO, others)
             at = links[at, 1]
-        value = links[heads[entry], 0]
-        parent = made[-1 - value] if value < 0 else value
         merged = MERGED if others != 0 else 0
         node = push(nodes, scratch, entries[entry], others, merged, parent)
         at = links[heads[entry], 1]
@@ -653,6 +678,8 @@ def _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, lin
                 states[place], tops[place] = one - 1, node
                 found += 1
             else:
+                if comes_before(nodes, node, tops[place]):
+                    node, tops[place] = tops[place], node
                 others[place] = push(nodes, scratch, node, 0, ALSO, others[place])
     if found > MAX_HYPOTHESES:
         scratch[3] = 2

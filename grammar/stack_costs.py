@@ -19,6 +19,7 @@ from gars_vllm.grammar.kernel import (
     MAX_HYPOTHESES,
     NONTERMINALS,
     STACKS_AT,
+    comes_before,
 )
 
 # Directory of the tables (closing_tables.build): offsets of the parts.
@@ -305,7 +306,7 @@ def step(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no
 @inner
 def best_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-untyped-def]
     """Of the stacks of a configuration the one that is completed at least cost, and the cost. Of
-    equals the one with the least state on top: the order of the stacks says nothing."""
+    equals the first by what they hold: the order of the stacks says nothing."""
     fresh(work)
     best, chosen = np.int64(IMPOSSIBLE), np.int64(0)
     for i in range(scratch[COUNT_AT + row]):
@@ -314,7 +315,7 @@ def best_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-u
             tables, closing, nodes, scratch, work, np.int64(nodes[node, 3]),
             np.int64(nodes[node, 0]),
         )  # fmt: skip
-        if cost < best or (cost == best < IMPOSSIBLE and nodes[node, 0] < nodes[chosen, 0]):
+        if cost < best or (cost == best < IMPOSSIBLE and comes_before(nodes, node, chosen)):
             best, chosen = cost, node
     return chosen, best
 

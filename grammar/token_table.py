@@ -12,12 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.jit import njit
 from gars_vllm.grammar.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
     CONTEXT_AFTER,
     CONTEXT_IN,
+    DEEPEST,
     EMITTED,
     ENTRY,
     ENTRY_START,
@@ -73,8 +75,11 @@ class StateTable:
 
 
 @njit
-def _child(keys, values, parents, lexemes, counts, node, terminal):  # type: ignore[no-untyped-def]
-    """The sequence `node` with `terminal` after it, made when new (open addressing)."""
+def _child(keys, values, parents, lexemes, depths, counts, node, terminal):  # type: ignore[no-untyped-def]
+    """The sequence `node` with `terminal` after it, made when new (open addressing); CANNOT where
+    it is longer than any that a walk follows."""
+    if depths[node] >= DEEPEST - 3:
+        return np.int32(CANNOT)
     key = (np.int64(node) << np.int64(20)) | np.int64(terminal)
     size = keys.shape[0]
     slot = (key * np.int64(-7046029254386353131)) >> np.int64(24)
@@ -85,11 +90,12 @@ def _child(keys, values, parents, lexemes, counts, node, terminal):  # type: ign
         slot = (slot + 1) & (size - 1)
     number = counts[0]
     if number >= parents.shape[0]:
-        return np.int32(-1)
+        return np.int32(NO_ROOM)
     keys[slot] = key
     values[slot] = number
     parents[number] = node
     lexemes[number] = terminal
+    depths[number] = depths[node] + 1
     counts[0] = number + 1
     return number
 
@@ -148,7 +154,7 @@ def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-
 
 @njit
 def _after(  # type: ignore[no-untyped-def]
-    tables, spaces, keys, values, parents, lexemes, counts, node, first, last
+    tables, spaces, keys, values, parents, lexemes, depths, counts, node, first, last
 ):
     """The sequence `node` with the terminals that one outcome of a byte completes, EMITTED[first:
     last]; CANNOT where they contradict it, NO_ROOM where the store is full.
@@ -163,16 +169,16 @@ def _after(  # type: ignore[no-untyped-def]
         if terminal == spaces and lexemes[node] >= spaces:
             terminal = lexemes[node] + 1
             node = parents[node]
-        node = _child(keys, values, parents, lexemes, counts, node, terminal)
+        node = _child(keys, values, parents, lexemes, depths, counts, node, terminal)
         if node < 0:
-            return NO_ROOM
+            return node
     return node
 
 
 @njit
 def _run(  # type: ignore[no-untyped-def]
     tables, spaces, state, text, offset, length, common, alive, sequences, states, keys, values,
-    parents, lexemes, counts
+    parents, lexemes, depths, counts
 ):  # fmt: skip
     """Reads one token's bytes from `state`; levels up to `common` are those of the last token."""
     if common == 0:
@@ -192,8 +198,8 @@ def _run(  # type: ignore[no-untyped-def]
                 if first < last:
                     node = np.int64(
                         _after(
-                            tables, spaces, keys, values, parents, lexemes, counts, node, first,
-                            last,
+                            tables, spaces, keys, values, parents, lexemes, depths, counts,
+                            node, first, last,
                         )
                     )  # fmt: skip
                     if node == NO_ROOM:
@@ -215,7 +221,7 @@ def _run(  # type: ignore[no-untyped-def]
 @njit
 def _compose(  # type: ignore[no-untyped-def]
     tables, spaces, states, byte, level, arena, begin, offsets, keys, values, parents, lexemes,
-    counts
+    depths, counts
 ):  # fmt: skip
     """What every lexer state becomes with one more byte: level + 1 of the path from level."""
     at = begin[level] + offsets[level, states]
@@ -239,7 +245,7 @@ def _compose(  # type: ignore[no-untyped-def]
                 last_item = tables[tables[ALTERNATIVE_START] + a + 1]
                 node = np.int64(
                     _after(
-                        tables, spaces, keys, values, parents, lexemes, counts, before,
+                        tables, spaces, keys, values, parents, lexemes, depths, counts, before,
                         first_item, last_item,
                     )
                 )  # fmt: skip
@@ -290,7 +296,7 @@ def classify(  # type: ignore[no-untyped-def]
     composed over all states where not. `known`: (function, byte) -> function, open addressing,
     int64 [size, 2]; `seen`: the functions' hashes, uint64 [size, 3], a third column for numbers.
     """
-    keys, values, parents, lexemes, counts = store
+    keys, values, parents, lexemes, depths, counts = store
     function = np.zeros(begin.shape[0], np.int64)
     for state in range(states):
         arena[state] = np.int64(state)
@@ -313,7 +319,7 @@ def classify(  # type: ignore[no-untyped-def]
                 byte = text[starts[token] + ready]
                 code = _compose(
                     tables, spaces, states, byte, ready, arena, begin, offsets, keys, values,
-                    parents, lexemes, counts,
+                    parents, lexemes, depths, counts,
                 )  # fmt: skip
                 if code < 0:
                     return code
@@ -345,7 +351,7 @@ def outcomes(  # type: ignore[no-untyped-def]
     tables, spaces, state, text, starts, shared, alive, sequences, states, store, out, out_start
 ):
     """Writes the (sequence, state) pairs of each class in one lexer state; returns how many."""
-    keys, values, parents, lexemes, counts = store
+    keys, values, parents, lexemes, depths, counts = store
     total = 0
     reached = 0  # levels of the arrays that hold this text's prefix
     for number in range(starts.shape[0] - 1):
@@ -357,7 +363,7 @@ def outcomes(  # type: ignore[no-untyped-def]
         else:
             count = _run(
                 tables, spaces, state, text, starts[number], length, common,
-                alive, sequences, states, keys, values, parents, lexemes, counts,
+                alive, sequences, states, keys, values, parents, lexemes, depths, counts,
             )  # fmt: skip
             if count < 0:
                 return count
@@ -581,7 +587,7 @@ class StateTables:
         pairs, places = np.unique(out[:total], return_inverse=True)
         node = (pairs >> 32).astype(np.int32)
         after = (pairs & 0xFFFFFFFF).astype(np.int32)
-        used = int(store[4][0])
+        used = int(store[-1][0])
         trie = np.zeros((used, 5), np.int32)
         outs = np.zeros(len(pairs), np.int32)
         place = np.zeros(len(pairs), np.int32)
@@ -601,18 +607,25 @@ class StateTables:
 
 def _check(code: int) -> None:
     if code == -1:
-        raise MemoryError("the vocabulary completes more terminal sequences than expected")
+        raise GrammarFileError(
+            "the vocabulary's tokens complete too many sequences of the grammar's terminals; "
+            "use one without tokens of hundreds of terminals"
+        )
     if code < 0:
-        raise MemoryError("a token has too many outcomes for this grammar")
+        raise GrammarFileError(
+            "tokens of the vocabulary can be read in too many ways by this grammar; make its "
+            "terminals differ more"
+        )
 
 
-def _store(capacity: int) -> tuple[NDArray[np.int64], I32, I32, I32, I32]:
+def _store(capacity: int) -> tuple[NDArray[np.int64], I32, I32, I32, I32, I32]:
     """An empty trie of terminal sequences (`_child`)."""
     return (
         np.full(capacity, -1, np.int64),
         np.zeros(capacity, np.int32),
         np.zeros(capacity // 2, np.int32),
         np.full(capacity // 2, -1, np.int32),
+        np.zeros(capacity // 2, np.int32),
         np.ones(1, np.int32),
     )
 

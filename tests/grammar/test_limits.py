@@ -35,6 +35,71 @@ def test_a_long_token_changes_no_other(byte_vocabulary: Vocabulary, long: bytes)
                 a.advance(256)
 
 
+# What tokens are made of, by repeating one piece, or two in turn, hundreds of times.
+PIECES = {
+    "python": [
+        b"x;", b"- ", b"not ", b"\n", b"[", b"]", b"(", b")", b"{", b"x,", b"f'{", b"}'", b"lambda:", b" ", b"\t", b"if x:\n",
+        b"1", b"#", b"'", b"a.", b"a(", b"x=", b"\\\n", b"@x\n", b"x if y else ", b"elif x:y\n", b"for x in y ", b"await ",
+    ],
+    "json": [b"[", b"]", b"{", b"}", b'"a":', b"1", b",", b" ", b'"', b"\\u00", b"[1,", b"{}"],
+    "lark": [b"a", b"+", b"*", b"(", b")", b"a+", b"a*"],
+}  # fmt: skip
+
+
+def hostile(draw: random.Random, pieces: list[bytes]) -> list[bytes]:
+    """Tokens that no tokenizer should have."""
+    tokens = set[bytes]()
+    while len(tokens) < 5:
+        several = [draw.choice(pieces) for _ in range(draw.choice((1, 1, 2, 3)))]
+        parts = [piece * draw.choice((1, 2, 30, 260, 515)) for piece in several]
+        tokens.add(b"".join(parts) * draw.choice((1, 1, 2, 60)))
+    return sorted(t for t in tokens if 1 < len(t) < 4000)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("language", ["python", "json", "lark"])
+def test_hostile_vocabularies(tmp_path: Path, language: str, seed: int) -> None:
+    """An allowed token can be read, and what follows is as if its bytes had been read one by one;
+    one that is not allowed is refused. Budgets are kept, and nothing is written where it should not
+    be (`make test-bounds`)."""
+    draw = random.Random(seed)
+    long = hostile(draw, PIECES[language])
+    vocabulary = Vocabulary.from_tokens([*(bytes([i]) for i in range(256)), *long], eos=[999])
+    source: str | Path = language
+    if language == "lark":
+        source = tmp_path / "rules.lark"
+        source.write_text(AMBIGUOUS[seed])
+    grammar = compile_grammar(source, vocabulary)
+    taken = 0
+    for _ in range(3):
+        matcher = grammar.matcher()
+        for _ in range(5):
+            mask = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
+            for number, token in enumerate(long, 256):
+                if not mask[number]:
+                    assert grammar.step(matcher.state, number) < 0
+                    continue
+                taken += 1
+                after, by_bytes = matcher.fork(), matcher.fork()
+                after.advance(number)
+                by_bytes.advance_text(token)
+                assert (after.mask() == by_bytes.mask()).all(), token[:40]
+            least = matcher.completion_length()
+            for left in (least, least + 1, least + 5):
+                matcher.mask(left)
+            choices = np.flatnonzero(mask[: len(vocabulary)]).tolist()
+            likely = [c for c in choices if c >= 256 and draw.random() < 0.5] or choices
+            token = draw.choice([c for c in likely if c != 999] or [999])
+            if token == 999:
+                break
+            matcher.advance(token)
+        for left in range(matcher.completion_length(), 0, -1):
+            mask = np.unpackbits(matcher.mask(left).view(np.uint8), bitorder="little")
+            matcher.advance(int(draw.choice([c for c in np.flatnonzero(mask) if c != 999])))
+        assert matcher.can_stop()
+    assert taken
+
+
 AMBIGUOUS = [
     'start: e\ne: e "+" e | e "*" e | "(" e ")" | "a"\n',
     'start: f\nf: f "+" f | f "*" f | "(" f ")" | f f | "a"\n',
@@ -79,6 +144,41 @@ def _takes(reference: lark.Lark, text: str) -> bool:
     except lark.exceptions.LarkError:
         return False
     return True
+
+
+MERGED = [
+    'start: q r p* | q | "=="\np: "a" r "(" q? | "==" | "a" "a" "("\nq: "(" "+=" r | start start r | start r p\n'
+    'r: "+=" "a" "a" "=="* | "(" p q?\n%ignore "\\n"\n',
+    'start: p p? | "[" q | "a" start "["*\np: "=" "[" q "a"?\nq: r "["? | "[" "["? | p start r*\n'
+    'r: "[" "[" "a" "a" | q r | start "[" start "]"\n',
+    *AMBIGUOUS[:3],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MERGED)
+def test_several_stacks_allow_what_any_of_them_does(
+    tmp_path: Path, byte_vocabulary: Vocabulary, text: str
+) -> None:
+    """Merged or not, and in whatever order they came about."""
+    file = tmp_path / "rules.lark"
+    file.write_text(text)
+    grammar = compile_grammar(file, byte_vocabulary)
+    draw, several = random.Random(4), 0
+    for _ in range(30):
+        matcher = grammar.matcher()
+        for _ in range(24):
+            state = grammar.state(matcher.state)
+            layout, stacks = state[:9], state[9:]
+            if len(stacks) > 1:
+                several += 1
+                alone = [grammar.mask(grammar.row(grammar._number((*layout, s)))) for s in stacks]
+                assert (matcher.mask() == np.bitwise_or.reduce(alone)).all()
+            bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")
+            choices = [b for b in np.flatnonzero(bits).tolist() if b != 256]
+            if not choices:
+                break
+            matcher.advance(draw.choice(choices))
+    assert several > 50
 
 
 def test_merged_stacks_survive_sweeping(tmp_path: Path, byte_vocabulary: Vocabulary) -> None:

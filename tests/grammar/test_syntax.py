@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gars_vllm.grammar import (
+    CompiledGrammar,
     GrammarFileError,
     Vocabulary,
     compile_grammar,
+    explain,
     lalr,
     language,
     literals,
@@ -209,19 +212,69 @@ def test_states_of_words() -> None:
     assert literals.count_states({"é": 1, "è": 1}) == 2
 
 
-def test_names_of_the_layout_say_nothing_in_a_lark_file(
-    tmp_path: Path, byte_vocabulary: Vocabulary
+# Patterns that Python's terminals of these names have, or that look like its layout.
+PATTERNS = (
+    "/[a-z]+/", "/[0-9]+/", "/#[^\\n]*/", "/\"[^\"\\n]*\"/", "/\\n+/", "/\\\\\\n/", '"    "', '"("', '")"', '":"',
+    '"else"', '"for"', '"```"', '"="', '"{"', '"}"',
+)  # fmt: skip
+RULES = """start: (assignment | try_else | rest)+
+assignment: LPAR single_target RPAR COLON NAME
+single_target: NAME
+try_else: ELSE COLON NAME
+rest: {}
+LPAR: "("
+RPAR: ")"
+COLON: ":"
+ELSE: "else"
+NAME: /[a-z]+/
+"""
+USED = ("LPAR", "RPAR", "COLON", "ELSE", "NAME")
+
+
+def named_like_python(draw: random.Random, names: list[str]) -> str:
+    """A grammar whose terminals, and some rules, have names of Python's grammar."""
+    chosen = draw.sample([n for n in names if n not in USED], 6)
+    rest = " | ".join(" ".join(draw.choices(chosen, k=draw.randint(1, 3))) for _ in range(4))
+    patterns = draw.sample(PATTERNS, len(chosen))
+    lines = [f"{name}: {pattern}\n" for name, pattern in zip(chosen, patterns, strict=True)]
+    ignored = f"%ignore {draw.choice(chosen)}\n" if draw.random() < 0.5 else ""
+    return RULES.format(rest) + "".join(lines) + ignored
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_names_of_python_say_nothing_in_a_lark_file(
+    python_bytes: CompiledGrammar, byte_vocabulary: Vocabulary, tmp_path: Path, seed: int
 ) -> None:
-    names = ("NEWLINE", "LINE_COMMENT", "COMMENT", "BLANK", "INDENT", "END", "NAME", "FOR", "BEGIN")
-    file = tmp_path / "names.lark"
-    terminals = "".join(f'{name}: "{i}"\n' for i, name in enumerate(names))
-    file.write_text(f"start: {' '.join(names)}\n{terminals}")
-    matcher = compile_grammar(file, byte_vocabulary).matcher()
-    for i in range(len(names)):
-        bits = np.unpackbits(matcher.mask(20).view(np.uint8), bitorder="little")
-        assert np.flatnonzero(bits).tolist() == [ord(str(i))]
-        matcher.advance(ord(str(i)))
-    assert matcher.can_stop()
+    """A grammar and its twin under other names: the same masks, endings and places in the text."""
+    draw = random.Random(seed)
+    spec = python_bytes.language.machine.spec
+    names = {n for t in spec.terminals for n in (t.name, t.symbol or "")}
+    text = named_like_python(draw, sorted(n for n in names if re.fullmatch("[A-Z][A-Z0-9_]+", n)))
+    twin = re.sub(r"\b(?=[A-Z][A-Z0-9_]+\b)", "Q_", text)  # Lark's order goes by names, too
+    twin = twin.replace("assignment", "one").replace("try_else", "two").replace("single_", "a_")
+    grammars = []
+    for name, written in (("named", text), ("twin", twin)):
+        (tmp_path / f"{name}.lark").write_text(written)
+        grammars.append(compile_grammar(tmp_path / f"{name}.lark", byte_vocabulary))
+    for _ in range(20):
+        one, other = (g.matcher() for g in grammars)
+        read = b""
+        for left in range(16, 0, -1):
+            assert (one.mask() == other.mask()).all(), (text, read)
+            assert one.completion() == other.completion(), (text, read)
+            assert (one.mask(left) == other.mask(left)).all(), (text, read, left)
+            bits = np.unpackbits(one.mask(left).view(np.uint8), bitorder="little")
+            token = int(draw.choice(np.flatnonzero(bits).tolist()))
+            if token == 256:
+                break
+            read += bytes([token])
+            one.advance(token)
+            other.advance(token)
+        seen = [explain.trace(g, g.matcher().state, read) for g in grammars]
+        assert [(s.begin, s.end) for s in seen[0].seen] == [(s.begin, s.end) for s in seen[1].seen]
+        assert seen[0].pending == seen[1].pending
+        words = [re.sub(r"\bQ_", "", w) for w in explain.expected(other.grammar, other.state)]
+        assert sorted(words) == sorted(explain.expected(one.grammar, one.state)), (text, read)
 
 
 def test_all_that_is_read_belongs_to_the_digest(tmp_path: Path) -> None:
