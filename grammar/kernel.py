@@ -84,7 +84,8 @@ LAMBDAS = 256
 FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fields[kind - 8]`
 # Limits (docs/exactness.md, "How deep"). CPython has 100 levels of indentation and 20 static blocks
 # in a scope (3.12.1 ends with a segmentation fault at 19 `async with`); its parser gives up at
-# some 6,000 rules within each other, of which a bracket takes 30, its compiler at some 3,000 expressions, and a whole number has at most 4,300 digits.
+# some 6,000 rules within each other, of which a bracket takes 30, its compiler at some 3,000
+# expressions, and a whole number has at most 4,300 digits.
 # MAX_NESTING: of what `nesting` counts.
 MAX_INDENTS, MAX_BLOCKS = 100, 18
 MAX_NESTING, BRACKET_WEIGHT = 1000, 5
