@@ -100,7 +100,8 @@ class Closer:
         count = int(self._find(number, 0, _ALL)[0])
         if count < endings.TOO_MANY:
             return self._picked(count)
-        return self._inserted(number) if self._tables.insertions else self._searched(number)
+        found = self._inserted(number)  # also for texts of more terminals than one reading takes
+        return self._searched(number) if found is None and not self._tables.insertions else found
 
     def _picked(self, count: int) -> tuple[int, ...]:
         """The tokens of the text that was split last."""

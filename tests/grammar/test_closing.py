@@ -372,7 +372,7 @@ def test_walks_of_many_random_grammars_end(vocabulary: Vocabulary) -> None:
     ("language", "text"),
     [
         ("python", "x = " + "(" * 100), ("python", "x = " + "[x, {1: f(" * 20),
-        ("python", "".join(" " * i + "try:\n" for i in range(9)) + " " * 9),
+        ("python", "".join(" " * i + "try:\n" for i in range(8)) + " " * 8),
         ("python", "".join(" " * i + "if x:\n" for i in range(90)) + " " * 90),
         ("python", "x = " + "lambda y: " * 60), ("python", "x = " + "y if z else " * 240),
         ("python", "x = f'{" + "(" * 60 + "y"), ("json", "[" * 5000), ("json", '[{"a":' * 1500),
