@@ -73,8 +73,10 @@ _CODE, _CHAT = PromptKind.COMPLETION, PromptKind.CHAT
 MODELS = (
     ModelSpec("qwen2.5-coder-0.5b", "Qwen/Qwen2.5-Coder-0.5B-Instruct", "Apache-2.0", True,
               _CODE, _QWEN),
+    # Of 160 samples (40 problems, 4 each, temperature 0.8) 155 are only a docstring after the line
+    # end, 1 without it, 1 healed. Qwen2.5-Coder, of 80: 0 after it, 15 without it, 1 healed.
     ModelSpec("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", True,
-              _CODE, _SMOL),
+              _CODE, _SMOL, newline=False),
     ModelSpec("qwen2.5-coder-1.5b", "Qwen/Qwen2.5-Coder-1.5B-Instruct", "Apache-2.0", True, _CODE),
     ModelSpec("stable-code-3b", "stabilityai/stable-code-3b", "Stability", False, _CODE),
     ModelSpec("codellama-7b-instruct", "codellama/CodeLlama-7b-Instruct-hf", "Llama 2", True,
