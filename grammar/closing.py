@@ -29,7 +29,9 @@ _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
 _INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
 _TRIED = 2_000  # texts of terminals, in a search
-_MERGED_FACTOR, _CONFIRMED = 4, 64
+_MERGED_FACTOR = 4
+_CONFIRMED, _LEAST_CONFIRMED, _CONFIRMED_LENGTH = 64, 4, 300
+_MERGED_WORK = 10_000  # _WORK where stacks are merged: what is counted takes longer there
 _ADDED = 512  # masks of which it is kept what their tokens may add
 _NOTHING = np.zeros(0, np.uint8)
 
@@ -242,11 +244,10 @@ class Closer:
             return self._row_of_all(number, members, remaining)
         grammar, tables = self._grammar, self._tables
         possible, added = self._possible(number)
-        grammar.load(number)
-        needed, factor, merged = completion_limits.far(
-            grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
-            tables.worst_of, tables.spare,
-        )  # fmt: skip
+        needed, factor, merged = self._far(number)
+        # Several stacks may be merged by the next token. Python's layout, which has insertions,
+        # leaves too few.
+        several = not tables.insertions and grammar.scratch[kernel.COUNT_AT] > 1
         needs = needed + factor * added
         far = int(needs.max(initial=0)) * (_MERGED_FACTOR if merged else 1)
         if remaining >= far:
@@ -260,16 +261,19 @@ class Closer:
         if plan is None or len(plan[0]) - plan[1] > remaining:
             return grammar.row(number)
         look = (possible > 0) & ((needs > remaining) | (possible > 1) | merged)
-        after = self._find(number, remaining, _WORK, look.view(np.uint8))
+        work = _MERGED_WORK if merged else _WORK
+        after = self._find(number, remaining, work, look.view(np.uint8))
         possible = (possible > 0) & (~look | (after != endings.NOT_VIABLE))
         allowed = possible & (~look | (after < remaining))
+        if merged or several:
+            length = len(plan[0]) - plan[1]
+            asked = np.flatnonzero(allowed if merged else allowed & look).tolist()
+            self._confirm(number, remaining, length, asked, merged, allowed)
         if np.array_equal(allowed, possible) and not merged:
             if remaining > 1:
                 grammar.calm(number, remaining)
             return grammar.row(number)
         tokens, at = plan
-        if merged:
-            self._confirm(number, remaining, allowed)
         if at < len(tokens):
             following = grammar.step(number, tokens[at])
             old = self._plans.get(following)
@@ -280,17 +284,40 @@ class Closer:
             allowed[ways] |= possible[ways]
         return grammar.restricted_row(number, allowed)
 
-    def _confirm(self, number: int, remaining: int, allowed: NDArray[np.bool_]) -> None:
-        """Takes back the outcomes after which the text has no plan that is short enough, and those
-        beyond the first _CONFIRMED: where stacks are merged, in the state that an outcome leads to
-        others of their parents may be followed."""
+    def _far(self, number: int) -> tuple[int, int, bool]:
+        """completion_limits.far of a state."""
+        grammar, tables = self._grammar, self._tables
+        grammar.load(number)
+        return completion_limits.far(  # type: ignore[no-any-return]
+            grammar.nodes, grammar.scratch, tables.tables, tables.worst, tables.read,
+            tables.worst_of, tables.spare,
+        )  # fmt: skip
+
+    def _confirm(
+        self,
+        number: int,
+        remaining: int,
+        length: int,
+        asked: list[int],
+        merged: bool,
+        allowed: NDArray[np.bool_],
+    ) -> None:
+        """Of the outcomes that are `asked`, takes those back that lead from or to a state of merged
+        stacks, and to none with a plan that is short enough, since other parents of its stacks may
+        be followed there; and those beyond the first ones. A long plan takes long to find, so
+        `length`, that of the state's own, says how many are tried."""
         grammar = self._grammar
-        for place, outcome in enumerate(np.flatnonzero(allowed).tolist()):
-            bound = None
-            if place < _CONFIRMED:
-                following = grammar.step(number, grammar.token_of(number, outcome))
-                bound = None if following < 0 else self.bound(following)
+        left = max(_LEAST_CONFIRMED, min(_CONFIRMED, _CONFIRMED_LENGTH // max(length, 1)))
+        for outcome in asked:
+            following = grammar.step(number, grammar.token_of(number, outcome))
+            if not merged and following >= 0 and not self._merges(following):
+                continue
+            left -= 1
+            bound = None if left < 0 or following < 0 else self.bound(following)
             allowed[outcome] = bound is not None and bound < remaining
+
+    def _merges(self, number: int) -> bool:
+        return any(self._far(member)[2] for member in self._grammar.members(number))
 
     def _row_of_all(self, number: int, members: tuple[int, ...], remaining: int) -> int:
         """As _row, of a text that can be read in several ways: those that can end in time."""

@@ -362,6 +362,19 @@ def test_walks_of_random_grammars_end(vocabulary: Vocabulary) -> None:
     assert found["whole"] > 100
 
 
+def test_a_token_after_which_stacks_are_merged(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    file = tmp_path / "merged.lark"
+    file.write_text("""start: p p? | "[" q | "a" start "["*
+p: "=" "[" q "a"?
+q: r "["? | "[" "["? | p start r*
+r: "[" "[" "a" "a" | q r | start "[" start "]"
+%ignore "\\n"
+""")
+    grammar = compile_grammar(file, vocabulary)
+    for seed in (142, 1413, 2312, 2356, 2474, *range(200)):
+        assert measured.walk(grammar, "", random.Random(seed)) == "whole", seed
+
+
 @pytest.mark.full
 def test_walks_of_many_random_grammars_end(vocabulary: Vocabulary) -> None:
     found = grammars(vocabulary, 300)
