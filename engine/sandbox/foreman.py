@@ -39,7 +39,7 @@ from gars_vllm.engine.sandbox.tiers import Tier
 
 _START_SECONDS = 60.0
 _LATE = 10  # times its time limit, on the clock, is the end even of a program that had no core
-_JUDGE_BYTES = 2 << 30
+_JUDGE_BYTES = 3 << 30  # two million items of a value and of what is expected take some 2
 _JUDGE_PROGRAMS = 200  # that one process judges
 _TICK = 0.05
 

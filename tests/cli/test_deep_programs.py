@@ -92,5 +92,5 @@ def test_no_program_ends_a_command(make_run: MakeRun) -> None:
     assert "wrong answer" in done("report", "run", "--html", "page.html", "--csv", "numbers.csv")
     assert json.loads(done("report", "run", "--json"))[0]["verified"] == 2 * len(bodies)
     assert "problems" in done("select", "run", "--out", "chosen.jsonl")
-    assert "within noise" in done("compare", "run", "other")
+    assert "neither run is" in done("compare", "run", "other")
     done("verify", "chosen.jsonl", "--prompts", "prompts.jsonl", "--out", "results.jsonl")

@@ -74,6 +74,7 @@ def test_another_run_is_refused_before_a_model_is_looked_for(
             config | sampling.settings_config(settings) | settings.layout.to_config()
         )
     usual = ["sample", "--model", "smollm2-135m", "--max-tokens", "200", "--out", "run"]
+    usual += ["--prompt-end", "kept"]
     result = CliRunner().invoke(main, [*usual, *arguments])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
