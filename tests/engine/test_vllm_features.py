@@ -121,7 +121,7 @@ def greedy(
     loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32).eval()
     masks = []
     if grammar:
-        where: Any = types.SimpleNamespace(prefix="", mode="text")
+        where: Any = types.SimpleNamespace(prefix="", heal="", mode="text")
         compiled = compile_grammar(grammar, Encoder.of(model).vocabulary)
         masks = [GrammarLogits(compiled, where, 1, most)]
     ids = torch.tensor([prompt])
