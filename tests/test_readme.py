@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,4 +71,5 @@ def test_its_program_with_vllm_runs(tiny_model: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     drawn = done.stdout[done.stdout.index("def fibonacci") :]
-    compile(drawn, "drawn", "exec")
+    with warnings.catch_warnings(action="ignore"):
+        compile(drawn, "drawn", "exec")
