@@ -149,7 +149,7 @@ class Server:
             )
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while True:
             assert self.process.poll() is None, self.log.read_text()[-4000:]
             assert time.monotonic() < deadline, self.log.read_text()[-4000:]
