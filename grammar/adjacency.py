@@ -14,6 +14,7 @@ of the parser before them, as in the construction of LALR lookaheads.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -49,11 +50,8 @@ class Points:
     text may end.
     """
 
-    marks = (Op.BLANK, Op.NO_LINE)
-
     def __init__(self, machine: Machine) -> None:
-        self.terminals = machine.spec.terminals
-        self._spaces = machine.spaces
+        self.machine, self.terminals = machine, machine.spec.terminals
         # Where lines are indented: the terminal of new lines, and what is to come of it.
         of_lines = {t.argument: i for i, t in enumerate(self.terminals) if t.op == Op.LINES}
         self.lines, self.any_lines = of_lines.get(1, -1), of_lines.get(0, -1)
@@ -69,7 +67,7 @@ class Points:
             for emitted, following in dict.fromkeys(
                 [*ways, *((e, -1) for e in machine.ends[state])]
             ):
-                self._add(state, self.plain(emitted), following)
+                self._add(state, machine.plain(emitted), following)
 
     def _add(self, point: int, emitted: Emitted, following: int) -> None:
         if not emitted:
@@ -94,13 +92,9 @@ class Points:
             self._add(found, rest, following)
         return found
 
-    def plain(self, emitted: Emitted) -> Emitted:
-        """What is emitted, without what only says in which column a line begins."""
-        if self.lines < 0:
-            return emitted
-        return tuple(
-            t for t in emitted if t < self._spaces and self.terminals[t].op not in self.marks
-        )
+    @functools.cached_property
+    def classes(self) -> Classes:
+        return _classes(self, self.machine.start)
 
     def to_come(self, terminal: int) -> int:
         """The terminal itself; of new lines any that may come of them."""
@@ -137,7 +131,7 @@ class Classes:
         return list(dict.fromkeys((k[0], k[1]) if k else ((), None) for k in found))
 
 
-def classes(points: Points, start: int) -> Classes:
+def _classes(points: Points, start: int) -> Classes:
     """The coarsest bisimulation of what can follow; ignored text in between does not count."""
     groups: dict[frozenset[int], int] = {frozenset({start}): 0}
     number: dict[Offer, int] = {}
@@ -202,8 +196,8 @@ def spread(inside: Sequence[set[int]], bits: list[int]) -> None:
 
 
 def fitted(
-    grammar: Syntax, parser: lalr.Table, machine: Machine
-) -> tuple[Syntax, lalr.Table, Machine]:
+    grammar: Syntax, parser: lalr.Table, points: Points
+) -> tuple[Syntax, lalr.Table, Points]:
     """The three of them so that whatever the parser can take next can be written, and go on to a
     sentence. They are returned as they are where that is so already (most grammars, above all those
     that ignore blanks), where lines are indented (what comes next then depends on the columns), or
@@ -211,16 +205,12 @@ def fitted(
 
     Raises GrammarFileError where no text is a sentence.
     """
-    if machine.spec.lines:
-        return grammar, parser, machine
-    points = Points(machine)
-    found = classes(points, machine.start)
-    product = _Product(grammar, parser, machine, found)
-    if product.is_needless():
-        return grammar, parser, machine
-    rules = product.rules()
+    if points.machine.spec.lines:
+        return grammar, parser, points
+    product = _Product(grammar, parser, points)
+    rules = None if product.is_needless() else product.rules()
     if rules is None:
-        return grammar, parser, machine
+        return grammar, parser, points
     useful = _merged(reduction.useful(rules, grammar.start), grammar.start)
     if not useful:
         raise GrammarFileError(
@@ -230,14 +220,14 @@ def fitted(
     names = {left for left, _ in useful}
     used = sorted({symbol for _, right in useful for symbol in right} - names)
     made = replace(grammar, rules=tuple(useful), rule_terminals=tuple(used))
-    return made, product.with_accepted(lalr.build(made)), product.labelled(points)
+    return made, product.with_accepted(lalr.build(made)), Points(product.labelled())
 
 
 class _Product:
-    def __init__(
-        self, grammar: Syntax, parser: lalr.Table, machine: Machine, found: Classes
-    ) -> None:
-        self._grammar, self._parser, self._machine, self._classes = grammar, parser, machine, found
+    def __init__(self, grammar: Syntax, parser: lalr.Table, points: Points) -> None:
+        machine, found = points.machine, points.classes
+        self._grammar, self._parser, self._points = grammar, parser, points
+        self._machine, self._classes = machine, found
         self._columns = {name: i for i, name in enumerate(parser.terminals)}
         self._column = [self._columns.get(t.symbol or "", -1) for t in machine.spec.terminals]
         self._nonterminals = {name: i for i, name in enumerate(parser.nonterminals)}
@@ -347,13 +337,14 @@ class _Product:
     ) -> dict[_Key, set[_Missing]] | None:
         """Per nonterminal that is wanted, what can be missing after it."""
         ends: dict[_Key, set[_Missing]] = {start: set()}
-        users: dict[_Key, set[_Key]] = defaultdict(set)
+        # Ordered, so that equal grammars give equal tables.
+        users: dict[_Key, dict[_Key, None]] = defaultdict(dict)
         todo = [start]
         work = 0
         while todo:
             key = todo.pop()
             state, name, missing = key
-            asked: set[_Key] = set()
+            asked: dict[_Key, None] = {}
             found: set[_Missing] = set()
             for right in by_left[name]:
                 work += 1
@@ -366,7 +357,7 @@ class _Product:
                     }
                 found |= {after for _, after in places}
             for other in asked:
-                users[other].add(key)
+                users[other][key] = None
                 if other not in ends:
                     ends[other] = set()
                     todo.append(other)
@@ -383,13 +374,13 @@ class _Product:
         state: int,
         missing: _Missing,
         ends: dict[_Key, set[_Missing]],
-        asked: set[_Key] | None = None,
+        asked: dict[_Key, None] | None = None,
     ) -> Iterator[tuple[str, int, _Missing]]:
         """The ways to write a symbol: its name, the parser's state after it, what is missing."""
         if symbol in self._nonterminals:
             key = (state, symbol, missing)
             if asked is not None:
-                asked.add(key)
+                asked[key] = None
             following = int(self._parser.goto[state, self._nonterminals[symbol]])
             for after in ends.get(key, ()):
                 yield self._name(key, after), following, after
@@ -442,7 +433,7 @@ class _Product:
             conflicts=np.append(parser.conflicts, np.int32(0)),
         )
 
-    def labelled(self, points: Points) -> Machine:
+    def labelled(self) -> Machine:
         """The lexer, whose terminals say what can follow them."""
         terminals: list[LexTerminal] = [
             replace(t, symbol=_accepts(t.symbol)) if t.op == Op.ASSERT and t.symbol else t
@@ -458,7 +449,7 @@ class _Product:
                 numbers[index, kind] = len(terminals) if place else index
                 made = replace(plain, symbol=self._symbol(column, kind))
                 terminals[numbers[index, kind] : numbers[index, kind] + 1] = [made]
-        of = self._classes.of
+        of, points = self._classes.of, self._points
 
         def label(point: int, emitted: Emitted, following: int) -> Emitted:
             made: Emitted = ()

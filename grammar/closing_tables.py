@@ -321,7 +321,7 @@ def _unread(language: Language, texts: list[bytes]) -> set[tuple[int, str]]:
 def _before_reductions(parser: lalr.Table, unread: set[tuple[int, str]]) -> set[tuple[int, str]]:
     """The pairs for the states that reductions lead to, from those of the states before them."""
     bad: list[set[str]] = [set() for _ in parser.items]
-    shifts = [_shifts(parser, state) for state in range(len(parser.items))]
+    shifts = lalr.shifts(parser)
     shifted = {after for found in shifts for after in found.values()} | {parser.start_state}
     for state, symbol in unread:
         if state in shifted:
@@ -357,9 +357,9 @@ def _asserted(machine: Machine, text: bytes, terminal: int) -> set[tuple[int, ..
     found, states = set(), {machine.start}
 
     def note(emitted: tuple[int, ...]) -> None:
-        ops = [(t, spec.terminals[t].op) for t in emitted if t < machine.spaces]
-        asserted = [t for t, op in ops if op == Op.ASSERT]
-        rest = [t for t, op in ops if op not in (Op.ASSERT, Op.END, Op.BLANK, Op.NO_LINE)]
+        plain = machine.plain(emitted)
+        asserted = [t for t in plain if spec.terminals[t].op == Op.ASSERT]
+        rest = [t for t in plain if spec.terminals[t].op not in (Op.ASSERT, Op.END)]
         if rest == [terminal]:
             found.add(tuple(asserted))
 
@@ -386,8 +386,8 @@ def _in_states(
     known: dict[tuple[int, str], _Text] = {}
     none = _Text(IMPOSSIBLE)
     shifts = [
-        {parser.terminals[symbol]: after for symbol, after in _shifts(parser, s).items()}
-        for s in range(len(parser.items))
+        {parser.terminals[symbol]: after for symbol, after in row.items()}
+        for row in lalr.shifts(parser)
     ]
 
     def joined(state: int, right: Sequence[str]) -> _Text:
@@ -438,7 +438,7 @@ def _worst(
     states, symbols = len(parser.items), len(parser.terminals)
     worst = np.zeros((states, symbols + len(parser.nonterminals)), np.int16)
     worst_of, most = np.zeros(states, np.int32), 0
-    shifted = [_shifts(parser, state) for state in range(states)]
+    shifted = lalr.shifts(parser)
     begun = [  # what may be read on a state, where a state on it is entered
         [left[i] for i in range(start[s], start[s + 1]) if length[i] == 1 and left[i] >= 0]
         for s in range(states)
@@ -476,18 +476,3 @@ def _worst(
         for t in machine.spec.terminals
     ]
     return worst, read, worst_of, np.array(adds, np.int32), most
-
-
-def _shifts(parser: lalr.Table, state: int) -> dict[int, int]:
-    """Per terminal that a state shifts the state after it."""
-    found = {}
-    for symbol in np.flatnonzero(parser.action[state]).tolist():
-        action = int(parser.action[state, symbol])
-        actions = [action]
-        if action >= lalr.CONFLICT:
-            at = action - lalr.CONFLICT
-            actions = parser.conflicts[at + 1 : at + 1 + parser.conflicts[at]].tolist()
-        for action in actions:
-            if 0 < action < lalr.CONFLICT:
-                found[symbol] = action - 1
-    return found

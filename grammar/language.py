@@ -93,8 +93,9 @@ def load(name: str | Path, start: str = "start") -> Language:
             machine = contextual.build(_generic_lexer(grammar))
         except GrammarFileError as error:
             raise GrammarFileError(_placed(grammar, str(error))) from error
-        grammar, parser, machine = adjacency.fitted(grammar, lalr.build(grammar), machine)
-        machine = viability.completed(machine)
+        points = adjacency.Points(machine)
+        grammar, parser, points = adjacency.fitted(grammar, lalr.build(grammar), points)
+        machine = viability.completed(points)
         context, nests, links = (0,), [0] * len(machine.spec.terminals), {}
     names = _names(grammar, machine.spec)
     tables = _tables(machine, parser, context, nests, links)

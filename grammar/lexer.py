@@ -74,6 +74,8 @@ class Op(IntEnum):
     SPACES = 41  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
 
 
+COLUMN_MARKS = (Op.BLANK, Op.NO_LINE)
+
 # Arguments of NORMAL terminals that the rules of `from __future__ import` tell from others.
 FUTURE_NAME, FEATURE, PLAIN_STRING = 1, 2, 3
 
@@ -150,6 +152,11 @@ class Machine:
     kinds: list[str] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     shortest: list[bytes] = field(default_factory=list)
+
+    def plain(self, emitted: tuple[int, ...]) -> tuple[int, ...]:
+        """What is emitted, without what only says in which column a line begins."""
+        terminals = self.spec.terminals
+        return tuple(t for t in emitted if t < self.spaces and terminals[t].op not in COLUMN_MARKS)
 
 
 _State = tuple[str, int, tuple[int, bytes] | None]

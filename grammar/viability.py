@@ -11,23 +11,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gars_vllm.grammar.adjacency import Classes, Emitted, Move, Points, classes, split, spread
-from gars_vllm.grammar.lexer import LexTerminal, Machine, Op, Viability
+from gars_vllm.grammar.adjacency import Classes, Emitted, Move, Points, split, spread
+from gars_vllm.grammar.lexer import COLUMN_MARKS, LexTerminal, Machine, Op, Viability
 
 
-def completed(machine: Machine) -> Machine:
-    """The machine with `viable` and `shortest`."""
-    points = Points(machine)
-    found = classes(points, machine.start)
+def completed(points: Points) -> Machine:
+    """The points' machine with `viable` and `shortest`."""
+    machine, found = points.machine, points.classes
     terminals = machine.spec.terminals
     written = [
         i
         for i, t in enumerate(terminals)
-        if t.op not in points.marks and t.op not in (Op.END, Op.ASSERT) and i != points.any_lines
+        if t.op not in COLUMN_MARKS and t.op not in (Op.END, Op.ASSERT) and i != points.any_lines
     ]
     every = {points.to_come(t) for t in written}
     end = next(i for i, t in enumerate(terminals) if t.op == Op.END)
-    texts = _Endings(points, machine, end)
+    texts = _Endings(points, end)
     opposite = _opposites(terminals)
     viable: list[tuple[Viability, ...]] = []
     for state, moves in enumerate(_moves(points)[: len(machine.entry)]):
@@ -133,8 +132,8 @@ class _Endings:
     """The shortest bytes from a state to the end of a terminal, what a person would write first.
     Where some end it under no other conditions than `asserted`, those."""
 
-    def __init__(self, points: Points, machine: Machine, end: int) -> None:
-        terminals = points.terminals
+    def __init__(self, points: Points, end: int) -> None:
+        machine, terminals = points.machine, points.terminals
         self._known: dict[tuple[int, tuple[int, ...]], dict[int, bytes]] = {}
         self._before: list[list[tuple[int, int]]] = [[] for _ in machine.entry]
         # per terminal and what is asserted, states and the bytes that end it there
@@ -155,7 +154,7 @@ class _Endings:
                     continue
                 seen.add(entry)
                 for emitted, following in machine.alternatives[entry]:
-                    emitted = points.plain(emitted)
+                    emitted = machine.plain(emitted)
                     if not emitted:
                         self._before[following].append((state, byte))
                         continue

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from gars_vllm.grammar import adjacency, contextual, lalr, language, syntax
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.lexer import Machine
 
 
-def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, Machine]:
+def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, adjacency.Points]:
     grammar = syntax.parse(text, "rules.lark")
     machine = contextual.build(language._generic_lexer(grammar))
-    return grammar, lalr.build(grammar), machine
+    return grammar, lalr.build(grammar), adjacency.Points(machine)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +29,11 @@ def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, Machine]:
     ],
 )
 def test_grammars_that_need_nothing_stay_as_they_are(text: str) -> None:
-    grammar, parser, machine = parts(text)
-    made, table, lexer = adjacency.fitted(grammar, parser, machine)
+    grammar, parser, points = parts(text)
+    made, table, after = adjacency.fitted(grammar, parser, points)
     assert made is grammar
     assert table is parser
-    assert lexer is machine
+    assert after.machine is points.machine
 
 
 def sentences(grammar: syntax.Syntax, length: int) -> set[tuple[str, ...]]:
@@ -76,9 +79,9 @@ def sentences(grammar: syntax.Syntax, length: int) -> set[tuple[str, ...]]:
 def test_what_cannot_be_written_is_taken_out_of_the_rules(
     text: str, expected: set[tuple[str, ...]]
 ) -> None:
-    made, table, lexer = adjacency.fitted(*parts(text))
+    made, table, points = adjacency.fitted(*parts(text))
     assert sentences(made, 4) == expected
-    symbols = {t.symbol for t in lexer.spec.terminals}
+    symbols = {t.symbol for t in points.terminals}
     assert set(made.rule_terminals) <= symbols.intersection(table.terminals)
 
 
@@ -92,3 +95,23 @@ def test_nonterminals_with_the_same_rules_are_one() -> None:
 def test_a_grammar_of_which_nothing_is_left_is_refused() -> None:
     with pytest.raises(GrammarFileError, match=r"rules\.lark:1:1: no text can be read as rule"):
         adjacency.fitted(*parts('start: A "b"\nA: /[ab]+/\n'))
+
+
+def test_equal_grammars_give_equal_tables_in_any_process() -> None:
+    """Whatever order the interpreter's sets have."""
+    program = (
+        "import hashlib, lark, pathlib; from gars_vllm.grammar import language;"
+        "file = pathlib.Path(lark.__file__).parent / 'grammars' / 'lark.lark';"
+        "print(hashlib.sha256(language.load(file).tables.tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
