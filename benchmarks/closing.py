@@ -32,15 +32,9 @@ from gars_vllm.engine.acceptance import advance
 from gars_vllm.engine.programs import is_valid
 from gars_vllm.engine.tasks import load_humaneval
 from gars_vllm.engine.tokenizers import Encoder
-from gars_vllm.grammar import (
-    CompiledGrammar,
-    GrammarError,
-    Matcher,
-    Vocabulary,
-    bank,
-    compile_grammar,
-    endings,
-)  # fmt: skip
+from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
+from gars_vllm.grammar.closing import endings
+from gars_vllm.grammar.runtime import bank
 from numpy.typing import NDArray
 
 _FILES, _FAR = 200, 3000  # of the standard library, and how many tokens into a file

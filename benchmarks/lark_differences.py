@@ -21,7 +21,7 @@ import click
 import lark
 from gars_vllm.benchmarks.grammar_files import files_in, start_of
 from gars_vllm.grammar import CompiledGrammar, GrammarFileError, Vocabulary, compile_grammar
-from gars_vllm.grammar.syntax import BLOCKS, BRACKETS, LINE_ENDS, parse
+from gars_vllm.grammar.frontend.syntax import BLOCKS, BRACKETS, LINE_ENDS, parse
 from lark.indenter import Indenter
 
 _BUDGETS = (4, 10, 30, 80)  # tokens of a walk

@@ -27,7 +27,7 @@ from gars_vllm.engine import walks
 from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
 from gars_vllm.engine.tokenizers import Encoder
 from gars_vllm.grammar import compile_grammar
-from gars_vllm.grammar.store import cache_folder
+from gars_vllm.grammar.disk_cache import cache_folder
 from numpy.typing import NDArray
 from rich import box
 from rich.progress import Progress, TaskID

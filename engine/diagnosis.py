@@ -15,7 +15,7 @@ from pathlib import Path
 from gars_vllm.engine import extras, models
 from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.sandbox import tiers
-from gars_vllm.grammar.store import cache_folder
+from gars_vllm.grammar.disk_cache import cache_folder
 
 VLLM = "0.32.0"  # the version that the processor is written for and tested with
 _BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")

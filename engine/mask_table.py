@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import xgrammar
 from gars_vllm.engine.constraints import begins_with
-from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.runtime.jit import njit
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from gars_vllm.engine import extras
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.prompts import PromptEnd, PromptKind
-from gars_vllm.grammar.store import cache_folder
+from gars_vllm.grammar.disk_cache import cache_folder
 
 HUB = "https://huggingface.co"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.runtime.jit import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]

@@ -92,7 +92,7 @@ class SynCodeMask:
 def of_model(grammar: str, model: Path, vocabulary: Vocabulary) -> SynCodeMask:
     """The mask for a model's tokenizer, its store kept in our cache folder."""
     from gars_vllm.engine import tokenizers
-    from gars_vllm.grammar import store
+    from gars_vllm.grammar import disk_cache as store
 
     loaded = tokenizers.load(model).loaded
     return SynCodeMask(grammar, loaded, vocabulary, store.cache_folder() / "syncode")

@@ -15,7 +15,7 @@ from typing import Any
 
 from gars_vllm.engine.errors import UserError
 from gars_vllm.grammar import Vocabulary, VocabularyError
-from gars_vllm.grammar.store import cache_folder
+from gars_vllm.grammar.disk_cache import cache_folder
 
 # Runs of blanks, tabs, empty lines, characters of one to four bytes.
 CHECK_TEXT = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from gars_vllm.engine.weights import RECORD, SPOTS
-from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.runtime.jit import njit
 
 # Where the fields of a record are, in words of 8 bytes. An argument, not constants: numba would not
 # see that those of another module have changed, and use code that it has kept.

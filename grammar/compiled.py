@@ -13,22 +13,17 @@ from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
-from gars_vllm.grammar import bank as banks
-from gars_vllm.grammar import (
-    closing,
-    closing_tables,
-    explain,
-    far,
-    kernel,
-    language,
-    store,
-    token_table,
-)
-from gars_vllm.grammar.closing_tables import ClosingTables
+from gars_vllm.grammar import disk_cache as store
+from gars_vllm.grammar import explain, language
+from gars_vllm.grammar.closing import completion as closing
+from gars_vllm.grammar.closing import tables as closing_tables
+from gars_vllm.grammar.closing.tables import ClosingTables
 from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.language import Language
 from gars_vllm.grammar.matcher import Matcher
-from gars_vllm.grammar.token_table import StateTables, TokenTable
+from gars_vllm.grammar.runtime import bank as banks
+from gars_vllm.grammar.runtime import far, kernel, token_table
+from gars_vllm.grammar.runtime.token_table import StateTables, TokenTable
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import kernel
-from gars_vllm.grammar.lexer import CONTENT, LexTerminal, Machine, Op
+from gars_vllm.grammar.frontend.lexer import CONTENT, LexTerminal, Machine, Op
+from gars_vllm.grammar.runtime import kernel
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar

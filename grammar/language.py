@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gars_vllm.grammar import adjacency, contextual, lalr, lexer, viability
-from gars_vllm.grammar import syntax as syntax_module
-from gars_vllm.grammar.contextual import ContextualSpec
+from gars_vllm.grammar import disk_cache
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.kernel import pack
-from gars_vllm.grammar.languages import python as python_language
-from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
-from gars_vllm.grammar.literals import count_states
-from gars_vllm.grammar.regex import expand_properties
-from gars_vllm.grammar.syntax import BRACKETS, Syntax, Terminal
+from gars_vllm.grammar.frontend import adjacency, contextual, lalr, lexer, viability
+from gars_vllm.grammar.frontend import syntax as syntax_module
+from gars_vllm.grammar.frontend.contextual import ContextualSpec
+from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.frontend.literals import count_states
+from gars_vllm.grammar.frontend.regex import expand_properties
+from gars_vllm.grammar.frontend.syntax import BRACKETS, Syntax, Terminal
+from gars_vllm.grammar.languages.python import lexical as python_language
+from gars_vllm.grammar.runtime.kernel import pack
 from numpy.typing import NDArray
 
 PYTHON_VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
@@ -47,10 +48,10 @@ def source_of(name: str | Path) -> tuple[str, str, tuple[int, int]]:
     if isinstance(name, str) and name in ("python", *PYTHON_VERSIONS):
         newest = max(PYTHON_VERSIONS.values())
         version = PYTHON_VERSIONS.get(name, min(newest, (sys.version_info[0], sys.version_info[1])))
-        text = (here / "python.lark").read_text("utf-8") + (here / "python.py").read_text("utf-8")
+        text = (here / "python" / "python.lark").read_text("utf-8")
         return f"python{version[0]}.{version[1]}", text, version
     if name == "json":
-        return "json", (here / "json.lark").read_text("utf-8"), version
+        return "json", (here / "json" / "json.lark").read_text("utf-8"), version
     path = Path(name)
     if path.suffix != ".lark":
         raise GrammarFileError(
@@ -70,8 +71,7 @@ def digest(name: str | Path, start: str = "start") -> str:
     imported = [] if version[0] else syntax_module.imported(text, label)
     read = (version, start, text, imported)
     state = hashlib.sha256(repr((label if version[0] else "", *read)).encode())
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(module.read_bytes())
+    state.update(disk_cache.sources_digest().encode())
     state.update(repr(sys.version_info[:2]).encode())  # Unicode tables differ by version
     return state.hexdigest()
 

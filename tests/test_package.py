@@ -29,7 +29,7 @@ def test_wheel(built: Any, tmp_path: Path) -> None:
     )
     sources = [p for part in PACKAGES for p in (ROOT / part).rglob("*.py")]
     assert len(modules) == len([p for p in sources if p.name != "__init__.py"])
-    assert "gars_vllm/grammar/languages/python.lark" in names
+    assert "gars_vllm/grammar/languages/python/python.lark" in names
     assert {f"gars_vllm/{part}/py.typed" for part in PACKAGES} <= set(names)
     # All but those that bring vLLM, which takes as long to import as all others together.
     light = [name for name in modules if ".vllm_" not in name and "cpu_sampling" not in name]

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from gars_vllm.grammar import adjacency, contextual, lalr, language, syntax
+from gars_vllm.grammar import language
 from gars_vllm.grammar.errors import GrammarFileError
+from gars_vllm.grammar.frontend import adjacency, contextual, lalr, syntax
 
 
 def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, adjacency.Points]:

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gars_vllm.benchmarks import closing as measured
-from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar, endings
-from gars_vllm.grammar.closing_tables import Tokens
-from gars_vllm.grammar.stack_costs import IMPOSSIBLE
+from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
+from gars_vllm.grammar.closing import endings
+from gars_vllm.grammar.closing.stack_costs import IMPOSSIBLE
+from gars_vllm.grammar.closing.tables import Tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.grammar import CompiledGrammar, GrammarError, kernel
+from gars_vllm.grammar import CompiledGrammar, GrammarError
 from gars_vllm.grammar.explain import END_OF_TEXT, INDENTED_BLOCK, expected, word
+from gars_vllm.grammar.runtime import kernel
 
 from tests.grammar.conftest import STDLIB
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar, far, kernel, reading
+from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
+from gars_vllm.grammar.runtime import far, kernel, reading
 from numpy.typing import NDArray
 
 TEXTS = ("", "x = [", "if x:\n    try:\n        f(", "f'{x", "def f():\n  # a", "for x in (1")

@@ -14,8 +14,8 @@ from gars_vllm.grammar import (
     GrammarFileError,
     Vocabulary,
     compile_grammar,
-    store,
 )
+from gars_vllm.grammar import disk_cache as store
 
 
 def test_fork_and_rollback(python: CompiledGrammar) -> None:

@@ -11,14 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.grammar import (
-    CompiledGrammar,
-    GrammarFileError,
-    Vocabulary,
-    closing_tables,
-    language,
-    token_table,
-)
+from gars_vllm.grammar import CompiledGrammar, GrammarFileError, Vocabulary, language
+from gars_vllm.grammar.closing import tables as closing_tables
+from gars_vllm.grammar.runtime import token_table
 from lark import GrammarError as LarkGrammarError
 from lark import Lark, UnexpectedInput
 

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import pytest
-from gars_vllm.grammar import reduction
-from gars_vllm.grammar.reduction import Rule
+from gars_vllm.grammar.frontend import reduction
+from gars_vllm.grammar.frontend.reduction import Rule
 
 
 def rules(text: str) -> list[Rule]:

@@ -14,11 +14,9 @@ from gars_vllm.grammar import (
     Vocabulary,
     compile_grammar,
     explain,
-    lalr,
     language,
-    literals,
-    syntax,
 )
+from gars_vllm.grammar.frontend import lalr, literals, syntax
 
 
 def parsed(text: str) -> syntax.Syntax:

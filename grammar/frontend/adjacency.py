@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from gars_vllm.grammar import lalr, reduction
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.lexer import LexerSpec, LexTerminal, Machine, Op
-from gars_vllm.grammar.syntax import Syntax
+from gars_vllm.grammar.frontend import lalr, reduction
+from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.frontend.syntax import Syntax
 from numpy.typing import NDArray
 
 MAX_RULES = 20_000  # of the intersection; a larger one is not made

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.jit import njit
-from gars_vllm.grammar.kernel import (
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
     DEEPEST,

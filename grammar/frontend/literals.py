@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gars_vllm.grammar.reduction import Rule
-from gars_vllm.grammar.regex import expand_properties
+from gars_vllm.grammar.frontend.reduction import Rule
+from gars_vllm.grammar.frontend.regex import expand_properties
 from lark.lexer import PatternRE, TerminalDef
 
 _MANY = 32  # fewer are left alone: messages name each

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.jit import njit
-from gars_vllm.grammar.kernel import (
+from gars_vllm.grammar.frontend.lexer import Op
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.kernel import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
     CONTEXT_AFTER,
@@ -28,7 +29,6 @@ from gars_vllm.grammar.kernel import (
     LEX_OP,
     TERMINALS,
 )
-from gars_vllm.grammar.lexer import Op
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
 

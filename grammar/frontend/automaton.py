@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gars_vllm.grammar.regex import Nfa
+from gars_vllm.grammar.frontend.regex import Nfa
 from numpy.typing import NDArray
 
 DEAD = -1

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.jit import njit
-from gars_vllm.grammar.kernel import (
+from gars_vllm.grammar.closing.stack_costs import INDENTS, LAYOUT, OWED
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.kernel import (
     BRACKET,
     COUNT_AT,
     INDENT,
@@ -15,7 +16,6 @@ from gars_vllm.grammar.kernel import (
     MERGED,
     STACKS_AT,
 )
-from gars_vllm.grammar.stack_costs import INDENTS, LAYOUT, OWED
 
 MAX_INDENT = 256  # columns
 

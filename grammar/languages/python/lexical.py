@@ -12,7 +12,16 @@ import __future__
 import re
 from importlib import resources
 
-from gars_vllm.grammar.kernel import (
+from gars_vllm.grammar.frontend.lexer import (
+    FEATURE,
+    FUTURE_NAME,
+    PLAIN_STRING,
+    LexerSpec,
+    LexTerminal,
+    Op,
+)
+from gars_vllm.grammar.frontend.syntax import Syntax, parse
+from gars_vllm.grammar.runtime.kernel import (
     BODY_BLOCKS,
     CALL,
     CHUNK,
@@ -26,15 +35,6 @@ from gars_vllm.grammar.kernel import (
     OPENS_BLOCK,
     OPENS_TWO,
 )
-from gars_vllm.grammar.lexer import (
-    FEATURE,
-    FUTURE_NAME,
-    PLAIN_STRING,
-    LexerSpec,
-    LexTerminal,
-    Op,
-)
-from gars_vllm.grammar.syntax import Syntax, parse
 
 # What a piece of text contains; a field's surroundings forbid some of it (before 3.12).
 SINGLE, DOUBLE, TRIPLE_SINGLE, TRIPLE_DOUBLE, LINE, BACKSLASH, HASH = (1 << i for i in range(7))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import pickle
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gars_vllm.grammar.closing_tables import ClosingTables
+    from gars_vllm.grammar.closing.tables import ClosingTables
     from gars_vllm.grammar.language import Language
-    from gars_vllm.grammar.token_table import TokenTable
+    from gars_vllm.grammar.runtime.token_table import TokenTable
 
     Compiled = tuple[Language, TokenTable, ClosingTables]
 
@@ -27,6 +28,17 @@ def cache_folder() -> Path:
     chosen = os.environ.get("GARS_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(chosen) if chosen else Path(base) / "gars-vllm"
+
+
+@functools.cache
+def sources_digest() -> str:
+    """A hash of all sources of this package, with those of its languages: what any of them says
+    may be in a compiled grammar or in compiled code."""
+    here = Path(__file__).parent
+    state = hashlib.sha256()
+    for file in sorted(f for kind in ("*.py", "*.lark") for f in here.rglob(kind)):
+        state.update(str(file.relative_to(here)).encode() + b"\0" + file.read_bytes())
+    return state.hexdigest()
 
 
 def folder() -> Path:

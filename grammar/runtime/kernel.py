@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from gars_vllm.grammar.jit import njit
-from gars_vllm.grammar.lalr import CONFLICT
-from gars_vllm.grammar.lexer import FEATURE, FUTURE_NAME, PLAIN_STRING, Op
+from gars_vllm.grammar.frontend.lalr import CONFLICT
+from gars_vllm.grammar.frontend.lexer import FEATURE, FUTURE_NAME, PLAIN_STRING, Op
+from gars_vllm.grammar.runtime.jit import njit
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]

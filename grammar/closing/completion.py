@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import completion_limits, endings, kernel
-from gars_vllm.grammar.closing_tables import ClosingTables
-from gars_vllm.grammar.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
+from gars_vllm.grammar.closing import endings
+from gars_vllm.grammar.closing import limits as completion_limits
+from gars_vllm.grammar.closing.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
+from gars_vllm.grammar.closing.tables import ClosingTables
+from gars_vllm.grammar.runtime import kernel
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -335,6 +337,6 @@ class Closer:
 
 
 def _part(name: str) -> int:
-    from gars_vllm.grammar.stack_costs import PARTS
+    from gars_vllm.grammar.closing.stack_costs import PARTS
 
     return PARTS.index(name)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar import completion_limits, kernel, lalr
-from gars_vllm.grammar.lexer import CONTENT, Machine, Op
-from gars_vllm.grammar.stack_costs import COST_UNIT, IMPOSSIBLE, PARTS
+from gars_vllm.grammar.closing import limits as completion_limits
+from gars_vllm.grammar.closing.stack_costs import COST_UNIT, IMPOSSIBLE, PARTS
+from gars_vllm.grammar.frontend import lalr
+from gars_vllm.grammar.frontend.lexer import CONTENT, Machine, Op
+from gars_vllm.grammar.runtime import kernel
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

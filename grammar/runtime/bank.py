@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from gars_vllm.grammar.far import read_way
-from gars_vllm.grammar.jit import njit
-from gars_vllm.grammar.kernel import (
+from gars_vllm.grammar.runtime.far import read_way
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.kernel import (
     ALSO,
     BRACKET,
     COUNT_AT,

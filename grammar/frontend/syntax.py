@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.grammar import literals, reduction
-from gars_vllm.grammar.ebnf import Expander
 from gars_vllm.grammar.errors import GrammarFileError
+from gars_vllm.grammar.frontend import literals, reduction
+from gars_vllm.grammar.frontend.ebnf import Expander
 from lark import load_grammar as lark_loader
 from lark.exceptions import UnexpectedInput, VisitError
 from lark.grammar import RuleOptions

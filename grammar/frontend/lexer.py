@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
-from gars_vllm.grammar import automaton
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.regex import Nfa, RegexError
+from gars_vllm.grammar.frontend import automaton
+from gars_vllm.grammar.frontend.regex import Nfa, RegexError
 from numpy.typing import NDArray
 
 MAX_STATES = 20_000

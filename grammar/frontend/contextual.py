@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.lexer import CONTENT, LexerSpec, LexTerminal, Machine, Op
-from gars_vllm.grammar.regex import Ahead, Behind, Nfa, RegexError
+from gars_vllm.grammar.frontend.lexer import CONTENT, LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.frontend.regex import Ahead, Behind, Nfa, RegexError
 
 MAX_STATES = 8_000
 _UNDECIDED = 4  # terminals whose acceptance is asked for where one ends; more are taken as accepted

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gars_vllm.grammar import reduction
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.syntax import Syntax
+from gars_vllm.grammar.frontend import reduction
+from gars_vllm.grammar.frontend.syntax import Syntax
 from lark.grammar import NonTerminal, Rule, RuleOptions
 from lark.grammar import Terminal as LarkTerminal
 from lark.parsers.grammar_analysis import LR0ItemSet, RulePtr

@@ -10,37 +10,8 @@ what is found for an outcome of a token holds in the state that the token leads 
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.completion_limits import line_tokens, owed
-from gars_vllm.grammar.far import after_sequence, apply, can_end, read, viable
-from gars_vllm.grammar.jit import inner, njit
-from gars_vllm.grammar.kernel import (
-    ALTERNATIVE_NEXT,
-    ALTERNATIVE_START,
-    ASSERT,
-    BRACKET,
-    COLUMN,
-    COUNT_AT,
-    DONE,
-    EMITTED,
-    ENTRY,
-    ENTRY_START,
-    INDENT,
-    LAYOUT_AT,
-    LAYOUT_WIDTH,
-    LEX_OP,
-    REACH_ITEMS,
-    REACH_START,
-    SPECIAL,
-    SYMBOLS,
-    TAB_COLUMN,
-    TERMINALS,
-    TOPS_AT,
-    VIABLE_REACH,
-    VIABLE_START,
-    copy_row,
-    forget,
-)
-from gars_vllm.grammar.stack_costs import (
+from gars_vllm.grammar.closing.limits import line_tokens, owed
+from gars_vllm.grammar.closing.stack_costs import (
     AT_LINE,
     COST_UNIT,
     ENDS_LINE,
@@ -67,6 +38,35 @@ from gars_vllm.grammar.stack_costs import (
     path_tokens,
     step,
 )  # fmt: skip
+from gars_vllm.grammar.runtime.far import after_sequence, apply, can_end, read, viable
+from gars_vllm.grammar.runtime.jit import inner, njit
+from gars_vllm.grammar.runtime.kernel import (
+    ALTERNATIVE_NEXT,
+    ALTERNATIVE_START,
+    ASSERT,
+    BRACKET,
+    COLUMN,
+    COUNT_AT,
+    DONE,
+    EMITTED,
+    ENTRY,
+    ENTRY_START,
+    INDENT,
+    LAYOUT_AT,
+    LAYOUT_WIDTH,
+    LEX_OP,
+    REACH_ITEMS,
+    REACH_START,
+    SPECIAL,
+    SYMBOLS,
+    TAB_COLUMN,
+    TERMINALS,
+    TOPS_AT,
+    VIABLE_REACH,
+    VIABLE_START,
+    copy_row,
+    forget,
+)
 
 TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
 NOT_VIABLE = IMPOSSIBLE + 1

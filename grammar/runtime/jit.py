@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from gars_vllm.grammar.store import cache_folder
+from gars_vllm.grammar.disk_cache import cache_folder, sources_digest
 from numba import cfunc, types
 from numba import njit as _njit
 from numba.core import config
@@ -28,10 +28,8 @@ _KEPT = 7 * 24 * 3600.0  # seconds
 @functools.cache
 def folder() -> Path:
     """Beside the modules where that can be written, else in the user's cache folder."""
-    here = Path(__file__).parent
-    state = hashlib.sha256()
-    for module in sorted(here.glob("*.py")):
-        state.update(module.name.encode() + b"\0" + module.read_bytes())
+    here = Path(__file__).parents[1]
+    state = hashlib.sha256(sources_digest().encode())
     if config.BOUNDSCHECK:  # numba keeps no such note: its cache would mix them up
         state.update(b"every index is checked")
     beside, chosen = here / "__pycache__", os.environ.get("NUMBA_CACHE_DIR")

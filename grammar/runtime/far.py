@@ -12,8 +12,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from gars_vllm.grammar import jit, kernel, reading
-from gars_vllm.grammar.jit import njit
+from gars_vllm.grammar.runtime import jit, kernel, reading
+from gars_vllm.grammar.runtime.jit import njit
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils

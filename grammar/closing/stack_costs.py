@@ -12,8 +12,8 @@ A cost is `COST_UNIT` for each token, if every terminal stands in tokens of its 
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.jit import inner
-from gars_vllm.grammar.kernel import (
+from gars_vllm.grammar.runtime.jit import inner
+from gars_vllm.grammar.runtime.kernel import (
     COUNT_AT,
     GOTO,
     MAX_HYPOTHESES,
