@@ -81,7 +81,7 @@ def compare(file: Path, texts: int, seed: int = 0) -> Compared:
         counts["taken"] += expected
         if found != expected:
             (ours if found else theirs).append(text)
-    conflicts = grammar.language.parser.conflict_count
+    conflicts = grammar.frontend.parser.conflict_count
     return Compared(
         str(file), "", counts["texts"], counts["taken"], conflicts, tuple(ours), tuple(theirs)
     )

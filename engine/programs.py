@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from gars_vllm.grammar import GrammarError, language
+from gars_vllm.grammar import GrammarError, languages
 
 if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
@@ -194,7 +194,7 @@ def syntax_error(program: str) -> str | None:
 def check_grammar(name: str) -> None:
     """Raises GrammarFileError when there is no such grammar; compiles nothing."""
     if name != "none":
-        language.digest(name)
+        languages.digest(languages.find(name))
 
 
 def has_oracle(grammar: str) -> bool:

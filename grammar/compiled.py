@@ -3,26 +3,28 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import zlib
 from collections import OrderedDict
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
-from gars_vllm.grammar import disk_cache as store
-from gars_vllm.grammar import explain, language
+from gars_vllm.grammar import disk_cache, explain, languages
 from gars_vllm.grammar.closing import completion as closing
 from gars_vllm.grammar.closing import tables as closing_tables
 from gars_vllm.grammar.closing.tables import ClosingTables
 from gars_vllm.grammar.errors import GrammarError
-from gars_vllm.grammar.language import Language
+from gars_vllm.grammar.frontend.tables import LanguageTables
+from gars_vllm.grammar.languages import Language
+from gars_vllm.grammar.languages.words import Words
 from gars_vllm.grammar.matcher import Matcher
 from gars_vllm.grammar.runtime import bank as banks
-from gars_vllm.grammar.runtime import far, kernel, token_table
+from gars_vllm.grammar.runtime import calls, memory, recogniser, token_table
+from gars_vllm.grammar.runtime.memory import FREE, REGISTERS, REGISTERS_AT, RULES_OWN, SCOPES, WALK
 from gars_vllm.grammar.runtime.token_table import StateTables, TokenTable
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
@@ -36,6 +38,7 @@ _LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 17
 _WHOLE = -1  # in place of the lexer state of a mask's form
+_STACKS = 1 + REGISTERS  # where they begin in a state
 State = tuple[int, ...]
 
 
@@ -53,21 +56,19 @@ def compile_grammar(
 ) -> CompiledGrammar:
     """Compiles "python", "python3.11" ... , "json" or a .lark file for a vocabulary.
 
-    The result is cached on disk (see store.py). Raises GrammarFileError for a grammar that cannot
+    The result is cached on disk (disk_cache.py). Raises GrammarFileError for a grammar that cannot
     be used. Cost: seconds when compiled anew, well below one when cached.
     """
-    rule = start or "start"
-    key = store.key(language.digest(grammar, rule), vocabulary.digest)
-    found = store.load(key)
+    language = languages.find(grammar, start or "start")
+    key = disk_cache.key(languages.digest(language), vocabulary.digest)
+    found = disk_cache.load(key)
     if found is None:
-        lang = language.load(grammar, rule)
-        states = len(lang.machine.entry)
-        table = token_table.build(lang.tables, lang.machine.spaces, states, vocabulary)
-        found = (lang, table, closing_tables.build(lang, vocabulary))
-        store.save(key, *found)
-    lang, table, closing = found
-    name = language.source_of(grammar)[0]  # another file of the same text may have been compiled
-    return CompiledGrammar(replace(lang, name=name), table, closing, vocabulary, key)
+        frontend = language.tables()
+        states = len(frontend.machine.entry)
+        table = token_table.build(frontend.tables, frontend.machine.spaces, states, vocabulary)
+        found = (frontend, table, closing_tables.build(language, frontend, vocabulary))
+        disk_cache.save(key, *found)
+    return CompiledGrammar(language, *found, vocabulary, key)
 
 
 class CompiledGrammar:
@@ -81,25 +82,27 @@ class CompiledGrammar:
 
     def __init__(
         self,
-        lang: Language,
+        language: Language,
+        frontend: LanguageTables,
         table: TokenTable,
         closing_tables: ClosingTables,
         vocabulary: Vocabulary,
         digest: str = "",
     ) -> None:
-        self.language = lang
+        self.language = language
+        self.frontend = frontend
         self.table = table
-        self.state_tables = StateTables(lang.tables, lang.machine.spaces, table)
+        self.state_tables = StateTables(frontend.tables, frontend.machine.spaces, table)
         self.vocabulary = vocabulary
         self.digest = digest
         self.mask_seconds = 0.0  # time spent in misses: walks and expansions
         self.walks = 0
-        self.tables = lang.tables
-        self.scratch = kernel.scratch_memory(len(lang.machine.spec.terminals))
-        far.connect(self.scratch)
-        self._counter = self.scratch[:4]
+        self.tables = frontend.tables
+        self.scratch = memory.scratch_memory(len(frontend.machine.spec.terminals))
+        rules = language.rules(frontend) if language.rules is not None else 0
+        calls.connect(self.scratch, rules)
         self._make_bank(_STATES)
-        self._memo = banks.make_memo(len(lang.machine.entry), _MASKS)
+        self._memo = banks.make_memo(len(frontend.machine.entry), _MASKS)
         self._key = np.zeros(4096, np.int32)
         self._out = np.zeros(2, np.int32)
         self._classes = table.token_class.tolist()
@@ -130,8 +133,9 @@ class CompiledGrammar:
     def fresh(self) -> CompiledGrammar:
         """The same grammar without the states and masks that this one has gathered."""
         return CompiledGrammar(
-            self.language, self.table, self._closing_tables, self.vocabulary, self.digest
-        )
+            self.language, self.frontend, self.table, self._closing_tables, self.vocabulary,
+            self.digest,
+        )  # fmt: skip
 
     # --- matchers
     def matcher(self, prefix: str = "", completion: bool = False, fence: bool = False) -> Matcher:
@@ -149,8 +153,8 @@ class CompiledGrammar:
         if state is None:
             state = self._initial(fence)
             state = self.feed(state, prefix.encode())
-            if completion:
-                state = self._with_floor(state)
+            if completion and self.language.completion is not None:
+                state = self._number(self.language.completion(self, self.state(state)))
             if len(self._prefixes) >= _PREFIXES:
                 self._prefixes.popitem(last=False)
             self._prefixes[key] = state
@@ -162,40 +166,18 @@ class CompiledGrammar:
         """Keeps the states that it holds, as long as it lives."""
         self._holders.add(holder)
 
-    def _initial(self, fence: bool) -> int:
-        root = self._intern((self.language.parser.start_state, 0, 0), 0)
-        indent = self._intern((0, 0, 0), 0)
-        options = kernel.HAS_FENCE if fence else 0
-        if not self.language.layout:
-            options |= kernel.FUTURE_OVER
-        return self._number((self.language.machine.start, indent, 0, 0, 0, 0, 0, 0, options, root))
+    @functools.cached_property
+    def words(self) -> Words:
+        """What a person would call what the language has."""
+        return Words() if self.language.words is None else self.language.words()
 
-    def _with_floor(self, number: int) -> int:
-        """Marks the level at which the prefix's own function stands, if it ends in one."""
-        state = list(self.state(number))
-        chain: list[tuple[int, int, int]] = []
-        node = state[1]
-        while node:
-            a, b, c = (int(x) for x in self.nodes[node, :3])
-            chain.append((a, b, c))
-            node = int(self.nodes[node, 3])
-        floor = -1
-        if state[1 + kernel.HEADER] in (kernel.DEF_LINE, kernel.ASYNC_DEF_LINE):
-            floor = 0
-        else:
-            for level in range(len(chain) - 1):
-                if chain[level][2] & kernel.OPENED_BY_DEF:
-                    floor = level + 1
-                    break
-        if floor < 0:
-            return number
-        node = 0
-        for level in range(len(chain) - 1, -1, -1):
-            a, b, c = chain[level]
-            marked = c | (kernel.FLOOR if level >= floor else 0)
-            node = self._intern((a, b, marked), node)
-        state[1] = node
-        return self._number(tuple(state))
+    def _initial(self, fence: bool) -> int:
+        root = self.intern((self.frontend.parser.start_state, 0, 0), 0)
+        registers = np.zeros(REGISTERS, np.int32)
+        registers[SCOPES] = self.intern((0, 0, 0), 0)
+        if self.language.registers is not None:
+            registers[RULES_OWN:] = self.language.registers(fence)
+        return self._number((self.frontend.machine.start, *registers.tolist(), root))
 
     # --- states
     def _make_bank(self, states: int) -> None:
@@ -203,7 +185,7 @@ class CompiledGrammar:
         self.nodes = np.zeros((8 * states + _WALK_NODES, 5), np.int32)
         self._bank = banks.make_bank(8 * states, states)
         self._sweep_at = states // 2
-        self._counter[:2] = 1
+        self.scratch[[FREE, WALK]] = 1
 
     def _grow(self) -> None:
         """Twice the room; the numbers of the states stay."""
@@ -233,27 +215,28 @@ class CompiledGrammar:
 
     def _move(self, live: NDArray[np.int32], room: int) -> NDArray[np.int32]:
         nodes, bank = self.nodes, self._bank
-        end = int(self._counter[1])
+        end = int(self.scratch[WALK])
         moved = np.full(int(bank[banks.STATE_COUNT]), -1, np.int32)
         while True:
             self._make_bank(room)
-            self._counter[:2] = end
+            self.scratch[[FREE, WALK]] = end
             if banks.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
                 if bank[banks.MERGES]:
                     self._forget_masks()
                 return moved
             room *= 2
 
-    def _intern(self, content: tuple[int, int, int], parent: int) -> int:
-        self._counter[0] = self._counter[1]
+    def intern(self, content: tuple[int, int, int], parent: int) -> int:
+        """The node of this content, made when there is none."""
+        self.scratch[FREE] = self.scratch[WALK]
         found = int(banks.intern(self.nodes, self.scratch, self._bank, *content, parent))
         if not found:
             raise MemoryError("a prefix is nested too deeply")
-        self._counter[1] = self._counter[0]
+        self.scratch[WALK] = self.scratch[FREE]
         return found
 
     def _number(self, state: State) -> int:
-        record = np.array((*state[:9], len(state) - 9, *state[9:]), np.int32)
+        record = np.array((*state[:_STACKS], len(state) - _STACKS, *state[_STACKS:]), np.int32)
         found = int(banks.add_state(self._bank, record, len(record)))
         if found < 0:
             self._grow()
@@ -359,33 +342,31 @@ class CompiledGrammar:
             return -1, ()
         for member in self.members(number):
             lexer_state = self.load(member)
-            for sequence, after in self.language.machine.alternatives[
-                int(self.language.machine.entry[lexer_state, byte])
+            for sequence, after in self.frontend.machine.alternatives[
+                int(self.frontend.machine.entry[lexer_state, byte])
             ]:
-                self._counter[0] = self._counter[1]
+                self.scratch[FREE] = self.scratch[WALK]
                 items = np.array(sequence, np.int32)
-                if kernel.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                    self._counter[0] = self._counter[1]
+                if recogniser.run_terminals(self.tables, self.nodes, self.scratch, items, after):
+                    self.scratch[FREE] = self.scratch[WALK]
                     return following[1], tuple(t for t in sequence if self._is_read(t))
         raise AssertionError("a byte that was read completes nothing")
 
     def _is_read(self, terminal: int) -> bool:
-        spec = self.language.machine.spec
-        if not spec.layout:  # what has no pattern says something of the column of a line
-            return terminal < len(spec.terminals) and spec.terminals[terminal].pattern != ""
-        return terminal >= len(spec.terminals) or spec.terminals[terminal].op != kernel.ASSERT
+        terminals = self.frontend.machine.spec.terminals
+        return self.words.is_read(terminals[terminal] if terminal < len(terminals) else None)
 
     def members(self, number: int) -> tuple[int, ...]:
         """The states of all ways in which the text of this one can be read."""
         record = self.state(number)
-        return record[9:] if record[0] == banks.SET else (number,)
+        return record[_STACKS:] if record[0] == banks.SET else (number,)
 
     def state(self, number: int) -> State:
-        """What a state's number stands for: lexer state, layout row, parser stacks."""
+        """What a state's number stands for: lexer state, registers, parser stacks."""
         first = int(self._bank[banks.POOL])
         begin, end = self._bank[int(self._bank[banks.STATES]) + number :][:2].tolist()
         record: list[int] = self._bank[first + begin : first + end].tolist()
-        return (*record[:9], *record[10:])
+        return (*record[:_STACKS], *record[_STACKS + 1 :])
 
     def can_stop(self, number: int) -> bool:
         """The text so far is a complete sentence."""
@@ -393,15 +374,15 @@ class CompiledGrammar:
 
     def _can_stop(self, number: int) -> bool:
         state = self.load(number)
-        if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
+        if self.scratch[REGISTERS_AT + memory.DONE]:
             return True
-        return bool(far.can_end(self.tables, self.nodes, self.scratch, state, 0))
+        return bool(calls.can_end(self.tables, self.nodes, self.scratch, state, 0))
 
     def is_done(self, number: int) -> bool:
         """The text has ended by its end marker: nothing but EOS may follow."""
         bank = self._bank
         first = bank[banks.POOL] + bank[bank[banks.STATES] + number]
-        return bool(bank[first + 1 + kernel.DONE])
+        return bool(bank[first + 1 + memory.DONE])
 
     def expected(self, number: int) -> tuple[str, ...]:
         """What may come next, in words (explain.expected)."""
@@ -431,13 +412,13 @@ class CompiledGrammar:
             return row
         self.walks += 1
         lexer_state = self.load(number)
-        if self.scratch[kernel.LAYOUT_AT + kernel.DONE]:
+        if self.scratch[REGISTERS_AT + memory.DONE]:
             allowed, stop = np.zeros(0, np.uint8), True
         else:
             table = self.state_tables[lexer_state]
             allowed = np.zeros(len(table.outs), np.uint8)
-            kernel.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
-            stop = bool(far.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
+            recogniser.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
+            stop = bool(calls.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
         row = self._row(lexer_state, allowed, stop)
         code = banks.remember(
             self.nodes, self.scratch, self._bank, self._memo, self._key, number, row
@@ -455,7 +436,7 @@ class CompiledGrammar:
 
     def _forget_masks(self) -> None:
         """Starts the memo anew; the masks' numbers stay theirs."""
-        self._memo = banks.make_memo(len(self.language.machine.entry), _MASKS)
+        self._memo = banks.make_memo(len(self.frontend.machine.entry), _MASKS)
 
     def _row(self, lexer_state: int, allowed: NDArray[np.uint8], stop: bool) -> int:
         """The number of a mask: outcomes of a lexer state's tokens (uint8), and EOS."""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.closing.tables import ClosingTables
-    from gars_vllm.grammar.language import Language
+    from gars_vllm.grammar.frontend.tables import LanguageTables
     from gars_vllm.grammar.runtime.token_table import TokenTable
 
-    Compiled = tuple[Language, TokenTable, ClosingTables]
+    Compiled = tuple[LanguageTables, TokenTable, ClosingTables]
 
-FORMAT = 4
+FORMAT = 5
 _KEPT = 24  # files; more are deleted, the longest unused first
 
 
@@ -70,7 +70,7 @@ def load(name: str) -> Compiled | None:
     return found if isinstance(found, tuple) else None
 
 
-def save(name: str, language: Language, table: TokenTable, closing: ClosingTables) -> None:
+def save(name: str, language: LanguageTables, table: TokenTable, closing: ClosingTables) -> None:
     """Writes a compiled grammar atomically; several processes may do so at once.
 
     A cache that cannot be written is no error: the next start compiles again.

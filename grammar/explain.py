@@ -8,28 +8,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar.frontend.lexer import CONTENT, LexTerminal, Machine, Op
-from gars_vllm.grammar.runtime import kernel
+from gars_vllm.grammar.frontend.lexer import CONTENT, Machine
+from gars_vllm.grammar.languages.indentation import COLUMN, TAB_COLUMN
+from gars_vllm.grammar.languages.words import END_OF_TEXT, INDENTED_BLOCK
+from gars_vllm.grammar.runtime import recogniser
+from gars_vllm.grammar.runtime.memory import (
+    BRACKETS,
+    CLAUSES,
+    FREE,
+    PARENT,
+    REGISTERS,
+    REGISTERS_AT,
+    SCOPES,
+    STATE,
+    WALK,
+)
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar
-
-_BLOCKS = {
-    kernel.IN_FUNCTION: "function", kernel.IN_ASYNC: "async", kernel.IN_LOOP: "loop",
-    kernel.IN_CLASS: "class", kernel.IN_EXCEPT_STAR: "except*",
-}  # fmt: skip
-_BRACKETS = ("(", "[", "{", "lambda", "lambda:", "lambda", "lambda:")
-_OF_LINES = (Op.NEWLINE, Op.BLANK, Op.IGNORED, Op.JOIN, Op.LINES)
-END_OF_TEXT, INDENTED_BLOCK, INDENTATION = "end of text", "an indented block", "indentation"
-_DIGITS = "DIGITS_"  # begins the names of terminals that a long number goes on with
-_WORDS = {
-    Op.NEWLINE: "a new line", Op.BLANK: "a new line", Op.TAB: INDENTATION,
-    Op.FORM_FEED: INDENTATION, Op.JOIN: "a backslash and a new line", Op.FENCE: "```",
-    Op.END: END_OF_TEXT, Op.LINES: "a new line",
-}  # fmt: skip
-_IGNORED = {
-    "COMMENT": "a comment", "LINE_COMMENT": "a comment", "CONTINUATION": _WORDS[Op.JOIN],
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,8 +58,8 @@ class Standing:
 
 def trace(grammar: CompiledGrammar, start: int, text: bytes) -> Standing:
     """Reads a text byte by byte from a state (a matcher's), as far as it fits."""
-    terminals = grammar.language.machine.spec.terminals
-    names = grammar.language.terminal_names
+    terminals, words = grammar.frontend.machine.spec.terminals, grammar.words
+    names = grammar.frontend.terminal_names
     state, begin, read = start, 0, 0
     seen: list[Seen] = []
     for position, byte in enumerate(text):
@@ -75,34 +71,35 @@ def trace(grammar: CompiledGrammar, start: int, text: bytes) -> Standing:
             if terminal >= len(terminals):
                 begin = read  # a blank at a line's start
                 continue
-            if terminals[terminal].op == Op.BEGIN:
+            if terminals[terminal].op in words.begins_line and not terminals[terminal].symbol:
                 begin = position
                 continue
             # Only the last one can hold this byte: the others ended before it. So did that one,
             # where the byte is a blank or has begun another terminal.
-            blank = byte in b" \t\f\r\n" and terminals[terminal].op not in _OF_LINES
+            blank = byte in b" \t\f\r\n" and terminals[terminal].op not in words.of_lines
             includes = at == len(completed) - 1 and _is_at_start(grammar, state) and not blank
             end = read if includes else position
-            if grammar.language.layout and names[terminal].startswith(_DIGITS) and seen:
+            part = words.number_parts
+            if part and names[terminal].startswith(part) and seen:
                 seen[-1] = Seen(seen[-1].terminal, seen[-1].begin, end)
-            elif end > begin or terminals[terminal].op == Op.NEWLINE:
+            elif end > begin or words.lines_end(terminals[terminal]):
                 seen.append(Seen(names[terminal], begin, max(end, begin)))
             begin = end
         if byte in b" \t\f" and _is_at_start(grammar, state):
             begin = read
     blocks, brackets = _layout(grammar, state)
-    parses = len(grammar.state(state)) - 1 - kernel.LAYOUT_WIDTH
+    parses = len(grammar.state(state)) - 1 - REGISTERS
     return Standing(read, tuple(seen), read - begin, state, blocks, brackets, parses)
 
 
 def _is_at_start(grammar: CompiledGrammar, number: int) -> bool:
     """No byte of a terminal has been read."""
-    machine = grammar.language.machine
+    machine = grammar.frontend.machine
     for member in grammar.members(number):
         state = grammar.state(member)[0]
         whole = [way for way in machine.ends[state] if len(way) == 1]  # the text's end, no terminal
         if any(option.reach is None for option in machine.viable[state]) or (
-            whole and not machine.spec.layout
+            whole and not grammar.language.completing.open_line
         ):
             return True
     return False
@@ -113,34 +110,24 @@ def _layout(
 ) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
     state, nodes = grammar.state(number), grammar.nodes
     blocks: list[tuple[int, str]] = []
-    node = state[1 + kernel.INDENT]
-    while node and grammar.language.machine.spec.lines:
-        column, flags = int(nodes[node, 0]), int(nodes[node, 2])
-        kinds = [word for flag, word in _BLOCKS.items() if flags & flag]
-        blocks.append((column, " in ".join(reversed(kinds)) if kinds else "module"))
-        node = int(nodes[node, 3])
+    node = state[1 + SCOPES]
+    while node and grammar.frontend.machine.spec.lines:
+        blocks.append((int(nodes[node, STATE]), grammar.words.block(int(nodes[node, CLAUSES]))))
+        node = int(nodes[node, PARENT])
     brackets: list[str] = []
-    node = state[1 + kernel.BRACKET]
+    node = state[1 + BRACKETS]
     while node:
-        kind = int(nodes[node, 0])
-        brackets.append(_BRACKETS[kind] if kind < len(_BRACKETS) else "f{")
-        node = int(nodes[node, 3])
+        brackets.append(grammar.words.bracket(int(nodes[node, STATE])))
+        node = int(nodes[node, PARENT])
     return tuple(reversed(blocks)), tuple(reversed(brackets))
 
 
 def word(grammar: CompiledGrammar, terminal: int) -> str:
     """What a person would call a lexical terminal; empty for one that only marks a place."""
-    spec = grammar.language.machine.spec
-    if terminal >= len(spec.terminals):
-        return INDENTATION if spec.layout else ""  # a blank at a line's start
-    made: LexTerminal = spec.terminals[terminal]
-    if made.op in (Op.BEGIN, Op.ASSERT, Op.NO_LINE) or (made.op == Op.BLANK and not spec.layout):
-        return ""
-    if spec.layout and made.op == Op.IGNORED:
-        if made.name.startswith(_DIGITS):
-            return "NUMBER"
-        return _IGNORED.get(made.name, "text of an f-string")
-    return _WORDS.get(made.op, grammar.language.terminal_names[terminal])
+    terminals = grammar.frontend.machine.spec.terminals
+    if terminal >= len(terminals):
+        return grammar.words.blank
+    return grammar.words.word(terminals[terminal], grammar.frontend.terminal_names[terminal])
 
 
 def expected(grammar: CompiledGrammar, number: int) -> tuple[str, ...]:
@@ -154,14 +141,14 @@ def expected(grammar: CompiledGrammar, number: int) -> tuple[str, ...]:
     if grammar.is_done(number):
         return (END_OF_TEXT,)
     found = {END_OF_TEXT} if grammar.can_stop(number) else set()
-    machine = grammar.language.machine
+    machine = grammar.frontend.machine
     for member in grammar.members(number):
         state = grammar.load(member)
         for sequence, reach in _ways(machine, state).items():
             found |= _possible(grammar, sequence, reach)
-        if machine.kinds[state] in ("line", "joined"):
+        if machine.kinds[state] in grammar.words.line_kinds:
             found |= _at_lines_start(grammar)
-            found.update([_WORDS[Op.JOIN]] if machine.spec.layout else [])
+            found.update(grammar.words.at_line)
         grammar.load(member)
     return tuple(sorted(found - {""}))
 
@@ -183,48 +170,40 @@ _NOTHING = -1  # under way: what has been completed is enough
 def _possible(grammar: CompiledGrammar, sequence: Iterable[int], reach: Iterable[int]) -> set[str]:
     """The words of `sequence` after row 0 and of what may follow it, out of `reach`."""
     tables, nodes, scratch = grammar.tables, grammar.nodes, grammar.scratch
-    scratch[0] = scratch[1]
+    scratch[FREE] = scratch[WALK]
     row = 0
     found: set[str] = set()
     for terminal in sequence:
-        if not kernel.apply(tables, nodes, scratch, terminal, row, 1):
+        if not recogniser.apply(tables, nodes, scratch, terminal, row, 1):
             return set()
         row = 1
         found.add(word(grammar, terminal))
-    top = int(scratch[0])
+    top = int(scratch[FREE])
     following: set[str] = set()
     for terminal in reach:
-        scratch[0] = top
+        scratch[FREE] = top
         if terminal == _NOTHING:
             following.add("")
-        elif kernel.apply(tables, nodes, scratch, terminal, row, 2):
+        elif recogniser.apply(tables, nodes, scratch, terminal, row, 2):
             following.add(word(grammar, terminal))
     return found | following if following else set()
 
 
 def _at_lines_start(grammar: CompiledGrammar) -> set[str]:
     """What may come on the line of row 0 after blanks: in a block that is open, or in a new one."""
-    scratch, nodes = grammar.scratch, grammar.nodes
-    at = kernel.LAYOUT_AT
-    if scratch[at + kernel.BRACKET]:
+    scratch, words = grammar.scratch, grammar.words
+    registers = scratch[REGISTERS_AT : REGISTERS_AT + REGISTERS]
+    if registers[BRACKETS]:
         return set()
-    terminals = grammar.language.machine.spec.terminals
+    terminals = grammar.frontend.machine.spec.terminals
     content = [i for i, t in enumerate(terminals) if t.mode == CONTENT and t.symbol]
-    begin = next(i for i, t in enumerate(terminals) if t.op in (Op.BEGIN, Op.LINES))
-    column, tabs = int(scratch[at + kernel.COLUMN]), int(scratch[at + kernel.TAB_COLUMN])
-    settled = int(scratch[at + kernel.LINE_FLAGS]) & kernel.SETTLED
-    level = int(scratch[at + kernel.INDENT])
-    deeper = (max(int(nodes[level, 0]) + 1, column), max(int(nodes[level, 1]) + 1, tabs))
-    places = [deeper]
-    while level:
-        places.append((int(nodes[level, 0]), int(nodes[level, 1])))
-        level = int(nodes[level, 3])
+    begin = next(i for i, t in enumerate(terminals) if t.op in words.begins_line)
+    before = registers.copy()
     found: set[str] = set()
-    for place in places:
-        if place[0] < column or place[1] < tabs or (settled and place != (column, tabs)):
-            continue
-        scratch[at + kernel.COLUMN], scratch[at + kernel.TAB_COLUMN] = place
-        words = _possible(grammar, (begin,), content)
-        found |= {INDENTED_BLOCK} if words and place is deeper else words
-    scratch[at + kernel.COLUMN], scratch[at + kernel.TAB_COLUMN] = column, tabs
+    level = int(before[SCOPES])
+    for column, tabs, opens in words.columns(before, grammar.nodes, level):
+        registers[[COLUMN, TAB_COLUMN]] = column, tabs
+        possible = _possible(grammar, (begin,), content)
+        found |= {INDENTED_BLOCK} if possible and opens else possible
+    registers[:] = before
     return found

@@ -18,7 +18,7 @@ from gars_vllm.grammar.closing import endings
 from gars_vllm.grammar.closing import limits as completion_limits
 from gars_vllm.grammar.closing.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
 from gars_vllm.grammar.closing.tables import ClosingTables
-from gars_vllm.grammar.runtime import kernel
+from gars_vllm.grammar.runtime.memory import COUNT_AT, MAX_DEPTH
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Closer:
         self._tables = tables
         self._work = np.zeros(endings.WORK_SIZE, np.int32)
         self._out = np.zeros(endings.MAX_TEXT, np.uint8)
-        terminals = len(grammar.language.machine.spec.terminals)
-        self._known = np.zeros((kernel.MAX_DEPTH, terminals), np.int32)
+        terminals = len(grammar.frontend.machine.spec.terminals)
+        self._known = np.zeros((MAX_DEPTH, terminals), np.int32)
         self._added: dict[tuple[int, int], tuple[U8, I32]] = {}  # per mask and lexer state
         self._plans: dict[int, tuple[tuple[int, ...], int] | None] = {}
         self._rows: dict[tuple[int, int], int] = {}
@@ -179,7 +179,7 @@ class Closer:
     def _pieces(self, number: int) -> Iterator[bytes]:
         """What may bring a text further: the ends of the terminal that it is in, and the next."""
         grammar = self._grammar
-        machine = grammar.language.machine
+        machine = grammar.frontend.machine
         found = dict[bytes, None]()
         for member in grammar.members(number):
             for option in machine.viable[grammar.load(member)]:
@@ -249,7 +249,7 @@ class Closer:
         needed, factor, merged = self._far(number)
         # Several stacks may be merged by the next token. Python's layout, which has insertions,
         # leaves too few.
-        several = not tables.insertions and grammar.scratch[kernel.COUNT_AT] > 1
+        several = not tables.insertions and grammar.scratch[COUNT_AT] > 1
         needs = needed + factor * added
         far = int(needs.max(initial=0)) * (_MERGED_FACTOR if merged else 1)
         if remaining >= far:

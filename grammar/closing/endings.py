@@ -38,35 +38,46 @@ from gars_vllm.grammar.closing.stack_costs import (
     path_tokens,
     step,
 )  # fmt: skip
-from gars_vllm.grammar.runtime.far import after_sequence, apply, can_end, read, viable
-from gars_vllm.grammar.runtime.jit import inner, njit
-from gars_vllm.grammar.runtime.kernel import (
+from gars_vllm.grammar.frontend.lexer import Op
+from gars_vllm.grammar.frontend.tables import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
-    ASSERT,
-    BRACKET,
-    COLUMN,
-    COUNT_AT,
-    DONE,
+    DEDENT_SYMBOL,
     EMITTED,
     ENTRY,
     ENTRY_START,
-    INDENT,
-    LAYOUT_AT,
-    LAYOUT_WIDTH,
+    INDENT_SYMBOL,
     LEX_OP,
+    LINE_SYMBOLS,
+    NEWLINE_SYMBOL,
     REACH_ITEMS,
     REACH_START,
-    SPECIAL,
     SYMBOLS,
-    TAB_COLUMN,
     TERMINALS,
-    TOPS_AT,
     VIABLE_REACH,
     VIABLE_START,
-    copy_row,
-    forget,
 )
+from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, BLOCK_TABS, COLUMN, TAB_COLUMN
+from gars_vllm.grammar.runtime.calls import after_sequence, apply, can_end, read, viable
+from gars_vllm.grammar.runtime.jit import inner, njit
+from gars_vllm.grammar.runtime.memory import (
+    BRACKETS,
+    COUNT_AT,
+    DEPTH,
+    DONE,
+    ERROR,
+    FREE,
+    PARENT,
+    REGISTERS,
+    REGISTERS_AT,
+    SCOPES,
+    STATE,
+    TOPS_AT,
+    WALK,
+    copy_row,
+    item,
+)
+from gars_vllm.grammar.runtime.recogniser import forget
 
 TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
 NOT_VIABLE = IMPOSSIBLE + 1
@@ -82,6 +93,7 @@ LEAST = STACK_WORK  # per byte of the text the fewest tokens from there on, and 
 PICKED = LEAST + MAX_TEXT + 1
 WAY = PICKED + MAX_TEXT + 1  # the pairs of the way, [MAX_WAY, 3]: list, state, byte
 WORK_SIZE = WAY + 3 * MAX_WAY
+_ASSERT = int(Op.ASSERT)
 _ROWS = 4  # a text's reader has its row so many behind that which it begins from
 
 
@@ -91,28 +103,28 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
     goes on. CHOSEN: the way to be viable, CHOSEN_AT: the terminal's place among those it reaches,
     -1 for none. `known`: int32 [terminals] of this row, 1 + the cost after a terminal, or 0."""
     best = np.int64(NOT_VIABLE)
-    for v in range(tables[tables[VIABLE_START] + state], tables[tables[VIABLE_START] + state + 1]):
-        top = scratch[0]
+    for v in range(item(tables, VIABLE_START, state), item(tables, VIABLE_START, state + 1)):
+        top = scratch[FREE]
         row = after_sequence(tables, nodes, scratch, v, depth)
         if row >= 0:
-            reach = tables[tables[VIABLE_REACH] + v]
+            reach = item(tables, VIABLE_REACH, v)
             if reach < 0:
                 _, cost = best_stack(tables, closing, nodes, scratch, work, row)
                 if cost < best:
                     best = cost
                     work[CHOSEN], work[CHOSEN_AT] = v, -1
             else:
-                begin = tables[tables[REACH_START] + reach]
+                begin = item(tables, REACH_START, reach)
                 finish = closing[closing[FINISH_START] + v]
-                for i in range(tables[tables[REACH_START] + reach + 1] - begin):
-                    terminal = tables[tables[REACH_ITEMS] + begin + i]
+                for i in range(item(tables, REACH_START, reach + 1) - begin):
+                    terminal = item(tables, REACH_ITEMS, begin + i)
                     cost = np.int64(known[terminal] - 1) if row == depth else np.int64(-1)
                     if cost < 0:
                         cost = np.int64(NOT_VIABLE)
-                        before = scratch[0]
+                        before = scratch[FREE]
                         if apply(tables, nodes, scratch, terminal, row, row + 1):
                             _, cost = best_stack(tables, closing, nodes, scratch, work, row + 1)
-                        scratch[0] = before
+                        scratch[FREE] = before
                         if row == depth:
                             known[terminal] = cost + 1
                     if cost < IMPOSSIBLE:
@@ -120,7 +132,7 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
                     if cost < best:
                         best = min(cost, np.int64(IMPOSSIBLE))
                         work[CHOSEN], work[CHOSEN_AT] = v, i
-        scratch[0] = top
+        scratch[FREE] = top
     return best
 
 
@@ -129,8 +141,8 @@ def _completed(tables, outcome):  # type: ignore[no-untyped-def]
     """The terminal that an outcome of a byte completes first; -1 for none."""
     start = tables[ALTERNATIVE_START] + outcome
     for k in range(tables[start], tables[start + 1]):
-        terminal = np.int64(tables[tables[EMITTED] + k])
-        if terminal >= tables[TERMINALS] or tables[tables[LEX_OP] + terminal] != ASSERT:
+        terminal = np.int64(item(tables, EMITTED, k))
+        if terminal >= tables[TERMINALS] or item(tables, LEX_OP, terminal) != _ASSERT:
             return terminal
     return np.int64(-1)
 
@@ -139,8 +151,8 @@ def _completed(tables, outcome):  # type: ignore[no-untyped-def]
 def _lex(tables, work, byte):  # type: ignore[no-untyped-def]
     """The lexer alone reads a byte, by the outcome that ends the terminal written last, else by the
     first; False where there is none."""
-    entry = tables[tables[ENTRY] + work[LEXER] * 256 + byte]
-    first, end = tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
+    entry = item(tables, ENTRY, work[LEXER] * 256 + byte)
+    first, end = item(tables, ENTRY_START, entry), item(tables, ENTRY_START, entry + 1)
     if first == end:
         return False
     chosen = np.int64(first)
@@ -148,15 +160,15 @@ def _lex(tables, work, byte):  # type: ignore[no-untyped-def]
         if _completed(tables, outcome) == work[LAST]:
             chosen = np.int64(outcome)
             break
-    work[LEXER] = tables[tables[ALTERNATIVE_NEXT] + chosen]
+    work[LEXER] = item(tables, ALTERNATIVE_NEXT, chosen)
     return True
 
 
 @inner
 def _begins(tables, closing, work, lexer, byte):  # type: ignore[no-untyped-def]
     """In this lexer state the byte begins a terminal: the one before ends, and as the one meant."""
-    entry = tables[tables[ENTRY] + lexer * 256 + byte]
-    first, end = tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
+    entry = item(tables, ENTRY, lexer * 256 + byte)
+    first, end = item(tables, ENTRY_START, entry), item(tables, ENTRY_START, entry + 1)
     if first == end:
         return False
     if not closing[closing[MID] + lexer]:
@@ -188,7 +200,7 @@ def _level(closing, nodes, work):  # type: ignore[no-untyped-def]
     if work[LEVELS] > 0:
         more = work[LEVELS] - 1
         return np.int64(work[LEVEL_COLUMN] + more), np.int64(work[LEVEL_TABS] + more)
-    return np.int64(nodes[work[NODE], 0]), np.int64(nodes[work[NODE], 1])
+    return np.int64(nodes[work[NODE], BLOCK_COLUMN]), np.int64(nodes[work[NODE], BLOCK_TABS])
 
 
 @inner
@@ -220,12 +232,11 @@ def _blanks(tables, closing, nodes, work, out, n, first):  # type: ignore[no-unt
 @inner
 def _symbol(tables, closing, nodes, scratch, work, out, n, symbol):  # type: ignore[no-untyped-def]
     """Appends a terminal of the parser; the length after it, -1 where that cannot be."""
-    special = tables[SPECIAL]
     if closing[closing[LAYOUT]]:
-        if symbol == tables[special]:
+        if symbol == item(tables, LINE_SYMBOLS, NEWLINE_SYMBOL):
             work[ENDED], work[ON_LINE], work[IN_BRACKETS] = 1, 1, 0
             return n
-        if symbol == tables[special + 1]:
+        if symbol == item(tables, LINE_SYMBOLS, INDENT_SYMBOL):
             column, tabs = _level(closing, nodes, work)
             if work[LEVELS] == 0:
                 deeper = not work[ENDED] and work[NOW] > column and work[NOW_TABS] > tabs
@@ -233,11 +244,11 @@ def _symbol(tables, closing, nodes, scratch, work, out, n, symbol):  # type: ign
                 work[LEVEL_TABS] = work[NOW_TABS] if deeper else tabs + 1
             work[LEVELS] += 1
             return n
-        if symbol == tables[special + 2]:
+        if symbol == item(tables, LINE_SYMBOLS, DEDENT_SYMBOL):
             if work[LEVELS] > 0:
                 work[LEVELS] -= 1
             else:
-                work[NODE] = nodes[work[NODE], 3]
+                work[NODE] = nodes[work[NODE], PARENT]
             return n
     if work[MODE] < 0:  # only the reader knows
         if not _read_on(tables, nodes, scratch, work, out, n):
@@ -289,8 +300,8 @@ def _read_on(tables, nodes, scratch, work, out, n):  # type: ignore[no-untyped-d
         tables, nodes, scratch, out[work[READ_AT] : n], np.int64(count), np.int64(work[READ_STATE]),
         np.int64(row + 1),
     )  # fmt: skip
-    if scratch[3] != 0 or state < 0:
-        scratch[3] = 0
+    if scratch[ERROR] != 0 or state < 0:
+        scratch[ERROR] = 0
         return False
     copy_row(scratch, found, row)
     work[READ_STATE], work[READ_AT] = state, n
@@ -310,9 +321,9 @@ def _enter(tables, closing, nodes, scratch, work, row):  # type: ignore[no-untyp
 
 @inner
 def _chosen(tables, work):  # type: ignore[no-untyped-def]
-    reach = tables[tables[VIABLE_REACH] + work[CHOSEN]]
-    at = tables[tables[REACH_START] + reach] + work[CHOSEN_AT]
-    return np.int64(tables[tables[REACH_ITEMS] + at])
+    reach = item(tables, VIABLE_REACH, work[CHOSEN])
+    at = item(tables, REACH_START, reach) + work[CHOSEN_AT]
+    return np.int64(item(tables, REACH_ITEMS, at))
 
 
 @inner
@@ -331,10 +342,10 @@ def _start(tables, closing, nodes, scratch, work, out, n):  # type: ignore[no-un
         ends_line = closing[closing[ENDS_LINE] + terminal]
         work[ENDED] = 1 if ends_line == 2 and not work[ON_LINE] else 0
         work[ON_LINE] = 1 if ends_line else 0
-    layout = LAYOUT_AT + config * LAYOUT_WIDTH
-    work[NODE] = scratch[layout + INDENT]
+    layout = REGISTERS_AT + config * REGISTERS
+    work[NODE] = scratch[layout + SCOPES]
     work[NOW], work[NOW_TABS] = scratch[layout + COLUMN], scratch[layout + TAB_COLUMN]
-    work[IN_BRACKETS] = scratch[layout + BRACKET]
+    work[IN_BRACKETS] = scratch[layout + BRACKETS]
     if work[ENDED] and work[IN_BRACKETS] and closing[closing[MODE_OF] + lexer] < 0:
         n = _put(tables, work, out, n, 10)  # what has begun, a comment, say, ends in any case
     node, cost = best_stack(tables, closing, nodes, scratch, work, config)
@@ -346,19 +357,19 @@ def _write(tables, closing, nodes, scratch, work, out, noted):  # type: ignore[n
     """Writes an ending from where the reader stands. Returns the text's length, -1 where there is
     none. STEP_BY_STEP: the reader follows. `noted`: the way is kept, too."""
     n, node = _start(tables, closing, nodes, scratch, work, out, np.int64(work[READ_AT]))
-    base, state = np.int64(nodes[node, 3]), np.int64(nodes[node, 0])
+    base, state = np.int64(nodes[node, PARENT]), np.int64(nodes[node, STATE])
     while n >= 0:
         if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
             return np.int64(-1)
-        if noted and base < scratch[1] and work[WAY_COUNT] < MAX_WAY:
+        if noted and base < scratch[WALK] and work[WAY_COUNT] < MAX_WAY:
             way = WAY + 3 * work[WAY_COUNT]
             work[way], work[way + 1], work[way + 2] = base, state, n
             work[WAY_COUNT] += 1
-        item, base, state = step(tables, closing, nodes, scratch, work, base, state)
-        if item == SEVERAL:
+        lr_item, base, state = step(tables, closing, nodes, scratch, work, base, state)
+        if lr_item == SEVERAL:
             return np.int64(-1)
-        if item >= 0:
-            text = closing[ITEM_SYMBOLS] + closing[closing[ITEM_TEXT] + item]
+        if lr_item >= 0:
+            text = closing[ITEM_SYMBOLS] + closing[closing[ITEM_TEXT] + lr_item]
             for i in range(closing[text]):
                 n = _symbol(tables, closing, nodes, scratch, work, out, n, closing[text + 1 + i])
                 if work[STEP_BY_STEP] and not _read_on(tables, nodes, scratch, work, out, n):
@@ -446,7 +457,7 @@ def find_costs(  # type: ignore[no-untyped-def]
     `remaining` 0: how many complete the text as it stands in lexer state `state`: `out`, split as
     PICKED says; of as much as the reader has read (READ_AT) where STEP_BY_STEP is set. -1: in how
     few tokens `out[:state]` is written. One function, so that all this is compiled once."""
-    scratch[3] = 0
+    scratch[ERROR] = 0
     known[0, :] = 0
     work[SPENT] = 0
     if remaining <= 0:
@@ -459,7 +470,7 @@ def find_costs(  # type: ignore[no-untyped-def]
                 np.int64(0), np.int64(0), np.int64(0), np.int64(limit),
             )  # fmt: skip
         return
-    scratch[TOPS_AT] = scratch[0]
+    scratch[TOPS_AT] = scratch[FREE]
     before = np.zeros(trie.shape[0] + 1, np.int32)  # outcomes to look at, of the nodes before
     for i in range(trie.shape[0]):
         before[i + 1] = before[i]
@@ -473,14 +484,14 @@ def find_costs(  # type: ignore[no-untyped-def]
             continue
         depth = np.int64(trie[i, 1])
         if depth > 0:
-            scratch[0] = scratch[TOPS_AT + depth - 1]
+            scratch[FREE] = scratch[TOPS_AT + depth - 1]
             work[SPENT] += 1 + 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks: longer
             if before[trie[i, 2]] == before[i] or not apply(
                 tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
             ):
                 i = trie[i, 2]
                 continue
-            scratch[TOPS_AT + depth] = scratch[0]
+            scratch[TOPS_AT + depth] = scratch[FREE]
             if before[i + 1] > before[i]:
                 known[depth, :] = 0
         for j in range(trie[i, 3], trie[i, 4]):
@@ -495,7 +506,7 @@ def find_costs(  # type: ignore[no-untyped-def]
                 np.int64(outs[j]), depth, np.int64(remaining), np.int64(slack), np.int64(limit),
             )  # fmt: skip
         i += 1
-    scratch[0] = scratch[TOPS_AT]
+    scratch[FREE] = scratch[TOPS_AT]
 
 
 @inner
@@ -504,15 +515,15 @@ def _outcome(  # type: ignore[no-untyped-def]
 ):
     """Tokens that complete the text in lexer state `state`, configuration row `depth`, at most;
     from `remaining` on as find_costs says."""
-    layout = LAYOUT_AT + depth * LAYOUT_WIDTH
+    layout = REGISTERS_AT + depth * REGISTERS
     if scratch[layout + DONE]:
         forget(tables, scratch, depth)
         return np.int64(0 if viable(tables, nodes, scratch, state, depth) else NOT_VIABLE)
-    top = scratch[0]
+    top = scratch[FREE]
     cost = choose(tables, closing, nodes, scratch, work, known, state, depth)
     if cost > IMPOSSIBLE:
         return np.int64(NOT_VIABLE)
-    indent = scratch[layout + INDENT]
+    indent = scratch[layout + SCOPES]
     if cost < IMPOSSIBLE and remaining > slack + 1:
         factor = line_tokens(closing, nodes, indent) if closing[closing[LAYOUT]] else 1
         more = slack + owed(nodes, scratch, depth, closing)
@@ -525,11 +536,11 @@ def _outcome(  # type: ignore[no-untyped-def]
             tokens = more + path_tokens(
                 tables, closing, nodes, scratch, work, node, factor, remaining - more
             )
-            scratch[0] = top
+            scratch[FREE] = top
         if tokens < remaining:
             return np.int64(max(tokens - slack, 1))
     if work[SPENT] < limit:
-        work[SPENT] += 2 * nodes[indent, 4] + 12 * max(nodes[indent, 4] - 4, 0)
+        work[SPENT] += 2 * nodes[indent, DEPTH] + 12 * max(nodes[indent, DEPTH] - 4, 0)
         if can_end(tables, nodes, scratch, state, depth):
             return np.int64(0)
         found = np.int64(TOO_MANY)
@@ -539,6 +550,6 @@ def _outcome(  # type: ignore[no-untyped-def]
                 tables, closing, nodes, scratch, work, flat, out, state, depth, most,
                 remaining == 0,
             )  # fmt: skip
-        scratch[0] = top
+        scratch[FREE] = top
         return found
     return np.int64(TOO_MANY)

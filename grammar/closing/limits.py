@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import numpy as np
 from gars_vllm.grammar.closing.stack_costs import INDENTS, LAYOUT, OWED
+from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, BLOCK_TABS
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.kernel import (
-    BRACKET,
+from gars_vllm.grammar.runtime.memory import (
+    BRACKETS,
+    CLAUSES,
     COUNT_AT,
-    INDENT,
-    LAYOUT_AT,
-    LAYOUT_WIDTH,
-    LINE_FLAGS,
     MERGED,
+    MERGING,
+    PARENT,
+    REGISTERS,
+    REGISTERS_AT,
+    SCOPES,
     STACKS_AT,
+    STATE,
 )
 
 MAX_INDENT = 256  # columns
@@ -26,20 +30,20 @@ def owed(nodes, scratch, row, closing):  # type: ignore[no-untyped-def]
     at = closing[OWED]
     if closing[at] == 0:
         return np.int64(0)
-    layout = LAYOUT_AT + row * LAYOUT_WIDTH
-    count = 1 if scratch[layout + LINE_FLAGS] & closing[at + 1] else 0
-    bracket = scratch[layout + BRACKET]
-    while nodes[bracket, 2] & (closing[at + 2] | closing[at + 3]):
-        count += 1 if nodes[bracket, 2] & closing[at + 2] else 0
-        bracket = nodes[bracket, 3]
+    layout = REGISTERS_AT + row * REGISTERS
+    count = 1 if scratch[layout + closing[at + 4]] & closing[at + 1] else 0
+    bracket = scratch[layout + BRACKETS]
+    while nodes[bracket, CLAUSES] & (closing[at + 2] | closing[at + 3]):
+        count += 1 if nodes[bracket, CLAUSES] & closing[at + 2] else 0
+        bracket = nodes[bracket, PARENT]
     return np.int64(count * closing[at])
 
 
 @njit
 def line_tokens(closing, nodes, indent):  # type: ignore[no-untyped-def]
     """The most tokens that the blanks before a line take."""
-    column = min(nodes[indent, 1] + 1, MAX_INDENT - 1)
-    if nodes[indent, 0] != nodes[indent, 1]:
+    column = min(nodes[indent, BLOCK_TABS] + 1, MAX_INDENT - 1)
+    if nodes[indent, BLOCK_COLUMN] != nodes[indent, BLOCK_TABS]:
         return max(column, 1)
     return max(closing[closing[INDENTS] + column], 1)
 
@@ -69,14 +73,14 @@ def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: igno
     for i in range(scratch[COUNT_AT]):
         node, most, total = np.int64(scratch[STACKS_AT + i]), np.int64(0), np.int64(0)
         while node != 0:
-            state, parent = nodes[node, 0], np.int64(nodes[node, 3])
-            merged = merged or nodes[node, 2] == MERGED
+            state, parent = nodes[node, STATE], np.int64(nodes[node, PARENT])
+            merged = merged or nodes[node, MERGING] == MERGED
             most = max(most, np.int64(worst_of[state]))
             if parent != 0:
-                total += worst[nodes[parent, 0], read_by[state]]
+                total += worst[nodes[parent, STATE], read_by[state]]
             node = parent
         needed = max(needed, most + total)
     factor = np.int64(1)
     if closing[closing[LAYOUT]]:
-        factor = line_tokens(closing, nodes, scratch[LAYOUT_AT + INDENT])
+        factor = line_tokens(closing, nodes, scratch[REGISTERS_AT + SCOPES])
     return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor, merged

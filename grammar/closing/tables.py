@@ -12,22 +12,15 @@ from gars_vllm.grammar.closing import limits as completion_limits
 from gars_vllm.grammar.closing.stack_costs import COST_UNIT, IMPOSSIBLE, PARTS
 from gars_vllm.grammar.frontend import lalr
 from gars_vllm.grammar.frontend.lexer import CONTENT, Machine, Op
-from gars_vllm.grammar.runtime import kernel
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from gars_vllm.grammar.language import Language
+    from gars_vllm.grammar.frontend.tables import LanguageTables
+    from gars_vllm.grammar.languages.base import Language
     from gars_vllm.grammar.vocabulary import Vocabulary
 
 I32 = NDArray[np.int32]
 Rules = Sequence[tuple[str, tuple[str, ...]]]
-# What a language with a layout may ask for beside its grammar, in the order in which it is tried.
-_INSERTIONS = (
-    " for x in x", " def", " division", " import division", ".x", " x", "\n", "\nx", " ",
-)  # fmt: skip
-_LINE_OWES = kernel.AFTER_ASYNC | kernel.AFTER_FUTURE | kernel.BEFORE_FEATURE
-_BRACKET_OWES = kernel.MUST_BE_COMPREHENSION | kernel.MUST_BE_GENERATOR
-_LINES = ("line", "joined", "join", "fence")  # lexer states at a line's start
 _SEPARATORS = b" \n\t"
 
 
@@ -110,17 +103,19 @@ class _Flat:
         return self._known[key]
 
 
-def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
+def build(language: Language, frontend: LanguageTables, vocabulary: Vocabulary) -> ClosingTables:
     """Cost: tenths of a second."""
-    machine, parser = language.machine, language.parser
+    machine, parser, completing = frontend.machine, frontend.parser, language.completing
     tokens = Tokens(vocabulary)
-    separators = _separators(machine)
+    separators = completing.separators
+    if separators is None:
+        separators = _separators(machine)
     texts = [_text(machine, t) for t in range(len(machine.spec.terminals))]
     column = {name: i for i, name in enumerate(parser.terminals)}
-    known = _terminals(language, texts, tokens, separators)
+    known = _terminals(frontend, texts, tokens, separators)
     symbols = _derived(parser.rules, known)
-    unread = _unread(language, texts)
-    derive = _in_states(language, known, unread)
+    unread = _unread(frontend, texts)
+    derive = _in_states(frontend, known, unread)
     nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
     start, left, length, cost, items = [0], [], [], [], []
     flat, found = _Flat(), _Flat()
@@ -143,9 +138,8 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
             finish_start.append(len(finish_cost))
     modes = {CONTENT: 0}
     terminal_of, mode_of, next_mode = _modes(machine, texts, column, modes)
-    layout = machine.spec.layout
-    lines = (1 if layout else 2) if machine.spec.lines else 0
-    owed = max((tokens.count(t.encode()) for t in _INSERTIONS), default=0) if layout else 0
+    lines = (1 if completing.open_line else 2) if machine.spec.lines else 0
+    owed = max(map(tokens.count, completing.insertions), default=0)
     owed = min(owed, 99)
     indents = [
         min(tokens.count(b" " * n), n) if n < 64 else n for n in range(completion_limits.MAX_INDENT)
@@ -154,19 +148,24 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
     parts: dict[str, Sequence[int]] = {
         "item_start": start, "item_left": left, "item_length": length, "item_cost": cost,
         "item_text": items, "symbols": flat.items, "finish_start": finish_start,
-        "finish_cost": finish_cost, "at_line": [int(k in _LINES) for k in machine.kinds],
+        "finish_cost": finish_cost,
+        "at_line": [int(k in completing.at_line) for k in machine.kinds],
         "mode_of": mode_of, "terminal_of": terminal_of, "next_mode": next_mode,
-        "ends_line": [_ends_line(machine, t) for t in range(len(texts))],
+        "ends_line": [t.ends_line for t in machine.spec.terminals],
         "mid": [
             int(k == "dfa" and not m) for k, m in zip(machine.kinds, machine.modes, strict=True)
         ],
         "separators": [len(separators), *separators], "indents": indents,
         "first_token": tokens.starts(), "token_id": tokens.numbers,
         "token_start": np.cumsum([0] + [len(t) for t in tokens.texts]).tolist(),
-        "layout": [lines], "owed": [owed, _LINE_OWES, _BRACKET_OWES, kernel.INSIDE_SUCH],
+        "layout": [lines],
+        "owed": [
+            owed, completing.line_owes, completing.bracket_owes, completing.around_owes,
+            completing.flags,
+        ],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
-    worst, read, worst_of, adds, most = _worst(language, start, left, length, cost, bool(unread))
+    worst, read, worst_of, adds, most = _worst(frontend, start, left, length, cost, bool(unread))
     slack = 2 * owed + 4
     whole = symbols[parser.start].cost
     most = max(most, -(-whole // COST_UNIT) if whole < IMPOSSIBLE else 0)
@@ -175,7 +174,7 @@ def build(language: Language, vocabulary: Vocabulary) -> ClosingTables:
         _packed(parts, found.items),
         np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
         worst, read, worst_of, adds, most + slack, slack,
-        tuple(t.encode() for t in _INSERTIONS) if layout else (), separators,
+        completing.insertions, separators,
     )  # fmt: skip
 
 
@@ -191,8 +190,6 @@ def _packed(parts: dict[str, Sequence[int]], texts: list[int]) -> I32:
 
 def _separators(machine: Machine) -> bytes:
     """Bytes that are ignored between two terminals, those that a person would write first."""
-    if machine.spec.layout:
-        return b" \n"
     state = machine.start
     ignored = {i for i, t in enumerate(machine.spec.terminals) if t.op == Op.IGNORED}
     found = []
@@ -216,14 +213,6 @@ def _text(machine: Machine, terminal: int) -> bytes:
         if any(emitted == (terminal,) for emitted, _ in ways):
             return bytes([byte])
     return b""
-
-
-def _ends_line(machine: Machine, terminal: int) -> int:
-    """2: a new line is still to be written, where the terminal was not at one."""
-    spec = machine.spec.terminals[terminal]
-    if spec.op == Op.LINES:
-        return 2
-    return int(machine.spec.layout and (spec.op == Op.NEWLINE or spec.name == "LINE_COMMENT"))
 
 
 def _modes(
@@ -251,13 +240,13 @@ def _modes(
 
 
 def _terminals(
-    language: Language, texts: list[bytes], tokens: Tokens, separators: bytes
+    frontend: LanguageTables, texts: list[bytes], tokens: Tokens, separators: bytes
 ) -> dict[str, _Text]:
     """Per terminal of the parser its text; something may have to keep it apart from the one before.
     Of one that is another in each mode the dearest counts."""
-    column = {name: i for i, name in enumerate(language.parser.terminals)}
+    column = {name: i for i, name in enumerate(frontend.parser.terminals)}
     found: dict[str, dict[str, int]] = {}
-    for terminal, text in zip(language.machine.spec.terminals, texts, strict=True):
+    for terminal, text in zip(frontend.machine.spec.terminals, texts, strict=True):
         if terminal.symbol in column and text:
             cost = tokens.cost(text)
             if terminal.mode == CONTENT and separators:
@@ -270,7 +259,7 @@ def _terminals(
         for symbol, costs in found.items()
     }
     made[lalr.END] = _Text(0)
-    for name, cost in zip(language.machine.spec.lines, (2, 1, 0), strict=False):
+    for name, cost in zip(frontend.machine.spec.lines, (2, 1, 0), strict=False):
         made[name] = _Text(COST_UNIT * cost, (column[name],))
     return made
 
@@ -298,16 +287,16 @@ def _derived(rules: Rules, terminals: dict[str, _Text]) -> dict[str, _Text]:
     return known
 
 
-def _unread(language: Language, texts: list[bytes]) -> set[tuple[int, str]]:
+def _unread(frontend: LanguageTables, texts: list[bytes]) -> set[tuple[int, str]]:
     """Pairs of a parser state and a terminal whose text may be another's there: the lexer of .lark
     files asks what the parser accepts in the state that the last terminal led to, before it reduces
     anything."""
-    parser, spec = language.parser, language.machine.spec
+    parser, spec = frontend.parser, frontend.machine.spec
     column = {name: i for i, name in enumerate(parser.terminals)}
     accepted = parser.action != 0
     found = set()
     for index, terminal in enumerate(spec.terminals):
-        ways = _asserted(language.machine, texts[index], index)
+        ways = _asserted(frontend.machine, texts[index], index)
         if terminal.symbol not in column or not ways or () in ways:
             continue
         readable = np.zeros(len(parser.action), np.bool_)
@@ -377,11 +366,11 @@ def _asserted(machine: Machine, text: bytes, terminal: int) -> set[tuple[int, ..
 
 
 def _in_states(
-    language: Language, terminals: dict[str, _Text], unread: set[tuple[int, str]]
+    frontend: LanguageTables, terminals: dict[str, _Text], unread: set[tuple[int, str]]
 ) -> Callable[[int, Sequence[str]], _Text] | None:
     """The cheapest text of some symbols that are missing in a parser state; None where that is the
     same in each (_derived)."""
-    parser = language.parser
+    parser = frontend.parser
     if not unread:
         return None
     nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
@@ -424,7 +413,7 @@ def _in_states(
 
 
 def _worst(
-    language: Language,
+    frontend: LanguageTables,
     start: list[int],
     left: list[int],
     length: list[int],
@@ -436,7 +425,7 @@ def _worst(
 
     From each state that can stand on another, the least that it costs to leave that other one.
     """
-    parser, machine = language.parser, language.machine
+    parser, machine = frontend.parser, frontend.machine
     states, symbols = len(parser.items), len(parser.terminals)
     worst = np.zeros((states, symbols + len(parser.nonterminals)), np.int16)
     worst_of, most = np.zeros(states, np.int32), 0

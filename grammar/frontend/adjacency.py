@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.frontend import lalr, reduction
-from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, LineOp, Machine, Op
 from gars_vllm.grammar.frontend.syntax import Syntax
 from numpy.typing import NDArray
 
@@ -53,7 +53,7 @@ class Points:
     def __init__(self, machine: Machine) -> None:
         self.machine, self.terminals = machine, machine.spec.terminals
         # Where lines are indented: the terminal of new lines, and what is to come of it.
-        of_lines = {t.argument: i for i, t in enumerate(self.terminals) if t.op == Op.LINES}
+        of_lines = {t.argument: i for i, t in enumerate(self.terminals) if t.op == LineOp.LINES}
         self.lines, self.any_lines = of_lines.get(1, -1), of_lines.get(0, -1)
         states = len(machine.entry)
         self.silent: list[set[int]] = [set() for _ in range(states)]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.frontend.lexer import CONTENT, LexerSpec, LexTerminal, Machine, Op
+from gars_vllm.grammar.frontend.lexer import CONTENT, LexerSpec, LexTerminal, LineOp, Machine, Op
 from gars_vllm.grammar.frontend.regex import Ahead, Behind, Nfa, RegexError
 
 MAX_STATES = 8_000
@@ -63,7 +63,7 @@ class ContextualSpec:
     """`terminals` in Lark's order, all in one mode. `unless`: of an expression the literals that it
     matches as a whole, which win where both are accepted. `embedded`: those of them that are not
     tried where the expression is (Lark's `_create_unless`). `lines`: see LexerSpec; the first
-    is the symbol of the terminal of new lines (Op.LINES), which is always tried."""
+    is the symbol of the terminal of new lines (LineOp.LINES), which is always tried."""
 
     terminals: tuple[LexTerminal, ...]
     unless: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -245,15 +245,17 @@ class _Builder:
         self.numbers: dict[_State, int] = {}
         self.order: list[_State] = []
         ops = [terminal.op for terminal in spec.terminals]
-        self.lines = ops.index(Op.LINES) if Op.LINES in ops else -1
+        self.lines = ops.index(LineOp.LINES) if LineOp.LINES in ops else -1
         # New lines whose column is not read yet; a new line in them; their beginning without one
         self.any_lines, self._new_line, self._no_line = range(self.end + 1, self.end + 4)
         if self.lines >= 0:
             name, symbol = spec.terminals[self.lines].name, spec.terminals[self.lines].symbol
             self.terminals += [
-                LexTerminal(name, spec.terminals[self.lines].pattern, symbol, op=Op.LINES),
-                LexTerminal("new line", "", None, op=Op.BLANK),
-                LexTerminal("no line", "", None, op=Op.NO_LINE),
+                LexTerminal(
+                    name, spec.terminals[self.lines].pattern, symbol, op=LineOp.LINES, ends_line=2
+                ),
+                LexTerminal("new line", "", None, op=LineOp.NEW_LINE),
+                LexTerminal("no line", "", None, op=LineOp.NO_LINE),
             ]
             self._line_threads = self._find_lines()
         self._ends: dict[tuple[tuple[int, _Threads], ...], list[_End]] = {}
@@ -263,7 +265,7 @@ class _Builder:
 
     def always_tried(self, terminal: int) -> bool:
         """Whatever the parser accepts."""
-        return self.spec.terminals[terminal].op in (Op.IGNORED, Op.LINES)
+        return self.spec.terminals[terminal].op in (Op.IGNORED, LineOp.LINES)
 
     # --- lines as Lark's Indenter takes them
     def _find_lines(self) -> set[_Threads]:
@@ -550,7 +552,9 @@ def build(spec: ContextualSpec) -> Machine:
     kinds = ["line" if builder.is_line(s) else "dfa" for s in builder.order]
     spaces = len(builder.terminals)
     return Machine(
-        spec=LexerSpec(tuple(builder.terminals), lines=spec.lines),
+        spec=LexerSpec(
+            tuple(builder.terminals), spec.lines, column_marks=(LineOp.NEW_LINE, LineOp.NO_LINE)
+        ),
         entry=np.array(rows, np.int32),
         alternatives=[
             tuple((tuple(spaces if t == _BLANK else t for t in e), s) for e, s in outcome)
@@ -559,8 +563,6 @@ def build(spec: ContextualSpec) -> Machine:
         ends=ends,
         viable=[],
         start=0,
-        done=-1,
-        line_start=-1,
         spaces=spaces,
         kinds=kinds,
         modes=["" if s.follows else CONTENT for s in builder.order],

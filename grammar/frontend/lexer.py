@@ -2,9 +2,12 @@
 """All terminals of a language as one machine over bytes that says which terminals are complete.
 
 A state is where the lexer stands; a byte leads to a next state and to the terminals it completes
-(maximal munch). A few bytes have several outcomes: after `}` a text may go on as an expression or
-as the literal part of an f-string. Which of them lives is decided by whoever applies the terminals
-(the layout: see kernel.py), so the machine lists them all.
+(maximal munch). A byte may have several outcomes: after Python's `}` a text may go on as an
+expression or as the literal part of an f-string. Which of them lives is decided by whoever applies
+the terminals (runtime/recogniser.py), so the machine lists them all.
+
+`Builder` makes the machine of a language with terminals in modes; a language with more than that
+(lines, say) has a subclass of its own. .lark files have another (contextual.py).
 """
 
 from __future__ import annotations
@@ -24,60 +27,26 @@ MAX_STATES = 20_000
 CONTENT = "content"
 _PLAIN = bytes(range(97, 123)) + bytes(range(48, 58)) + bytes(range(32, 127)) + b"\n\t"
 _PLAIN_LAST = tuple(dict.fromkeys(b"x" + _PLAIN + bytes(range(256))))[::-1]
-_NAMED = frozenset(b"\t\n\f\r #:\\`}")  # bytes for which the layout has rules of its own
 
 
 class Op(IntEnum):
-    """What applying a lexical terminal does to the layout, besides shifting its symbol."""
+    """What the recogniser does with a lexical terminal; other numbers are for a language's rules
+    (LineOp, languages/python/ops.py)."""
 
     NORMAL = 0
     IGNORED = 1
-    NEWLINE = 2  # the end of a logical line, outside brackets
-    BLANK = 3  # a newline on a line that holds nothing
-    TAB = 4
-    FORM_FEED = 5
-    JOIN = 6  # backslash and newline before a line's content: from now on its column is settled
-    LINES = 7  # the new lines and blanks after which Lark's Indenter compares columns
-    NO_LINE = 8  # such a terminal begins, and holds no new line so far
-    BEGIN = 9  # the first byte of a line's content: indentation is decided here
-    OPEN = 10
-    CLOSE = 11
-    FIELD_OPEN = 12  # `{` of an f-string's replacement field; argument: mode it was opened from
-    FIELD_CLOSE = 13
-    FIELD_COLON = 14
-    COLON = 15  # `:` as an operator, not at the level of a replacement field
-    FENCE = 16
-    END = 17
-    DEF = 18
-    CLASS = 19
-    LOOP = 20  # while
-    FOR = 21
-    ASYNC = 22
-    RETURN = 23
-    JUMP = 24  # break, continue
-    YIELD = 25
-    AWAIT = 26
-    LAMBDA = 27
-    WITH = 28
-    IMPORT = 29
-    FROM = 30
-    EXCEPT = 31
-    STAR = 32  # `*`: after `import` and after `except` it has meanings of its own
-    WALRUS = 33
-    IN = 34
-    IF = 35
-    COMMA = 36
-    ENDS = 37  # `=`, `;`, `as`: what stands before them is whole; argument 1: so is the statement
-    DOT = 38  # dots, in a version that takes `from .__future__` for `from __future__`
-    NONLOCAL = 39
-    ASSERT = 40  # nothing is read: the parser must accept the symbol, or (argument 0) must not
-    SPACES = 41  # not stored: ids from `Machine.spaces` on mean 1, 2, ... spaces at a line's start
+    END = 2  # the end of the text
+    ASSERT = 3  # nothing is read: the parser must accept the symbol, or (argument 0) must not
 
 
-COLUMN_MARKS = (Op.BLANK, Op.NO_LINE)
+class LineOp(IntEnum):
+    """What the rules of Lark's Indenter do with a terminal of their own (languages/indenter.py)."""
 
-# Arguments of NORMAL terminals that the rules of `from __future__ import` tell from others.
-FUTURE_NAME, FEATURE, PLAIN_STRING = 1, 2, 3
+    LINES = 4  # new lines and blanks; the argument: 1 where their last column is to be compared
+    NO_LINE = 5  # such a terminal begins, and holds no new line so far
+    NEW_LINE = 6  # a new line in one
+    OPEN = 7
+    CLOSE = 8
 
 
 @dataclass(frozen=True)
@@ -86,8 +55,10 @@ class LexTerminal:
 
     `symbol`: the parser's terminal, None where the parser sees nothing. `mode`: the mode in which
     it can start; `next_mode`: the mode after it. `priority`: higher wins where two match the same
-    bytes. `backup`: how many bytes the lexer may give back to end in this terminal (`1else`).
-    `forbid`: bits of text that some surroundings do not allow (f-strings before 3.12).
+    bytes. `op`: an Op, or a number of the language's rules, as is `argument`. `backup`: how many
+    bytes the lexer may give back to end in this terminal (`1else`). `forbid`: bits of text that
+    some surroundings do not allow, for the rules. `ends_line`: a line ends with it; 2: and the new
+    line is still to be written.
     """
 
     name: str
@@ -97,24 +68,24 @@ class LexTerminal:
     priority: int = 0
     mode: str = CONTENT
     next_mode: str = CONTENT
-    op: Op = Op.NORMAL
+    op: int = Op.NORMAL
     argument: int = 0
     forbid: int = 0
     backup: int = 0
+    ends_line: int = 0
 
 
 @dataclass(frozen=True)
 class LexerSpec:
-    """`fields`: for f-strings, per mode with replacement fields the mode of its format spec.
-    `narrowed`: modes that are as CONTENT without some of its terminals, and with their own, until
-    a blank comes. `layout`: Python's; `lines`: the parser's symbols for a line's end, a block's
-    beginning and its end, where there are such."""
+    """`narrowed`: modes that are as CONTENT without some of its terminals, and with their own,
+    until a blank comes. `lines`: the parser's symbols for a line's end, a block's beginning and its
+    end, where lines are indented; `column_marks`: the ops of terminals that only say in which
+    column a line begins."""
 
     terminals: tuple[LexTerminal, ...]
-    layout: bool = False
     lines: tuple[str, ...] = ()
-    fields: tuple[tuple[str, str], ...] = ()
     narrowed: tuple[tuple[str, frozenset[str]], ...] = ()
+    column_marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,9 +105,8 @@ class Machine:
     `alternatives[e]`: (terminals completed, next state). `ends[s]`: the ways in which a text can
     end in s, each the terminals that it completes. `viable[s]`: see Viability; any of them
     suffices.
-    `kinds[s]`: where s stands: "line" (the start of a line, where a statement has ended), "join"
-    and "joined" (after a backslash there, and its newline), "fence", "continued", "done", or "dfa",
-    inside a line. `modes[s]`: the mode that s is the start of, empty where it is none.
+    `kinds[s]`: where s stands: "dfa", inside a line, or "line", the start of one, or what else the
+    language's scanner has. `modes[s]`: the mode that s is the start of, empty where it is none.
     `shortest[t]`: the shortest text of terminal t; empty for those that the layout makes.
     """
 
@@ -146,8 +116,6 @@ class Machine:
     ends: list[tuple[tuple[int, ...], ...]]
     viable: list[tuple[Viability, ...]]
     start: int
-    done: int
-    line_start: int
     spaces: int
     kinds: list[str] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
@@ -155,14 +123,18 @@ class Machine:
 
     def plain(self, emitted: tuple[int, ...]) -> tuple[int, ...]:
         """What is emitted, without what only says in which column a line begins."""
-        terminals = self.spec.terminals
-        return tuple(t for t in emitted if t < self.spaces and terminals[t].op not in COLUMN_MARKS)
+        terminals, marks = self.spec.terminals, self.spec.column_marks
+        return tuple(t for t in emitted if t < self.spaces and terminals[t].op not in marks)
 
 
-_State = tuple[str, int, tuple[int, bytes] | None]
+LexerState = tuple[str, int, tuple[int, bytes] | None]
 
 
-class _Builder:
+class Builder:
+    """`own_bytes`: bytes for which a subclass has rules of its own in `step`."""
+
+    own_bytes: frozenset[int] = frozenset()
+
     def __init__(self, spec: LexerSpec) -> None:
         self.spec = spec
         self.by_name = {t.name: i for i, t in enumerate(spec.terminals)}
@@ -203,8 +175,8 @@ class _Builder:
             for target, byte in sorted(plainest.items()):
                 if target != automaton.DEAD:  # one byte for each, what a person would write
                     self.sources[target].append((source, byte))
-        self.numbers: dict[_State, int] = {}
-        self.order: list[_State] = []
+        self.numbers: dict[LexerState, int] = {}
+        self.order: list[LexerState] = []
 
     def _winner(self, accepted: tuple[int, ...]) -> int:
         if not accepted:
@@ -224,11 +196,11 @@ class _Builder:
         _, classes = np.unique(self.dfa.delta, axis=1, return_inverse=True)
         first: dict[int, int] = {}
         return [
-            byte if byte in _NAMED else first.setdefault(number, byte)
+            byte if byte in self.own_bytes else first.setdefault(number, byte)
             for byte, number in enumerate(classes.reshape(-1).tolist())
         ]
 
-    def number(self, state: _State) -> int:
+    def number(self, state: LexerState) -> int:
         if state not in self.numbers:
             if len(self.order) >= MAX_STATES:
                 raise GrammarFileError("the terminals need too many lexer states; simplify them")
@@ -236,42 +208,27 @@ class _Builder:
             self.order.append(state)
         return self.numbers[state]
 
-    def mode_state(self, mode: str) -> _State:
+    def mode_state(self, mode: str) -> LexerState:
         return ("dfa", self.start_of[mode], None)
 
-    def step(self, state: _State, byte: int) -> list[tuple[tuple[int, ...], _State]]:
-        kind, q, backup = state
-        if kind == "line":
-            return self._line(q, byte)
-        if kind == "fence":
-            return self._fence(q, byte)
-        if kind == "done":
-            return [((), state)] if byte in b" \t\r\n" else []
-        if kind == "continued":  # as content, but the text cannot end right after the newline
-            return [((), ("continued", 1, None))] if byte in b" \t\f" else self._content(byte)
-        if kind == "join":
-            join = (self.by_name["JOIN"],)
-            return [(join, ("joined", int(byte == 13), None))] if byte in b"\r\n" else []
-        if kind == "joined":  # as a line, but the text cannot end right after the newline
-            return [((), ("joined", 0, None))] if q and byte == 10 else self._line(0, byte)
-        return self._dfa(q, backup, byte)
+    def step(self, state: LexerState, byte: int) -> list[tuple[tuple[int, ...], LexerState]]:
+        """What a byte completes, and where it leads, in each way to read it."""
+        _, q, backup = state
+        return self.plain_step(q, backup, byte)
 
-    def _dfa(
-        self, q: int, backup: tuple[int, bytes] | None, byte: int
-    ) -> list[tuple[tuple[int, ...], _State]]:
-        if self.spec.layout and q in self.content_starts:
-            return self._content(byte, q)
-        return self._plain(q, backup, byte)
+    def after(self, terminal: int) -> LexerState:
+        """Where the lexer stands after a terminal."""
+        return self.mode_state(self.spec.terminals[terminal].next_mode)
 
-    def _plain(
+    def plain_step(
         self, q: int, backup: tuple[int, bytes] | None, byte: int
-    ) -> list[tuple[tuple[int, ...], _State]]:
+    ) -> list[tuple[tuple[int, ...], LexerState]]:
         target = self._delta[q][byte]
         label = self.label[q]
         if target != automaton.DEAD:
             if self.final[target]:
                 done = self.label[target]
-                return [((done,), self._after(done))]
+                return [((done,), self.after(done))]
             kept = None
             if self.label[target] < 0:
                 if label >= 0:
@@ -282,20 +239,13 @@ class _Builder:
                     kept = None
             return [((), ("dfa", target, kept))]
         if label >= 0:
-            return self._then(label, bytes([byte]))
+            return self.then(label, bytes([byte]))
         if backup is not None:
-            return self._then(backup[0], backup[1] + bytes([byte]))
+            return self.then(backup[0], backup[1] + bytes([byte]))
         return []
 
-    def _after(self, terminal: int) -> _State:
-        if self.spec.layout and self.spec.terminals[terminal].name == "LINE_COMMENT":
-            return ("line", 0, None)
-        if self.spec.layout and self.spec.terminals[terminal].name == "CONTINUATION":
-            return ("continued", 0, None)
-        return self.mode_state(self.spec.terminals[terminal].next_mode)
-
-    def _then(self, terminal: int, rest: bytes) -> list[tuple[tuple[int, ...], _State]]:
-        results: list[tuple[tuple[int, ...], _State]] = [((terminal,), self._after(terminal))]
+    def then(self, terminal: int, rest: bytes) -> list[tuple[tuple[int, ...], LexerState]]:
+        results: list[tuple[tuple[int, ...], LexerState]] = [((terminal,), self.after(terminal))]
         for byte in rest:
             results = [
                 (before + emitted, following)
@@ -304,80 +254,25 @@ class _Builder:
             ]
         return results
 
-    # --- the layout of Python: lines, and what `:` and `}` can mean
-    def _content(self, byte: int, q: int = -1) -> list[tuple[tuple[int, ...], _State]]:
-        if byte in b"\n\r":
-            return [((self.by_name["NEWLINE"],), ("line", int(byte == 13), None))]
-        start = self.start_of[CONTENT]
-        if byte in b" \t\f":
-            return [((), ("dfa", start, None))]
-        results = self._plain(start if q < 0 else q, None, byte)
-        for number, (mode, spec_mode) in enumerate(self.spec.fields):
-            if byte == ord("}"):
-                results.append(((self.by_name[f"FRB{number}"],), self.mode_state(mode)))
-            if byte == ord(":"):
-                results.append(((self.by_name[f"FCOLON{number}"],), self.mode_state(spec_mode)))
-        return results
-
-    def _line(self, after_cr: int, byte: int) -> list[tuple[tuple[int, ...], _State]]:
-        line: _State = ("line", 0, None)
-        if byte == 10 and after_cr:
-            return [((), line)]
-        simple = {9: "TAB", 10: "BLANK", 12: "FORM_FEED", 13: "BLANK"}
-        if byte in simple:
-            return [((self.by_name[simple[byte]],), ("line", int(byte == 13), None))]
-        if byte == 32:
-            return [((len(self.spec.terminals),), line)]
-        if byte == ord("#"):
-            return self._plain(self.start_of["line comment"], None, byte)
-        if byte == ord("`"):
-            return [((), ("fence", 1, None))]
-        if byte == ord("\\"):
-            return [((), ("join", 0, None))]
-        begin = self.by_name["BEGIN"]
-        return [((begin, *emitted), state) for emitted, state in self._content(byte)]
-
-    def _fence(self, count: int, byte: int) -> list[tuple[tuple[int, ...], _State]]:
-        if byte != ord("`"):
-            return []
-        if count < 2:
-            return [((), ("fence", count + 1, None))]
-        return [((self.by_name["FENCE"],), ("done", 0, None))]
-
-    # --- ends and viability
-    def ends(self, state: _State) -> tuple[int, ...] | None:
-        kind, q, _ = state
+    def ends(self, state: LexerState) -> tuple[int, ...] | None:
+        """The terminals that complete a text which ends here; None where none may."""
+        _, q, _ = state
         end = self.by_name["END"]
-        if kind in ("line", "done"):
-            return (end,)
-        if kind in ("fence", "join", "joined"):
-            return None
-        newline = (self.by_name["NEWLINE"],) if self.spec.layout else ()
-        if kind == "continued":
-            return (*newline, end) if q else None
         if q in self.dfa.starts:
-            return (*newline, end) if q in self.content_starts else None
+            return (end,) if q in self.content_starts else None
         label = self.label[q]
         if label < 0 or self.spec.terminals[label].next_mode not in self.in_content:
             return None
-        if self.spec.layout and self.spec.terminals[label].name == "CONTINUATION":
-            return None
-        if self.spec.layout and self.spec.terminals[label].name == "LINE_COMMENT":
-            return (end,)
-        return (label, *newline, end)
+        return (label, end)
 
-    def viable(self, state: _State) -> tuple[Viability, ...]:
-        kind, q, backup = state
-        if kind == "fence":
-            return (Viability((), (self.by_name["FENCE"],), (b"`" * (3 - q),)),)
-        if kind != "dfa" or q in self.dfa.starts:
+    def viable(self, state: LexerState) -> tuple[Viability, ...]:
+        """Machine.viable of a state."""
+        _, q, backup = state
+        if q in self.dfa.starts:
             return (Viability((), None),)
-        if self.spec.layout and q not in self.dfa.starts and self._is_comment(q):
-            # Only a line's end can follow a comment, so that must be possible (`x = #` is dead).
-            return (Viability((self.label[q],), (self.by_name["NEWLINE"],), (b"\n",)),)
         found = [Viability((), self.reach[q], tuple(self.ending(q, t) for t in self.reach[q]))]
         if backup is not None:
-            for emitted, following in self._then(*backup):
+            for emitted, following in self.then(*backup):
                 found += [
                     Viability(emitted + v.sequence, v.reach, v.endings)
                     for v in self.viable(following)
@@ -401,15 +296,11 @@ class _Builder:
         return text
 
     def shortest(self, terminal: int) -> bytes:
-        """The shortest text of a terminal, b"" for one that the layout makes."""
+        """The shortest text of a terminal, b"" for one without a pattern."""
         if not self.spec.terminals[terminal].pattern:
             return b""
         start = self.start_of[self.spec.terminals[terminal].mode]
         return self.ending(start, terminal) if terminal in self.reach[start] else b""
-
-    def _is_comment(self, q: int) -> bool:
-        label = self.label[q]
-        return label >= 0 and self.spec.terminals[label].name == "COMMENT"
 
 
 def matches_empty(pattern: str, flags: int) -> bool:
@@ -420,12 +311,10 @@ def matches_empty(pattern: str, flags: int) -> bool:
         return False  # refused with its reason when the automaton is built
 
 
-def build(spec: LexerSpec) -> Machine:
-    """Compiles a lexer. Terminals named BEGIN, NEWLINE, ... in `spec` are the layout's own."""
-    builder = _Builder(spec)
-    start: _State = ("line", 0, None) if spec.layout else builder.mode_state(CONTENT)
-    builder.number(start)
-    done = builder.number(("done", 0, None))
+def build(builder: Builder, start: LexerState | None = None) -> Machine:
+    """Compiles a lexer; `start`: where it begins, else in CONTENT."""
+    spec = builder.spec
+    builder.number(start or builder.mode_state(CONTENT))
     rows: list[list[int]] = []
     entries: dict[tuple[tuple[tuple[int, ...], int], ...], int] = {(): 0}
     alternatives: list[tuple[tuple[tuple[int, ...], int], ...]] = [()]
@@ -449,8 +338,6 @@ def build(spec: LexerSpec) -> Machine:
         ends=[() if e is None else (e,) for e in map(builder.ends, builder.order)],
         viable=[builder.viable(s) for s in builder.order],
         start=0,
-        done=done,
-        line_start=builder.numbers.get(("line", 0, None), -1),
         spaces=len(spec.terminals),
         kinds=[kind for kind, _, _ in builder.order],
         modes=[modes.get(q, "") if kind == "dfa" else "" for kind, q, _ in builder.order],

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gars_vllm.grammar.frontend.adjacency import Classes, Emitted, Move, Points, split, spread
-from gars_vllm.grammar.frontend.lexer import COLUMN_MARKS, LexTerminal, Machine, Op, Viability
+from gars_vllm.grammar.frontend.lexer import LexTerminal, Machine, Op, Viability
 
 
 def completed(points: Points) -> Machine:
@@ -22,7 +22,9 @@ def completed(points: Points) -> Machine:
     written = [
         i
         for i, t in enumerate(terminals)
-        if t.op not in COLUMN_MARKS and t.op not in (Op.END, Op.ASSERT) and i != points.any_lines
+        if t.op not in machine.spec.column_marks
+        and t.op not in (Op.END, Op.ASSERT)
+        and i != points.any_lines
     ]
     every = {points.to_come(t) for t in written}
     end = next(i for i, t in enumerate(terminals) if t.op == Op.END)

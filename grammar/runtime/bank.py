@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The states that texts have been in, and what is known of them, as compiled code sees them.
 
-A state is a number. Its record holds the lexer state, the layout row and the parser stacks, or,
+A state is a number. Its record holds the lexer state, the registers and the parser stacks, or,
 where a text can be read in several ways, the numbers of the states of each (lexer state SET); equal
 records get equal numbers, as equal stacks get equal nodes, so that texts that stand alike share
 what is known: the state after a token (`step`), and the row of the mask (`find_row`). A mask is
@@ -17,29 +17,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from gars_vllm.grammar.runtime.far import read_way
+from gars_vllm.grammar.runtime.calls import read_way
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.kernel import (
+from gars_vllm.grammar.runtime.memory import (
     ALSO,
-    BRACKET,
+    BRACKETS,
     COUNT_AT,
+    DEPTH,
     DONE,
-    INDENT,
-    LAYOUT_AT,
-    LAYOUT_WIDTH,
+    ERROR,
+    FREE,
     MAX_CLAUSES,
     MAX_HYPOTHESES,
-    MAX_INDENTS,
     MAX_LINKS,
     MAX_NESTING,
+    MAX_SCOPES,
     MERGED,
+    MERGING,
+    OTHERS,
+    PARENT,
+    REGISTERS,
+    REGISTERS_AT,
+    SCOPES,
     SEEN_AT,
     STACKS_AT,
-    comes_before,
+    STATE,
+    WALK,
     copy_row,
     nesting,
     push,
 )
+from gars_vllm.grammar.runtime.merged_stacks import comes_before
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
@@ -58,7 +66,7 @@ NEVER = 1 << 30  # tokens
     STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM, MERGES,
 ) = range(16)  # fmt: skip
 BANK_HEADER = 16
-RECORD = 2 + LAYOUT_WIDTH  # lexer state, layout row, number of stacks; then the stacks
+RECORD = 2 + REGISTERS  # lexer state, registers, number of stacks; then the stacks
 # Directory of the memo
 (
     SHAPES, SHAPE_COUNT, KEYS, KEYS_LIMIT, KEYS_USED, ENTRIES, ENTRY_LIMIT, ENTRY_COUNT, SLOTS,
@@ -120,7 +128,7 @@ def _mix(value, more):  # type: ignore[no-untyped-def]
 def intern(nodes, scratch, bank, a, b, c, parent):  # type: ignore[no-untyped-def]
     """The node of this content, made when there is none; 0 when there is no room.
 
-    A new node goes to `scratch[0]`, where nothing of a walk may lie.
+    A new node goes to `scratch[FREE]`, where nothing of a walk may lie.
     """
     value = _mix(_mix(_mix(_mix(np.int64(17), a), b), c), parent)
     slot = value & np.int64(bank[NODE_MASK])
@@ -128,14 +136,14 @@ def intern(nodes, scratch, bank, a, b, c, parent):  # type: ignore[no-untyped-de
     while bank[at + slot] != 0:
         node = bank[at + slot]
         if (
-            nodes[node, 0] == a
-            and nodes[node, 1] == b
-            and nodes[node, 2] == c
-            and nodes[node, 3] == parent
+            nodes[node, STATE] == a
+            and nodes[node, OTHERS] == b
+            and nodes[node, MERGING] == c
+            and nodes[node, PARENT] == parent
         ):
             return node
         slot = (slot + 1) & np.int64(bank[NODE_MASK])
-    node = scratch[0]
+    node = scratch[FREE]
     if 2 * node > bank[NODE_MASK] or node >= nodes.shape[0]:
         return np.int32(0)
     bank[at + slot] = node
@@ -178,14 +186,14 @@ def add_state(bank, record, size):  # type: ignore[no-untyped-def]
 def load(scratch, bank, number):  # type: ignore[no-untyped-def]
     """Puts a state into row 0 of the working memory; returns its lexer state."""
     first = bank[POOL] + bank[bank[STATES] + number]
-    for i in range(LAYOUT_WIDTH):
-        scratch[LAYOUT_AT + i] = bank[first + 1 + i]
-    count = bank[first + 1 + LAYOUT_WIDTH]
+    for i in range(REGISTERS):
+        scratch[REGISTERS_AT + i] = bank[first + 1 + i]
+    count = bank[first + 1 + REGISTERS]
     scratch[COUNT_AT] = count
     for i in range(count):
         scratch[STACKS_AT + i] = bank[first + RECORD + i]
-    scratch[0] = scratch[1]
-    scratch[3] = 0
+    scratch[FREE] = scratch[WALK]
+    scratch[ERROR] = 0
     for i in range(3):
         scratch[SEEN_AT + i] = 1 << 30
     return bank[first]
@@ -205,46 +213,46 @@ def _stack(nodes, scratch, bank, top, contents):  # type: ignore[no-untyped-def]
 @njit
 def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
     """Makes the nodes of a row whose stacks are merged permanent; False without room."""
-    first, end = scratch[1], scratch[0]
+    first, end = scratch[WALK], scratch[FREE]
     count = scratch[COUNT_AT + row]
     walk = nodes[first:end].copy()
     wanted = np.zeros(end - first, np.uint8)
     lists = np.empty(2 + count, np.int64)  # where the row names its lists
-    lists[0] = LAYOUT_AT + row * LAYOUT_WIDTH + INDENT
-    lists[1] = LAYOUT_AT + row * LAYOUT_WIDTH + BRACKET
+    lists[0] = REGISTERS_AT + row * REGISTERS + SCOPES
+    lists[1] = REGISTERS_AT + row * REGISTERS + BRACKETS
     for i in range(count):
         lists[2 + i] = STACKS_AT + row * MAX_HYPOTHESES + i
     for i in range(2 + count):
         _want(wanted, scratch[lists[i]] - first)
     for i in range(end - first - 1, -1, -1):  # what a node names came before it
         if wanted[i]:
-            _want(wanted, walk[i, 3] - first)
-            if walk[i, 2] == MERGED:
-                _want(wanted, walk[i, 1] - first)
-            elif walk[i, 2] == ALSO:
-                _want(wanted, walk[i, 0] - first)
+            _want(wanted, walk[i, PARENT] - first)
+            if walk[i, MERGING] == MERGED:
+                _want(wanted, walk[i, OTHERS] - first)
+            elif walk[i, MERGING] == ALSO:
+                _want(wanted, walk[i, STATE] - first)
     moved = np.zeros(end - first, np.int32)
     parents = np.empty(end - first + 1, np.int32)
-    scratch[0] = first  # copied: their place may be written to
+    scratch[FREE] = first  # copied: their place may be written to
     for i in range(end - first):
-        if not wanted[i] or walk[i, 2] == ALSO:
+        if not wanted[i] or walk[i, MERGING] == ALSO:
             continue
         size = 1
-        parents[0] = _moved(walk[i, 3], first, moved)
-        other = walk[i, 1] if walk[i, 2] == MERGED else np.int32(0)
+        parents[0] = _moved(walk[i, PARENT], first, moved)
+        other = walk[i, OTHERS] if walk[i, MERGING] == MERGED else np.int32(0)
         while other != 0:
             inner = other >= first
             parents[size] = _moved(
-                walk[other - first, 0] if inner else nodes[other, 0], first, moved
+                walk[other - first, STATE] if inner else nodes[other, STATE], first, moved
             )
-            other = walk[other - first, 3] if inner else nodes[other, 3]
+            other = walk[other - first, PARENT] if inner else nodes[other, PARENT]
             size += 1
         moved[i] = _intern_merged(nodes, scratch, bank, walk[i], parents[:size])
         if moved[i] == 0:
             return False
     for i in range(2 + count):
         scratch[lists[i]] = _moved(scratch[lists[i]], first, moved)
-    scratch[1] = scratch[0]
+    scratch[WALK] = scratch[FREE]
     return True
 
 
@@ -277,12 +285,12 @@ def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-u
         others = intern(nodes, scratch, bank, ordered[i], 0, ALSO, others)
         if others == 0:
             return np.int32(0)
-        deepest = max(deepest, nodes[ordered[i], 4])
+        deepest = max(deepest, nodes[ordered[i], DEPTH])
     if ordered.shape[0] == 1:
         return intern(nodes, scratch, bank, content[0], 0, 0, ordered[0])
     made = intern(nodes, scratch, bank, content[0], others, MERGED, ordered[0])
     if made != 0:
-        nodes[made, 4] = max(nodes[made, 4], deepest + 1)
+        nodes[made, DEPTH] = max(nodes[made, DEPTH], deepest + 1)
     return made
 
 
@@ -293,51 +301,51 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
     merged = False
     for i in range(count):
         node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
-        while node >= scratch[1] and not merged:
-            merged = nodes[node, 2] == MERGED
-            node = nodes[node, 3]
+        while node >= scratch[WALK] and not merged:
+            merged = nodes[node, MERGING] == MERGED
+            node = nodes[node, PARENT]
     if merged and not _keep_merged(nodes, scratch, bank, row):
-        scratch[0] = scratch[1]
+        scratch[FREE] = scratch[WALK]
         return np.int32(FULL)
-    first = scratch[1]
+    first = scratch[WALK]
     lists = 2 + count
     tops = np.empty(lists, np.int32)  # the first permanent node of each list
     size = np.zeros(lists + 1, np.int32)
     for i in range(lists):
         if i < 2:
-            tops[i] = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + (INDENT if i == 0 else BRACKET)]
+            tops[i] = scratch[REGISTERS_AT + row * REGISTERS + (SCOPES if i == 0 else BRACKETS)]
         else:
             tops[i] = scratch[STACKS_AT + row * MAX_HYPOTHESES + i - 2]
         size[i + 1] = size[i]
         node = tops[i]
         while node >= first:
             size[i + 1] += 1
-            node = nodes[node, 3]
+            node = nodes[node, PARENT]
     contents = np.empty((size[lists], 3), np.int32)  # newest first
     written = 0
     for i in range(lists):
         node = tops[i]
         while node >= first:
-            contents[written, 0] = nodes[node, 0]
-            contents[written, 1] = nodes[node, 1]
-            contents[written, 2] = nodes[node, 2]
+            contents[written, 0] = nodes[node, STATE]
+            contents[written, 1] = nodes[node, OTHERS]
+            contents[written, 2] = nodes[node, MERGING]
             written += 1
-            node = nodes[node, 3]
+            node = nodes[node, PARENT]
         tops[i] = node
-    scratch[0] = first  # the contents are copied: their nodes may be overwritten
+    scratch[FREE] = first  # the contents are copied: their nodes may be overwritten
     for i in range(lists):
         part = contents[size[i] : size[i + 1]][::-1]
         if part.shape[0] > 0:
             tops[i] = _stack(nodes, scratch, bank, tops[i], part)
             if tops[i] == 0:
                 return np.int32(FULL)
-    scratch[1] = scratch[0]
+    scratch[WALK] = scratch[FREE]
     record = np.empty(RECORD + count, np.int32)
     record[0] = lexer_state
-    for i in range(LAYOUT_WIDTH):
-        record[1 + i] = scratch[LAYOUT_AT + row * LAYOUT_WIDTH + i]
-    record[1 + INDENT], record[1 + BRACKET] = tops[0], tops[1]
-    record[1 + LAYOUT_WIDTH] = count
+    for i in range(REGISTERS):
+        record[1 + i] = scratch[REGISTERS_AT + row * REGISTERS + i]
+    record[1 + SCOPES], record[1 + BRACKETS] = tops[0], tops[1]
+    record[1 + REGISTERS] = count
     for i in range(count):  # sorted: in what order the stacks came about says nothing
         at = RECORD + i
         while at > RECORD and record[at - 1] > tops[2 + i]:
@@ -354,7 +362,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
     size = 0
     for i in range(count):
         first = bank[POOL] + bank[bank[STATES] + found[i]]
-        inner = bank[first + 1 + LAYOUT_WIDTH] if bank[first] == SET else 1
+        inner = bank[first + 1 + REGISTERS] if bank[first] == SET else 1
         for k in range(inner):
             member = bank[first + RECORD + k] if bank[first] == SET else found[i]
             at = size
@@ -372,7 +380,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
         return members[0]
     record = np.zeros(RECORD + size, np.int32)
     record[0] = SET
-    record[1 + LAYOUT_WIDTH] = size
+    record[1 + REGISTERS] = size
     record[RECORD:] = members[:size]
     return add_state(bank, record, record.shape[0])
 
@@ -384,7 +392,7 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
     count = 0
     for skipped in range(1 << 20):
         lexer_state = load(scratch, bank, number)
-        if scratch[LAYOUT_AT + DONE]:
+        if scratch[REGISTERS_AT + DONE]:
             return np.int32(REFUSED)
         after, row, more = read_way(
             tables, nodes, scratch, text, text.shape[0], lexer_state, 0, skipped
@@ -404,7 +412,7 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
             count += 1
         if not more:
             break
-    scratch[0] = scratch[1]
+    scratch[FREE] = scratch[WALK]
     if count == 0:
         return np.int32(REFUSED)
     return found[0] if count == 1 else _join(bank, found, count)
@@ -418,7 +426,7 @@ def _read_all(tables, nodes, scratch, bank, text, number):  # type: ignore[no-un
         return _read(tables, nodes, scratch, bank, text, number)
     found = np.empty(MAX_WAYS, np.int32)
     count = 0
-    for i in range(bank[first + 1 + LAYOUT_WIDTH]):
+    for i in range(bank[first + 1 + REGISTERS]):
         kept = _read(tables, nodes, scratch, bank, text, bank[first + RECORD + i])
         if kept < REFUSED:
             return kept
@@ -500,14 +508,14 @@ def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-u
     state = np.int64(load(scratch, bank, out[1]))
     kept_at = at
     for i in range(at, text.shape[0]):
-        if scratch[LAYOUT_AT + DONE]:
+        if scratch[REGISTERS_AT + DONE]:
             return 0
         after, row, more = read_way(tables, nodes, scratch, text[i : i + 1], 1, state, 0, 0)
         if after < 0:
-            scratch[0] = scratch[1]
+            scratch[FREE] = scratch[WALK]
             return 0
         if more:  # once more from where the last state was kept, all ways
-            scratch[0] = scratch[1]
+            scratch[FREE] = scratch[WALK]
             for k in range(kept_at, i + 1):
                 found = _read_all(tables, nodes, scratch, bank, text[k : k + 1], out[1])
                 if found < REFUSED:
@@ -521,7 +529,7 @@ def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-u
         if i % 64 == 63 or i + 1 == text.shape[0]:
             found = keep(nodes, scratch, bank, 0, state)
             if found < 0:
-                scratch[0] = scratch[1]
+                scratch[FREE] = scratch[WALK]
                 return found
             out[1] = found
             kept_at = i + 1
@@ -533,42 +541,48 @@ def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-u
 def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ignore[no-untyped-def]
     """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
     first = bank[POOL] + bank[bank[STATES] + number]
-    count = bank[first + 1 + LAYOUT_WIDTH]
+    count = bank[first + 1 + REGISTERS]
     if 24 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
         return -1
     at = 0
-    for i in range(2, LAYOUT_WIDTH):
+    for i in range(2, REGISTERS):
         key[at] = bank[first + 1 + i]
         at += 1
-    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKET])
+    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKETS])
     key[at] = max(0, deep - MAX_NESTING + NEAR_NESTING)
     at += 1
-    floor = nodes[bank[first + RECORD], 4] - stack_depth + 1
+    floor = nodes[bank[first + RECORD], DEPTH] - stack_depth + 1
     for i in range(count):
         node = bank[first + RECORD + i]
-        levels = nodes[node, 4] - floor + 1
+        levels = nodes[node, DEPTH] - floor + 1
         if at + levels + 8 + 3 * (indents + brackets) > key.shape[0]:
             return -1
         key[at] = levels
         at += 1
         for _ in range(levels):
-            links = min(max(0, nodes[node, 1] - MAX_LINKS + NEAR_THE_LIMIT), 127)
-            clauses = max(0, nodes[node, 2] - MAX_CLAUSES + NEAR_CLAUSES)
-            key[at] = nodes[node, 0] + ((16 * links + clauses) << 20)
+            links = min(max(0, nodes[node, OTHERS] - MAX_LINKS + NEAR_THE_LIMIT), 127)
+            clauses = max(0, nodes[node, MERGING] - MAX_CLAUSES + NEAR_CLAUSES)
+            key[at] = nodes[node, STATE] + ((16 * links + clauses) << 20)
             at += 1
-            if nodes[node, 2] == MERGED:  # known by its number, which holds until the next sweep
+            if (
+                nodes[node, MERGING] == MERGED
+            ):  # known by its number, which holds until the next sweep
                 key[at - 1] = -2 - node
                 bank[MERGES] = 1
                 break
-            node = nodes[node, 3]
-    node = bank[first + 1 + INDENT]
+            node = nodes[node, PARENT]
+    node = bank[first + 1 + SCOPES]
     for _ in range(indents):
-        key[at], key[at + 1], key[at + 2] = nodes[node, 0], nodes[node, 1], nodes[node, 2]
+        key[at], key[at + 1], key[at + 2] = (
+            nodes[node, STATE],
+            nodes[node, OTHERS],
+            nodes[node, MERGING],
+        )
         at += 3
-        node = nodes[node, 3]
-    key[at] = -1 if node == 0 else max(0, nodes[node, 4] - MAX_INDENTS + NEAR_THE_LIMIT)
+        node = nodes[node, PARENT]
+    key[at] = -1 if node == 0 else max(0, nodes[node, DEPTH] - MAX_SCOPES + NEAR_THE_LIMIT)
     at += 1
-    node = bank[first + 1 + BRACKET]
+    node = bank[first + 1 + BRACKETS]
     for _ in range(brackets):
         if node == 0:
             key[at] = -2
@@ -577,7 +591,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
             for i in range(3):
                 key[at] = nodes[node, i]
                 at += 1
-        node = nodes[node, 3]
+        node = nodes[node, PARENT]
     key[at] = -1 if node == 0 else 0
     return at + 1
 
@@ -647,10 +661,10 @@ def remember(nodes, scratch, bank, memo, key, number, row):  # type: ignore[no-u
     """Notes the row of a state whose walk has just been made; FULL when the memo has no room."""
     bank[bank[ROWS] + number] = row
     first = bank[POOL] + bank[bank[STATES] + number]
-    tops = (bank[first + RECORD], bank[first + 1 + INDENT], bank[first + 1 + BRACKET])
+    tops = (bank[first + RECORD], bank[first + 1 + SCOPES], bank[first + 1 + BRACKETS])
     shape = 0
     for i in range(3):
-        depth = max(0, nodes[tops[i], 4] - scratch[SEEN_AT + i] + 1)
+        depth = max(0, nodes[tops[i], DEPTH] - scratch[SEEN_AT + i] + 1)
         if depth > 1023:
             return 0
         shape = (shape << 10) | depth
@@ -689,52 +703,52 @@ def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ig
 
     `live` has the members of its sets. Returns False where they do not fit. Steps are not copied.
     """
-    used = scratch[1]
+    used = scratch[WALK]
     marked = np.zeros(used, np.uint8)
     for number in live:
         first = bank[POOL] + bank[bank[STATES] + number]
         if bank[first] == SET:
             continue
-        for i in range(bank[first + 1 + LAYOUT_WIDTH] + 2):
+        for i in range(bank[first + 1 + REGISTERS] + 2):
             at = (
-                first + 1 + INDENT
+                first + 1 + SCOPES
                 if i == 0
-                else first + 1 + BRACKET
+                else first + 1 + BRACKETS
                 if i == 1
                 else (first + RECORD + i - 2)
             )
             node = bank[at]
             while node != 0 and marked[node] == 0:
                 marked[node] = 1
-                node = nodes[node, 3]
+                node = nodes[node, PARENT]
     for node in range(used - 1, 0, -1):  # what a merged node names came before it
         if marked[node]:
-            marked[nodes[node, 3]] = 1
-            if nodes[node, 2] == MERGED:
-                marked[nodes[node, 1]] = 1
-            elif nodes[node, 2] == ALSO:
-                marked[nodes[node, 0]] = 1
+            marked[nodes[node, PARENT]] = 1
+            if nodes[node, MERGING] == MERGED:
+                marked[nodes[node, OTHERS]] = 1
+            elif nodes[node, MERGING] == ALSO:
+                marked[nodes[node, STATE]] = 1
     moved = np.zeros(used, np.int32)
-    scratch[0] = 1
+    scratch[FREE] = 1
     for node in range(1, used):  # parents come before their children
         if marked[node]:
-            a, b, c = nodes[node, 0], nodes[node, 1], nodes[node, 2]
+            a, b, c = nodes[node, STATE], nodes[node, OTHERS], nodes[node, MERGING]
             if c == ALSO:
                 a = moved[a]
             elif c == MERGED:
                 b = moved[b]
-            moved[node] = intern(new_nodes, scratch, new_bank, a, b, c, moved[nodes[node, 3]])
+            moved[node] = intern(new_nodes, scratch, new_bank, a, b, c, moved[nodes[node, PARENT]])
             if moved[node] == 0:
                 return False
-            new_nodes[moved[node], 4] = nodes[node, 4]
-    scratch[1] = scratch[0]
+            new_nodes[moved[node], DEPTH] = nodes[node, DEPTH]
+    scratch[WALK] = scratch[FREE]
     for number in live:
         first = bank[POOL] + bank[bank[STATES] + number]
         size = bank[bank[STATES] + number + 1] - bank[bank[STATES] + number]
         record = bank[first : first + size].copy()
         if record[0] != SET:
-            record[1 + INDENT] = moved[record[1 + INDENT]]
-            record[1 + BRACKET] = moved[record[1 + BRACKET]]
+            record[1 + SCOPES] = moved[record[1 + SCOPES]]
+            record[1 + BRACKETS] = moved[record[1 + BRACKETS]]
         for i in range(RECORD, size):  # members of a set came before it, and stay in order
             record[i] = mapping[record[i]] if record[0] == SET else moved[record[i]]
         new = add_state(new_bank, record, size)

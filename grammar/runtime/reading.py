@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.kernel import (
+from gars_vllm.grammar.frontend.tables import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
-    DEEPEST,
     EMITTED,
     ENTRY,
     ENTRY_START,
-    SPECIAL,
+    ONE_WAY,
     TERMINALS,
-    apply,
-    forget,
-    viable,
 )
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.memory import DEEPEST, FREE, item
+from gars_vllm.grammar.runtime.recogniser import apply, forget, viable
 
 
 @njit
@@ -27,10 +25,10 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
     Rows from `start` on are written to. A byte can have several outcomes; a way through all bytes
     after which the text can go on is taken, the first after `at[1]` others. Returns the lexer
     state, -1 when there is none; `at[0]`: the row that holds the configuration, `at[1]`: 1 where
-    there may be more such ways. Python's layout leaves no more than one.
+    there may be more such ways.
     """
     skipped = at[1]
-    several = tables[tables[SPECIAL] + 4] != 1
+    several = tables[ONE_WAY] == 0
     at[1] = 0
     states = np.empty(length + 1, np.int32)  # before each byte
     rows = np.empty(length + 1, np.int32)
@@ -38,7 +36,7 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
     tried = np.empty(length + 1, np.int32)  # the next outcome of each byte
     choices = np.empty(length + 1, np.int32)  # bytes before with outcomes that may yet be tried
     applied = np.empty(length + 1, np.int32)  # terminals before each byte
-    states[0], rows[0], tops[0], choices[0] = state, start, scratch[0], 0
+    states[0], rows[0], tops[0], choices[0] = state, start, scratch[FREE], 0
     applied[0] = 0
     level, fresh = 0, True
     while level >= 0:
@@ -53,23 +51,23 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
             level -= 1
             fresh = False
             continue
-        entry = tables[tables[ENTRY] + states[level] * 256 + text[level]]
-        end = tables[tables[ENTRY_START] + entry + 1]
+        entry = item(tables, ENTRY, states[level] * 256 + text[level])
+        end = item(tables, ENTRY_START, entry + 1)
         if fresh:
-            tried[level] = tables[tables[ENTRY_START] + entry]
+            tried[level] = item(tables, ENTRY_START, entry)
         fresh = False
         while tried[level] < end and not fresh:
             a = tried[level]
             tried[level] += 1
-            scratch[0] = tops[level]
+            scratch[FREE] = tops[level]
             more = choices[level] + (1 if tried[level] < end else 0)
             row = rows[level]
             count = applied[level]
             fresh = True
             for k in range(
-                tables[tables[ALTERNATIVE_START] + a], tables[tables[ALTERNATIVE_START] + a + 1]
+                item(tables, ALTERNATIVE_START, a), item(tables, ALTERNATIVE_START, a + 1)
             ):
-                terminal = tables[tables[EMITTED] + k]
+                terminal = item(tables, EMITTED, k)
                 # A run of blanks counts as one, as in the trie that makes the masks.
                 if terminal < tables[TERMINALS] or text[max(level - 1, 0)] != text[level]:
                     count += 1
@@ -83,8 +81,8 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
                     break
                 row = target
             if fresh:
-                states[level + 1] = tables[tables[ALTERNATIVE_NEXT] + a]
-                rows[level + 1], tops[level + 1] = row, scratch[0]
+                states[level + 1] = item(tables, ALTERNATIVE_NEXT, a)
+                rows[level + 1], tops[level + 1] = row, scratch[FREE]
                 choices[level + 1] = more
                 applied[level + 1] = count
         level += 1 if fresh else -1

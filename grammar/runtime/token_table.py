@@ -13,31 +13,27 @@ from dataclasses import dataclass
 
 import numpy as np
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.frontend.lexer import Op
-from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.kernel import (
+from gars_vllm.grammar.frontend.tables import (
     ALTERNATIVE_NEXT,
     ALTERNATIVE_START,
     CONTEXT_AFTER,
     CONTEXT_IN,
-    DEEPEST,
     EMITTED,
     ENTRY,
     ENTRY_START,
-    FIELD_KIND,
-    LEX_ARGUMENT,
-    LEX_OP,
+    LEX_BRACKETS,
     TERMINALS,
 )
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.memory import DEEPEST, item
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 MAX_OUTCOMES = 4096
 NO_ROOM, CANNOT = -1, -4
-OPEN, CLOSE = int(Op.OPEN), int(Op.CLOSE)
-FIELD_OPEN, FIELD_CLOSE = int(Op.FIELD_OPEN), int(Op.FIELD_CLOSE)
-FIELD_COLON, COLON, WALRUS = int(Op.FIELD_COLON), int(Op.COLON), int(Op.WALRUS)
+# What a terminal does with brackets: places in LEX_BRACKETS
+OPENS, WITHIN, CLOSES = range(3)
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,16 @@ def _child(keys, values, parents, lexemes, depths, counts, node, terminal):  # t
 @njit
 def _has_context(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-def]
     """False where what the same token has asserted says that `terminal` cannot come."""
-    possible = tables[tables[CONTEXT_IN] + 1 + terminal]
+    possible = item(tables, CONTEXT_IN, 1 + terminal)
     while node > 0 and possible != 0:
         before = lexemes[node]
         node = parents[node]
         if before >= tables[TERMINALS]:  # blanks
             continue
-        after = tables[tables[CONTEXT_AFTER] + 1 + before]
+        after = item(tables, CONTEXT_AFTER, 1 + before)
         if after != 0:
             return (possible & after) != 0
-        possible &= tables[tables[CONTEXT_IN] + 1 + before]
+        possible &= item(tables, CONTEXT_IN, 1 + before)
     return possible != 0
 
 
@@ -120,33 +116,26 @@ def _has_context(tables, parents, lexemes, node, terminal):  # type: ignore[no-u
 def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-def]
     """False where a bracket that the same token opened says that `terminal` cannot come.
 
-    Only a shortcut: the layout would refuse it too, but `{}{}{}` would have 17 ** 3 outcomes.
+    Only a shortcut: the language's rules would refuse it too, but Python's `{}{}{}` would have
+    17 ** 3 outcomes.
     """
     if terminal >= tables[TERMINALS]:
         return True
     if tables[tables[CONTEXT_IN]] != 0:
         return _has_context(tables, parents, lexemes, node, terminal)
-    op = tables[tables[LEX_OP] + terminal]
-    if op != CLOSE and op != FIELD_CLOSE and op != FIELD_COLON and op != COLON and op != WALRUS:
+    within = item(tables, LEX_BRACKETS, 3 * terminal + WITHIN)
+    if within == 0:
         return True
     closed = 0
     while node > 0:
         before = lexemes[node]
         if before < tables[TERMINALS]:
-            what = tables[tables[LEX_OP] + before]
-            if what == CLOSE or what == FIELD_CLOSE:
+            opened = item(tables, LEX_BRACKETS, 3 * before + OPENS)
+            if item(tables, LEX_BRACKETS, 3 * before + CLOSES):
                 closed += 1
-            elif what == OPEN or what == FIELD_OPEN:
+            elif opened:
                 if closed == 0:
-                    kind = tables[tables[LEX_ARGUMENT] + before]
-                    if what == FIELD_OPEN:
-                        kind += FIELD_KIND
-                    wanted = tables[tables[LEX_ARGUMENT] + terminal]
-                    if op == FIELD_CLOSE or op == FIELD_COLON:
-                        return kind == wanted + FIELD_KIND
-                    if op == CLOSE:
-                        return kind == wanted
-                    return kind < FIELD_KIND
+                    return opened == within if within > 0 else opened <= -within
                 closed -= 1
         node = parents[node]
     return True
@@ -163,7 +152,7 @@ def _after(  # type: ignore[no-untyped-def]
     in use with every call, which took a third of the time.
     """
     for k in range(first, last):
-        terminal = tables[tables[EMITTED] + k]
+        terminal = item(tables, EMITTED, k)
         if not _fits(tables, parents, lexemes, node, terminal):
             return CANNOT
         if terminal == spaces and lexemes[node] >= spaces:
@@ -237,12 +226,10 @@ def _compose(  # type: ignore[no-untyped-def]
             if not few:
                 break
             before, now = arena[i] >> np.int64(32), arena[i] & np.int64(0xFFFFFFFF)
-            entry = tables[tables[ENTRY] + now * 256 + byte]
-            for a in range(
-                tables[tables[ENTRY_START] + entry], tables[tables[ENTRY_START] + entry + 1]
-            ):
-                first_item = tables[tables[ALTERNATIVE_START] + a]
-                last_item = tables[tables[ALTERNATIVE_START] + a + 1]
+            entry = item(tables, ENTRY, now * 256 + byte)
+            for a in range(item(tables, ENTRY_START, entry), item(tables, ENTRY_START, entry + 1)):
+                first_item = item(tables, ALTERNATIVE_START, a)
+                last_item = item(tables, ALTERNATIVE_START, a + 1)
                 node = np.int64(
                     _after(
                         tables, spaces, keys, values, parents, lexemes, depths, counts, before,
@@ -259,7 +246,7 @@ def _compose(  # type: ignore[no-untyped-def]
                     few = False
                     break
                 arena[written] = (np.int64(node) << np.int64(32)) | np.int64(
-                    tables[tables[ALTERNATIVE_NEXT] + a]
+                    item(tables, ALTERNATIVE_NEXT, a)
                 )
                 written += 1
         if not few:  # more outcomes than there is room for: tokens that begin so are refused here

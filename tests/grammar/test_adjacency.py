@@ -6,14 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from gars_vllm.grammar import language
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.frontend import adjacency, contextual, lalr, syntax
+from gars_vllm.grammar.frontend import adjacency, contextual, lalr, lark_file, syntax
 
 
 def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, adjacency.Points]:
     grammar = syntax.parse(text, "rules.lark")
-    machine = contextual.build(language._generic_lexer(grammar))
+    machine = contextual.build(lark_file._lexer(grammar))
     return grammar, lalr.build(grammar), adjacency.Points(machine)
 
 
@@ -101,9 +100,9 @@ def test_a_grammar_of_which_nothing_is_left_is_refused() -> None:
 def test_equal_grammars_give_equal_tables_in_any_process() -> None:
     """Whatever order the interpreter's sets have."""
     program = (
-        "import hashlib, lark, pathlib; from gars_vllm.grammar import language;"
+        "import hashlib, lark, pathlib; from gars_vllm.grammar import languages;"
         "file = pathlib.Path(lark.__file__).parent / 'grammars' / 'lark.lark';"
-        "print(hashlib.sha256(language.load(file).tables.tobytes()).hexdigest())"
+        "print(hashlib.sha256(languages.find(file).tables().tables.tobytes()).hexdigest())"
     )
     found = {
         subprocess.run(

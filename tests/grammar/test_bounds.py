@@ -14,12 +14,13 @@ from gars_vllm.engine import walks
 from gars_vllm.grammar import CompiledGrammar
 from numba.core import config
 
-ASK = "from gars_vllm.grammar import jit; print(jit.folder())"
+ASK = "from gars_vllm.grammar.runtime import jit; print(jit.folder())"
 OUTSIDE = """
 import numpy as np
-from gars_vllm.grammar import compile_grammar, far, Vocabulary
+from gars_vllm.grammar import compile_grammar, Vocabulary
+from gars_vllm.grammar.runtime import calls
 grammar = compile_grammar("json", Vocabulary.from_tokens([b"[", b"]"], eos=[2]))
-far.apply(grammar.tables[:9], grammar.nodes, grammar.scratch, 0, 0, 1)
+calls.apply(grammar.tables[:9], grammar.nodes, grammar.scratch, 0, 0, 1)
 """
 
 

@@ -176,7 +176,7 @@ def _tokens() -> Vocabulary:
 
 def _comparable(grammar: CompiledGrammar) -> bool:
     """Lark decides conflicts."""
-    return not grammar.language.parser.conflict_count
+    return not grammar.frontend.parser.conflict_count
 
 
 def _compare(grammar: CompiledGrammar, reference: lark.Lark, length: int) -> int:
@@ -267,7 +267,7 @@ def test_keywords_of_one_terminal_as_lark_reads_them(tmp_path: Path, name: str, 
     file.write_text(text)
     grammar = compile_grammar(file, _tokens())
     if name != "[abc][abc]?":  # of such a length that it stands among them
-        assert any("MORE" in terminal for terminal in grammar.language.parser.terminals)
+        assert any("MORE" in terminal for terminal in grammar.frontend.parser.terminals)
     assert _compare(grammar, reference, 3) > 5
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gars_vllm.grammar import CompiledGrammar, GrammarError
 from gars_vllm.grammar.explain import END_OF_TEXT, INDENTED_BLOCK, expected, word
-from gars_vllm.grammar.runtime import kernel
+from gars_vllm.grammar.runtime import recogniser
 
 from tests.grammar.conftest import STDLIB
 
@@ -53,18 +53,20 @@ def test_a_refusal_says_what_could_have_come(python_bytes: CompiledGrammar) -> N
 
 def shown_by(grammar: CompiledGrammar, state: int, byte: int) -> set[str]:
     """The words of what a byte completes after a state, and of what is under way after it."""
-    terminals = grammar.language.machine.spec.terminals
+    terminals = grammar.frontend.machine.spec.terminals
     state, completed = grammar.byte_step(state, byte)
     assert state >= 0
     found = {word(grammar, t) for t in completed}
-    if grammar.language.machine.kinds[grammar.load(state)] == "join":
+    if grammar.frontend.machine.kinds[grammar.load(state)] == "join":
         found.add("a backslash and a new line")
-    for option in grammar.language.machine.viable[grammar.load(state)]:
+    for option in grammar.frontend.machine.viable[grammar.load(state)]:
         row = 0
         grammar.scratch[0] = grammar.scratch[1]
         for terminal in option.sequence:
             assert terminal < len(terminals)
-            if not kernel.apply(grammar.tables, grammar.nodes, grammar.scratch, terminal, row, 1):
+            if not recogniser.apply(
+                grammar.tables, grammar.nodes, grammar.scratch, terminal, row, 1
+            ):
                 break
             row = 1
         else:
@@ -72,7 +74,9 @@ def shown_by(grammar: CompiledGrammar, state: int, byte: int) -> set[str]:
             top = int(grammar.scratch[0])
             for terminal in option.reach or ():
                 grammar.scratch[0] = top
-                if kernel.apply(grammar.tables, grammar.nodes, grammar.scratch, terminal, row, 2):
+                if recogniser.apply(
+                    grammar.tables, grammar.nodes, grammar.scratch, terminal, row, 2
+                ):
                     found.add(word(grammar, terminal))
     grammar.load(state)
     return found - {""}
@@ -116,6 +120,6 @@ def test_what_is_said_agrees_with_the_mask(python: CompiledGrammar, count: int) 
             told = shown_by(python, matcher.state, byte)
             assert told <= words, (data, byte, told - words)
             shown |= told
-        if python.language.machine.kinds[python.load(matcher.state)] not in LINE_STARTS:
+        if python.frontend.machine.kinds[python.load(matcher.state)] not in LINE_STARTS:
             assert words - shown <= {END_OF_TEXT}, (data, words - shown)
     assert looked == count

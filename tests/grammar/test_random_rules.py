@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.grammar import CompiledGrammar, GrammarFileError, Vocabulary, language
+from gars_vllm.grammar import CompiledGrammar, GrammarFileError, Vocabulary, languages
 from gars_vllm.grammar.closing import tables as closing_tables
 from gars_vllm.grammar.runtime import token_table
 from lark import GrammarError as LarkGrammarError
@@ -177,7 +177,8 @@ def differences(
     oracle = Sets(grammar)
     whole, begun = oracle.whole["start"], oracle.begun["start"]
     try:
-        lang = language.load(file)
+        language = languages.find(file)
+        lang = language.tables()
     except GrammarFileError as error:
         refused = "can never end" in str(error)
         return [] if refused and "start" not in oracle.ends else [f"refused: {error}"]
@@ -188,8 +189,8 @@ def differences(
             found.append(f"the oracles differ on {text!r}")
     states = len(lang.machine.entry)
     table = token_table.build(lang.tables, lang.machine.spaces, states, vocabulary)
-    tables = closing_tables.build(lang, vocabulary)
-    compiled = CompiledGrammar(lang, table, tables, vocabulary)
+    tables = closing_tables.build(language, lang, vocabulary)
+    compiled = CompiledGrammar(language, lang, table, tables, vocabulary)
     for text in sorted(t for t in begun if len(t) < LONGEST):
         matcher = compiled.matcher(text)
         bits = np.unpackbits(matcher.mask().view(np.uint8), bitorder="little")

@@ -14,7 +14,7 @@ from gars_vllm.grammar import (
     Vocabulary,
     compile_grammar,
     explain,
-    language,
+    languages,
 )
 from gars_vllm.grammar.frontend import lalr, literals, syntax
 
@@ -52,6 +52,10 @@ def parsed(text: str) -> syntax.Syntax:
         ('start: "a"\n%llguidance {}\n', "x.lark:2:1: not Lark"),
     ],
 )  # fmt: skip
+def _digest(file: Path) -> str:
+    return languages.digest(languages.find(file))
+
+
 def test_a_bad_file_gets_one_line(text: str, message: str) -> None:
     with pytest.raises(GrammarFileError, match=message) as caught:
         parsed(text)
@@ -62,13 +66,13 @@ def test_a_bad_imported_file_is_the_one_that_is_named(tmp_path: Path) -> None:
     (tmp_path / "inner.lark").write_text('x: "a"\nY: (\n')
     (tmp_path / "main.lark").write_text("%import .inner.x\nstart: x\n\n\n")
     with pytest.raises(GrammarFileError, match=r"inner\.lark:2:5: "):
-        language.load(tmp_path / "main.lark")
+        languages.find(tmp_path / "main.lark").tables()
 
 
 def test_a_file_that_imports_itself(tmp_path: Path) -> None:
     (tmp_path / "main.lark").write_text("%import .main.start\n")
     with pytest.raises(GrammarFileError, match="imports itself"):
-        language.digest(tmp_path / "main.lark")
+        _digest(tmp_path / "main.lark")
 
 
 def test_terminals_are_found_in_the_file() -> None:
@@ -195,7 +199,7 @@ def test_too_many_literals_are_refused_in_time(name: str, tmp_path: Path) -> Non
     with pytest.raises(
         GrammarFileError, match=r"words.lark:1:1: its literals need at least [\d,]+ "
     ):
-        language.load(file)
+        languages.find(file).tables()
     assert time.process_time() - started < 5
 
 
@@ -245,7 +249,7 @@ def test_names_of_python_say_nothing_in_a_lark_file(
 ) -> None:
     """A grammar and its twin under other names: the same masks, endings and places in the text."""
     draw = random.Random(seed)
-    spec = python_bytes.language.machine.spec
+    spec = python_bytes.frontend.machine.spec
     names = {n for t in spec.terminals for n in (t.name, t.symbol or "")}
     text = named_like_python(draw, sorted(n for n in names if re.fullmatch("[A-Z][A-Z0-9_]+", n)))
     twin = re.sub(r"\b(?=[A-Z][A-Z0-9_]+\b)", "Q_", text)  # Lark's order goes by names, too
@@ -282,9 +286,7 @@ def test_all_that_is_read_belongs_to_the_digest(tmp_path: Path) -> None:
         (tmp_path / folder / "main.lark").write_text("%import .other.x\nstart: x\n")
         (tmp_path / folder / "other.lark").write_text("%import .deep.D\nx: D\n")
         (tmp_path / folder / "deep.lark").write_text(f'D: "{inner}"\n')
-        seen.add(language.digest(tmp_path / folder / "main.lark"))
+        seen.add(_digest(tmp_path / folder / "main.lark"))
     assert len(seen) == 2
     (tmp_path / "a" / "deep.lark").write_text('D: "B"\n')
-    assert language.digest(tmp_path / "a" / "main.lark") == language.digest(
-        tmp_path / "b" / "main.lark"
-    )
+    assert _digest(tmp_path / "a" / "main.lark") == _digest(tmp_path / "b" / "main.lark")

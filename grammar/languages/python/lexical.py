@@ -10,31 +10,22 @@ from __future__ import annotations
 import __future__
 
 import re
-from importlib import resources
 
-from gars_vllm.grammar.frontend.lexer import (
-    FEATURE,
-    FUTURE_NAME,
-    PLAIN_STRING,
-    LexerSpec,
-    LexTerminal,
-    Op,
-)
+from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, Op
 from gars_vllm.grammar.frontend.syntax import Syntax, parse
-from gars_vllm.grammar.runtime.kernel import (
+from gars_vllm.grammar.frontend.tables import CALL, CLAUSE, LINK
+from gars_vllm.grammar.languages.python.layout import (
     BODY_BLOCKS,
-    CALL,
     CHUNK,
-    CLAUSE,
     DIGITS_IN_CHUNK,
     ELSE_OF_TRY,
     FIRST_CHUNK,
-    LINK,
     NEEDED_BLOCKS,
     NESTS,
     OPENS_BLOCK,
     OPENS_TWO,
 )
+from gars_vllm.grammar.languages.python.ops import FEATURE, FUTURE_NAME, PLAIN_STRING, PyOp
 
 # What a piece of text contains; a field's surroundings forbid some of it (before 3.12).
 SINGLE, DOUBLE, TRIPLE_SINGLE, TRIPLE_DOUBLE, LINE, BACKSLASH, HASH = (1 << i for i in range(7))
@@ -66,17 +57,17 @@ _IMAGINARY = rf"(\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})?)[jJ]"
 _REST = f"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
 _ENDING = rf"({_FRACTION})[jJ]?|[jJ]"
 _TAIL = rf"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}}({_ENDING})"
-_OPS = {
-    "def": Op.DEF, "class": Op.CLASS, "while": Op.LOOP, "for": Op.FOR, "async": Op.ASYNC,
-    "return": Op.RETURN, "break": Op.JUMP, "continue": Op.JUMP, "yield": Op.YIELD,
-    "await": Op.AWAIT, "lambda": Op.LAMBDA, "with": Op.WITH, "import": Op.IMPORT,
-    "from": Op.FROM, "except": Op.EXCEPT, "*": Op.STAR,
-    "(": Op.OPEN, "[": Op.OPEN, "{": Op.OPEN, ")": Op.CLOSE, "]": Op.CLOSE, "}": Op.CLOSE,
-    ":": Op.COLON, ":=": Op.WALRUS, "in": Op.IN, "if": Op.IF, ",": Op.COMMA,
-    "=": Op.ENDS, ";": Op.ENDS, "as": Op.ENDS,
-    "nonlocal": Op.NONLOCAL,
+_OPS: dict[str, int] = {
+    "def": PyOp.DEF, "class": PyOp.CLASS, "while": PyOp.LOOP, "for": PyOp.FOR, "async": PyOp.ASYNC,
+    "return": PyOp.RETURN, "break": PyOp.JUMP, "continue": PyOp.JUMP, "yield": PyOp.YIELD,
+    "await": PyOp.AWAIT, "lambda": PyOp.LAMBDA, "with": PyOp.WITH, "import": PyOp.IMPORT,
+    "from": PyOp.FROM, "except": PyOp.EXCEPT, "*": PyOp.STAR,
+    **dict.fromkeys("([{", PyOp.OPEN), **dict.fromkeys(")]}", PyOp.CLOSE),
+    ":": PyOp.COLON, ":=": PyOp.WALRUS, "in": PyOp.IN, "if": PyOp.IF, ",": PyOp.COMMA,
+    "=": PyOp.ENDS, ";": PyOp.ENDS, "as": PyOp.ENDS,
+    "nonlocal": PyOp.NONLOCAL,
 }  # fmt: skip
-# What goes deeper (kernel.NESTS and so on), and how many blocks of CPython's compiler the body of a
+# What goes deeper (layout.NESTS and so on), and how many blocks of CPython's compiler the body of a
 # statement is in. Of `try` two, since both its handlers and `finally` may still come.
 _NESTS = {
     **dict.fromkeys(("(", "[", "{", "lambda", "not", "-", "+", "~", "**"), NESTS),
@@ -97,9 +88,8 @@ _INSIDE_NUMBER = "inside number"  # after `_`
 _NEEDS_BLANK = ("as", "async", "from")
 
 
-def syntax(version: tuple[int, int]) -> Syntax:
-    """The grammar of a version: lines marked for others are left out."""
-    text = resources.files(__package__).joinpath("python.lark").read_text("utf-8")
+def syntax(text: str, version: tuple[int, int]) -> Syntax:
+    """The grammar of a version: lines of `text` that are marked for others are left out."""
     lines = []
     for line in text.splitlines():
         mark = re.search(r"//(>=|<)(\d+)\.(\d+)$", line)
@@ -111,7 +101,6 @@ def syntax(version: tuple[int, int]) -> Syntax:
 
 def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
     """The lexical terminals of a version."""
-    fields = _fields(version)
     terminals = [
         LexTerminal("NAME", r"[\p{XID_Start}_][\p{XID_Continue}]*", "NAME"),
         LexTerminal("FUTURE", "__future__", "NAME", priority=1, argument=FUTURE_NAME),
@@ -129,7 +118,13 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         LexTerminal("CONTINUATION", r"\\(\r\n?|\n)", None, op=Op.IGNORED, forbid=BACKSLASH),
         LexTerminal("COMMENT", r"#[^\r\n\0]*", None, op=Op.IGNORED, forbid=HASH),
         LexTerminal(
-            "LINE_COMMENT", r"#[^\r\n\0]*", None, op=Op.IGNORED, forbid=HASH, mode="line comment"
+            "LINE_COMMENT",
+            r"#[^\r\n\0]*",
+            None,
+            op=Op.IGNORED,
+            forbid=HASH,
+            mode="line comment",
+            ends_line=1,
         ),
     ]
     for terminal in grammar.terminals:
@@ -137,8 +132,10 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
             word = re.sub(r"\\(.)", r"\1", terminal.pattern)
             op = _OPS.get(word, Op.NORMAL)
             if word in (".", "..", "...") and version < (3, 13):
-                op = Op.DOT
-            argument = "([{)]}".find(word) % 3 if op in (Op.OPEN, Op.CLOSE) else int(word == ";")
+                op = PyOp.DOT
+            argument = int(word == ";")
+            if op in (PyOp.OPEN, PyOp.CLOSE):
+                argument = "([{)]}".find(word) % 3
             terminals.append(
                 LexTerminal(
                     terminal.name,
@@ -154,14 +151,15 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
                 LexTerminal(terminal.name, terminal.pattern, terminal.name, priority=10)
             )
     terminals += _strings(version)
-    terminals += _formatted(version, fields)
-    layout = {
-        "NEWLINE": Op.NEWLINE, "BLANK": Op.BLANK, "TAB": Op.TAB, "FORM_FEED": Op.FORM_FEED,
-        "JOIN": Op.JOIN, "BEGIN": Op.BEGIN, "FENCE": Op.FENCE, "END": Op.END,
+    terminals += _formatted(version, fields_of(version))
+    layout: dict[str, int] = {
+        "NEWLINE": PyOp.NEWLINE, "BLANK": PyOp.BLANK, "TAB": PyOp.TAB, "FORM_FEED": PyOp.FORM_FEED,
+        "JOIN": PyOp.JOIN, "BEGIN": PyOp.BEGIN, "FENCE": PyOp.FENCE, "END": Op.END,
     }  # fmt: skip
     for name, op in layout.items():
         forbid = LINE if name in ("NEWLINE", "BLANK") and version < (3, 12) else 0
-        terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid))
+        ends_line = int(name == "NEWLINE")
+        terminals.append(LexTerminal(name, "", None, op=op, forbid=forbid, ends_line=ends_line))
     words = {t.pattern: t.name for t in grammar.terminals if t.is_text}
     glued = frozenset(words[word] for word in _NEEDS_BLANK)
     # In a number nothing else may match digits, which would not be counted.
@@ -170,20 +168,21 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
         (_AFTER_NUMBER, glued), (_AFTER_ZERO, glued | {words["or"]}),
         (_IN_NUMBER, glued | numbers),
     )  # fmt: skip
-    return LexerSpec(tuple(terminals), True, ("NEWLINE", "INDENT", "DEDENT"), fields, narrowed)
+    lines = ("NEWLINE", "INDENT", "DEDENT")
+    return LexerSpec(tuple(terminals), lines, narrowed, (PyOp.BLANK,))
 
 
 def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
-    """Per lexical terminal what it opens: bits of kernel.py, from NESTS on."""
+    """Per lexical terminal what it opens: bits of layout.py, from NESTS on."""
     words = _words(grammar)
     named = dict.fromkeys(("LONG", "LONG_"), FIRST_CHUNK)
     named |= {t.name: CHUNK for t in spec.terminals if t.name.startswith("DIGITS_CHUNK")}
-    named |= {t.name: NESTS for t in spec.terminals if t.op == Op.FIELD_OPEN}
+    named |= {t.name: NESTS for t in spec.terminals if t.op == PyOp.FIELD_OPEN}
     return [named.get(t.name, _NESTS.get(words.get(t.symbol or "", ""), 0)) for t in spec.terminals]
 
 
 def symbol_links(grammar: Syntax) -> dict[str, int]:
-    """Per parser's terminal, where it is one, what it makes longer: kernel.LINK and so on."""
+    """Per parser's terminal, where it is one, what it makes longer: tables.LINK and so on."""
     kinds = {**dict.fromkeys((*_OPERATORS, ".", "["), LINK), "(": CALL}
     kinds |= dict.fromkeys(("for", "async"), CLAUSE)
     words = _words(grammar)
@@ -191,7 +190,7 @@ def symbol_links(grammar: Syntax) -> dict[str, int]:
 
 
 def rule_link(left: str, right: tuple[str, ...]) -> int:
-    """What a rule makes longer by one: kernel.LINK and so on, 0 where nothing."""
+    """What a rule makes longer by one: tables.LINK and so on, 0 where nothing."""
     if right[:1] != (left,) or len(right) == 1:
         return 0
     if left in _BINARY or left in ("dotted_name", "debug_name", "pattern_name"):
@@ -301,7 +300,7 @@ def _mode(kind: int, level: int) -> str:
     return f"f{kind}" + "spec" * level
 
 
-def _fields(version: tuple[int, int]) -> tuple[tuple[str, str], ...]:
+def fields_of(version: tuple[int, int]) -> tuple[tuple[str, str], ...]:
     """(mode that a field is opened from, mode of its format spec)."""
     return tuple(
         (_mode(kind, level), _mode(kind, level + 1))
@@ -313,9 +312,9 @@ def _fields(version: tuple[int, int]) -> tuple[tuple[str, str], ...]:
 def field_context(version: tuple[int, int]) -> tuple[int, ...]:
     """Per entry of the lexer's `fields`: the bits that a field opened there forbids."""
     if version >= (3, 12):
-        return (0,) * len(_fields(version))
+        return (0,) * len(fields_of(version))
     levels = _levels(version)
-    return tuple(FORBIDDEN_IN[n // levels % 4] for n in range(len(_fields(version))))
+    return tuple(FORBIDDEN_IN[n // levels % 4] for n in range(len(fields_of(version))))
 
 
 def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) -> list[LexTerminal]:
@@ -343,9 +342,9 @@ def _formatted(version: tuple[int, int], fields: tuple[tuple[str, str], ...]) ->
         for level in range(_levels(version) + 1):
             found += _literal_part(kind, quote, raw, level, version)
     for number in range(len(fields)):
-        found.append(LexTerminal(f"FRB{number}", "", "FRB", op=Op.FIELD_CLOSE, argument=number))
+        found.append(LexTerminal(f"FRB{number}", "", "FRB", op=PyOp.FIELD_CLOSE, argument=number))
         found.append(
-            LexTerminal(f"FCOLON{number}", "", "FCOLON", op=Op.FIELD_COLON, argument=number)
+            LexTerminal(f"FCOLON{number}", "", "FCOLON", op=PyOp.FIELD_COLON, argument=number)
         )
     return found
 
@@ -386,7 +385,7 @@ def _literal_part(
         number = kind * levels + level
         found.append(
             LexTerminal(
-                f"FLB{name}", r"\{", "FLB", mode=mode, op=Op.FIELD_OPEN, argument=number, backup=0
+                f"FLB{name}", r"\{", "FLB", mode=mode, op=PyOp.FIELD_OPEN, argument=number, backup=0
             )
         )
     if level > 0:
@@ -399,7 +398,7 @@ def _literal_part(
                 "FRB",
                 mode=mode,
                 next_mode=back,
-                op=Op.FIELD_CLOSE,
+                op=PyOp.FIELD_CLOSE,
                 argument=opener,
             )
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 from gars_vllm.grammar import CompiledGrammar, Vocabulary, compile_grammar
-from gars_vllm.grammar.runtime import far, kernel, reading
+from gars_vllm.grammar.frontend.tables import VIABLE_START
+from gars_vllm.grammar.runtime import calls, reading, recogniser, stacks
+from gars_vllm.grammar.runtime.memory import FREE, LAST_STAMP, WALK
 from numpy.typing import NDArray
 
 TEXTS = ("", "x = [", "if x:\n    try:\n        f(", "f'{x", "def f():\n  # a", "for x in (1")
@@ -13,20 +15,20 @@ TEXTS = ("", "x = [", "if x:\n    try:\n        f(", "f'{x", "def f():\n  # a", 
 
 def test_a_call_by_address_does_what_a_direct_one_does(python_bytes: CompiledGrammar) -> None:
     grammar = python_bytes
-    terminals = range(len(grammar.language.machine.spec.terminals))
+    terminals = range(len(grammar.frontend.machine.spec.terminals))
     arrays = (grammar.tables, grammar.nodes, grammar.scratch)
     piece = np.frombuffer(b" y)]:\n", np.uint8)
     lived = refused = 0
     for text in TEXTS:
         state = grammar.load(grammar.matcher(text).state)
-        kernel.forget(grammar.tables, grammar.scratch, 0)
+        recogniser.forget(grammar.tables, grammar.scratch, 0)
         before = grammar.scratch.copy()
 
         def both(
             name: str, *numbers: int, before: NDArray[np.int32] = before, text: str = text
         ) -> object:
             found = []
-            for module in (kernel, far):
+            for module in (stacks if name == "shift" else recogniser, calls):
                 grammar.scratch[:] = before
                 value = getattr(module, name)(*arrays, *numbers)
                 found.append((int(value), grammar.scratch.tobytes()))
@@ -38,7 +40,7 @@ def test_a_call_by_address_does_what_a_direct_one_does(python_bytes: CompiledGra
             lived, refused = lived + bool(alive), refused + (not alive)
         both("viable", state, 0)
         both("can_end", state, 0)
-        both("after_sequence", int(grammar.tables[grammar.tables[kernel.VIABLE_START] + state]), 0)
+        both("after_sequence", int(grammar.tables[grammar.tables[VIABLE_START] + state]), 0)
         for symbol in range(20):
             both("shift", symbol, 0, 1)
         for length in range(1, len(piece) + 1):
@@ -47,8 +49,11 @@ def test_a_call_by_address_does_what_a_direct_one_does(python_bytes: CompiledGra
             after = int(reading.read(*arrays, piece, length, state, 0, at))
             direct = (after, int(at[0]) if after >= 0 else -1), grammar.scratch.tobytes()
             grammar.scratch[:] = before
-            assert (far.read(*arrays, piece, length, state, 0), grammar.scratch.tobytes()) == direct
-    grammar.scratch[0] = grammar.scratch[1]  # the walks' nodes are free
+            assert (
+                calls.read(*arrays, piece, length, state, 0),
+                grammar.scratch.tobytes(),
+            ) == direct
+    grammar.scratch[FREE] = grammar.scratch[WALK]  # the walks' nodes are free
     assert min(lived, refused) > 50
 
 
@@ -59,10 +64,10 @@ def test_when_the_stamps_have_run_out_they_begin_anew() -> None:
     fresh = compile_grammar("python", Vocabulary.from_tokens(tokens, eos=[256]))
     wrapped = 0
     for text in TEXTS:
-        grammar.scratch[kernel.LAST_STAMP] = 1 << 30
+        grammar.scratch[LAST_STAMP] = 1 << 30
         one, other = grammar.matcher(text), fresh.matcher(text)
         assert grammar.closer.bound(one.state) == fresh.closer.bound(other.state)
-        grammar.scratch[kernel.LAST_STAMP] = 1 << 30
+        grammar.scratch[LAST_STAMP] = 1 << 30
         assert (one.mask() == other.mask()).all()
-        wrapped += int(grammar.scratch[kernel.LAST_STAMP]) < 1 << 20
+        wrapped += int(grammar.scratch[LAST_STAMP]) < 1 << 20
     assert wrapped > 2

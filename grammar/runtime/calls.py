@@ -1,30 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parser's kernels, called by address.
-
-numba compiles into each function anew all that it calls, to any depth: the parser's step would be
-compiled a dozen times over. Here it is compiled once into one C function (`_entry`), the address
-of which lies in the working memory; a call costs nanoseconds more than a direct one.
-"""
+"""The recogniser's functions, called by address (address.py)."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
-from gars_vllm.grammar.runtime import jit, kernel, reading
+from gars_vllm.grammar.runtime import address, reading, recogniser, stacks
 from gars_vllm.grammar.runtime.jit import njit
-from llvmlite import ir
-from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from gars_vllm.grammar.runtime.memory import FUNCTION_AT, RULES_AT
+from numba import carray
 from numpy.typing import NDArray
 
-_APPLY, _AFTER_SEQUENCE, _VIABLE, _CAN_END, _SHIFT, _READ = range(6)
-_INTS = types.CPointer(types.int32)
-_SIGNATURE = types.int64(
-    _INTS, _INTS, _INTS, types.CPointer(types.uint8), *[types.int64] * 4, *[types.int64] * 4
-)
+_APPLY, _AFTER_SEQUENCE, _VIABLE, _CAN_END, _SHIFT, _READ, _END = range(7)
+
+_call = address.caller(FUNCTION_AT)
 
 
 def _entry(  # type: ignore[no-untyped-def]
@@ -37,15 +27,17 @@ def _entry(  # type: ignore[no-untyped-def]
     tables, nodes = carray(tables_at, (table_count,)), carray(nodes_at, (node_count, 5))
     scratch = carray(scratch_at, (scratch_count,))
     if which == _APPLY:
-        return np.int64(kernel.apply(tables, nodes, scratch, a, b, c))
+        return np.int64(recogniser.apply(tables, nodes, scratch, a, b, c))
     if which == _AFTER_SEQUENCE:
-        return np.int64(kernel.after_sequence(tables, nodes, scratch, a, b))
+        return np.int64(recogniser.after_sequence(tables, nodes, scratch, a, b))
     if which == _VIABLE:
-        return np.int64(kernel.viable(tables, nodes, scratch, a, b))
+        return np.int64(recogniser.viable(tables, nodes, scratch, a, b))
     if which == _CAN_END:
-        return np.int64(kernel.can_end(tables, nodes, scratch, a, b))
+        return np.int64(recogniser.can_end(tables, nodes, scratch, a, b))
     if which == _SHIFT:
-        return np.int64(kernel.shift(tables, nodes, scratch, a, b, c))
+        return np.int64(stacks.shift(tables, nodes, scratch, a, b, c))
+    if which == _END:
+        return np.int64(recogniser.end(tables, nodes, scratch, a))
     at = np.zeros(2, np.int32)
     at[1] = a >> 32
     text = carray(text_at, (text_count,))
@@ -55,73 +47,51 @@ def _entry(  # type: ignore[no-untyped-def]
 
 
 @functools.cache
-def _compiled() -> Any:
-    return jit.c_function(_SIGNATURE, _entry)
+def _address() -> int:
+    return address.compiled(_entry)
 
 
-def connect(scratch: NDArray[np.int32]) -> None:
-    """Puts the address into working memory that calls are to be made with."""
-    address = int(_compiled().address)
-    scratch[kernel.FUNCTION_AT : kernel.FUNCTION_AT + 2] = np.array([address], np.int64).view(
-        np.int32
-    )
-
-
-@intrinsic
-def _call(  # type: ignore[no-untyped-def]
-    typing, tables, nodes, scratch, text, which, a, b, c
-):
-    arrays = (tables, nodes, scratch, text)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        made = [
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(arrays, arguments, strict=False)
-            if isinstance(kind, types.Array)
-        ]
-        word = ir.IntType(64)
-        pointers = [array.data for array in made]
-        counts = [cgutils.unpack_tuple(builder, array.shape)[0] for array in made]
-        if len(pointers) < len(arrays):
-            pointers.append(cgutils.get_null_value(ir.IntType(8).as_pointer()))
-            counts.append(ir.Constant(word, 0))
-        place = builder.gep(pointers[2], [ir.Constant(word, kernel.FUNCTION_AT)])
-        address = builder.load(builder.bitcast(place, word.as_pointer()), align=4)
-        values = [*pointers, *counts, *arguments[len(arrays) :]]
-        function = ir.FunctionType(word, [value.type for value in values]).as_pointer()
-        return builder.call(builder.inttoptr(address, function), values)
-
-    return types.int64(*arrays, *[types.int64] * 4), generate
+def connect(scratch: NDArray[np.int32], rules: int = 0) -> None:
+    """Makes working memory ready for calls. `rules`: the address of the language's rules, if it
+    has some (rules.compiled)."""
+    address.put(scratch, FUNCTION_AT, _address())
+    address.put(scratch, RULES_AT, rules)
 
 
 @njit
 def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
-    """kernel.apply"""
+    """recogniser.apply"""
     return _call(tables, nodes, scratch, None, _APPLY, terminal, source, target) != 0
 
 
 @njit
 def after_sequence(tables, nodes, scratch, option, depth):  # type: ignore[no-untyped-def]
-    """kernel.after_sequence"""
+    """recogniser.after_sequence"""
     return _call(tables, nodes, scratch, None, _AFTER_SEQUENCE, option, depth, 0)
 
 
 @njit
 def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
-    """kernel.viable"""
+    """recogniser.viable"""
     return _call(tables, nodes, scratch, None, _VIABLE, state, depth, 0) != 0
 
 
 @njit
 def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
-    """kernel.can_end"""
+    """recogniser.can_end"""
     return _call(tables, nodes, scratch, None, _CAN_END, state, depth, 0) != 0
 
 
 @njit
 def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
-    """kernel.shift"""
+    """stacks.shift"""
     return _call(tables, nodes, scratch, None, _SHIFT, symbol, source, target)
+
+
+@njit
+def end(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
+    """recogniser.end"""
+    return _call(tables, nodes, scratch, None, _END, target, 0, 0) != 0
 
 
 @njit

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a text can go on with: terminals applied to configurations, and the walk that makes a mask.
+
+A language's rules (languages/) say of each terminal whether it may stand, and what else is to be
+shifted before it; they are called by address, so that nothing here knows a language.
+"""
+
+from __future__ import annotations
+
+from gars_vllm.grammar.frontend.lexer import Op
+from gars_vllm.grammar.frontend.tables import (
+    END_AT,
+    END_ITEMS,
+    END_START,
+    END_SYMBOL,
+    LEX_ARGUMENT,
+    LEX_OP,
+    LEX_SYMBOL,
+    REACH_ITEMS,
+    REACH_START,
+    TERMINALS,
+    VIABLE_ITEMS,
+    VIABLE_REACH,
+    VIABLE_SEQUENCE,
+    VIABLE_SEQUENCE_LENGTH,
+    VIABLE_START,
+)
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.memory import (
+    COUNT_AT,
+    DEEPEST,
+    DONE,
+    ERROR,
+    FREE,
+    KNOWN_AT,
+    LAST_STAMP,
+    MAX_DEPTH,
+    MAX_HYPOTHESES,
+    REGISTERS,
+    REGISTERS_AT,
+    RULES_AT,
+    STACKS_AT,
+    STAMPS_AT,
+    STATE,
+    TOPS_AT,
+    action,
+    copy_row,
+    item,
+    look,
+)
+from gars_vllm.grammar.runtime.rules import AFTER_SHIFT, AT_END, BEFORE_SHIFT, SHIFT, SKIP, ask
+from gars_vllm.grammar.runtime.stacks import shift
+
+_IGNORED, _END, _ASSERT = int(Op.IGNORED), int(Op.END), int(Op.ASSERT)
+
+
+@njit
+def _may_shift(tables, nodes, scratch, symbol, source):  # type: ignore[no-untyped-def]
+    """False where the tops of all stacks refuse a symbol: most terminals end here."""
+    for i in range(scratch[COUNT_AT + source]):
+        node = scratch[STACKS_AT + source * MAX_HYPOTHESES + i]
+        look(nodes, scratch, node)
+        if action(tables, nodes[node, STATE], symbol) != 0:
+            return True
+    return False
+
+
+@njit
+def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
+    """Applies a lexical terminal to configuration `source`, giving `target` (may be the same).
+
+    Returns False where no text that goes on like this is a sentence, and where a limit is met: of
+    configurations, nodes or stacks. What needs more than there is is refused, and nothing else
+    changes.
+    """
+    if source >= DEEPEST or target > DEEPEST:
+        return False
+    fits = _apply(tables, nodes, scratch, terminal, source, target)
+    if scratch[ERROR] != 0:
+        scratch[ERROR] = 0
+        return False
+    return fits
+
+
+@njit
+def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
+    ruled = scratch[RULES_AT] != 0 or scratch[RULES_AT + 1] != 0
+    op, symbol = -1, -1  # blanks at a line's start are for the rules
+    if terminal < tables[TERMINALS]:
+        op, symbol = item(tables, LEX_OP, terminal), item(tables, LEX_SYMBOL, terminal)
+    if op == _ASSERT:
+        if source != target:
+            copy_row(scratch, source, target)
+        wanted = item(tables, LEX_ARGUMENT, terminal) != 0
+        return _may_shift(tables, nodes, scratch, symbol, source) == wanted
+    if symbol >= 0 and not _may_shift(tables, nodes, scratch, symbol, source):
+        return False
+    if source != target:
+        copy_row(scratch, source, target)
+    if op == _END:
+        return end(tables, nodes, scratch, target)
+    if ruled:
+        verdict = ask(tables, nodes, scratch, BEFORE_SHIFT, terminal, target)
+        if verdict != SHIFT:
+            return verdict == SKIP
+    elif op == _IGNORED:
+        return True
+    if shift(tables, nodes, scratch, symbol, target, target) == 0:
+        return False
+    return not ruled or ask(tables, nodes, scratch, AFTER_SHIFT, terminal, target) != 0
+
+
+@njit
+def end(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
+    """Ends the text of configuration `target`; False where it cannot end."""
+    if (scratch[RULES_AT] != 0 or scratch[RULES_AT + 1] != 0) and not ask(
+        tables, nodes, scratch, AT_END, -1, target
+    ):
+        return False
+    if shift(tables, nodes, scratch, tables[END_SYMBOL], target, target) == 0:
+        return False
+    scratch[REGISTERS_AT + target * REGISTERS + DONE] = 1
+    return True
+
+
+@njit
+def _apply_all(tables, nodes, scratch, first, count, depth):  # type: ignore[no-untyped-def]
+    """Applies the terminals `tables[first:first + count]` to row `depth`. Returns the row of the
+    configuration after them, -1 where one of them may not stand."""
+    row = depth
+    for i in range(first, first + count):
+        if not apply(tables, nodes, scratch, tables[i], row, depth + 1):
+            return -1
+        row = depth + 1
+    return row
+
+
+@njit
+def after_sequence(tables, nodes, scratch, option, depth):  # type: ignore[no-untyped-def]
+    """As _apply_all, with the sequence of a way to be viable (lexer.Viability)."""
+    first = tables[VIABLE_ITEMS] + item(tables, VIABLE_SEQUENCE, option)
+    count = item(tables, VIABLE_SEQUENCE_LENGTH, option)
+    return _apply_all(tables, nodes, scratch, first, count, depth)
+
+
+@njit
+def viable(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
+    """Some text that goes on from lexer state `state` and configuration row `depth` is a sentence.
+
+    Exact at the level of terminals: a terminal that the automaton can still become must be one
+    that the parser can shift, and a shifted terminal always has a sentence that it is part of.
+    """
+    for v in range(item(tables, VIABLE_START, state), item(tables, VIABLE_START, state + 1)):
+        top = scratch[FREE]
+        row = after_sequence(tables, nodes, scratch, v, depth)
+        if row >= 0:
+            reach = item(tables, VIABLE_REACH, v)
+            if reach < 0:
+                scratch[FREE] = top
+                return True
+            for i in range(item(tables, REACH_START, reach), item(tables, REACH_START, reach + 1)):
+                terminal = item(tables, REACH_ITEMS, i)
+                known = KNOWN_AT + depth * tables[TERMINALS] + terminal
+                if row == depth and scratch[known] >> 1 == scratch[STAMPS_AT + depth]:
+                    possible = scratch[known] & 1
+                else:
+                    before = scratch[FREE]
+                    possible = 1 if apply(tables, nodes, scratch, terminal, row, row + 1) else 0
+                    scratch[FREE] = before
+                    if row == depth:
+                        scratch[known] = 2 * scratch[STAMPS_AT + depth] + possible
+                if possible:
+                    scratch[FREE] = top
+                    return True
+        scratch[FREE] = top
+    return False
+
+
+@njit
+def forget(tables, scratch, depth):  # type: ignore[no-untyped-def]
+    """Row `depth` holds another configuration: what `viable` knew of the old one is void."""
+    if scratch[LAST_STAMP] == 1 << 30:
+        for i in range(STAMPS_AT, KNOWN_AT + MAX_DEPTH * tables[TERMINALS]):
+            scratch[i] = 0
+        scratch[LAST_STAMP] = 0
+    scratch[LAST_STAMP] += 1
+    scratch[STAMPS_AT + depth] = scratch[LAST_STAMP]
+
+
+@njit
+def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-def]
+    """The text may end here: configuration in row `depth`, lexer state `state`."""
+    top = scratch[FREE]
+    for way in range(item(tables, END_START, state), item(tables, END_START, state + 1)):
+        first = item(tables, END_AT, way)
+        count = item(tables, END_AT, way + 1) - first
+        row = _apply_all(tables, nodes, scratch, tables[END_ITEMS] + first, count, depth)
+        scratch[FREE] = top
+        if row >= 0:
+            return True
+    return False
+
+
+@njit
+def walk(tables, nodes, scratch, trie, outs, allowed):  # type: ignore[no-untyped-def]
+    """Decides every outcome of the tokens of one lexer state; configuration in row 0.
+
+    `trie`: int32 [nodes, 5]: terminal, depth, index after the subtree, first and last of `outs`.
+    `outs`: int32 [outcomes]: lexer state after the token. `allowed`: uint8 [outcomes].
+    """
+    scratch[TOPS_AT + 0] = scratch[FREE]
+    forget(tables, scratch, 0)
+    i = 0
+    while i < trie.shape[0]:
+        depth = trie[i, 1]
+        if depth >= DEEPEST - 2:  # room for what `viable` applies
+            i = trie[i, 2]
+            continue
+        if depth > 0:
+            scratch[FREE] = scratch[TOPS_AT + depth - 1]
+            if not apply(tables, nodes, scratch, trie[i, 0], depth - 1, depth):
+                i = trie[i, 2]
+                continue
+            scratch[TOPS_AT + depth] = scratch[FREE]
+            if trie[i, 3] < trie[i, 4]:
+                forget(tables, scratch, depth)
+        for j in range(trie[i, 3], trie[i, 4]):
+            if viable(tables, nodes, scratch, outs[j], depth):
+                allowed[j] = 1
+        i += 1
+    scratch[FREE] = scratch[TOPS_AT + 0]
+
+
+@njit
+def run_terminals(tables, nodes, scratch, sequence, state):  # type: ignore[no-untyped-def]
+    """Applies `sequence` to row 0, result in row 1; True if what ends in `state` lives."""
+    row = 0
+    for terminal in sequence:
+        if not apply(tables, nodes, scratch, terminal, row, 1):
+            return False
+        row = 1
+    if row == 0:
+        copy_row(scratch, 0, 1)
+    forget(tables, scratch, 1)
+    return viable(tables, nodes, scratch, state, 1)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parser's step: a terminal shifted on every stack of a configuration.
+
+LALR(1) tables with every action of a conflict kept; each stack is followed by itself, and many are
+merged (merged_stacks.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gars_vllm.grammar.frontend.lalr import CONFLICT
+from gars_vllm.grammar.frontend.tables import (
+    CALL,
+    CLAUSE,
+    CONFLICTS,
+    GOTO,
+    LINK,
+    NONTERMINALS,
+    RULE_LEFT,
+    RULE_LENGTH,
+    RULE_LINK,
+    SYMBOL_LINK,
+    SYMBOLS,
+)
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.memory import (
+    BRACKETS,
+    CHAIN_AT,
+    CHAINS,
+    CLAUSES,
+    COUNT_AT,
+    DEPTH,
+    ERROR,
+    LINKS,
+    MAX_CLAUSES,
+    MAX_HYPOTHESES,
+    MAX_LINKS,
+    MERGED,
+    MERGING,
+    MOST,
+    PARENT,
+    REGISTERS,
+    REGISTERS_AT,
+    RESULTS_ROW,
+    STACKS_AT,
+    STATE,
+    TOO_MANY_STACKS,
+    WORK_AT,
+    WORK_SIZE,
+    action,
+    goto,
+    item,
+    look,
+    push,
+)
+from gars_vllm.grammar.runtime.merged_stacks import shift_merged
+
+_MERGE_FROM = 12  # stacks on which a terminal is shifted before they are merged
+
+
+@njit
+def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
+    """Two stacks hold the same states."""
+    while a != b:
+        if a == 0 or b == 0 or nodes[a, DEPTH] != nodes[b, DEPTH]:
+            return False
+        if nodes[a, STATE] != nodes[b, STATE]:
+            return False
+        if nodes[a, MERGING] == MERGED or nodes[b, MERGING] == MERGED:
+            return False
+        a = nodes[a, PARENT]
+        b = nodes[b, PARENT]
+    return True
+
+
+@njit
+def _chain(tables, scratch, below, top, symbol, rule):  # type: ignore[no-untyped-def]
+    """The state on top after reducing by `rule`, of length 1, and as long as such rules follow.
+
+    An expression of one name is reduced through every level of precedence: most of the steps.
+    """
+    key = below * tables[SYMBOLS] + symbol + 1
+    at = CHAIN_AT + 3 * ((key * 31 + top * 7919) & (CHAINS - 1))
+    # A conflict's other reduction of the same top would be another chain: the rule is in the key
+    key = key * 2048 + rule
+    if key >= 1 << 31:  # a grammar so large is not remembered
+        key = 0
+    if key and scratch[at] == key and scratch[at + 1] == top:
+        return scratch[at + 2]
+    state = goto(tables, below, rule)
+    while True:
+        act = action(tables, state, symbol)
+        if act >= 0 or item(tables, RULE_LENGTH, -act - 1) != 1:
+            break
+        state = goto(tables, below, -act - 1)
+    if key:
+        scratch[at], scratch[at + 1], scratch[at + 2] = key, top, state
+    return state
+
+
+@njit
+def _may_link(nodes, node, link, last):  # type: ignore[no-untyped-def]
+    """What stands in `node` may be made longer by a symbol. `last`: what the last reduction was.
+
+    An expression may always be made longer once by something of another kind, since it may have to
+    be: a call is no target until an attribute follows.
+    """
+    if link == CLAUSE:
+        return nodes[node, CLAUSES] < MAX_CLAUSES - 1
+    return last == 0 or nodes[node, LINKS] < MAX_LINKS or (last == CALL and link == LINK)
+
+
+@njit
+def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """Shifts a terminal on every hypothesis of row `source` into row `target` (may be the same).
+
+    Returns the number of hypotheses that live. Cost: a handful of array reads per reduction.
+    """
+    found = _shift_each(tables, nodes, scratch, symbol, source, target)
+    if found < 0:
+        found = shift_merged(tables, nodes, scratch, symbol, source, target)
+    if found > scratch[MOST]:
+        scratch[MOST] = found
+    return found
+
+
+@njit
+def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
+    """`shift` stack by stack; -1 where they must be merged, or have been."""
+    found = 0
+    link = item(tables, SYMBOL_LINK, symbol)
+    bracket = scratch[REGISTERS_AT + source * REGISTERS + BRACKETS]
+    # Results wait there, so that source may equal target
+    out = STACKS_AT + RESULTS_ROW * MAX_HYPOTHESES
+    for hypothesis in range(scratch[COUNT_AT + source]):
+        scratch[WORK_AT] = 4 * scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
+        scratch[WORK_AT + 1] = 0
+        waiting = 1
+        while waiting > 0:
+            waiting -= 1
+            node = scratch[WORK_AT + 2 * waiting] >> 2
+            last = scratch[WORK_AT + 2 * waiting] & 3  # kind of the last reduction
+            act = scratch[WORK_AT + 2 * waiting + 1]
+            while True:
+                state = nodes[node, STATE]
+                if act == 0:
+                    look(nodes, scratch, node)
+                    act = action(tables, state, symbol)
+                if act == 0:
+                    break
+                if act >= CONFLICT:
+                    offset = act - CONFLICT
+                    for i in range(item(tables, CONFLICTS, offset)):
+                        if waiting >= WORK_SIZE:
+                            scratch[ERROR] = TOO_MANY_STACKS
+                            return 0
+                        scratch[WORK_AT + 2 * waiting] = 4 * node + last
+                        scratch[WORK_AT + 2 * waiting + 1] = item(tables, CONFLICTS, offset + 1 + i)
+                        waiting += 1
+                    break
+                if act > 0:
+                    if link != 0:
+                        if not _may_link(nodes, node, link, last):
+                            break
+                    elif bracket == 0 and nodes[node, LINKS] > 0 and nodes[node, MERGING] != MERGED:
+                        # nothing makes it longer any more
+                        node = push(nodes, scratch, state, 0, 0, nodes[node, PARENT])
+                    node = push(nodes, scratch, act - 1, 0, 0, node)
+                    fresh = True
+                    for i in range(found):
+                        if same_stack(nodes, scratch[out + i], node):
+                            fresh = False
+                            break
+                    if fresh:
+                        if found >= _MERGE_FROM:
+                            return -1
+                        scratch[out + found] = node
+                        found += 1
+                    break
+                rule = -act - 1
+                links, inner, clauses = np.int32(0), np.int32(0), np.int32(0)
+                if item(tables, RULE_LENGTH, rule) == 1:
+                    if nodes[node, MERGING] == MERGED:
+                        return -1
+                    links = nodes[node, LINKS]
+                    node = nodes[node, PARENT]
+                    look(nodes, scratch, node)
+                    following = _chain(tables, scratch, nodes[node, STATE], state, symbol, rule)
+                    last = np.int32(0)
+                else:
+                    for _ in range(item(tables, RULE_LENGTH, rule)):
+                        if nodes[node, MERGING] == MERGED:
+                            return -1
+                        links = max(links, inner)
+                        inner, clauses = nodes[node, LINKS], nodes[node, CLAUSES]
+                        node = nodes[node, PARENT]
+                    look(nodes, scratch, node)
+                    following = item(
+                        tables,
+                        GOTO,
+                        nodes[node, STATE] * tables[NONTERMINALS] + item(tables, RULE_LEFT, rule),
+                    )
+                    last = item(tables, RULE_LINK, rule)
+                    clauses = clauses + 1 if last == CLAUSE else np.int32(0)
+                    links = max(links, inner + 1 if last == LINK or last == CALL else inner)
+                node = push(nodes, scratch, following, links, clauses, node)
+                act = np.int32(0)
+    for i in range(found):
+        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[out + i]
+    scratch[COUNT_AT + target] = found
+    return found
