@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-ASK = "from gars_vllm.grammar import jit; print(jit.folder())"
+ASK = "from gars_vllm.grammar.runtime import jit; print(jit.folder())"
 
 
 def test_kernels_of_older_sources_go_after_a_week(tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ def parsed(text: str) -> syntax.Syntax:
     return syntax.parse(text, "x.lark")
 
 
+def _digest(file: Path) -> str:
+    return languages.digest(languages.find(file))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -52,10 +56,6 @@ def parsed(text: str) -> syntax.Syntax:
         ('start: "a"\n%llguidance {}\n', "x.lark:2:1: not Lark"),
     ],
 )  # fmt: skip
-def _digest(file: Path) -> str:
-    return languages.digest(languages.find(file))
-
-
 def test_a_bad_file_gets_one_line(text: str, message: str) -> None:
     with pytest.raises(GrammarFileError, match=message) as caught:
         parsed(text)
