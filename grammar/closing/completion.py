@@ -287,7 +287,7 @@ class Closer:
         return grammar.restricted_row(number, allowed)
 
     def _far(self, number: int) -> tuple[int, int, bool]:
-        """completion_limits.far of a state."""
+        """limits.far of a state."""
         grammar, tables = self._grammar, self._tables
         grammar.load(number)
         return completion_limits.far(  # type: ignore[no-any-return]

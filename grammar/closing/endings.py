@@ -448,7 +448,7 @@ def find_costs(  # type: ignore[no-untyped-def]
     tables, closing, nodes, scratch, work, known, flat, out, trie, outs, look, state, remaining,
     slack, limit, after
 ):  # fmt: skip
-    """Per outcome of the tokens of a lexer state (kernel.walk) that is to be looked at (`look`,
+    """Per outcome of the tokens of a lexer state (recogniser.walk) that is to be looked at (`look`,
     uint8) how many tokens complete the text after it, configuration in row 0: below `remaining`
     only where that many do. `slack`: an estimate that leaves so many tokens more is believed.
     `limit`: of the work spent on others.

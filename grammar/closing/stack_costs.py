@@ -25,7 +25,7 @@ from gars_vllm.grammar.runtime.memory import (
 )
 from gars_vllm.grammar.runtime.merged_stacks import comes_before
 
-# Directory of the tables (closing_tables.build): offsets of the parts.
+# Directory of the tables (tables.build): offsets of the parts.
 PARTS = (
     "item_start", "item_left", "item_length", "item_cost", "item_text", "symbols", "finish_start",
     "finish_cost", "finish_text", "at_line", "mode_of", "terminal_of", "terminal_text",

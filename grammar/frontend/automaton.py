@@ -19,14 +19,12 @@ class Dfa:
 
     `delta`: int32 [states, 256], DEAD where no transition is. `accept`: per state the sorted tuple
     of what it accepts (indices given to `build`), empty where nothing. `starts`: one state per
-    start given to `build`. `reach`: per state the set of what can be accepted from it on
-    (its own included).
+    start given to `build`. From each state but a start something can be accepted.
     """
 
     delta: NDArray[np.int32]
     accept: tuple[tuple[int, ...], ...]
     starts: tuple[int, ...]
-    reach: tuple[frozenset[int], ...]
 
 
 def build(nfa: Nfa, ends: dict[int, int], starts: Sequence[Sequence[int]]) -> Dfa:
@@ -106,10 +104,7 @@ def _minimise(delta: NDArray[np.int32], accept: list[tuple[int, ...]], starts: l
     chosen = [representatives[b] for b in ordered]
     small = delta[chosen]
     small = np.where(small == DEAD, DEAD, lookup[small]).astype(np.int32)
-    small_accept = tuple(accept[i] for i in chosen)
-    return Dfa(
-        small, small_accept, tuple(int(lookup[s]) for s in starts), _reach(small, small_accept)
-    )
+    return Dfa(small, tuple(accept[i] for i in chosen), tuple(int(lookup[s]) for s in starts))
 
 
 def _drop_hopeless(delta: NDArray[np.int32], accept: list[tuple[int, ...]]) -> NDArray[np.int32]:
@@ -120,19 +115,3 @@ def _drop_hopeless(delta: NDArray[np.int32], accept: list[tuple[int, ...]]) -> N
             break
         useful = more
     return np.where((delta != DEAD) & useful[delta], delta, DEAD).astype(np.int32)
-
-
-def _reach(
-    delta: NDArray[np.int32], accept: tuple[tuple[int, ...], ...]
-) -> tuple[frozenset[int], ...]:
-    successors = [set(int(t) for t in np.unique(row) if t != DEAD) for row in delta]
-    reach: list[set[int]] = [set(a) for a in accept]
-    changed = True
-    while changed:
-        changed = False
-        for state, following in enumerate(successors):
-            size = len(reach[state])
-            for target in following:
-                reach[state] |= reach[target]
-            changed |= len(reach[state]) != size
-    return tuple(frozenset(r) for r in reach)

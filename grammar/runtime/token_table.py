@@ -4,7 +4,7 @@
 Most tokens behave alike: tokens with the same outcome in every state form a class. Classes are
 found once for a vocabulary and kept on disk. What the classes do in one lexer state is made when
 that state is first reached, since a text visits few of the states: the outcomes hang on a trie of
-terminal sequences, which the mask's walk follows (kernel.walk).
+terminal sequences, which the mask's walk follows (recogniser.walk).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class StateTable:
-    """What the tokens do in one lexer state. `trie`, `outs`: see kernel.walk; an outcome is an
+    """What the tokens do in one lexer state. `trie`, `outs`: see recogniser.walk; an outcome is an
     index into `outs`. `cell`: int32 [classes + 1] -> cell, 0 = dead; a token of cell c is allowed
     if any of the outcomes `cell_outs[cell_start[c]:cell_start[c + 1]]` is.
     """
