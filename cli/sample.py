@@ -17,13 +17,17 @@ from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.console import progress
 from gars_vllm.cli.live_terminal import Above, live_console
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine import extras, models, programs, sampling, tasks
-from gars_vllm.engine.constraints import Mask
+from gars_vllm.engine import extras, models, tasks
+from gars_vllm.engine.backends import Backend, Job, OnInvalid, Settings
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.prompts import PromptEnd, PromptKind
-from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.verification import Verification
+from gars_vllm.engine.masking.constraints import Mask
+from gars_vllm.engine.models.prompt_kinds import PromptEnd, PromptKind
+from gars_vllm.engine.runs import sampling
+from gars_vllm.engine.runs.config import settings_config
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.verification.verification import Verification
 from rich.console import Group
 from rich.live import Live
 from rich.progress import Progress, TaskID
@@ -62,8 +66,8 @@ from rich.text import Text
 )
 @click.option(
     "--on-invalid",
-    type=click.Choice([o.value for o in sampling.OnInvalid]),
-    default=sampling.OnInvalid.RESAMPLE.value,
+    type=click.Choice([o.value for o in OnInvalid]),
+    default=OnInvalid.RESAMPLE.value,
     show_default=True,
     help="A finished sample that breaks a rule no mask decides: draw another, or keep it.",
 )
@@ -142,9 +146,9 @@ def sample(
     """
     spec = models.lookup(model)
     kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
-    settings = sampling.Settings(
+    settings = Settings(
         n, grammar, kind, _temperatures(temperature), top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs, require_statement,
+        OnInvalid(on_invalid), Mask(mask), weights, logprobs, require_statement,
         spec.prompt_end(kind) if prompt_end == "auto" else PromptEnd(prompt_end),
     )  # fmt: skip
     programs.check_grammar(grammar)
@@ -180,7 +184,7 @@ def sample(
         raise UserError(f"--verify: none of the prompts in {prompts} has a test")
     folder = RunFolder(out or default_folder(spec.name, grammar, temperature, n))
     checks.writable_folder(folder.path)
-    folder.check_place({"model": spec.name, "tasks": source} | sampling.settings_config(settings))
+    folder.check_place({"model": spec.name, "tasks": source} | settings_config(settings))
     beside = Beside(folder.path, sandbox.arguments()) if verifies else None
     with Screen(beside) as screen:
         files = models.resolve(spec, screen)
@@ -218,7 +222,7 @@ def default_folder(model: str, grammar: str, temperature: str, n: int) -> Path:
     return before if (before / "run.json").is_file() else Path("runs") / name
 
 
-def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | None) -> None:
+def _refuse_idle(settings: Settings, verifies: bool, prompts: Path | None) -> None:
     sandbox = ("sandbox", "i_know", "docker_image")
     checks.refuse_idle(*sandbox, unless=verifies, because="is for --verify, which is missing")
     checks.refuse_idle(
@@ -238,7 +242,7 @@ def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | No
     )  # fmt: skip
 
 
-def _refuse_missing(settings: sampling.Settings, backend: str, servers: Sequence[str]) -> None:
+def _refuse_missing(settings: Settings, backend: str, servers: Sequence[str]) -> None:
     """Raises UserError when a package is missing that this way of sampling needs."""
     if servers:
         extras.require(Extra.CLIENT, "--base-url")
@@ -247,7 +251,7 @@ def _refuse_missing(settings: sampling.Settings, backend: str, servers: Sequence
     else:
         extras.require(Extra.ENGINE, "sampling with vLLM")
     if settings.mask is Mask.SYNCODE:
-        from gars_vllm.engine import syncode_mask  # brings torch
+        from gars_vllm.engine.masking import syncode_mask
 
         if not syncode_mask.is_installed():
             raise UserError(syncode_mask.MISSING)
@@ -284,21 +288,21 @@ def _engine(given: tuple[str, ...], named: dict[str, object]) -> dict[str, objec
 
 def _backend(
     name: str, servers: Sequence[str], engine: dict[str, object]
-) -> Callable[[sampling.Job], sampling.Backend]:
+) -> Callable[[Job], Backend]:
     """Imported when it is asked for: each brings its own gigabyte of libraries."""
     if servers:
-        from gars_vllm.engine.remote_backend import RemoteBackend
+        from gars_vllm.engine.backends.remote import RemoteBackend
 
         return RemoteBackend
     if engine.get("data_parallel_size", 1) != 1:
-        from gars_vllm.engine.served_backend import ServedBackend
+        from gars_vllm.engine.backends.served import ServedBackend
 
         return ServedBackend
     if name == "transformers":
-        from gars_vllm.engine.transformers_backend import TransformersBackend
+        from gars_vllm.engine.backends.transformers import TransformersBackend
 
         return TransformersBackend
-    from gars_vllm.engine.vllm_backend import VllmBackend
+    from gars_vllm.engine.backends.vllm import VllmBackend
 
     return VllmBackend
 

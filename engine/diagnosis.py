@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gars_vllm.engine import extras, models
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice, tiers
 from gars_vllm.grammar.disk_cache import cache_folder
 
 VLLM = "0.32.0"  # the version that the processor is written for and tested with
@@ -123,7 +123,7 @@ def _device() -> list[Finding]:
         chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER")
         runner = "vLLM's choice" if chosen is None else "V1" if chosen == "0" else "V2"
         return [Finding("GPU", name), Finding("vLLM's runner", f"{runner} (either will do)")]
-    from gars_vllm.engine.vllm_backend import cpu_dtype, cpu_environment
+    from gars_vllm.engine.vllm.settings import cpu_dtype, cpu_environment
 
     found = [
         Finding("GPU", "none"),
@@ -156,7 +156,7 @@ def _memory() -> list[Finding]:
 def _sandbox() -> list[Finding]:
     """Each tier, by running a program in it."""
     found = []
-    tried = tiers.tiers_here()
+    tried = choice.tiers_here()
     works = [t for t, reason in tried if reason is None and t is not tiers.Tier.RLIMITS]
     for tier, reason in tried:
         if reason is not None:

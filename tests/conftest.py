@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice
 from gars_vllm.engine.sandbox.tiers import Tier
 from hypothesis import settings
 
@@ -77,7 +77,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def tier() -> Tier:
     """The strongest tier of this machine."""
     for one in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
-        if tiers.available(one) is None:
+        if choice.available(one) is None:
             return one
     pytest.skip("no sandbox works on this machine")
 
@@ -86,7 +86,7 @@ def tier() -> Tier:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as vLLM and transformers load it: Llama of one layer, byte-level BPE of 500."""
     import torch
-    from gars_vllm.engine.tasks import load_humaneval
+    from gars_vllm.engine.tasks.tasks import load_humaneval
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers import models as token_models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

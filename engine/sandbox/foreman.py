@@ -473,19 +473,6 @@ def _schedule_of(handle: int) -> str | None:
     return f"/proc/{number}/schedstat" if number > 0 else None
 
 
-def try_cell(tier: Tier, image: str | None = None) -> str | None:
-    """Runs a program in a cell: None when it passes, else what came of it."""
-    foreman = Foreman(tier, image)
-    try:
-        program = Program("def f():\n    return 1\n", "f", "def check(f):\n    assert f() == 1\n")
-        verdict = foreman.run(program, Limits(30, 1024))
-        return None if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
-    except (CellFailed, OSError) as error:
-        return str(error)
-    finally:
-        foreman.close()
-
-
 def main(tier: str, image: str) -> None:
     """Reads programs from standard input, a line of JSON each, and writes their verdicts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides

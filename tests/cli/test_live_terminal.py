@@ -19,7 +19,7 @@ import pytest
 SAMPLING = """
 import logging, os, subprocess, sys, time
 from gars_vllm.cli.sample import Screen
-from gars_vllm.engine.sampling import State
+from gars_vllm.engine.runs.sampling import State
 
 logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
 screen = Screen()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from gars_vllm.engine.sandbox.tiers import Tier
-from gars_vllm.engine.verification import Checking
+from gars_vllm.engine.verification.verification import Checking
 
 MakeModel = Callable[..., Path]
 MakeConfig = Callable[..., Any]

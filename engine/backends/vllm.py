@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM as a source of samples: all requests in flight at once, each given back when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of, wishes_of
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.masking.constraints import Mask
+from gars_vllm.engine.masking.names import (
+    CPU_SAMPLER,
+    FILES_ALLOWED,
+    PROCESSOR,
+    STATISTICS,
+    WEIGHTS,
+)
+from gars_vllm.engine.masking.weights import Weights
+from gars_vllm.engine.vllm.compat import keep_llvmlite_from_vllm
+from gars_vllm.engine.vllm.settings import QUIET, cpu_engine, cpu_environment, on_cpu, ranks_of
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+
+
+class VllmBackend:
+    """Starts the engine when made (half a minute on a CPU)."""
+
+    name = "vllm"
+
+    def __init__(self, job: Job) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="gars-"))
+        self._statistics = self._folder / "statistics.json"
+        self._weights = Weights(self._folder / "weights")
+        self._job = job
+        for key, value in QUIET.items():
+            os.environ.setdefault(key, value)
+        self._told = {
+            STATISTICS: str(self._statistics),
+            WEIGHTS: str(self._folder / "weights"),
+            FILES_ALLOWED: "1",
+        }
+        os.environ.update(self._told)
+        extra: dict[str, object] = {}
+        processors = [PROCESSOR]
+        here = on_cpu()
+        # The V1 runner's, which is what a CPU gets.
+        self._draws = here and os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0") == "0"
+        if job.settings.mask is Mask.SYNCODE:  # which reads lists of tokens, as the V1 runner has
+            os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
+        if here:
+            for key, value in cpu_environment(ranks_of(job.engine)).items():
+                os.environ.setdefault(key, value)
+            extra = cpu_engine()
+        if self._draws:
+            processors.append(CPU_SAMPLER)  # after the mask
+        extra |= job.engine
+        # Drafted tokens are judged some at a time; what a step took from a sample is not known.
+        self._drafts = "speculative_config" in extra
+        keep_llvmlite_from_vllm()
+        # vLLM is imported only here: it reads its environment then.
+        from vllm import LLM
+
+        with warnings.catch_warnings():  # the same search touches what torch has deprecated
+            warnings.simplefilter("ignore", FutureWarning)
+            try:
+                self._llm = LLM(
+                    model=str(job.model),
+                    tokenizer=str(job.tokenizer.folder),
+                    seed=job.settings.seed,
+                    logits_processors=processors,
+                    use_tqdm_on_load=False,
+                    **{
+                        "max_model_len": job.context,
+                        "max_num_seqs": job.batch,
+                        "enable_prefix_caching": True,
+                        **extra,
+                    },
+                )
+            except (TypeError, ValueError) as error:  # arguments that it does not know or take
+                self._forget()
+                reason = " ".join(str(error).split())
+                raise UserError(f"vLLM does not start: {reason[-400:]}") from error
+
+    def draw(self, requests: Requests) -> Iterator[Drawn]:
+        """Yields samples as they finish."""
+        from vllm.inputs import TokensPrompt
+
+        engine = self._llm.llm_engine
+        waiting: dict[str, Request] = {}
+        number = 0
+        while requests or engine.has_unfinished_requests():
+            for request in requests:
+                waiting[str(number)] = request
+                prompt = TokensPrompt(prompt_token_ids=[*request.prompt.ids])
+                engine.add_request(str(number), prompt, self._params(request, number))
+                number += 1
+            for output in engine.step():
+                if output.finished:
+                    one, name = output.outputs[0], output.request_id.split("-")[0]
+                    weight = None
+                    if self._weighs():
+                        weight = self._weights.read(int(name), len(one.token_ids))
+                    asked = waiting.pop(name)
+                    yield Drawn(
+                        asked,
+                        tuple(one.token_ids),
+                        one.text,
+                        one.finish_reason or "error",
+                        weight,
+                        one.cumulative_logprob,
+                        seed_of(self._job.settings.seed, asked),
+                    )
+
+    def _params(self, request: Request, number: int) -> SamplingParams:
+        from vllm import SamplingParams
+
+        settings = self._job.settings
+        wishes = wishes_of(settings, request, number if self._weighs() else None, self._draws)
+        return SamplingParams(
+            temperature=wishes.temperature,
+            top_p=wishes.top_p,
+            seed=wishes.seed,
+            max_tokens=settings.max_tokens,
+            stop=list(request.prompt.stop) or None,
+            stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
+            extra_args=wishes.args,
+            logprobs=0 if settings.logprobs else None,
+        )
+
+    def _weighs(self) -> bool:
+        settings = self._job.settings
+        masked = settings.grammar != "none" and settings.mask is Mask.GARS
+        return masked and settings.weights and not self._drafts
+
+    def mask_seconds(self) -> float:
+        """As the processor last wrote it, at most half a second ago."""
+        try:
+            return float(json.loads(self._statistics.read_text())["mask_seconds"])
+        except (OSError, ValueError, KeyError):
+            return 0.0
+
+    def close(self) -> None:
+        """Ends vLLM's processes."""
+        with contextlib.suppress(Exception):  # a worker that an interruption has already ended
+            self._llm.llm_engine.engine_core.shutdown()
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in self._told:  # another engine of this process is told its own
+            os.environ.pop(name, None)
+        shutil.rmtree(self._folder, ignore_errors=True)
