@@ -38,7 +38,7 @@ import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import os
 from gars_vllm.engine import models
-from gars_vllm.engine.masking.names import CPU_SAMPLER
+from gars_vllm.engine.masking.names import CPU_PROCESSOR
 from gars_vllm.engine.vllm.compat import keep_llvmlite_from_vllm
 from gars_vllm.engine.vllm.settings import QUIET, cpu_environment
 for key, value in {**QUIET, **cpu_environment()}.items():
@@ -53,7 +53,7 @@ if __name__ == "__main__":
     llm = LLM(
         model=str(folder), max_model_len=1024, max_num_seqs=128, block_size=32, seed=0,
         use_tqdm_on_load=False, enforce_eager=True, **setting["engine"],
-        logits_processors=[CPU_SAMPLER],
+        logits_processors=[CPU_PROCESSOR],
     )
     prompts = [p["prompt"] for p in read_problems().values()][:4] * 32
     drawn = {"temperature": 0.8, "top_p": setting["top_p"]}

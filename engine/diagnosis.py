@@ -15,9 +15,10 @@ from pathlib import Path
 from gars_vllm.engine import extras, models
 from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.sandbox import choice, tiers
+from gars_vllm.engine.vllm import compat
 from gars_vllm.grammar.disk_cache import cache_folder
 
-VLLM = "0.32.0"  # the version that the processor is written for and tested with
+VLLM = compat.VERSION  # what the processor is written for and tested with
 _BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")
 _GIB = 1 << 30
 
@@ -120,7 +121,7 @@ def _device() -> list[Finding]:
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
-        chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER")
+        chosen = os.environ.get(compat.RUNNER)
         runner = "vLLM's choice" if chosen is None else "V1" if chosen == "0" else "V2"
         return [Finding("GPU", name), Finding("vLLM's runner", f"{runner} (either will do)")]
     from gars_vllm.engine.vllm.settings import cpu_dtype, cpu_environment
@@ -133,7 +134,7 @@ def _device() -> list[Finding]:
         theirs = os.environ.get(name)
         if theirs is None:
             found.append(Finding(name, f"{ours} (set by gars-vllm)"))
-        elif name == "VLLM_CPU_OMP_THREADS_BIND" and theirs in ("auto", "nobind"):
+        elif name == compat.THREADS and theirs in ("auto", "nobind"):
             advice = f"keeps a core idle, or lets threads move: unset it, or export {name}={ours}"
             found.append(Finding(name, theirs, State.LOOK, advice))
         else:

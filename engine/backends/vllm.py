@@ -11,24 +11,22 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of, wishes_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.constraints import Mask
-from gars_vllm.engine.masking.names import (
-    CPU_SAMPLER,
-    FILES_ALLOWED,
-    PROCESSOR,
-    STATISTICS,
-    WEIGHTS,
-)
+from gars_vllm.engine.masking.names import FILES_ALLOWED, STATISTICS, WEIGHTS
 from gars_vllm.engine.masking.weights import Weights
-from gars_vllm.engine.vllm.compat import keep_llvmlite_from_vllm
-from gars_vllm.engine.vllm.settings import QUIET, cpu_engine, cpu_environment, on_cpu, ranks_of
-
-if TYPE_CHECKING:
-    from vllm import SamplingParams
+from gars_vllm.engine.vllm import compat
+from gars_vllm.engine.vllm.settings import (
+    QUIET,
+    cpu_engine,
+    cpu_environment,
+    on_cpu,
+    processor,
+    ranks_of,
+)
 
 
 class VllmBackend:
@@ -50,41 +48,33 @@ class VllmBackend:
         }
         os.environ.update(self._told)
         extra: dict[str, object] = {}
-        processors = [PROCESSOR]
         here = on_cpu()
         # The V1 runner's, which is what a CPU gets.
-        self._draws = here and os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0") == "0"
+        self._draws = here and os.environ.get(compat.RUNNER, "0") == "0"
         if job.settings.mask is Mask.SYNCODE:  # which reads lists of tokens, as the V1 runner has
-            os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
+            os.environ.setdefault(compat.RUNNER, "0")
         if here:
             for key, value in cpu_environment(ranks_of(job.engine)).items():
                 os.environ.setdefault(key, value)
             extra = cpu_engine()
-        if self._draws:
-            processors.append(CPU_SAMPLER)  # after the mask
         extra |= job.engine
         # Drafted tokens are judged some at a time; what a step took from a sample is not known.
         self._drafts = "speculative_config" in extra
-        keep_llvmlite_from_vllm()
-        # vLLM is imported only here: it reads its environment then.
-        from vllm import LLM
-
-        with warnings.catch_warnings():  # the same search touches what torch has deprecated
+        arguments = {
+            "model": str(job.model),
+            "tokenizer": str(job.tokenizer.folder),
+            "seed": job.settings.seed,
+            "logits_processors": [processor(self._draws)],
+            "use_tqdm_on_load": False,
+            "max_model_len": job.context,
+            "max_num_seqs": job.batch,
+            "enable_prefix_caching": True,
+            **extra,
+        }
+        with warnings.catch_warnings():  # its search of all modules touches what is deprecated
             warnings.simplefilter("ignore", FutureWarning)
             try:
-                self._llm = LLM(
-                    model=str(job.model),
-                    tokenizer=str(job.tokenizer.folder),
-                    seed=job.settings.seed,
-                    logits_processors=processors,
-                    use_tqdm_on_load=False,
-                    **{
-                        "max_model_len": job.context,
-                        "max_num_seqs": job.batch,
-                        "enable_prefix_caching": True,
-                        **extra,
-                    },
-                )
+                self._llm = compat.start(arguments)
             except (TypeError, ValueError) as error:  # arguments that it does not know or take
                 self._forget()
                 reason = " ".join(str(error).split())
@@ -92,40 +82,33 @@ class VllmBackend:
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields samples as they finish."""
-        from vllm.inputs import TokensPrompt
-
-        engine = self._llm.llm_engine
-        waiting: dict[str, Request] = {}
+        waiting: dict[int, Request] = {}
         number = 0
-        while requests or engine.has_unfinished_requests():
+        while requests or compat.is_busy(self._llm):
             for request in requests:
-                waiting[str(number)] = request
-                prompt = TokensPrompt(prompt_token_ids=[*request.prompt.ids])
-                engine.add_request(str(number), prompt, self._params(request, number))
+                waiting[number] = request
+                params = self._params(request, number)
+                compat.submit(self._llm, number, request.prompt.ids, params)
                 number += 1
-            for output in engine.step():
-                if output.finished:
-                    one, name = output.outputs[0], output.request_id.split("-")[0]
-                    weight = None
-                    if self._weighs():
-                        weight = self._weights.read(int(name), len(one.token_ids))
-                    asked = waiting.pop(name)
-                    yield Drawn(
-                        asked,
-                        tuple(one.token_ids),
-                        one.text,
-                        one.finish_reason or "error",
-                        weight,
-                        one.cumulative_logprob,
-                        seed_of(self._job.settings.seed, asked),
-                    )
+            for name, one in compat.step(self._llm):
+                weight = None
+                if self._weighs():
+                    weight = self._weights.read(name, len(one.token_ids))
+                asked = waiting.pop(name)
+                yield Drawn(
+                    asked,
+                    tuple(one.token_ids),
+                    one.text,
+                    one.finish_reason or "error",
+                    weight,
+                    one.cumulative_logprob,
+                    seed_of(self._job.settings.seed, asked),
+                )
 
-    def _params(self, request: Request, number: int) -> SamplingParams:
-        from vllm import SamplingParams
-
+    def _params(self, request: Request, number: int) -> Any:
         settings = self._job.settings
         wishes = wishes_of(settings, request, number if self._weighs() else None, self._draws)
-        return SamplingParams(
+        return compat.params(
             temperature=wishes.temperature,
             top_p=wishes.top_p,
             seed=wishes.seed,
@@ -151,7 +134,7 @@ class VllmBackend:
     def close(self) -> None:
         """Ends vLLM's processes."""
         with contextlib.suppress(Exception):  # a worker that an interruption has already ended
-            self._llm.llm_engine.engine_core.shutdown()
+            compat.end(self._llm)
         self._forget()
 
     def _forget(self) -> None:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -64,19 +63,22 @@ class Step:
 class Masker:
     """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
 
-    latest: ClassVar[Masker | None] = None  # of this process, for a processor that draws
-    is_drawn_from: ClassVar[bool] = False  # there is such a processor
-
-    def __init__(self, size: int, device: torch.device, weights: Weights | None = None) -> None:
-        """`size`: width of the logits; `weights`: where samples' weights are written."""
+    def __init__(
+        self,
+        size: int,
+        device: torch.device,
+        weights: Weights | None = None,
+        draws: bool = False,
+    ) -> None:
+        """`size`: width of the logits; `weights`: where samples' weights are written; `draws`:
+        whoever calls `apply` asks for `shares` after it, and draws from them."""
         self.table = MaskTable((size + 31) // 32, device)
-        self._weights = weights
+        self._weights, self._draws = weights, draws
         self._later = _Later() if weights and device.type == "cuda" else None
         self._softmax = Softmax()
         self._shares: Shares | None = None
         self._put_off: NDArray[np.int64] | None = None
         self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
-        Masker.latest = self
 
     def set_ends(self, tokens: Sequence[int]) -> None:
         """The tokens that a request may draw which may only end."""
@@ -85,7 +87,9 @@ class Masker:
     def begin(self) -> None:
         """A new step."""
         if self._put_off is not None:
-            raise RuntimeError("the sampler that is loaded has not drawn: it must follow the mask")
+            raise RuntimeError(
+                "nobody has drawn from what the mask has left: ask for it after `apply`"
+            )
         self.table.begin()
         self._shares = None
 
@@ -220,7 +224,7 @@ class Masker:
         heat = torch.from_numpy(step.heats[:, None])
         started = time.perf_counter()
         shares = self._softmax(logits, heat[:, 0])
-        if Masker.is_drawn_from:
+        if self._draws:
             self.drawing_seconds += time.perf_counter() - started
         top = shares.amax(1)
         mass = self.table.keep(shares, slots)
@@ -229,7 +233,7 @@ class Masker:
         if len(few):
             before = (logits[few] / heat[few]).logsumexp(1)
         # Where every row will be drawn from its shares, nothing reads these logits any more.
-        if Masker.is_drawn_from and all_drawn:
+        if self._draws and all_drawn:
             self._put_off = slots
         else:
             self.table.apply(logits, slots)

@@ -2,7 +2,7 @@
 """Names that a vLLM's processes share: of what it loads, and of variables in its environment."""
 
 PROCESSOR = "gars_vllm.engine.vllm.processor:GrammarProcessor"
-CPU_SAMPLER = "gars_vllm.engine.vllm.cpu_sampler:CpuSampler"
+CPU_PROCESSOR = "gars_vllm.engine.vllm.cpu_processor:CpuProcessor"  # the same, and it draws
 # Files, written by the processor: the time in the mask, and the samples' weights.
 STATISTICS = "GARS_STATISTICS"
 WEIGHTS = "GARS_WEIGHTS"

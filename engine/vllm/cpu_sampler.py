@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws tokens on a CPU without sorting vocabularies, as a logits processor of vLLM's V1 runner.
+"""Draws tokens on a CPU without sorting vocabularies, for vLLM's V1 runner.
 
 vLLM's own way sorts every row for top-p and draws an exponential for every token of every row: on
 two cores, for 128 rows of 49,152, 184 and 97 ms of a step whose model takes less than 30. Most of
 the probability lies in a few tokens. So a request asks with `extra_args={"draw": [temperature,
-top_p]}` and the sampling parameters of greedy decoding; this processor draws the token and makes
-it the greatest. It must come after the processor that masks.
+top_p]}` and the sampling parameters of greedy decoding; the sampler draws the token and makes it
+the greatest. What the mask has left it is given by cpu_processor.py, which holds both.
 
 The distribution is vLLM's: softmax(logits / temperature), restricted to the least number of most
 likely tokens whose mass reaches top_p (Holtzman et al. 2020), all of them where top_p is 1.
@@ -18,9 +18,6 @@ and both may draw it: what a grammar changes is what it must.
 
 from __future__ import annotations
 
-import ctypes
-import platform
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +26,8 @@ import torch
 from gars_vllm.engine.masking.constraints import drawing
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.softmax import Softmax
+from gars_vllm.engine.vllm import compat
 from gars_vllm.engine.vllm.race import Ints, race
-from gars_vllm.engine.vllm.rows import follow
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
 _FIRST = 256  # of the most likely tokens, which are looked at one by one
 
@@ -74,27 +70,17 @@ class _Asked:
     output: list[int]
 
 
-class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
-    """See the module. Loaded as "gars_vllm.engine.vllm.cpu_sampler:CpuSampler"."""
+class CpuSampler:
+    """See the module."""
 
-    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
+    def __init__(self, seed: int) -> None:
+        """`seed`: of the requests that bring none."""
         self._rows: dict[int, _Asked] = {}
         self._softmax = Softmax()
-        _permit_amx()
-        Masker.is_drawn_from = True
-        self._chance = torch.Generator().manual_seed(vllm_config.model_config.seed or 0)
+        self._chance = torch.Generator().manual_seed(seed)
 
-    @classmethod
-    def validate_params(cls, params: Any) -> None:
-        """Refuses a request that cannot be drawn, in the front end. Raises ValueError."""
-        if drawing(params.extra_args or {}) is not None and params.temperature > 0:
-            raise ValueError("draw needs temperature 0: vLLM takes the token that was drawn")
-
-    def is_argmax_invariant(self) -> bool:
-        return False
-
-    def update_state(self, batch_update: BatchUpdate | None) -> None:
-        follow(self._rows, batch_update, self._asked)
+    def update(self, batch_update: Any) -> None:
+        compat.follow(self._rows, batch_update, self._asked)
 
     def _asked(self, params: Any, prompt: Any, output: list[int]) -> _Asked | None:
         draw = drawing(params.extra_args or {})
@@ -105,19 +91,19 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
             seed = int(torch.randint(1 << 62, (1,), generator=self._chance))
         return _Asked(*draw, seed, output)
 
-    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+    def apply(self, logits: torch.Tensor, masker: Masker | None) -> None:
+        """Makes the token that is drawn for a row the greatest of it, in place. `masker`: the one
+        that these logits have just been given to, if any were."""
         index = [i for i in sorted(self._rows) if i < logits.shape[0]]
         if not index:
-            return logits
+            return
         asked = [self._rows[i] for i in index]
         temperature = torch.tensor([a.temperature for a in asked], dtype=torch.float64)
         top_p = torch.tensor([a.top_p for a in asked], dtype=torch.float64)
         seeds = np.array([a.seed for a in asked], np.int64)
         positions = np.array([len(a.output) for a in asked], np.int64)
         rows = torch.tensor(index)
-        shares = None
-        if Masker.latest is not None:
-            shares = Masker.latest.shares(logits, rows, temperature)
+        shares = None if masker is None else masker.shares(logits, rows, temperature)
         every = len(index) == logits.shape[0]
         if shares is not None:
             values = shares.values if every else shares.values[rows]
@@ -126,16 +112,9 @@ class CpuSampler(LogitsProcessor):  # type: ignore[misc]  # vLLM is not checked
             some = logits if every else logits[rows]
             tokens = draw(some, temperature, top_p, seeds, positions, self._softmax)
         logits[rows, tokens] = torch.finfo(logits.dtype).max
-        return logits
 
 
-def _permit_amx() -> None:
-    """Asks Linux for the right to use the processor's tiles (AMX), for all threads of this process.
-
-    vLLM 0.32's attention for CPUs uses them in bfloat16 and does not ask; oneDNN does, but not
-    with every model. Without the right the process ends with an illegal instruction, though not
-    always: as long as the core still holds the tiles of a process that had it, all seems well.
-    """
-    if sys.platform == "linux" and platform.machine() == "x86_64":
-        arch_prctl, request_permission, tile_data = 158, 0x1023, 18
-        ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data)  # no tiles: refused
+def check(params: Any) -> None:
+    """Refuses a request that cannot be drawn. Raises ValueError."""
+    if drawing(params.extra_args or {}) is not None and params.temperature > 0:
+        raise ValueError("draw needs temperature 0: vLLM takes the token that was drawn")

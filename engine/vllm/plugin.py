@@ -8,27 +8,17 @@ where that fails, such requests are refused one by one and the others go on.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import Any
 
-from gars_vllm.engine.masking.names import PROCESSOR
+from gars_vllm.engine.masking.names import CPU_PROCESSOR, PROCESSOR
+from gars_vllm.engine.vllm import compat
 
 logger = logging.getLogger(__name__)
-_INTERFACES = (
-    "vllm.v1.sample.logits_processor",
-    "vllm.v1.worker.gpu.sample.logits_processor",
-)
 
 
 def _idle() -> type:
     """A processor of both interfaces, as far as this vLLM has them, that does nothing."""
-    bases = []
-    for name in _INTERFACES:
-        try:
-            bases.append(importlib.import_module(name).LogitsProcessor)
-        except (ImportError, AttributeError):
-            continue
 
     def validate_params(cls: type, params: Any) -> None:
         if (params.extra_args or {}).get("grammar"):
@@ -36,7 +26,7 @@ def _idle() -> type:
 
     return type(
         "GrammarPlugin",
-        tuple(bases),
+        tuple(compat.interfaces()),
         {
             "__init__": lambda self, *_: None,
             "__doc__": "Does nothing: gars-vllm could not be imported.",
@@ -53,13 +43,17 @@ def _idle() -> type:
 def _plugin() -> type:
     from gars_vllm.engine.vllm.processor import GrammarProcessor, asks
 
+    def _is_ours(named: Any) -> bool:
+        if isinstance(named, type):
+            return issubclass(named, GrammarProcessor)
+        return named in (PROCESSOR, CPU_PROCESSOR)
+
     class GrammarPlugin(GrammarProcessor):
-        """Idle where vLLM was also told GrammarProcessor by name, since that one masks."""
+        """Idle where vLLM was also told a processor of ours by name, since that one masks."""
 
         def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
             super().__init__(vllm_config, where, is_pin_memory)
-            named = vllm_config.model_config.logits_processors or ()
-            self._idle = any(p in (PROCESSOR, GrammarProcessor) for p in named)
+            self._idle = any(_is_ours(p) for p in compat.EngineConfig(vllm_config).processors)
 
         @classmethod
         def validate_params(cls, sampling_params: Any) -> None:

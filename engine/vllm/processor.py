@@ -17,10 +17,10 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gars_vllm.engine.masking.names import STATISTICS, WEIGHTS
-from vllm.v1.sample.logits_processor import BatchUpdate
+from gars_vllm.engine.vllm import compat
 from vllm.v1.sample.logits_processor import LogitsProcessor as V1Processor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Processor
 
@@ -38,9 +38,10 @@ _WRITE_EVERY = 0.5  # seconds
 class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM is not checked
     """See the module. V1 constructs it with a device, V2 with the state of its requests."""
 
+    draws: ClassVar[bool] = False  # a token of what the mask has left, too (cpu_processor.py)
+
     def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
-        self._config, self._where = vllm_config, where
-        self._is_v2 = is_pin_memory is None
+        self._config, self._where = compat.EngineConfig(vllm_config), where
         self._v1: V1Rows | None = None
         self._v2: V2Slots | None = None
         self._grammars: Grammars | None = None
@@ -60,9 +61,9 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
 
     # The V1 runner
 
-    def update_state(self, batch_update: BatchUpdate | None) -> None:
+    def update_state(self, batch_update: Any) -> None:
         if self._v1 is None:
-            if batch_update is None or not any(asks(p) for _, p, _, _ in batch_update.added):
+            if not any(map(asks, compat.added_params(batch_update))):
                 return
             # Rows of the requests that are here already have no grammar, and none is followed.
             self._start_v1()
@@ -108,25 +109,22 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         from gars_vllm.engine.vllm.v1 import V1Rows
 
         grammars, masker = self._parts(self._where)
-        self._v1 = V1Rows(grammars, masker, self._config.model_config.max_model_len)
+        self._v1 = V1Rows(grammars, masker, self._config.context)
 
     def _start_v2(self) -> None:
         from gars_vllm.engine.vllm.v2 import V2Slots
 
-        grammars, masker = self._parts(self._where.device)
-        drafted = getattr(self._config.speculative_config, "num_speculative_tokens", 0) or 0
-        self._v2 = V2Slots(
-            grammars, masker, self._where, self._config.model_config.max_model_len, drafted
-        )
+        states = compat.RequestStates(self._where)
+        grammars, masker = self._parts(states.device)
+        self._v2 = V2Slots(grammars, masker, states, self._config.context, self._config.drafted)
 
     def _parts(self, device: torch.device) -> tuple[Grammars, Masker]:
         from gars_vllm.engine.masking.constraints import Grammars
         from gars_vllm.engine.masking.masker import Masker
         from gars_vllm.engine.masking.weights import Weights
 
-        model = self._config.model_config
-        size = model.get_vocab_size()
-        grammars = Grammars(str(model.tokenizer), size)
+        config = self._config
+        grammars = Grammars(config.tokenizer, config.width)
         path = os.environ.get(WEIGHTS)
         weights = None
         if path:
@@ -134,8 +132,8 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
                 weights = Weights(Path(path))
             except OSError as error:
                 logger.warning("samples get no weights: %s", error)
-        masker = Masker(size, device, weights)
-        masker.set_ends(grammars.ends(getattr(model, "hf_config", None)))
+        masker = Masker(config.width, device, weights, self.draws)
+        masker.set_ends(grammars.ends(config.of_model))
         self._grammars, self._masker = grammars, masker
         return grammars, masker
 

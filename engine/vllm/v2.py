@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +22,9 @@ from gars_vllm.engine.masking.batch import NOTHING, Batch
 from gars_vllm.engine.masking.constraints import Asked, Constraint, Grammars, Mask
 from gars_vllm.engine.masking.mask_table import kernels, upload
 from gars_vllm.engine.masking.masker import Masker
+from gars_vllm.engine.vllm import compat
+from gars_vllm.engine.vllm.compat import RequestStates
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcRequestState
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class V2Slots:
         self,
         grammars: Grammars,
         masker: Masker,
-        states: LogitsProcRequestState,
+        states: RequestStates,
         context: int,
         speculative: int = 0,
     ) -> None:
@@ -58,7 +57,7 @@ class V2Slots:
         self._context, self._width = context, 1 + speculative
         self._batch = Batch()
         # By slot. Nothing tells that a request has left its slot: what is there is read on.
-        self._places = np.full(states.max_num_reqs, NOTHING, np.int64)
+        self._places = np.full(states.slots, NOTHING, np.int64)
         self._copy: _Copy | _LastTokens | None = None
         self._is_behind = False
         self._last: _LastTokens | None = None
@@ -71,7 +70,7 @@ class V2Slots:
         if self._places[slot] != NOTHING:
             self._batch.drop(int(self._places[slot]))
             self._places[slot] = NOTHING
-        prompt = int(self._states.prompt_len.np[slot])
+        prompt = int(self._states.prompts[slot])
         asked = Asked.of(params, self._context - prompt)
         if asked is None:
             return False
@@ -82,7 +81,7 @@ class V2Slots:
             made = self._grammars.constraint(asked)
         self._places[slot] = self._batch.add(made)
         # One that comes back after a preemption brings the tokens that it had.
-        self._is_behind |= int(self._states.prefill_len.np[slot]) > prompt
+        self._is_behind |= int(self._states.known[slot]) > prompt
         return True
 
     def stage(self) -> None:
@@ -95,14 +94,14 @@ class V2Slots:
         if self._last is not None and not self._is_behind:
             self._copy = self._last.ask(slots)
             return
-        behind = self._states.prefill_len.np[slots] - self._starts(slots)
+        behind = self._states.known[slots] - self._starts(slots)
         self._copy = self._ask(slots, self._width + max(0, int(behind.max())))
         self._is_behind = False
 
     def _starts(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many tokens of each slot are known, the prompt's included."""
         found: NDArray[np.int64] = (
-            self._batch.read[self._places[slots]] + self._states.prompt_len.np[slots]
+            self._batch.read[self._places[slots]] + self._states.prompts[slots]
         )
         return found
 
@@ -123,9 +122,9 @@ class V2Slots:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._states.device
         index = upload(slots, device)
-        tokens = self._states.all_token_ids.gpu
+        tokens = self._states.tokens
         places = np.minimum(starts[:, None] + np.arange(width), tokens.shape[1] - 1)
-        return tokens[index[:, None], upload(places, device)], self._states.total_len.gpu[index]
+        return tokens[index[:, None], upload(places, device)], self._states.totals[index]
 
     def _catch_up(self) -> None:
         """Reads the tokens that have been drawn, as many as the counts say."""
@@ -149,24 +148,21 @@ class V2Slots:
             if len(missing):  # more than a step gives: ask again, and wait
                 self._copy = self._ask(slots[missing], int(counts[missing].max()))
 
-    def apply(self, logits: torch.Tensor, context: LogitsContext) -> None:
+    def apply(self, logits: torch.Tensor, context: Any) -> None:
         """Masks the rows of requests that have a grammar, in place."""
         self._catch_up()
-        slots = context.idx_mapping_np
+        slots = compat.slots_of(context)
         if logits.shape[0] == len(slots):  # a row for each request
             self._masker.apply_batch(logits, self._batch, self._places[slots])
         else:
             self._masker.apply(logits, self._drafted(context), weigh=False)
 
-    def _drafted(self, context: LogitsContext) -> list[Constraint | None]:
+    def _drafted(self, context: Any) -> list[Constraint | None]:
         """A constraint for each row: a request's first row follows its last token, each of the
         others one draft more. After a draft that is not allowed nothing is masked: the row before
         gives it no probability, so what follows is thrown away."""
-        slots = context.expanded_idx_mapping.cpu().tolist()
-        places = context.expanded_local_pos.cpu().tolist()
-        drafts = context.input_ids.cpu().tolist()
         rows: list[Constraint | None] = []
-        for slot, place, token in zip(slots, places, drafts, strict=True):
+        for slot, place, token in compat.drafted_rows(context):
             constraint = None
             if self._places[slot] != NOTHING:
                 constraint = self._batch.constraint(int(self._places[slot]))
@@ -183,18 +179,18 @@ class V2Slots:
 class _LastTokens:
     """The last tokens of every slot, read by one kernel without a word from the host."""
 
-    def __init__(self, there: ModuleType, states: LogitsProcRequestState, width: int) -> None:
+    def __init__(self, there: ModuleType, states: RequestStates, width: int) -> None:
         self._kernels, self._states, self._width = there, states, width
         self._arrived = torch.cuda.Event()
         # One is enough: it is read before the next copy is asked for, or not at all.
-        shape = len(states.total_len.gpu), width + 1
+        shape = len(states.totals), width + 1
         self._host = torch.empty(shape, dtype=torch.int32, pin_memory=True)
         self.slots = np.zeros(0, np.int64)
 
     def ask(self, slots: NDArray[np.int64]) -> _LastTokens:
         """They are on their way, for `wait` to be told of these slots."""
         self.slots = slots
-        tokens, totals = self._states.all_token_ids.gpu, self._states.total_len.gpu
+        tokens, totals = self._states.tokens, self._states.totals
         found = self._kernels.last_tokens(tokens, totals, self._width)
         self._host.copy_(found, non_blocking=True)
         self._arrived.record()

@@ -269,12 +269,11 @@ def test_a_row_that_two_rules_leave_empty(
 ) -> None:
     """The grammar decides there, and there only."""
     as_on_a_device(monkeypatch, way == "device")
-    monkeypatch.setattr(Masker, "is_drawn_from", way == "drawn")
     file = tmp_path / "two.lark"
     file.write_text('start: "a" | "b"')
     vocabulary = Vocabulary.from_tokens([b"a", b"b", b"c", None], [3])
     grammar = compile_grammar(file, vocabulary)
-    made = Masker(4, torch.device("cpu"), Weights(capacity=8))
+    made = Masker(4, torch.device("cpu"), Weights(capacity=8), draws=way == "drawn")
     rows = [
         Constraint(
             Asked("two", key=i if weighed else None, crossed=True, drawn=way == "drawn"),

@@ -16,7 +16,7 @@ from gars_vllm.engine.masking.constraints import Asked, Constraint
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.weights import Weights
 from gars_vllm.engine.vllm import cpu_sampler as vllm_cpu_sampler
-from gars_vllm.engine.vllm.cpu_sampler import CpuSampler, draw
+from gars_vllm.engine.vllm.cpu_sampler import CpuSampler, check, draw
 from gars_vllm.grammar import Vocabulary, compile_grammar
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate
@@ -124,44 +124,48 @@ def test_a_mask_changes_no_draw_that_it_allows(top_p: float) -> None:
     assert allowed.gather(1, kept.unsqueeze(1)).all()
 
 
+def drawn_by(
+    sampler: CpuSampler, logits: torch.Tensor, masker: Masker | None = None
+) -> torch.Tensor:
+    sampler.apply(logits, masker)
+    return logits
+
+
 def test_rows_of_others_are_left_alone() -> None:
-    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=3))
-    sampler = CpuSampler(config, torch.device("cpu"), False)
+    sampler = CpuSampler(3)
 
     def params(asked: Any) -> Any:
         return types.SimpleNamespace(seed=None, extra_args=asked)
 
     added = [(0, params(None), None, []), (2, params({"draw": [0.7, 0.9]}), None, [])]
-    sampler.update_state(BatchUpdate(3, [], added, []))
+    sampler.update(BatchUpdate(3, [], added, []))
     logits = torch.randn(3, 50)
     before = logits.clone()
-    after = sampler.apply(logits)
+    after = drawn_by(sampler, logits)
     assert torch.equal(after[:2], before[:2])
     token = int(after[2].argmax())
     assert after[2, token] == torch.finfo(torch.float32).max
     assert expected(before[2], 0.7, 0.9)[token] > 0
-    sampler.update_state(BatchUpdate(2, [2], [], []))
-    assert torch.equal(sampler.apply(before.clone()), before)
+    sampler.update(BatchUpdate(2, [2], [], []))
+    assert torch.equal(drawn_by(sampler, before.clone()), before)
 
 
 def test_the_requests_seed_and_its_tokens_decide() -> None:
     """Whatever its row and its neighbours are; without a seed a request gets one."""
-    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=3))
     row = torch.randn(5000, generator=torch.Generator().manual_seed(9))
 
     def drawn(seeds: list[int | None], outputs: list[list[int]], engine: int = 3) -> list[int]:
-        config.model_config.seed = engine
-        sampler = CpuSampler(config, torch.device("cpu"), False)
+        sampler = CpuSampler(engine)
         asked = {"draw": [1.5, 0.95]}
         added = [
             (i, types.SimpleNamespace(seed=seed, extra_args=asked), None, output)
             for i, (seed, output) in enumerate(zip(seeds, outputs, strict=True))
         ]
-        sampler.update_state(BatchUpdate(len(added), [], added, []))
-        first = sampler.apply(row.repeat(len(added), 1)).argmax(1)
+        sampler.update(BatchUpdate(len(added), [], added, []))
+        first = drawn_by(sampler, row.repeat(len(added), 1)).argmax(1)
         for output, token in zip(outputs, first.tolist(), strict=True):
             output.append(token)
-        return [*first.tolist(), *sampler.apply(row.repeat(len(added), 1)).argmax(1).tolist()]
+        return [*first.tolist(), *drawn_by(sampler, row.repeat(len(added), 1)).argmax(1).tolist()]
 
     one = drawn([5, 6, 5, -7], [[], [], [], []])
     assert one[0] == one[2] != one[1]
@@ -177,33 +181,27 @@ def test_the_requests_seed_and_its_tokens_decide() -> None:
 
 def test_a_row_that_is_not_there_yet_is_skipped() -> None:
     """Of a prefill that has not ended, vLLM passes fewer rows than there are requests."""
-    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=None))
-    sampler = CpuSampler(config, torch.device("cpu"), False)
+    sampler = CpuSampler(0)
     asked = types.SimpleNamespace(seed=None, extra_args={"draw": [1.0, 1.0]})
-    sampler.update_state(BatchUpdate(2, [], [(1, asked, None, [])], []))
+    sampler.update(BatchUpdate(2, [], [(1, asked, None, [])], []))
     logits = torch.randn(1, 8)
-    assert torch.equal(sampler.apply(logits.clone()), logits)
+    assert torch.equal(drawn_by(sampler, logits.clone()), logits)
 
 
 @pytest.mark.parametrize("other", ["nothing", "logits", "temperature", "order"])
-def test_drawn_from_what_the_mask_has_left(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: str
-) -> None:
+def test_drawn_from_what_the_mask_has_left(tmp_path: Path, other: str) -> None:
     """The mask leaves the logits alone where its sampler follows; whatever comes between, no
     forbidden token is drawn, and the frequencies are those of the masked softmax."""
-    monkeypatch.setattr(Masker, "is_drawn_from", False)
-    monkeypatch.setattr(Masker, "latest", None)
     file = tmp_path / "two.lark"
     file.write_text('start: "a" | "b" | "ab"')
     vocabulary = Vocabulary.from_tokens([b"a", b"b", b"c", b"ab", None], [4])
     grammar = compile_grammar(file, vocabulary)
     count, heat = 4000, 0.6
-    config = types.SimpleNamespace(model_config=types.SimpleNamespace(seed=1))
-    sampler = CpuSampler(config, torch.device("cpu"), False)
-    masker = Masker(5, torch.device("cpu"), Weights(capacity=count))
+    sampler = CpuSampler(1)
+    masker = Masker(5, torch.device("cpu"), Weights(capacity=count), draws=True)
     said = 2 * heat if other == "temperature" else heat
     asked = types.SimpleNamespace(seed=None, extra_args={"draw": [said, 1.0]})
-    sampler.update_state(BatchUpdate(count, [], [(i, asked, None, []) for i in range(count)], []))
+    sampler.update(BatchUpdate(count, [], [(i, asked, None, []) for i in range(count)], []))
     rows = [
         Constraint(Asked("two", key=i, temperature=heat, drawn=True), grammar.matcher())
         for i in range(count)
@@ -211,13 +209,13 @@ def test_drawn_from_what_the_mask_has_left(
     one = torch.tensor([0.5, -0.5, 3.0, 1.0, 2.0])
     logits = one.repeat(count, 1)
     if other == "order":
-        sampler.apply(torch.zeros(count, 5))
+        drawn_by(sampler, torch.zeros(count, 5), masker)
         masker.apply(logits, rows)
-        with pytest.raises(RuntimeError, match="it must follow the mask"):
+        with pytest.raises(RuntimeError, match="nobody has drawn"):
             masker.begin()
         return
     masker.apply(logits, rows)
-    drawn = sampler.apply(logits.clone() if other == "logits" else logits).argmax(1)
+    drawn = drawn_by(sampler, logits.clone() if other == "logits" else logits, masker).argmax(1)
     share = torch.where(torch.tensor([1, 1, 0, 1, 0]) == 1, one / said, -torch.inf).softmax(0)
     found = torch.bincount(drawn, minlength=5) / count
     assert ((found - share).abs() <= 5 * (share * (1 - share) / count).sqrt()).all()
@@ -235,9 +233,9 @@ def test_drawn_from_what_the_mask_has_left(
 def test_what_cannot_be_drawn_is_refused_in_the_front_end(asked: Any, message: str) -> None:
     """A client names it; in the worker it would be the end of everyone's requests."""
     with pytest.raises(ValueError, match=message):
-        CpuSampler.validate_params(SamplingParams(temperature=0.7, extra_args={"draw": asked}))
-    CpuSampler.validate_params(SamplingParams(temperature=0.0, extra_args={"draw": [0.8, 0.9]}))
-    CpuSampler.validate_params(SamplingParams(temperature=0.7))
+        check(SamplingParams(temperature=0.7, extra_args={"draw": asked}))
+    check(SamplingParams(temperature=0.0, extra_args={"draw": [0.8, 0.9]}))
+    check(SamplingParams(temperature=0.7))
 
 
 def test_the_right_to_tiles_is_asked_for() -> None:
@@ -246,8 +244,8 @@ def test_the_right_to_tiles_is_asked_for() -> None:
         pytest.skip("a processor without AMX")
     script = """
 import ctypes
-from gars_vllm.engine.vllm.cpu_sampler import _permit_amx
-_permit_amx()
+from gars_vllm.engine.vllm.compat import permit_amx
+permit_amx()
 rights = ctypes.c_uint64()
 assert ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(rights)) == 0
 assert rights.value >> 18 & 1
