@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
-from gars_vllm.cli.sample import Screen, default_folder
+from gars_vllm.cli.sample import default_folder
+from gars_vllm.cli.screen import Screen
 from gars_vllm.engine.backends import Settings
 from gars_vllm.engine.runs.config import Layout, settings_config
 from gars_vllm.engine.runs.folder import RunFolder

@@ -128,7 +128,7 @@ def test_masked_and_weighed(found: list[list[torch.Tensor]], number: int) -> Non
 
 COMPILE = """
 import triton
-from gars_vllm.engine import triton_kernel
+from gars_vllm.engine.masking import triton_kernel
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 for dtype in ("*fp32", "*bf16", "*fp16"):
