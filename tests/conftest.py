@@ -55,9 +55,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     tree = folder / "tree"
     ignored = shutil.ignore_patterns(
         ".*_cache", ".git", ".venv", ".typecheck", ".hypothesis", "__pycache__", "build", "dist",
-        "runs", "*.egg-info",
+        "*.egg-info",
     )  # fmt: skip
-    shutil.copytree(Path(__file__).parents[1], tree, ignore=ignored, symlinks=True)
+    root = Path(__file__).parents[1]
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        users = {"runs"} if Path(folder) == root else set()  # not engine/runs
+        return ignored(folder, names) | users
+
+    shutil.copytree(root, tree, ignore=ignore, symlinks=True)
 
     def build(kind: str, where: Path) -> Path:
         done = subprocess.run(
