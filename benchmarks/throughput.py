@@ -37,10 +37,12 @@ _EQUAL = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
 from dataclasses import replace
-from gars_vllm.engine import models, prompts, sampling, tasks, tokenizers
-from gars_vllm.engine.programs import Mode
-from gars_vllm.engine.prompts import PromptKind
-from gars_vllm.engine.vllm_backend import VllmBackend
+from gars_vllm.engine import models, tasks
+from gars_vllm.engine.backends import Job, Request, Requests, Settings
+from gars_vllm.engine.models import PromptKind, tokenizers
+from gars_vllm.engine.tasks import prompts
+from gars_vllm.engine.tasks.programs import Mode
+from gars_vllm.engine.backends.vllm import VllmBackend
 
 class Endless(VllmBackend):
     def _params(self, request, number):
@@ -77,7 +79,7 @@ if __name__ == "__main__":
         for kind in asked["kinds"]:
             structured = kind == "structured"
             grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
-            settings = sampling.Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
+            settings = Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
                                          weights=kind != "weightless", seed=number)
             texts = [
                 replace(prompts.build(t, PromptKind.COMPLETION, "none", tokenizer), stop=(),
@@ -85,7 +87,7 @@ if __name__ == "__main__":
                 for t in tasks.load_humaneval()[:limit]
             ]
             context = prompts.context_length(texts, length, None)
-            job = sampling.Job(files.folder, tokenizer, settings, context,
+            job = Job(files.folder, tokenizer, settings, context,
                                min(asked["batch"], n * limit), asked["engine"])
             if backend is None:
                 backend = Endless(job)
@@ -94,8 +96,8 @@ if __name__ == "__main__":
             parts.update(dict.fromkeys(parts, 0.0))
             before = backend.mask_seconds()
             started = time.perf_counter()
-            requests = sampling.Requests(
-                sampling.Request(p, i, 0.8) for p in texts for i in range(n)
+            requests = Requests(
+                Request(p, i, 0.8) for p in texts for i in range(n)
             )
             tokens = sum(len(d.ids) for d in backend.draw(requests))
             seconds = time.perf_counter() - started

@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.benchmarks.tables import Result, say
-from gars_vllm.engine.json_lines import key_of
-from gars_vllm.engine.programs import meaning
-from gars_vllm.engine.records import Record
-from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.records.json_lines import key_of
+from gars_vllm.engine.records.records import Record
+from gars_vllm.engine.runs.folder import open_run
+from gars_vllm.engine.sandbox import choice, tiers
 from gars_vllm.engine.sandbox.pool import Job, default_workers
-from gars_vllm.engine.tasks import Task, load_humaneval
-from gars_vllm.engine.verification import Checking, References, program_of
+from gars_vllm.engine.tasks.programs import meaning
+from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.verification.verification import Checking, References, program_of
 
 Passed = list[bool]
 
@@ -140,7 +140,7 @@ def run(
     slow = {key_of(r) for r in open_run(folder).results.read() if r["outcome"] == "timeout"}
     kept = (s for s in every if s["task_id"] in tasks and (timeouts or key_of(s) not in slow))
     samples = list(itertools.islice(kept, count))
-    how = Checking(tiers.choose(sandbox))
+    how = Checking(choice.choose(sandbox))
     ways: dict[str, Callable[[], Passed]] = {
         "gars-vllm, equal programs once": lambda: ours(samples, tasks, how, True),
         "gars-vllm, every sample": lambda: ours(samples, tasks, how, False),

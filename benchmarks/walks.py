@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 from gars_vllm.cli.console import console, progress
-from gars_vllm.engine import walks
-from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask
-from gars_vllm.engine.tokenizers import Encoder
+from gars_vllm.engine.inspection import walks
+from gars_vllm.engine.masking.syncode_mask import SynCodeGaveUp, SynCodeMask
+from gars_vllm.engine.models.tokenizers import Encoder
 from gars_vllm.grammar import compile_grammar
 from gars_vllm.grammar.disk_cache import cache_folder
 from numpy.typing import NDArray

@@ -55,7 +55,7 @@ def bench(
     checks.refuse_idle("syncode", unless=chosen != {"step"}, because="does nothing with step")
     extras.require(Extra.ENGINE, "`gars-vllm bench`")
     if syncode:
-        from gars_vllm.engine import syncode_mask  # brings torch
+        from gars_vllm.engine.masking import syncode_mask
 
         if not syncode_mask.is_installed():
             raise UserError(syncode_mask.MISSING)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gars_vllm.engine.estimates import Interval
-from gars_vllm.engine.report import ProblemRow, Summary
+from gars_vllm.engine.analysis.estimates import Interval
+from gars_vllm.engine.analysis.summary import ProblemRow, Summary
+from gars_vllm.engine.analysis.worth import Worth
 from gars_vllm.engine.sandbox.outcome import Outcome
-from gars_vllm.engine.worth import Worth
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from gars_vllm.cli import checks
 from gars_vllm.cli import columns as tables
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
-from gars_vllm.engine.comparison import AtK, Comparison, Side
-from gars_vllm.engine.comparison import compare as compared
+from gars_vllm.engine.analysis.comparison import AtK, Comparison, Side
+from gars_vllm.engine.analysis.comparison import compare as compared
+from gars_vllm.engine.analysis.estimates import Ratio
+from gars_vllm.engine.analysis.pairs import Judged, Pairs
+from gars_vllm.engine.analysis.summary import Summary, summarise
+from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.estimates import Ratio
-from gars_vllm.engine.pairs import Judged, Pairs
-from gars_vllm.engine.report import Summary, summarise
-from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.worth import worth_of
+from gars_vllm.engine.runs.folder import open_run
 from rich import box
 from rich.markup import escape
 from rich.table import Table

@@ -16,13 +16,13 @@ from gars_vllm.cli import columns as tables
 from gars_vllm.cli import html_page
 from gars_vllm.cli.columns import Column
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import key_of
-from gars_vllm.engine.models import PUBLISHED
-from gars_vllm.engine.programs import meaning
-from gars_vllm.engine.run_folder import open_run
+from gars_vllm.engine.models.catalogue import PUBLISHED
+from gars_vllm.engine.records.json_lines import key_of
+from gars_vllm.engine.records.whole_file import write_whole
+from gars_vllm.engine.runs.folder import open_run
 from gars_vllm.engine.sandbox.outcome import Outcome
-from gars_vllm.engine.tasks import of_run
-from gars_vllm.engine.whole_file import write_whole
+from gars_vllm.engine.tasks.programs import meaning
+from gars_vllm.engine.tasks.tasks import of_run
 
 _MOST = 100_000  # different programs on a page: some 20 MB, and what a browser still searches in
 

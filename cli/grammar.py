@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 from gars_vllm.cli.console import console, progress
-from gars_vllm.engine import acceptance, explanation, models, tokenizers, walks
+from gars_vllm.engine import models
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.programs import check_grammar
+from gars_vllm.engine.inspection import acceptance, explanation, walks
+from gars_vllm.engine.models import tokenizers
+from gars_vllm.engine.tasks.programs import check_grammar
 from gars_vllm.grammar import compile_grammar
 from rich import box
 from rich.markup import escape

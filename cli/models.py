@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 import click
 from gars_vllm.cli.console import console
-from gars_vllm.engine.models import DEFAULT, MODELS, folder_of
+from gars_vllm.engine.models.catalogue import DEFAULT, MODELS
+from gars_vllm.engine.models.files import folder_of
 from rich.table import Table
 
 

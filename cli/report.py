@@ -14,11 +14,11 @@ from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
 from gars_vllm.cli.terminal_plot import Curve, draw
 from gars_vllm.engine import extras
+from gars_vllm.engine.analysis.summary import Summary, summarise
+from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.report import Summary, summarise
-from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.worth import worth_of
+from gars_vllm.engine.runs.folder import open_run
 from rich import box
 from rich.markup import escape
 from rich.table import Table

@@ -3,31 +3,33 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import shlex
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.beside import Beside
-from gars_vllm.cli.console import progress
-from gars_vllm.cli.live_terminal import Above, live_console
+from gars_vllm.cli.sample_options import (
+    AUTO,
+    BackendOptions,
+    DrawOptions,
+    TaskOptions,
+    grouped,
+)
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine import extras, models, programs, sampling, tasks
-from gars_vllm.engine.constraints import Mask
+from gars_vllm.cli.screen import Screen
+from gars_vllm.engine import models, tasks
+from gars_vllm.engine.backends import OnInvalid, Settings
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.prompts import PromptEnd, PromptKind
-from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.verification import Verification
-from rich.console import Group
-from rich.live import Live
-from rich.progress import Progress, TaskID
-from rich.text import Text
+from gars_vllm.engine.masking.constraints import Mask
+from gars_vllm.engine.models import PromptEnd, PromptKind
+from gars_vllm.engine.runs import sampling
+from gars_vllm.engine.runs.config import settings_config
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.verification.verification import Verification
 
 
 @click.command()
@@ -40,8 +42,8 @@ from rich.text import Text
 @click.option("--grammar", default="python", show_default=True, help="python, json, FILE or none.")
 @click.option(
     "--prompt-kind",
-    type=click.Choice(["auto", *(k.value for k in PromptKind)]),
-    default="auto",
+    type=click.Choice([AUTO, *(k.value for k in PromptKind)]),
+    default=AUTO,
     show_default=True,
     help="The prompt itself, or a question in the model's chat template; auto: as the model likes.",
 )
@@ -62,8 +64,8 @@ from rich.text import Text
 )
 @click.option(
     "--on-invalid",
-    type=click.Choice([o.value for o in sampling.OnInvalid]),
-    default=sampling.OnInvalid.RESAMPLE.value,
+    type=click.Choice([o.value for o in OnInvalid]),
+    default=OnInvalid.RESAMPLE.value,
     show_default=True,
     help="A finished sample that breaks a rule no mask decides: draw another, or keep it.",
 )
@@ -93,8 +95,8 @@ from rich.text import Text
 )
 @click.option(
     "--prompt-end",
-    type=click.Choice(["auto", *(e.value for e in PromptEnd)]),
-    default="auto",
+    type=click.Choice([AUTO, *(e.value for e in PromptEnd)]),
+    default=AUTO,
     show_default=True,
     help="A code prompt as it is, without its last line end, or without its last token, with whose "
     "text a sample then begins; auto: as the model likes.",
@@ -124,16 +126,17 @@ from rich.text import Text
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@grouped(wanted=TaskOptions, drawing=DrawOptions, source=BackendOptions)
 def sample(
-    model: str, n: int, task_set: str, prompts: Path | None, limit: int | None,
-    task_ids: str | None, grammar: str, prompt_kind: str, temperature: str, top_p: float,
-    max_tokens: int, closing: bool, on_invalid: str, mask: str, weights: bool, logprobs: bool,
-    require_statement: bool, prompt_end: str, verifies: bool, sandbox: Sandbox, seed: int,
-    backend: str, batch: int, servers: tuple[str, ...], tensor_parallel_size: int | None,
-    pipeline_parallel_size: int | None, data_parallel_size: int | None,
-    distributed_executor_backend: str | None, engine_args: tuple[str, ...], out: Path | None,
+    model: str,
+    wanted: TaskOptions,
+    drawing: DrawOptions,
+    source: BackendOptions,
+    verifies: bool,
+    sandbox: Sandbox,
+    out: Path | None,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Draw n samples of every task.
 
     The same command again continues an interrupted run. With a larger --n or --limit, other
@@ -141,53 +144,26 @@ def sample(
     again. Everything else (model, grammar, prompts, tokens, seed) must stay as it was.
     """
     spec = models.lookup(model)
-    kind = spec.prompt if prompt_kind == "auto" else PromptKind(prompt_kind)
-    settings = sampling.Settings(
-        n, grammar, kind, _temperatures(temperature), top_p, max_tokens, seed, closing,
-        sampling.OnInvalid(on_invalid), Mask(mask), weights, logprobs, require_statement,
-        spec.prompt_end(kind) if prompt_end == "auto" else PromptEnd(prompt_end),
-    )  # fmt: skip
-    programs.check_grammar(grammar)
-    _refuse_idle(settings, verifies, prompts)
-    if logprobs and backend != "vllm":
-        raise UserError("--logprobs needs --backend vllm")
-    if batch < 1:
-        raise UserError(f"batch is {batch}; it must be at least 1")
-    engine = _engine(
-        engine_args,
-        {
-            "tensor_parallel_size": tensor_parallel_size,
-            "pipeline_parallel_size": pipeline_parallel_size,
-            "data_parallel_size": data_parallel_size,
-            "distributed_executor_backend": distributed_executor_backend,
-        },
-    )
-    if engine and (backend != "vllm" or servers):
-        raise UserError(
-            f"{next(iter(engine))} is an argument of vLLM's engine: give it to the server"
-            if servers
-            else f"{next(iter(engine))} needs --backend vllm"
-        )
-    if servers and backend != "vllm":
-        raise UserError("--base-url samples from vLLM's servers: leave --backend away")
-    if servers and settings.mask is Mask.SYNCODE:
-        raise UserError("--mask syncode samples in this process: leave --base-url away")
-    _refuse_missing(settings, backend, servers)
-    source = str(prompts.resolve()) if prompts else task_set
-    every = tasks.load_prompts(prompts) if prompts else tasks.load_humaneval()
-    chosen = tasks.select(every, limit, task_ids)
+    settings = drawing.settings(spec)
+    programs.check_grammar(settings.grammar)
+    _refuse_idle(settings, verifies, wanted.prompts)
+    source.check(settings)
+    every, chosen = wanted.load()
     if verifies and not any(task.test for task in chosen):
-        raise UserError(f"--verify: none of the prompts in {prompts} has a test")
-    folder = RunFolder(out or default_folder(spec.name, grammar, temperature, n))
+        raise UserError(f"--verify: none of the prompts in {wanted.prompts} has a test")
+    usual = default_folder(spec.name, settings.grammar, drawing.temperature, settings.n)
+    folder = RunFolder(out or usual)
     checks.writable_folder(folder.path)
-    folder.check_place({"model": spec.name, "tasks": source} | sampling.settings_config(settings))
+    known = {"model": spec.name, "tasks": wanted.source}
+    folder.check_place(known | settings_config(settings))
     beside = Beside(folder.path, sandbox.arguments()) if verifies else None
+    engine = source.engine()
     with Screen(beside) as screen:
         files = models.resolve(spec, screen)
         drawn = sampling.run(
-            folder, spec, files, chosen, settings, _backend(backend, servers, engine),
-            task_source=source, known=every, batch=batch,
-            engine=engine, servers=servers, watcher=screen,
+            folder, spec, files, chosen, settings, source.starter(engine),
+            task_source=wanted.source, known=every, batch=source.batch,
+            engine=engine, servers=source.servers, watcher=screen,
         )  # fmt: skip
         verified = None
         if beside is not None:
@@ -197,8 +173,14 @@ def sample(
     count = sum(1 for _ in folder.samples.read())
     if as_json:
         record = {"run": str(folder.path), "samples": count, "drawn": drawn}
-        click.echo(json.dumps(record if beside is None else record | {"verification": verified}))
-        return
+        click.echo(json.dumps(record | ({"verification": verified} if verifies else {})))
+    else:
+        _show(folder, count, drawn, verified)
+
+
+def _show(folder: RunFolder, count: int, drawn: int, verified: dict[str, Any] | None) -> None:
+    """`count`: the folder's samples; `drawn`: those of this call; `verified`: what became of all,
+    where that was asked for."""
     nothing = "" if drawn else "nothing to draw: "
     there = f"{nothing}{count} samples in {folder.path}"
     if verified is None:
@@ -218,7 +200,7 @@ def default_folder(model: str, grammar: str, temperature: str, n: int) -> Path:
     return before if (before / "run.json").is_file() else Path("runs") / name
 
 
-def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | None) -> None:
+def _refuse_idle(settings: Settings, verifies: bool, prompts: Path | None) -> None:
     sandbox = ("sandbox", "i_know", "docker_image")
     checks.refuse_idle(*sandbox, unless=verifies, because="is for --verify, which is missing")
     checks.refuse_idle(
@@ -236,157 +218,3 @@ def _refuse_idle(settings: sampling.Settings, verifies: bool, prompts: Path | No
         "top_p", "seed", unless=any(settings.temperatures),
         because="does nothing at --temperature 0",
     )  # fmt: skip
-
-
-def _refuse_missing(settings: sampling.Settings, backend: str, servers: Sequence[str]) -> None:
-    """Raises UserError when a package is missing that this way of sampling needs."""
-    if servers:
-        extras.require(Extra.CLIENT, "--base-url")
-    elif backend == "transformers":
-        extras.require(Extra.TRANSFORMERS, "--backend transformers")
-    else:
-        extras.require(Extra.ENGINE, "sampling with vLLM")
-    if settings.mask is Mask.SYNCODE:
-        from gars_vllm.engine import syncode_mask  # brings torch
-
-        if not syncode_mask.is_installed():
-            raise UserError(syncode_mask.MISSING)
-
-
-def _temperatures(text: str) -> float | tuple[float, ...]:
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--temperature {text}: give a number, or several: 0.2,0.8,1.2") from None
-    return found[0] if len(found) == 1 else found
-
-
-_QUIET_SECONDS = 30.0
-_OURS = frozenset({"model", "tokenizer", "seed", "logits_processors", "use_tqdm_on_load"})
-
-
-def _engine(given: tuple[str, ...], named: dict[str, object]) -> dict[str, object]:
-    """The arguments of vLLM's engine that a user has given."""
-    found = {name: value for name, value in named.items() if value is not None}
-    for item in given:
-        key, equals, text = item.partition("=")
-        name = key.strip().lstrip("-").replace("-", "_")
-        if not equals or not name.isidentifier():
-            raise UserError(f"--engine-arg {item}: give KEY=VALUE, say max_num_batched_tokens=64")
-        if name in _OURS:
-            raise UserError(f"--engine-arg {name}: that is set by gars-vllm itself")
-        try:
-            found[name] = json.loads(text)
-        except ValueError:
-            found[name] = text
-    return found
-
-
-def _backend(
-    name: str, servers: Sequence[str], engine: dict[str, object]
-) -> Callable[[sampling.Job], sampling.Backend]:
-    """Imported when it is asked for: each brings its own gigabyte of libraries."""
-    if servers:
-        from gars_vllm.engine.remote_backend import RemoteBackend
-
-        return RemoteBackend
-    if engine.get("data_parallel_size", 1) != 1:
-        from gars_vllm.engine.served_backend import ServedBackend
-
-        return ServedBackend
-    if name == "transformers":
-        from gars_vllm.engine.transformers_backend import TransformersBackend
-
-        return TransformersBackend
-    from gars_vllm.engine.vllm_backend import VllmBackend
-
-    return VllmBackend
-
-
-class Screen(sampling.Watcher, models.Download):
-    """What `sample` shows while it works, on standard error: a bar for each long step; under that
-    of the samples how far and how fast the run is. Where that is no terminal: a line for each step,
-    and for the samples one each tenth of them, or each half minute."""
-
-    def __init__(self, beside: Beside | None = None) -> None:
-        self._beside = beside
-        self._bar: Progress = progress(live_console())
-        self._above = Above(self._bar.console)
-        self._stage: TaskID | None = None
-        self._samples: TaskID | None = None
-        self._figures = Text("", style="dim")
-        self._live = Live(
-            Group(self._bar, self._figures), console=self._bar.console, refresh_per_second=4,
-            redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
-        self._download: TaskID | None = None
-        self._said = (0.0, -1)  # when, at which tenth
-
-    def __enter__(self) -> Screen:
-        if not self._bar.disable:
-            self._above.__enter__()
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._beside is not None and error is not None:
-            self._beside.abort()
-        if not self._bar.disable:
-            self._above.__exit__(kind, error, trace)
-            self._live.stop()
-
-    def note(self, text: str) -> None:
-        click.echo(text, err=True)  # `Above` shows it above the view
-
-    def step(self, text: str, done: int, total: int) -> None:
-        if self._download is None:
-            self._download = self._bar.add_task("", total=total)
-        self._bar.update(self._download, completed=done, total=total, description=text)
-        if text:
-            self._say(text)
-
-    def stage(self, text: str) -> None:
-        if self._stage is not None:
-            self._bar.remove_task(self._stage)
-            self._stage = None
-        if text:
-            self._stage = self._bar.add_task(text, total=None)
-            self._say(text)
-
-    def samples(self, state: sampling.State) -> None:
-        if self._beside is not None and state.done:
-            self._beside.start()
-        figures = self.figures(state)
-        if self._samples is None:
-            self._samples = self._bar.add_task("samples", total=state.total, estimated=True)
-        self._bar.update(self._samples, completed=state.done)
-        self._figures.plain = figures
-        if state.drawn and self._bar.disable:
-            now, tenth = time.monotonic(), 10 * state.done // state.total
-            if tenth > self._said[1] or now - self._said[0] > _QUIET_SECONDS:
-                self._said = (now, tenth)
-                click.echo(f"{state.done} of {state.total} samples, {figures}", err=True)
-
-    def figures(self, state: sampling.State) -> str:
-        """Problems done, speed, the mask's share, what is solved, the time that is left."""
-        parts = [f"{state.problems_done} of {state.problems} problems done"]
-        if state.drawn:
-            parts.append(f"{state.drawn / state.seconds:.1f} samples/s")
-            parts.append(f"{state.tokens / state.seconds:.0f} tokens/s")
-            parts.append(f"mask {state.mask_seconds / state.seconds:.1%}")
-        if self._beside is not None and "solved" in self._beside.state:
-            found = self._beside.state
-            parts.append(f"{found['verified']} verified, {found['solved']} solved")
-        if state.drawn and state.done < state.total:
-            left = (state.total - state.done) * state.seconds / state.drawn
-            parts.append(f"{datetime.timedelta(seconds=round(left))} left")
-        return ", ".join(parts)
-
-    def _say(self, text: str) -> None:
-        if self._bar.disable:
-            click.echo(text, err=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import tiers
-from gars_vllm.engine.verification import Checking
+from gars_vllm.engine.sandbox import choice, tiers
+from gars_vllm.engine.verification.verification import Checking
 
 _WHERE = (
     click.option(
@@ -62,7 +62,7 @@ class Sandbox:
             tiers.Tier.RLIMITS, self.workers, self.timeout, self.memory_mb, self.docker_image
         )
         how.pool()  # refuses what is no number of workers, before anything is tried
-        return replace(how, tier=tiers.choose(self.name, self.i_know, self.docker_image))
+        return replace(how, tier=choice.choose(self.name, self.i_know, self.docker_image))
 
     def arguments(self) -> list[str]:
         """The same asked of another command, with the tier that works here. Raises UserError when

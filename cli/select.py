@@ -10,10 +10,10 @@ import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine import selection
-from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.tasks import load_prompts
-from gars_vllm.engine.worth import ENOUGH_PROBLEMS, few
+from gars_vllm.engine.analysis.worth import ENOUGH_PROBLEMS, few
+from gars_vllm.engine.runs.folder import open_run
+from gars_vllm.engine.tasks.tasks import load_prompts
+from gars_vllm.engine.verification import selection
 from rich import box
 from rich.table import Table
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 from gars_vllm.cli import checks
-from gars_vllm.engine import extras, models, tokenizers
+from gars_vllm.engine import extras, models
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.programs import check_grammar
-from gars_vllm.engine.vllm_server import command
+from gars_vllm.engine.models import tokenizers
+from gars_vllm.engine.tasks.programs import check_grammar
+from gars_vllm.engine.vllm.server import command
 from gars_vllm.grammar import compile_grammar
 
 

@@ -18,13 +18,14 @@ from gars_vllm.cli import checks
 from gars_vllm.cli.beside import OVER
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import SANDBOX_OPTIONS, Sandbox, sandbox_options
-from gars_vllm.engine import human_eval_files, tasks, verification
+from gars_vllm.engine import tasks
+from gars_vllm.engine.analysis.summary import KS, pass_at_k
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.json_lines import JsonLines
-from gars_vllm.engine.records import Result
-from gars_vllm.engine.report import KS, pass_at_k
-from gars_vllm.engine.run_folder import RunFolder, open_run
-from gars_vllm.engine.verifiers import TESTS, run_checks, verifiers_named
+from gars_vllm.engine.records.json_lines import JsonLines
+from gars_vllm.engine.records.records import Result
+from gars_vllm.engine.runs.folder import RunFolder, open_run
+from gars_vllm.engine.verification import human_eval_files, verification
+from gars_vllm.engine.verification.verifiers import TESTS, run_checks, verifiers_named
 from rich import box
 from rich.table import Table
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from gars_vllm.engine import extras, models
 from gars_vllm.engine.extras import Extra
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice, tiers
+from gars_vllm.engine.vllm import compat
 from gars_vllm.grammar.disk_cache import cache_folder
 
-VLLM = "0.32.0"  # the version that the processor is written for and tested with
+VLLM = compat.VERSION  # what the processor is written for and tested with
 _BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")
 _GIB = 1 << 30
 
@@ -120,10 +121,10 @@ def _device() -> list[Finding]:
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
-        chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER")
+        chosen = os.environ.get(compat.RUNNER)
         runner = "vLLM's choice" if chosen is None else "V1" if chosen == "0" else "V2"
         return [Finding("GPU", name), Finding("vLLM's runner", f"{runner} (either will do)")]
-    from gars_vllm.engine.vllm_backend import cpu_dtype, cpu_environment
+    from gars_vllm.engine.vllm.settings import cpu_dtype, cpu_environment
 
     found = [
         Finding("GPU", "none"),
@@ -133,7 +134,7 @@ def _device() -> list[Finding]:
         theirs = os.environ.get(name)
         if theirs is None:
             found.append(Finding(name, f"{ours} (set by gars-vllm)"))
-        elif name == "VLLM_CPU_OMP_THREADS_BIND" and theirs in ("auto", "nobind"):
+        elif name == compat.THREADS and theirs in ("auto", "nobind"):
             advice = f"keeps a core idle, or lets threads move: unset it, or export {name}={ours}"
             found.append(Finding(name, theirs, State.LOOK, advice))
         else:
@@ -156,7 +157,7 @@ def _memory() -> list[Finding]:
 def _sandbox() -> list[Finding]:
     """Each tier, by running a program in it."""
     found = []
-    tried = tiers.tiers_here()
+    tried = choice.tiers_here()
     works = [t for t, reason in tried if reason is None and t is not tiers.Tier.RLIMITS]
     for tier, reason in tried:
         if reason is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice
 from gars_vllm.engine.sandbox.tiers import Tier
 from hypothesis import settings
 
@@ -55,9 +55,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     tree = folder / "tree"
     ignored = shutil.ignore_patterns(
         ".*_cache", ".git", ".venv", ".typecheck", ".hypothesis", "__pycache__", "build", "dist",
-        "runs", "*.egg-info",
+        "*.egg-info",
     )  # fmt: skip
-    shutil.copytree(Path(__file__).parents[1], tree, ignore=ignored, symlinks=True)
+    root = Path(__file__).parents[1]
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        users = {"runs"} if Path(folder) == root else set()  # not engine/runs
+        return ignored(folder, names) | users
+
+    shutil.copytree(root, tree, ignore=ignore, symlinks=True)
 
     def build(kind: str, where: Path) -> Path:
         done = subprocess.run(
@@ -77,7 +83,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def tier() -> Tier:
     """The strongest tier of this machine."""
     for one in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
-        if tiers.available(one) is None:
+        if choice.available(one) is None:
             return one
     pytest.skip("no sandbox works on this machine")
 
@@ -86,7 +92,7 @@ def tier() -> Tier:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as vLLM and transformers load it: Llama of one layer, byte-level BPE of 500."""
     import torch
-    from gars_vllm.engine.tasks import load_humaneval
+    from gars_vllm.engine.tasks.tasks import load_humaneval
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers import models as token_models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

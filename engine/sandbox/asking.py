@@ -114,7 +114,7 @@ class Cell:
         return sorted(self.classes)
 
     def _error_base(self, known: list[Any]) -> Any:
-        return remote.library_error(known, self.classes.get)
+        return _library_error(known, self.classes.get)
 
     # ---- asking ----
 
@@ -475,3 +475,23 @@ def _ran(coroutine: Any) -> Any:
             loop.close()
     finally:
         asyncio._set_running_loop(outer)
+
+
+def _library_error(known: list[Any], find: Callable[[str], Any]) -> Any:
+    """The exception class of this side's that comes first of those that the program's is: the
+    prompt's, a library's that is imported already, a built-in. None when it is no exception."""
+    for entry in known:
+        module, name = entry
+        if type(module) is not str or type(name) is not str:
+            raise wire.BrokenMessage("no class")
+        if module == "program":
+            found = find(name)
+        elif module == "builtins":
+            found = getattr(builtins, name, None)
+        else:
+            found = sys.modules.get(module)
+            for part in name.split("."):
+                found = found.__dict__.get(part) if hasattr(found, "__dict__") else None
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return found
+    return None

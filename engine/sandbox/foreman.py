@@ -35,6 +35,7 @@ from gars_vllm.engine.sandbox.outcome import (
     one_line,
     signal_name,
 )
+from gars_vllm.engine.sandbox.schedule import schedule_of, waited
 from gars_vllm.engine.sandbox.tiers import Tier
 
 _START_SECONDS = 60.0
@@ -314,7 +315,7 @@ class _Run:
         self._handles: list[int] = []
         self._listener = -1
         self._schedule: str | None = None
-        self._judge_waited = _waited(judge.schedule)
+        self._judge_waited = waited(judge.schedule)
         self._waited = 0.0
         self._ended: dict[str, Any] | None = None
         self._forbidden = ""
@@ -388,9 +389,9 @@ class _Run:
         message, descriptors = jail.receive_frame(self._control)
         if "started" in message:
             self._handles += descriptors
-            self._schedule = _schedule_of(descriptors[0]) if descriptors else None
+            self._schedule = schedule_of(descriptors[0]) if descriptors else None
             if isinstance(self._judge, _Beside) and len(descriptors) > 1:
-                self._judge.schedule = _schedule_of(descriptors[1])
+                self._judge.schedule = schedule_of(descriptors[1])
             self._began = time.monotonic()
         elif "guarded" in message:
             (self._listener,) = descriptors
@@ -399,7 +400,7 @@ class _Run:
 
     def _look_at_schedule(self) -> float:
         """Seconds that the program, or its judge, was ready to run and had no core."""
-        return _waited(self._schedule) + _waited(self._judge.schedule) - self._judge_waited
+        return waited(self._schedule) + waited(self._judge.schedule) - self._judge_waited
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
@@ -451,39 +452,6 @@ class _Run:
         for descriptor in (self._listener, *self._handles):
             if descriptor >= 0:
                 os.close(descriptor)
-
-
-def _waited(schedule: str | None) -> float:
-    """Seconds that a process was ready to run and had no core, by its schedstat (Linux)."""
-    if schedule is None:
-        return 0.0
-    try:
-        return int(Path(schedule).read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
-
-
-def _schedule_of(handle: int) -> str | None:
-    """The file with the scheduler's figures of the process that a pidfd stands for."""
-    try:
-        text = Path(f"/proc/self/fdinfo/{handle}").read_text()
-        number = int(text.split("Pid:")[1].split()[0])
-    except (OSError, IndexError, ValueError):
-        return None
-    return f"/proc/{number}/schedstat" if number > 0 else None
-
-
-def try_cell(tier: Tier, image: str | None = None) -> str | None:
-    """Runs a program in a cell: None when it passes, else what came of it."""
-    foreman = Foreman(tier, image)
-    try:
-        program = Program("def f():\n    return 1\n", "f", "def check(f):\n    assert f() == 1\n")
-        verdict = foreman.run(program, Limits(30, 1024))
-        return None if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
-    except (CellFailed, OSError) as error:
-        return str(error)
-    finally:
-        foreman.close()
 
 
 def main(tier: str, image: str) -> None:

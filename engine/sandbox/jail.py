@@ -25,11 +25,10 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from gars_vllm.engine.sandbox import cell, confine, honest, wire
+from gars_vllm.engine.sandbox.promises import FILE_BYTES, FILES
 
 FRAME = 512
 FULL = 71  # the code of a child that could not say that its memory was full
-FILE_BYTES = 16 << 20
-FILES = 64  # open at a time
 _JUDGE_BYTES = 3 << 30  # two million items of a value and of what is expected take some 2
 _JUDGE_SECONDS = 1.0  # for its last word, when the program has ended
 # What programs import most; a child has it without reading it.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import inspect
-import sys
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -488,23 +487,3 @@ def signature(asking: Asking, remote: Any) -> inspect.Signature:
         for name, kind, has_default, default, has_annotation, annotation in listed
     ]
     return inspect.Signature(parameters, return_annotation=returned if has_return else empty)
-
-
-def library_error(known: list[Any], find: Callable[[str], Any]) -> Any:
-    """The exception class of this side's that comes first of those that the program's is: the
-    prompt's, a library's that is imported already, a built-in. None when it is no exception."""
-    for entry in known:
-        module, name = entry
-        if type(module) is not str or type(name) is not str:
-            raise wire.BrokenMessage("no class")
-        if module == "program":
-            found = find(name)
-        elif module == "builtins":
-            found = getattr(builtins, name, None)
-        else:
-            found = sys.modules.get(module)
-            for part in name.split("."):
-                found = found.__dict__.get(part) if hasattr(found, "__dict__") else None
-        if isinstance(found, type) and issubclass(found, BaseException):
-            return found
-    return None

@@ -15,7 +15,7 @@ import types
 import warnings
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import jail
+from gars_vllm.engine.sandbox.promises import FILE_BYTES, FILES
 
 # No user's packages or start-up file, no current folder on the path. PYTHON* variables are left
 # out of the environment instead (-E, -I), so that PYTHONHASHSEED can be ours.
@@ -30,8 +30,6 @@ _FIXED = {
 }
 _LOADER = ("LD_LIBRARY_PATH",)  # without it an interpreter may not start at all
 _DOCKER = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
-FILE_BYTES = jail.FILE_BYTES
-FILES = jail.FILES
 _STACK_BYTES = 8 << 20
 _CPU_SECONDS = 3600  # of the process that watches all programs of a core
 _PROCESSES = 512  # threads too

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.run_folder import RunFolder
+from gars_vllm.engine.runs.folder import RunFolder
 
 GOOD, WRONG, BROKEN = "    return a + b\n", "    return a - b\n", "    return (\n"
 PROMPTS = [

@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from gars_vllm.benchmarks import throughput
 from gars_vllm.cli import checks
 from gars_vllm.cli.main import main
-from gars_vllm.engine import models, tokenizers
+from gars_vllm.engine import models
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.models import tokenizers
+from gars_vllm.engine.sandbox import choice
 
 MakeRun = Callable[..., Path]
 UNKNOWN = "unknown grammar 'nosuch'; use python, "
@@ -31,7 +32,7 @@ def _dear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "resolve", reached)
     monkeypatch.setattr(tokenizers, "load", reached)
     monkeypatch.setattr(tokenizers.Encoder, "of", reached)
-    monkeypatch.setattr(tiers, "choose", reached)
+    monkeypatch.setattr(choice, "choose", reached)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
-from gars_vllm.engine import programs
+from gars_vllm.engine.tasks import programs
 
 MakeRun = Callable[..., Path]
 

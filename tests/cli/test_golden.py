@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.main import main
 from gars_vllm.cli.report import problem_table, summary_table
-from gars_vllm.engine.report import summarise
-from gars_vllm.engine.run_folder import open_run
-from gars_vllm.engine.worth import worth_of
+from gars_vllm.engine.analysis.summary import summarise
+from gars_vllm.engine.analysis.worth import worth_of
+from gars_vllm.engine.runs.folder import open_run
 from rich.console import Console
 
 GOLDEN = Path(__file__).parent / "golden"

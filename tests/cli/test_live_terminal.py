@@ -18,8 +18,8 @@ import pytest
 # As vLLM does it: a logger that has kept the stream, a library in C, a worker's process.
 SAMPLING = """
 import logging, os, subprocess, sys, time
-from gars_vllm.cli.sample import Screen
-from gars_vllm.engine.sampling import State
+from gars_vllm.cli.screen import Screen
+from gars_vllm.engine.runs.sampling import State
 
 logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
 screen = Screen()

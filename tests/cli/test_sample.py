@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.main import main
-from gars_vllm.cli.sample import Screen, default_folder
-from gars_vllm.engine import sampling
-from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sampling import State
+from gars_vllm.cli.sample import default_folder
+from gars_vllm.cli.screen import Screen
+from gars_vllm.engine.backends import Settings
+from gars_vllm.engine.runs.config import Layout, settings_config
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.runs.sampling import State
 
 
 @pytest.mark.parametrize(
@@ -67,11 +69,13 @@ def test_another_run_is_refused_before_a_model_is_looked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gars_vllm.engine.models.resolve", lambda *_: 1 / 0)
-    settings = sampling.Settings(n=4, max_tokens=200)
+    settings = Settings(n=4, max_tokens=200)
     config = {"model": "smollm2-135m", "tasks": "humaneval", "task_ids": ["HumanEval/0"]}
     with RunFolder(Path("run")) as run:
         run.create_or_resume(
-            config | sampling.settings_config(settings) | settings.layout.to_config()
+            config
+            | settings_config(settings)
+            | Layout().grown(settings.n, settings.temperatures).to_config()
         )
     usual = ["sample", "--model", "smollm2-135m", "--max-tokens", "200", "--out", "run"]
     usual += ["--prompt-end", "kept"]

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from gars_vllm.cli.main import main
 from gars_vllm.cli.select import _MEANING
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sandbox import tiers
-from gars_vllm.engine.selection import ORACLE, SELECTORS
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.sandbox import choice
+from gars_vllm.engine.verification.selection import ORACLE, SELECTORS
 
 GOOD, WRONG, BROKEN = "    return a + b\n", "    return a - b\n", "    return (\n"
 SAME = "    return  a+b  # so\n"
@@ -22,7 +22,7 @@ MakeRun = Callable[..., Path]
 @pytest.fixture(scope="module", autouse=True)
 def tier() -> str:
     try:
-        return str(tiers.choose("auto"))
+        return str(choice.choose("auto"))
     except UserError as error:
         pytest.skip(str(error))
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from gars_vllm.cli.beside import Beside
 from gars_vllm.cli.main import main
-from gars_vllm.engine.run_folder import RunFolder
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.sandbox import choice
 from gars_vllm.engine.sandbox.tiers import Tier
 
 MakeRun = Callable[..., Path]
@@ -180,7 +180,7 @@ def test_a_machine_without_a_sandbox_is_told_so(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
-    monkeypatch.setattr(tiers, "available", lambda tier, image=None: "not here")
+    monkeypatch.setattr(choice, "available", lambda tier, image=None: "not here")
     result = CliRunner().invoke(main, ["verify", "run"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Error: no sandbox works here (bwrap: not here; ")

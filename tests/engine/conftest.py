@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from gars_vllm.engine.sandbox.tiers import Tier
-from gars_vllm.engine.verification import Checking
+from gars_vllm.engine.verification.verification import Checking
 
 MakeModel = Callable[..., Path]
 MakeConfig = Callable[..., Any]
@@ -26,7 +26,7 @@ def vllm_config(tiny_model: Path) -> MakeConfig:
 
     def make(named: Any = None, drafted: int = 0) -> Any:
         model = types.SimpleNamespace(
-            get_vocab_size=lambda: 512, tokenizer=str(tiny_model), max_model_len=1024,
+            get_vocab_size=lambda: 512, tokenizer=str(tiny_model), max_model_len=1024, seed=0,
             logits_processors=named,
         )  # fmt: skip
         speculative = types.SimpleNamespace(num_speculative_tokens=drafted) if drafted else None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.engine import walks
+from gars_vllm.engine.inspection import walks
 from gars_vllm.grammar import CompiledGrammar
 from numba.core import config
 

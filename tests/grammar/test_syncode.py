@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gars_vllm.engine.syncode_mask import SynCodeGaveUp, SynCodeMask, is_installed
+from gars_vllm.engine.masking.syncode_mask import SynCodeGaveUp, SynCodeMask, is_installed
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice
 from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
@@ -299,7 +299,7 @@ def test_a_hostile_program_fails_and_harms_nothing(
     tier: Tier, hostile: Hostile, crew: Crew, outside: Outside
 ) -> None:
     """It gets its true verdict, all outside is as before, and the next program runs as ever."""
-    reason = tiers.available(tier, IMAGE if tier is Tier.DOCKER else None)
+    reason = choice.available(tier, IMAGE if tier is Tier.DOCKER else None)
     if reason is not None:
         pytest.skip(f"{tier}: {reason}")
     program = Program(outside.fill(hostile.text), "f", hostile.test())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice
 from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Program
 from gars_vllm.engine.sandbox.tiers import Tier
@@ -20,7 +20,7 @@ OUTSIDE = {name: "0" for name in ("PORT", "UDP", "PID")} | {"NUL": "\0"}
 
 @pytest.fixture(scope="module")
 def foreman() -> Iterator[Foreman]:
-    tier = next((t for t in (Tier.NAMESPACES, Tier.LANDLOCK) if tiers.available(t) is None), None)
+    tier = next((t for t in (Tier.NAMESPACES, Tier.LANDLOCK) if choice.available(t) is None), None)
     if tier is None:
         pytest.skip("no sandbox works here")
     one = Foreman(tier)

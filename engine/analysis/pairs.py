@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples of two runs that were drawn from the same random numbers, beside each other.
+
+A sample's random numbers are made from its seed, and that from the run's seed, the task and the
+sample's index (backends.seed_of); a token's, from that seed, its place and the token. So two runs
+of one seed draw the same text until the grammar, or a rounding, makes one of them draw another
+token. A pair that parts shows what the grammar did, and what came of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+
+from gars_vllm.engine.records.json_lines import Key, key_of
+from gars_vllm.engine.records.records import Record
+from gars_vllm.engine.sandbox.outcome import Outcome, is_judged
+from gars_vllm.engine.tasks.programs import meaning
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """`same`: pairs that came to the same program, comments and layout aside. `only_a`, `only_b`:
+    pairs of which that one alone passed. `mended`: what became in b of the programs that were
+    syntax errors in a, by outcome, commonest first; `broken`: the reverse."""
+
+    count: int
+    same: int
+    only_a: int
+    only_b: int
+    mended: dict[str, int]
+    broken: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The samples of a run, at one temperature, and their verdicts."""
+
+    samples: tuple[Record, ...]
+    verdicts: dict[Key, Record]
+
+    @classmethod
+    def of(
+        cls, samples: Iterable[Record], results: Iterable[Record], temperature: float | None
+    ) -> Judged:
+        """Those at this temperature; samples that do not say theirs count as well."""
+        some = (s for s in samples if s.get("temperature", temperature) == temperature)
+        return cls(tuple(some), {key_of(r): r for r in results if is_judged(r)})
+
+
+def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:
+    """The pairs of these tasks that have one seed and a verdict each; None where there is none."""
+    second = {key_of(s): s for s in b.samples if key_of(s) in b.verdicts}
+    same = only_a = only_b = count = 0
+    mended: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
+    for one in a.samples:
+        key = key_of(one)
+        other = second.get(key)
+        if key[0] not in task_ids or key not in a.verdicts or other is None:
+            continue
+        if one.get("seed") is None or one["seed"] != other.get("seed"):
+            continue
+        count += 1
+        x, y = a.verdicts[key], b.verdicts[key]
+        texts = one["program"], other["program"]
+        same += texts[0] == texts[1] or meaning(texts[0]) == meaning(texts[1])
+        only_a += bool(x["passed"] and not y["passed"])
+        only_b += bool(y["passed"] and not x["passed"])
+        if x["outcome"] == Outcome.SYNTAX_ERROR.value != y["outcome"]:
+            mended[str(y["outcome"])] += 1
+        if y["outcome"] == Outcome.SYNTAX_ERROR.value != x["outcome"]:
+            broken[str(x["outcome"])] += 1
+    if not count:
+        return None
+    tallies = (dict(t.most_common()) for t in (mended, broken))
+    return Pairs(count, same, only_a, only_b, *tallies)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The constraints of many requests side by side, as arrays: what a step does to most is done to all
+at once, for a few nanoseconds each.
+
+A constraint that is in a batch lags behind until `constraint` asks for it. What is rare it does
+itself: a mask that no text has needed before, the end of a text, a token that is not allowed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gars_vllm.engine.masking.constraints import Constraint
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar import CompiledGrammar
+
+Places = NDArray[np.int64]
+NOTHING = 0  # the place of rows that have no constraint
+FEW = 4  # rows: for no more, a loop over constraints is the faster way
+_ENDLESS = 1 << 40  # tokens
+
+
+class Batch:
+    """A constraint is known by its place, which is its own until it is dropped.
+
+    Arrays by place, to be read only. `read`: tokens; `limit`: those within which the text is
+    closed; `key`: of its weight, -1 where none is wanted; `heat`: temperature; `crossed`, `drawn`:
+    see Asked; `refused`, `stopped`: see Constraint; `ended`: by EOS; `heals`: it owes the beginning
+    of its text.
+    """
+
+    def __init__(self) -> None:
+        self._grammars: list[CompiledGrammar] = []
+        self._holders: list[_States] = []
+        self._newlines: list[NDArray[np.bool_]] = []  # of each grammar's tokens
+        self._constraints: list[Constraint | None] = [None]
+        self._free: list[int] = []
+        self.freed: list[tuple[int, int]] = []  # keys and positions, not yet told of
+        # Which of the grammars, -1 without a matcher; and the matcher's state.
+        self._group, self._state = np.full(1, -1, np.int64), np.zeros(1, np.int64)
+        self.read, self.limit = np.zeros(1, np.int64), np.full(1, _ENDLESS, np.int64)
+        self.key, self.heat = np.full(1, -1, np.int64), np.ones(1, np.float32)
+        self.crossed, self.drawn, self.refused, self.stopped, self.ended = np.zeros(
+            (5, 1), np.bool_
+        )
+        # A comment at the margin would stop it, and a line is about to begin there.
+        self._stops, self._at_margin = np.zeros((2, 1), np.bool_)
+        self.heals = np.zeros(1, np.bool_)
+
+    @classmethod
+    def of(cls, constraints: Sequence[Constraint | None]) -> tuple[Batch, Places]:
+        """A batch of these, and their places."""
+        made = cls()
+        places = [NOTHING if c is None else made.add(c) for c in constraints]
+        return made, np.array(places, np.int64)
+
+    # --- requests come and go
+    def add(self, constraint: Constraint) -> int:
+        """The place of a constraint that from now on is fed by the batch alone."""
+        if self._free:
+            place = self._free.pop()
+            self._constraints[place] = constraint
+        else:
+            place = len(self._constraints)
+            self._constraints.append(constraint)
+            if place == len(self.read):
+                self._grow()
+        asked = constraint.asked
+        self.limit[place] = asked.limit(_ENDLESS)
+        self.key[place] = -1 if asked.key is None else asked.key
+        self.heat[place] = asked.temperature
+        self.crossed[place], self.drawn[place] = asked.crossed, asked.drawn
+        self._take(place, constraint)
+        return place
+
+    def drop(self, place: int) -> None:
+        """Nobody asks for it any more."""
+        self._constraints[place] = None
+        self._group[place] = -1
+        self._free.append(place)
+
+    def _grow(self) -> None:
+        size = len(self.read)
+        for name, array in vars(self).items():
+            if isinstance(array, np.ndarray):
+                setattr(self, name, np.resize(array, max(64, 2 * size)))
+        self._group[size:] = -1
+
+    def _take(self, place: int, constraint: Constraint) -> None:
+        """What the arrays hold of it."""
+        matcher = constraint.matcher
+        self.read[place], self.refused[place] = constraint.read, constraint.refused
+        self.stopped[place], self.ended[place] = constraint.stopped, False
+        self._stops[place], self._at_margin[place] = constraint.stops, constraint.at_margin
+        self.heals[place] = bool(constraint.owed)
+        self._group[place] = -1
+        if matcher is not None:
+            self._group[place] = self._number(matcher.grammar)
+            self._state[place], self.ended[place] = matcher.state, matcher.ended
+        elif constraint.freed_at is not None and not constraint.told:
+            constraint.told = True
+            if constraint.asked.key is not None:
+                self.freed.append((constraint.asked.key, constraint.freed_at))
+
+    def _number(self, grammar: CompiledGrammar) -> int:
+        for number, known in enumerate(self._grammars):
+            if known is grammar:
+                return number
+        number = len(self._grammars)
+        self._grammars.append(grammar)
+        self._newlines.append(np.frombuffer(grammar.vocabulary.has_newline, np.bool_))
+        self._holders.append(_States(self, number))
+        grammar.watch(self._holders[-1])
+        return number
+
+    def constraint(self, place: int) -> Constraint:
+        """It, brought up to date."""
+        found = self._constraints[place]
+        assert found is not None
+        if found.matcher is not None:
+            found.catch_up(int(self._state[place]), int(self.read[place]))
+        return found
+
+    # --- steps
+    def feed(self, places: Places, tokens: NDArray[np.int64]) -> None:
+        """`Constraint.feed` of one token each. `places` are different ones."""
+        if len(places) <= FEW:
+            for place, token in zip(places.tolist(), tokens.tolist(), strict=True):
+                self.feed_one(place, [token])
+            return
+        quick = np.zeros(len(places), np.bool_)
+        for number, rows in self.by_grammar(places):
+            some, read = places[rows], tokens[rows]
+            after = self._grammars[number].steps(self._state[some], read)
+            looks = self._newlines[number].take(read, mode="clip") | self._at_margin[some]
+            known = (after >= 0) & ~self.ended[some] & ~(self._stops[some] & looks)
+            known &= ~self.heals[some]
+            quick[rows] = known
+            self._state[some[known]] = after[known]
+        self.read[places[quick]] += 1
+        for row in np.flatnonzero(~quick).tolist():
+            self.feed_one(int(places[row]), [int(tokens[row])])
+
+    def feed_one(self, place: int, tokens: Sequence[int]) -> None:
+        """`Constraint.feed`."""
+        constraint = self.constraint(place)
+        constraint.feed(tokens)
+        self._take(place, constraint)
+
+    def by_grammar(self, places: Places) -> list[tuple[int, slice | NDArray[np.int64]]]:
+        """Which rows of `places` have a matcher of the grammars with these numbers."""
+        groups = self._group[places]
+        if len(groups) and groups[0] >= 0 and (groups == groups[0]).all():
+            return [(int(groups[0]), slice(None))]
+        numbers = np.unique(groups[groups >= 0]).tolist()
+        return [(number, np.flatnonzero(groups == number)) for number in numbers]
+
+    def masks(
+        self, places: Places
+    ) -> list[tuple[CompiledGrammar, slice | NDArray[np.int64], Places, NDArray[np.bool_]]]:
+        """By grammar, the rows of `places` that have a matcher, the numbers of their masks, -1
+        where it must be asked of each; and which have ended by a mark of the text's own."""
+        found = []
+        for number, rows in self.by_grammar(places):
+            some, grammar = places[rows], self._grammars[number]
+            remaining = self.limit[some] - self.read[some]
+            found.append((grammar, rows, *grammar.rows_of(self._state[some], remaining)))
+        return found
+
+
+class _States:
+    """The states of a batch, for their grammar, which numbers them anew at times."""
+
+    def __init__(self, batch: Batch, number: int) -> None:
+        self._batch, self._number = weakref.ref(batch), number  # so that neither keeps the other
+
+    @property
+    def states(self) -> list[int]:
+        batch = self._batch()
+        return [] if batch is None else batch._state[batch._group == self._number].tolist()
+
+    def renumber(self, numbers: NDArray[np.int32]) -> None:
+        batch = self._batch()
+        if batch is not None:
+            mine = batch._group == self._number
+            batch._state[mine] = numbers[batch._state[mine]]

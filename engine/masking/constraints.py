@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request asks of the grammar, and where its text stands: the part that every engine shares.
+
+A request asks in `extra_args` (over HTTP `vllm_xargs`), all but the first optional:
+
+- `grammar`: "python", "python3.12", "json" ...; a .lark file only where GARS_GRAMMAR_FILES names it
+  or is 1, since a server would open what a client names.
+- `grammar_prefix`: text that the grammar has read before the first token that is drawn.
+- `grammar_heal`: what the text that is drawn must begin with, for a prompt whose last token was
+  taken off; a token that goes on after it counts.
+- `grammar_mode`: "completion" | "fence" | "text" (programs.Mode); text by default.
+- `grammar_closing`: false leaves texts open that meet `max_tokens`.
+- `grammar_key`: a number under which the sample's weight is kept (weights.py).
+- `grammar_mask`: "syncode" takes SynCode's mask instead, to compare with.
+
+A key that is meant for us and is wrong, and a wrong value, are refused (request_args.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gars_vllm.engine.masking.names import FILES_ALLOWED, PROCESSOR
+from gars_vllm.engine.masking.request_args import (
+    KEYS,
+    NAME,
+    check_keys,
+    choice,
+    number,
+    switch,
+    text,
+)
+from gars_vllm.engine.tasks.programs import Mode, is_python, matcher, of_bytes
+from gars_vllm.grammar import GrammarError, Vocabulary
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar import CompiledGrammar, Matcher
+
+logger = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
+
+
+class Mask(StrEnum):
+    """Whose mask keeps samples to the grammar: ours, or SynCode's, to compare with."""
+
+    GARS = "gars"
+    SYNCODE = "syncode"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """See the module. `key` is None where no weight is asked for. `temperature` is the request's
+    own; `budget` its most tokens. `crossed`: another rule of the request's forbids tokens too
+    (min_tokens, bad_words, allowed_token_ids, logit_bias), so that the two may leave nothing.
+    `drawn`: by our own sampler, where that is loaded (vllm/cpu_sampler.py)."""
+
+    grammar: str
+    prefix: str = ""
+    mode: Mode = Mode.TEXT
+    closing: bool = True
+    mask: Mask = Mask.GARS
+    key: int | None = None
+    temperature: float = 1.0
+    budget: int | None = None
+    crossed: bool = False
+    drawn: bool = False
+    heal: str = ""
+
+    @classmethod
+    def of(cls, params: Any, room: int | None = None) -> Asked | None:
+        """Reads vLLM's SamplingParams; None where no grammar is asked for.
+
+        `room`: tokens that the model's context leaves. Raises ValueError with one line.
+        """
+        args = params.extra_args or {}
+        check_keys(args)
+        name = text(args, NAME)
+        if not name or name == "none":
+            stray = sorted(key for key in args if key != NAME and key in KEYS)
+            if stray:
+                raise ValueError(f"{stray[0]} without grammar: name one, say grammar=python")
+            return None
+        if getattr(params, "structured_outputs", None) is not None:
+            raise ValueError(
+                f"grammar={name} and structured_outputs (response_format): a text cannot keep to "
+                "both; leave one of them away"
+            )
+        limits = [n for n in (params.max_tokens, room) if n is not None]
+        draw = drawing(args)
+        heat = draw[0] if draw else float(params.temperature)
+        return cls(
+            name,
+            text(args, "grammar_prefix"),
+            choice(args, "grammar_mode", Mode.TEXT),
+            switch(args, "grammar_closing", True),
+            choice(args, "grammar_mask", Mask.GARS),
+            number(args, "grammar_key", 1 << 62),
+            heat if heat > 0 else 1.0,
+            min(limits, default=None),
+            bool(
+                getattr(params, "min_tokens", 0)
+                or getattr(params, "bad_words", None)
+                or getattr(params, "allowed_token_ids", None)
+                or getattr(params, "logit_bias", None)
+            ),
+            draw is not None,
+            text(args, "grammar_heal"),
+        )
+
+    def limit(self, otherwise: int) -> int:
+        """Tokens within which the text is brought to an end; `otherwise` where it is not."""
+        return self.budget if self.budget is not None and self.closing else otherwise
+
+
+def drawing(args: Mapping[str, Any]) -> tuple[float, float] | None:
+    """What a request asks of our own sampler (vllm/cpu_sampler.py): temperature and top_p.
+
+    Raises ValueError with one line.
+    """
+    asked = args.get("draw")
+    if asked is None:
+        return None
+    try:
+        temperature, top_p = (float(number) for number in asked)
+    except (ValueError, TypeError):
+        temperature = top_p = 0.0
+    if not 0 < temperature < 1000 or not 0 < top_p <= 1:
+        raise ValueError(f"draw is {asked!r}; it is [temperature above 0, top_p from 0 to 1]")
+    return temperature, top_p
+
+
+def validate(params: Any) -> None:
+    """Refuses what cannot be done where the request is made. Raises ValueError with one line."""
+    asked = Asked.of(params)
+    if asked is not None:
+        check(asked.grammar, asked.prefix, asked.mode, asked.heal)
+
+
+def _is_served(file: str) -> bool:
+    """What FILES_ALLOWED says: "1", or the files that may be named, as in PATH."""
+    allowed = os.environ.get(FILES_ALLOWED, "")
+    files = {Path(name).resolve() for name in allowed.split(os.pathsep) if name}
+    return allowed == "1" or Path(file).resolve() in files
+
+
+@functools.lru_cache(1024)
+def check(name: str, prefix: str, mode: Mode, heal: str = "") -> None:
+    """Raises ValueError with one line where a grammar or a prefix cannot be served."""
+    if Path(name).suffix == ".lark" and not _is_served(name):
+        raise ValueError(
+            f"{name}: this vLLM takes no grammar from that file; start it with {FILES_ALLOWED}=1 "
+            "(any file), or `gars-vllm serve --grammar FILE`"
+        )
+    try:
+        with _one_at_a_time:  # a front end may check requests in several threads
+            reader = matcher(of_bytes(name), prefix, mode)
+    except GrammarError as error:
+        raise ValueError(f"grammar_prefix does not fit {name}: {error}") from None
+    try:
+        reader.advance_text(heal)
+    except GrammarError as error:
+        raise ValueError(f"grammar_heal does not fit {name} after the prefix: {error}") from None
+
+
+def begins_with(added: bytes, owed: bytes) -> bool:
+    """A token that adds this may begin a text that begins with `owed`."""
+    return bool(added) and (added.startswith(owed) or owed.startswith(added))
+
+
+class Constraint:
+    """A request with a grammar. `read`: how many of its tokens are known here; `owed`: what is left
+    of Asked.heal.
+
+    `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
+    `stopped`: so it may in a completion of Python that stands in a comment at the margin and is
+    whole. The grammar would allow more of the function after it; what follows is nearly always
+    something else, and a model without a grammar is stopped at such a line as well (prompts.py).
+    """
+
+    __slots__ = (
+        "_begins", "_stops", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
+        "told",
+    )  # fmt: skip
+
+    def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
+        self.asked, self.matcher, self.refused = asked, matcher, refused
+        self.read = 0
+        self.owed = asked.heal.encode() if matcher is not None else b""
+        self.freed_at = 0 if matcher is None and not refused else None
+        self.told = False  # that it was freed is written where its weight is
+        self.stopped = False
+        self._stops = asked.mode is Mode.COMPLETION and is_python(asked.grammar)
+        self._begins = b" "  # the first byte of the line that is being drawn, b"" before it
+
+    @property
+    def remaining(self) -> int | None:
+        """Tokens within which the text is brought to an end, if it is to be."""
+        limit = self.asked.limit(-1)
+        return None if limit < 0 else limit - self.read
+
+    @property
+    def has_ended(self) -> bool:
+        """Its program is over, and nothing but EOS may come."""
+        return self.matcher is not None and (self.stopped or self.matcher.is_done())
+
+    @property
+    def stops(self) -> bool:
+        """A comment at the margin would stop it."""
+        return self._stops and not self.stopped
+
+    @property
+    def at_margin(self) -> bool:
+        """The next byte begins a line."""
+        return not self._begins
+
+    def catch_up(self, state: int, read: int) -> None:
+        """Tokens that lead to this state of the matcher's have been read meanwhile, `read` in all;
+        none that this would have looked at (batch.py)."""
+        if read != self.read and self.matcher is not None:
+            self.read = read
+            self.matcher.follow(state)
+
+    def allows(self, token: int) -> bool:
+        """The token can follow; of a request without its grammar any can."""
+        if self.matcher is None:
+            return not self.refused and token >= 0
+        if self.owed and not begins_with(self._text(token), self.owed):
+            return False
+        try:
+            self.matcher.fork().advance(token)
+        except GrammarError:
+            return False
+        return True
+
+    def fork(self) -> Constraint:
+        """An independent copy, to read what may yet be taken back."""
+        twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
+        twin.read, twin.freed_at, twin.owed = self.read, self.freed_at, self.owed
+        twin.stopped, twin._begins = self.stopped, self._begins
+        return twin
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        """Reads the tokens that the request has more than before.
+
+        One that the mask had forbidden frees the request of its grammar, with one line in the log.
+        """
+        for token in tokens:
+            self.read += 1
+            if self.matcher is None or self.matcher.ended:
+                continue
+            if token < 0:
+                # vLLM puts -1 for tokens that it has not fetched yet and repairs them only for
+                # processors that were named to it: what the text is will never be known here.
+                logger.error(
+                    "a request is ended: its tokens are hidden from the grammar under asynchronous "
+                    "scheduling; start vLLM with --logits-processors %s",
+                    PROCESSOR,
+                )
+                self.matcher, self.refused = None, True
+                continue
+            try:
+                self.matcher.advance(token)
+            except GrammarError as error:
+                logger.warning("a request is freed of its grammar: %s", error)
+                self.matcher, self.freed_at = None, self.read - 1
+            else:
+                if self.owed:
+                    added = self._text(token)
+                    self.owed = self.owed[len(added) :] if begins_with(added, self.owed) else b""
+                if self._stops and not self.stopped:
+                    self._look(self.matcher, token)
+
+    def _text(self, token: int) -> bytes:
+        assert self.matcher is not None
+        return self.matcher.grammar.vocabulary.tokens[token] or b""
+
+    def _look(self, matcher: Matcher, token: int) -> None:
+        """Whether the token begins a comment at the margin, and the program is whole there (within
+        a text or brackets it is not)."""
+        added = matcher.grammar.vocabulary.tokens[token] or b""
+        _, newline, last = added.rpartition(b"\n")
+        if newline:
+            self._begins = b""
+        if not self._begins and last:
+            self._begins = last[:1]
+            self.stopped = self._begins == b"#" and matcher.can_stop()
+
+
+class Grammars:
+    """The compiled grammars of one model, made when first asked for."""
+
+    def __init__(self, tokenizer: str, size: int) -> None:
+        """`tokenizer`: a folder or a hub id; `size`: width of the logits."""
+        self._tokenizer, self._size = tokenizer, size
+        self._compiled: dict[str, CompiledGrammar] = {}
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Where the tokenizer's files are."""
+        folder = Path(self._tokenizer)
+        if folder.is_dir():
+            return folder
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(self._tokenizer, allow_patterns=["*token*", "*.json"]))
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.from_tokenizer(self.folder, self._size)
+
+    def ends(self, config: Any = None) -> tuple[int, ...]:
+        """Ids that end a text: the vocabulary's, or those of the model's own `config`."""
+        try:
+            return self.vocabulary.eos
+        except (ValueError, OSError):
+            named = getattr(config, "eos_token_id", None)
+            return (named,) if isinstance(named, int) else tuple(named or ())
+
+    def compiled(self, name: str) -> CompiledGrammar:
+        """Raises ValueError where the grammar or the tokenizer cannot be used."""
+        if name not in self._compiled:
+            from gars_vllm.grammar import compile_grammar
+
+            self._compiled[name] = compile_grammar(name, self.vocabulary)
+        return self._compiled[name]
+
+    def constraint(self, asked: Asked) -> Constraint:
+        """Where a request's text begins. What fails is logged and ends it, not the engine."""
+        try:
+            grammar = self.compiled(asked.grammar)
+        except (ValueError, OSError) as error:
+            logger.error("a request is ended, its grammar cannot be made: %s", error)
+            return Constraint(asked, None, refused=True)
+        try:
+            return Constraint(asked, matcher(grammar, asked.prefix, asked.mode))
+        except GrammarError as error:
+            logger.warning("a request goes on without its grammar: %s", error)
+            return Constraint(asked, None)
+
+    def row_counts(self) -> dict[str, int]:
+        """Distinct masks so far, per grammar."""
+        return {name: grammar.row_count for name, grammar in self._compiled.items()}

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Distinct masks on the device: what a step sends there is numbers of rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import xgrammar
+from gars_vllm.engine.masking.constraints import begins_with
+from gars_vllm.grammar.runtime.jit import njit
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gars_vllm.grammar import CompiledGrammar, Matcher
+
+EVERYTHING, ENDS = 0, 1  # rows that are always there
+Slots = Sequence[int] | NDArray[np.int64]
+_BEGINNINGS = 256  # of texts, whose tokens are kept
+_BYTES = 64 << 20  # of masks, at most, unless a single step needs more
+
+
+class MaskTable:
+    """The masks of all grammars that were used last, packed: int32 [capacity, words].
+
+    Row EVERYTHING is for requests without a grammar, row ENDS for those that may only end. When the
+    table is full, the rows that were not used for longest give their places to new ones.
+    """
+
+    def __init__(self, words: int, device: torch.device, limit: int = _BYTES) -> None:
+        self._most = max(64, limit // (4 * words))
+        self._rows = torch.full((min(64, self._most), words), -1, dtype=torch.int32, device=device)
+        self._count = 2
+        self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be sent with the next step
+        # Of each grammar, by a mask's number, its row here; -1: none.
+        self._places: dict[CompiledGrammar, NDArray[np.int64]] = {}
+        self._owners: dict[int, tuple[CompiledGrammar, int]] = {}
+        # Rows of this step alone, of texts that owe their beginning, by their bits; and the tokens
+        # that begin with such a text.
+        self._owed: dict[bytes, int] = {}
+        self._owed_at = 0
+        self._begins: dict[tuple[CompiledGrammar, bytes], NDArray[np.int32]] = {}
+        self._step = 1
+        self._used = np.zeros(len(self._rows), np.int64)  # the step that last needed a row
+
+    def set_ends(self, tokens: Sequence[int]) -> None:
+        """The tokens that row ENDS allows."""
+        row = np.zeros(self._rows.shape[1], np.int32)
+        for token in tokens:
+            row[token // 32] |= np.array(1 << token % 32, np.uint32).view(np.int32)
+        self._new.append((ENDS, row))
+
+    def begin(self) -> None:
+        """A new step: the rows of the last one may be overwritten."""
+        self._step += 1
+
+    def slot(self, matcher: Matcher, remaining: int | None = None, owed: bytes = b"") -> int:
+        """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
+
+        It holds until `begin` is called. `owed`: what the text must begin with from here, if the
+        mask allows any token of the kind.
+        """
+        grammar, row = matcher.grammar, matcher.mask_id(remaining)
+        if owed:
+            found = self._owing(grammar, row, owed)
+            if found >= 0:
+                return found
+        places = self._places_of(grammar)
+        found = int(places[row])
+        if found < 0:
+            found = self._place()
+            self._owners[found] = grammar, row
+            places[row] = found
+            self._new.append((found, grammar.mask(row)))
+        self._used[found] = self._step
+        return found
+
+    def _owing(self, grammar: CompiledGrammar, row: int, owed: bytes) -> int:
+        """The row of what both allow; -1 where that is nothing."""
+        if (grammar, owed) not in self._begins:
+            if len(self._begins) >= _BEGINNINGS:
+                self._begins.clear()
+            allowed = np.zeros(32 * self._rows.shape[1], np.bool_)
+            for token, added in enumerate(grammar.vocabulary.tokens):
+                allowed[token] = added is not None and begins_with(added, owed)
+            packed = np.packbits(allowed, bitorder="little").view(np.int32)
+            self._begins[grammar, owed] = packed
+        mask = grammar.mask(row) & self._begins[grammar, owed]
+        if not mask.any():
+            return -1
+        if self._owed_at != self._step:
+            self._owed.clear()
+            self._owed_at = self._step
+        key = mask.tobytes()
+        if key not in self._owed:
+            found = self._owed[key] = self._place()
+            self._owners.pop(found, None)
+            self._new.append((found, mask))
+            self._used[found] = self._step
+        return self._owed[key]
+
+    def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
+        found = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
+        self._used[found[found >= 0]] = self._step
+        return found
+
+    def _places_of(self, grammar: CompiledGrammar) -> NDArray[np.int64]:
+        places = self._places.get(grammar)
+        if places is None or grammar.row_count > len(places):
+            longer = np.full(max(256, 2 * grammar.row_count), -1, np.int64)
+            if places is not None:
+                longer[: len(places)] = places
+            places = self._places[grammar] = longer
+        return places
+
+    def _place(self) -> int:
+        if self._count >= self._most:
+            oldest = 2 + int(self._used[2 : self._count].argmin())
+            if self._used[oldest] < self._step:
+                if oldest in self._owners:
+                    grammar, row = self._owners.pop(oldest)
+                    self._places[grammar][row] = -1
+                return oldest
+        if self._count == len(self._rows):
+            self._rows = torch.cat([self._rows, torch.zeros_like(self._rows)])
+            self._used = np.concatenate([self._used, np.zeros_like(self._used)])
+        self._count += 1
+        return self._count - 1
+
+    def _flush(self) -> None:
+        """Sends the new rows, all at once."""
+        if self._new:
+            places = upload(
+                np.array([place for place, _ in self._new], np.int64), self._rows.device
+            )
+            rows = upload(np.stack([row for _, row in self._new]), self._rows.device)
+            self._rows.index_copy_(0, places, rows)
+            self._new.clear()
+
+    def apply(self, logits: torch.Tensor, slots: Slots) -> None:
+        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
+        if is_plain(logits):
+            self._flush()
+            # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
+            forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
+        else:
+            _apply(logits, self.gather(slots))
+
+    def keep(self, shares: torch.Tensor, slots: Slots) -> torch.Tensor:
+        """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
+
+        `shares`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
+        """
+        self._flush()
+        sums = np.zeros(len(slots))
+        keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
+        return torch.from_numpy(sums)
+
+    def weigh(
+        self,
+        logits: torch.Tensor,
+        slots: NDArray[np.int64],
+        heats: NDArray[np.float32],
+        revived: NDArray[np.bool_],
+    ) -> torch.Tensor:
+        """As `apply`, on a device; what it took, float32 [2, rows]: log Z, the logarithm of the
+        share of softmax(logits / heats) that is left, and whether a row's best was lost (1 or 0).
+
+        Of rows in `revived` that have nothing left, what the mask allows gets the logit 0.
+        """
+        self._flush()
+        asked = np.stack([slots.astype(np.int32), heats.view(np.int32), revived.astype(np.int32)])
+        there = kernels(logits.device)
+        found: torch.Tensor = (there.weigh if there else weigh_by_torch)(
+            logits, self._rows, upload(asked, logits.device)
+        )
+        return found
+
+    def gather(self, slots: Slots, out: torch.Tensor | None = None) -> torch.Tensor:
+        """int32 [len(slots), words], into `out` where that is given."""
+        self._flush()
+        index = upload(np.array(slots, np.int64), self._rows.device)
+        if out is None:
+            return self._rows.index_select(0, index)
+        return torch.index_select(self._rows, 0, index, out=out)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._rows.nbytes)
+
+
+def weigh_by_torch(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `asked` int32
+    [3, n]: numbers of rows, the bits of temperatures in float32, and which are revived."""
+    heat = asked[1].view(torch.float32).unsqueeze(1)
+    before, best = (logits / heat).logsumexp(1), logits.amax(1)
+    masks = rows.index_select(0, asked[0])
+    _apply(logits, masks)
+    after, best_left = (logits / heat).logsumexp(1), logits.amax(1)
+    alike = torch.zeros_like(logits)
+    _apply(alike, masks)
+    is_revived = (asked[2] != 0) & (best_left == -torch.inf)
+    logits.copy_(torch.where(is_revived.unsqueeze(1), alike, logits))
+    return torch.stack([after - before, (best_left < best).float()])
+
+
+def _apply(logits: torch.Tensor, masks: torch.Tensor) -> None:
+    """By xgrammar's kernels; `masks` int32 [rows, words] are the caller's own."""
+    beyond = logits.shape[1] % 32
+    if beyond and logits.device.type == "cpu":
+        # Where all of a row's last tokens are allowed its kernel for a CPU goes on to the bits
+        # beyond the vocabulary, and forbids the next row's first token.
+        masks[:, -1] |= -1 << beyond
+    xgrammar.apply_token_bitmask_inplace(logits, masks)
+
+
+def kernels(device: torch.device) -> ModuleType | None:
+    """triton_kernel.py, where there is a GPU for it."""
+    if device.type == "cuda":
+        with contextlib.suppress(ImportError):
+            from gars_vllm.engine.masking import triton_kernel
+
+            return triton_kernel
+    return None
+
+
+def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """An array on the device, without waiting for it: through pinned memory, which torch keeps and
+    hands out again."""
+    made = torch.from_numpy(array)
+    if device.type == "cpu":
+        return made
+    return made.pin_memory().to(device, non_blocking=True)
+
+
+def is_plain(logits: torch.Tensor) -> bool:
+    """The kernel below can read it."""
+    here = logits.device.type == "cpu" and logits.dtype == torch.float32
+    return bool(here and logits.is_contiguous())
+
+
+@njit
+def forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
+    """MaskTable.apply, word by word: most words forbid all of their tokens or none."""
+    size = logits.shape[1]
+    for row in range(slots.shape[0]):
+        slot = slots[row]
+        if slot == EVERYTHING:
+            continue
+        for word in range(rows.shape[1]):
+            bits = rows[slot, word]
+            first = 32 * word
+            if bits == -1:
+                continue
+            if bits == 0 and first + 32 <= size:
+                for i in range(32):
+                    logits[row, first + i] = np.float32(-np.inf)
+                continue
+            for i in range(min(32, size - first)):
+                if not (bits >> i) & 1:
+                    logits[row, first + i] = np.float32(-np.inf)
+
+
+@partial(njit, fastmath=True)
+def keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
+    """MaskTable.keep."""
+    size = shares.shape[1]
+    for row in range(slots.shape[0]):
+        slot = slots[row]
+        total = np.float64(0)
+        for word in range(size // 32):
+            bits = rows[slot, word]
+            first = 32 * word
+            some = np.float32(0)
+            if bits == 0:
+                for i in range(32):
+                    shares[row, first + i] = 0
+            elif bits == -1:
+                for i in range(32):
+                    some += shares[row, first + i]
+            else:
+                for i in range(32):
+                    value = shares[row, first + i] if (bits >> i) & 1 else np.float32(0)
+                    shares[row, first + i] = value
+                    some += value
+            total += some
+        for i in range(size % 32):
+            at = size - size % 32 + i
+            if (rows[slot, at // 32] >> i) & 1:
+                total += shares[row, at]
+            else:
+                shares[row, at] = 0
+        sums[row] = total

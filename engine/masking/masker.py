@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step: the masks of some rows of logits applied, and what they took written down."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gars_vllm.engine.masking.batch import FEW, NOTHING, Batch, Places
+from gars_vllm.engine.masking.constraints import Constraint
+from gars_vllm.engine.masking.mask_table import ENDS, EVERYTHING, MaskTable, is_plain
+from gars_vllm.engine.masking.softmax import Softmax
+from gars_vllm.engine.masking.weights import Weights
+from numpy.typing import NDArray
+
+# Of the probability: float32 has nothing below 1e-38, and loses digits before.
+_FEW = 1e-18
+_SURE = 1e-3  # more than shares' sums are wrong by
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a mask has left of softmax(logits / temperature): `values` float32 [rows, vocabulary],
+    0 where forbidden, each row adding up to `mass`, float64 [rows]; `temperature` float32 [rows].
+    """
+
+    logits: torch.Tensor
+    values: torch.Tensor
+    mass: torch.Tensor
+    temperature: torch.Tensor
+
+
+_Use = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Of each row: the row of the table; whether it has a matcher, and whether its program is over
+    (Constraint.has_ended); and what the batch holds at its place: `read`, `keys`, `heats`."""
+
+    slots: NDArray[np.int64]
+    has_matcher: NDArray[np.bool_]
+    ended: NDArray[np.bool_]
+    read: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    heats: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, bool, bool, int, int, float]]) -> Step:
+        """From these fields of each row."""
+        slots, has, ended, read, keys, heats = zip(*rows, strict=True) if rows else ((),) * 6
+        return cls(
+            np.array(slots, np.int64), np.array(has, np.bool_), np.array(ended, np.bool_),
+            np.array(read, np.int64), np.array(keys, np.int64), np.array(heats, np.float32),
+        )  # fmt: skip
+
+
+class Masker:
+    """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
+
+    def __init__(
+        self,
+        size: int,
+        device: torch.device,
+        weights: Weights | None = None,
+        draws: bool = False,
+    ) -> None:
+        """`size`: width of the logits; `weights`: where samples' weights are written; `draws`:
+        whoever calls `apply` asks for `shares` after it, and draws from them."""
+        self.table = MaskTable((size + 31) // 32, device)
+        self._weights, self._draws = weights, draws
+        self._later = _Later() if weights and device.type == "cuda" else None
+        self._softmax = Softmax()
+        self._shares: Shares | None = None
+        self._put_off: NDArray[np.int64] | None = None
+        self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
+
+    def set_ends(self, tokens: Sequence[int]) -> None:
+        """The tokens that a request may draw which may only end."""
+        self.table.set_ends(tokens)
+
+    def begin(self) -> None:
+        """A new step."""
+        if self._put_off is not None:
+            raise RuntimeError(
+                "nobody has drawn from what the mask has left: ask for it after `apply`"
+            )
+        self.table.begin()
+        self._shares = None
+
+    def shares(
+        self, logits: torch.Tensor, rows: torch.Tensor, temperature: torch.Tensor
+    ) -> Shares | None:
+        """Where `apply` has just worked them out for these very logits, and these rows of them at
+        these temperatures; given once. Where it has not, the logits are masked after this call, if
+        they were not before."""
+        found, self._shares = self._shares, None
+        put_off, self._put_off = self._put_off, None
+        if (
+            found is not None
+            and found.logits is logits
+            and torch.equal(found.temperature[rows], temperature.to(found.temperature.dtype))
+        ):
+            return found
+        if put_off is not None:
+            self.table.apply(logits, put_off)
+        return None
+
+    def apply(
+        self, logits: torch.Tensor, rows: Sequence[Constraint | None], weigh: bool = True
+    ) -> None:
+        """`apply_batch`, of constraints that are in no batch."""
+        self.apply_batch(logits, *Batch.of(rows), weigh)
+
+    def apply_batch(
+        self, logits: torch.Tensor, batch: Batch, places: Places, weigh: bool = True
+    ) -> None:
+        """Sets what is forbidden to -inf, in place. `logits`: float [rows, vocabulary]; row i has
+        the constraint at `places[i]` of the batch.
+
+        `weigh`: each row is a step of its sample's, at the position that its constraint has read
+        to; else no weights are written.
+        """
+        step = self.look(batch, places)
+        if weigh and self._weights is not None:
+            for key, position in batch.freed:
+                self._weights.free(key, position)
+            batch.freed.clear()
+        if not step.slots.any():
+            return
+        weighed = np.flatnonzero(step.has_matcher & (step.keys >= 0))
+        is_weighed = bool(weigh and len(weighed) and self._weights is not None)
+        crossed = batch.crossed[places] & (step.slots != EVERYTHING)
+        if not is_plain(logits):
+            found = self.table.weigh(logits, step.slots, step.heats, crossed)
+            if is_weighed:
+                self._write(step, weighed, found)
+            return
+        if is_weighed:
+            log_z, lost = self._weigh_here(logits, step, bool(batch.drawn[places].all()))
+            self._add(step, weighed, log_z, lost)
+        else:
+            self.table.apply(logits, step.slots)
+        dead = self._dead(logits, np.flatnonzero(crossed))
+        if len(dead):
+            self._revive(logits, step.slots, dead)
+
+    def look(self, batch: Batch, places: Places) -> Step:
+        """What the rows may draw: their masks' rows in the table."""
+        if len(places) <= FEW:
+            return Step.of([self._look(batch, place) for place in places.tolist()])
+        stopped = batch.stopped[places]
+        is_last = stopped | batch.refused[places]
+        step = Step(
+            np.where(is_last, ENDS, EVERYTHING), np.zeros(len(places), np.bool_),
+            batch.ended[places] | stopped, batch.read[places], batch.key[places],
+            batch.heat[places],
+        )  # fmt: skip
+        for grammar, rows, numbers, done in batch.masks(places):
+            slots = self.table.slots(grammar, numbers)
+            slots[batch.heals[places[rows]]] = -1
+            slots[is_last[rows]] = ENDS
+            for i in np.flatnonzero(slots < 0).tolist():
+                constraint = batch.constraint(int(places[rows][i]))
+                assert constraint.matcher is not None
+                slots[i] = self.table.slot(
+                    constraint.matcher, constraint.remaining, constraint.owed
+                )
+            step.slots[rows], step.has_matcher[rows] = slots, True
+            step.ended[rows] |= done
+        return step
+
+    def _look(self, batch: Batch, place: int) -> tuple[int, bool, bool, int, int, float]:
+        if place == NOTHING:
+            return EVERYTHING, False, False, 0, -1, 1.0
+        constraint = batch.constraint(place)
+        asked, matcher = constraint.asked, constraint.matcher
+        slot = EVERYTHING
+        if constraint.stopped or constraint.refused:
+            slot = ENDS
+        elif matcher is not None:
+            slot = self.table.slot(matcher, constraint.remaining, constraint.owed)
+        key = -1 if asked.key is None else asked.key
+        return (
+            slot, matcher is not None, constraint.has_ended, constraint.read, key,
+            asked.temperature,
+        )  # fmt: skip
+
+    def _write(self, step: Step, weighed: NDArray[np.int64], found: torch.Tensor) -> None:
+        """`found`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: rows of samples."""
+        if self._later is None:
+            log_z, lost = found.double().numpy()
+            self._add(step, weighed, log_z, lost > 0)
+        else:
+            self._later.put(found, lambda log_z, lost: self._add(step, weighed, log_z, lost > 0))
+
+    def _add(
+        self,
+        step: Step,
+        weighed: NDArray[np.int64],
+        log_z: NDArray[np.float64],
+        lost: NDArray[np.bool_],
+    ) -> None:
+        """Of a program that has ended EOS is no choice of the model's: nothing is taken from it."""
+        assert self._weights is not None
+        ended = step.ended[weighed]
+        self._weights.add(
+            step.keys[weighed],
+            step.read[weighed],
+            np.where(ended, 0.0, log_z[weighed]),
+            lost[weighed] & ~ended,
+        )
+
+    def _weigh_here(
+        self, logits: torch.Tensor, step: Step, all_drawn: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
+        slots = step.slots
+        heat = torch.from_numpy(step.heats[:, None])
+        started = time.perf_counter()
+        shares = self._softmax(logits, heat[:, 0])
+        if self._draws:
+            self.drawing_seconds += time.perf_counter() - started
+        top = shares.amax(1)
+        mass = self.table.keep(shares, slots)
+        overruled = _lost(shares, top, mass).numpy()
+        few = torch.nonzero(mass < _FEW).squeeze(1)
+        if len(few):
+            before = (logits[few] / heat[few]).logsumexp(1)
+        # Where every row will be drawn from its shares, nothing reads these logits any more.
+        if self._draws and all_drawn:
+            self._put_off = slots
+        else:
+            self.table.apply(logits, slots)
+        with np.errstate(divide="ignore"):
+            log_z = np.log(np.minimum(mass.numpy(), 1.0))
+        if len(few):
+            some = logits[few] / heat[few]
+            self.table.apply(some, slots[few.numpy()])
+            after = some.logsumexp(1)
+            log_z[few.numpy()] = (after - before).double().numpy()
+            shares[few], mass[few] = some.softmax(1), 1.0
+            mass[few[after == -torch.inf]] = 0.0  # another rule has forbidden the rest
+        self._shares = Shares(logits, shares, mass, heat[:, 0])
+        return log_z, overruled
+
+    def _dead(self, logits: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the rows in which the mask and another rule of the request's leave nothing."""
+        if not len(rows):
+            return rows
+        if self._shares is not None:
+            left = self._shares.mass.numpy()[rows] > 0
+        else:
+            left = (logits[torch.from_numpy(rows)].amax(1) > -torch.inf).numpy()
+        dead: NDArray[np.int64] = rows[~left]
+        return dead
+
+    def _revive(
+        self, logits: torch.Tensor, slots: NDArray[np.int64], dead: NDArray[np.int64]
+    ) -> None:
+        """Where another rule of the request's and the grammar leave nothing between them, say
+        min_tokens and a text that can only end, the grammar alone decides: of rows without a
+        possible token, those that it allows get equal logits."""
+        if self._put_off is not None:
+            self.table.apply(logits, self._put_off)
+        self._shares = self._put_off = None
+        some = torch.zeros((len(dead), logits.shape[1]), dtype=logits.dtype)
+        self.table.apply(some, slots[dead])
+        logits[torch.from_numpy(dead)] = some
+
+
+def _lost(shares: torch.Tensor, top: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """Whether the largest share `top` of a row was taken, bool [rows]; `mass`: what is left.
+
+    It was where less is left, it was not where less was taken; only other rows are looked at."""
+    lost = top > mass + _SURE
+    asked = torch.nonzero(~lost & (top <= 1 - mass + _SURE)).squeeze(1)
+    if 2 * len(asked) > len(top):
+        return top > shares.amax(1)
+    lost[asked] = top[asked] > shares[asked].amax(1)
+    return lost
+
+
+class _Later:
+    """Brings a step's numbers from the device and writes them, in a thread of its own: the step
+    does not wait for them."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[torch.Tensor, torch.cuda.Event, _Use]] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
+
+    def put(self, found: torch.Tensor, use: _Use) -> None:
+        """`use` is called with the rows of `found`, float64, when they are there."""
+        host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
+        host.copy_(found, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._waiting.put((host, event, use))
+
+    def _run(self) -> None:
+        while True:
+            host, event, use = self._waiting.get()
+            event.synchronize()
+            use(*host.double().numpy())

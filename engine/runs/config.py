@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What defines a run (run.json's `config`), and how a run may grow.
+
+A sample depends on the run's seed, its task, its index and its temperature alone. So a folder can
+take more samples of a task, more tasks and more temperatures; whatever else differs is another run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gars_vllm.engine.backends.settings import Settings
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.models.prompt_kinds import PromptKind
+from gars_vllm.engine.tasks.tasks import Task
+
+GROWING = frozenset({"n", "temperature", "blocks", "task_ids", "tasks_sha256"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The temperature at which each of a task's sample indices is drawn: blocks of (temperature,
+    count) that follow each other from index 0 on. What is added later comes after what is there, so
+    that no index changes its temperature."""
+
+    blocks: tuple[tuple[float, int], ...] = ()
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Layout:
+        """A run's; without `blocks` it is `n` samples at each temperature in turn."""
+        if "blocks" in config:
+            return cls(tuple((heat, int(count)) for heat, count in config["blocks"]))
+        heat = config.get("temperature")
+        heats = heat if isinstance(heat, (list, tuple)) else [] if heat is None else [heat]
+        return cls(tuple((heat, int(config["n"])) for heat in heats)) if "n" in config else cls()
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        return tuple(dict.fromkeys(heat for heat, _ in self.blocks))
+
+    def indices(self, temperature: float) -> list[int]:
+        """Of the samples at that temperature, ascending."""
+        found: list[int] = []
+        start = 0
+        for heat, count in self.blocks:
+            found += range(start, start + count) if heat == temperature else ()
+            start += count
+        return found
+
+    def grown(self, n: int, temperatures: Sequence[float]) -> Layout:
+        """With at least n samples at each of these temperatures."""
+        blocks = list(self.blocks)
+        for heat in temperatures:
+            more = n - len(self.indices(heat))
+            if more <= 0:
+                continue
+            if blocks and blocks[-1][0] == heat:
+                more += blocks.pop()[1]
+            blocks.append((heat, more))
+        return Layout(tuple(blocks))
+
+    def to_config(self) -> dict[str, Any]:
+        """`blocks` only where `n` and `temperature` do not say the same."""
+        heats = self.temperatures
+        n = max(len(self.indices(heat)) for heat in heats)
+        found: dict[str, Any] = {"n": n, "temperature": heats[0] if len(heats) == 1 else [*heats]}
+        if Layout.of(found) != self:
+            found["blocks"] = [[*block] for block in self.blocks]
+        return found
+
+
+def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
+    """What a run's configuration says of its tasks."""
+    content = hashlib.sha256()
+    for task in tasks:
+        content.update(json.dumps(asdict(task), sort_keys=True).encode() + b"\n")
+    return {"task_ids": [t.task_id for t in tasks], "tasks_sha256": content.hexdigest()}
+
+
+def grown(
+    held: Mapping[str, Any], asked: Layout, tasks: Sequence[Task], known: Sequence[Task]
+) -> dict[str, Any]:
+    """The configuration of a run of which these samples of these tasks are asked, too: all of both.
+
+    `known`: every task that there is, in order. Raises UserError where a task of the run is none of
+    them, or has changed.
+    """
+    mine = set(held.get("task_ids", ()))
+    before = [task for task in known if task.task_id in mine]
+    if tasks_config(before)["tasks_sha256"] != held.get("tasks_sha256"):
+        missing = sorted(mine - {task.task_id for task in before})
+        what = (
+            f"the run has samples of {missing[0]}, which these prompts do not have"
+            if missing
+            else "the prompts have changed since the run was begun"
+        )
+        raise UserError(f"{what}: choose another --out, or give the prompts as they were")
+    every = mine | {task.task_id for task in tasks}
+    layout = Layout.of(held)
+    for heat in asked.temperatures:
+        layout = layout.grown(len(asked.indices(heat)), [heat])
+    kept = {name: value for name, value in held.items() if name not in GROWING}
+    both = [task for task in known if task.task_id in every]
+    return kept | tasks_config(both) | layout.to_config()
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """In what two configurations of a run differ, for a reader: ("n", "4", "8")."""
+    found = []
+    for name in ("n", "tasks", "temperatures"):
+        old, new = _shown(name, before), _shown(name, after)
+        if old != new:
+            found.append((name, old, new))
+    return found
+
+
+def _shown(name: str, config: Mapping[str, Any]) -> str:
+    if name == "temperatures":
+        return ", ".join(f"{t:g}" for t in Layout.of(config).temperatures)
+    return str(config["n"] if name == "n" else len(config["task_ids"]))
+
+
+def settings_config(settings: Settings) -> dict[str, Any]:
+    """What a run's configuration says of its settings; not how many samples at which temperatures,
+    which may grow."""
+    asked = asdict(settings)
+    del asked["n"], asked["temperature"]
+    for name in ("logprobs", "require_statement", "prompt_end"):  # as runs were before these were
+        if asked[name] == type(settings).__dataclass_fields__[name].default:
+            del asked[name]
+    if settings.prompt_kind is PromptKind.CHAT:
+        asked["chat_preamble"] = True  # answers once were programs without it: no run mixes the two
+    return asked

