@@ -56,7 +56,7 @@ class Settings:
             raise UserError(
                 "--prompt-end healed needs our mask, which sees to it: name a --grammar"
             )
-        if self.require_statement and not programs.is_python(self.grammar):
+        if self.require_statement and programs.language_of(self.grammar).is_empty is None:
             raise UserError(f"--require-statement is for Python, not {self.grammar}")
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sysconfig
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +16,7 @@ import numpy as np
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.models.tokenizers import Encoder
 from gars_vllm.engine.tasks import programs
-from gars_vllm.grammar import CompiledGrammar, GrammarError, Vocabulary
+from gars_vllm.grammar import CompiledGrammar, GrammarError, GrammarFileError, Vocabulary
 from lark import GrammarError as LarkGrammarError
 from lark import Lark
 from lark.exceptions import LarkError
@@ -256,25 +254,15 @@ def objection(text: bytes, language: str) -> str | None:
         decoded = text.decode()
     except UnicodeDecodeError as error:
         return f"not UTF-8: {error.reason}"
-    if language == "json":
-        try:
-            json.loads(decoded)
-        except (ValueError, RecursionError) as error:
-            return str(error)
-        return None
     if language.endswith(".lark"):
         try:
             _lark_reader(language)(decoded)
         except (LarkError, RecursionError) as error:
             return str(error).strip().splitlines()[0]
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(decoded, "walk", "exec", dont_inherit=True)
-    except programs.UNREADABLE as error:
-        return str(getattr(error, "msg", None) or error) or type(error).__name__
-    return None
+    asked = programs.language_of(language).objection
+    assert asked is not None, language  # check_language has seen to it
+    return asked(decoded)
 
 
 @lru_cache(maxsize=8)
@@ -296,9 +284,14 @@ def check_language(language: str) -> None:
             reason = " ".join(str(error).split())
             raise UserError(f"{language}: Lark cannot read it: {reason}") from error
         return
-    if language != "json" and not programs.is_python(language):
-        raise UserError(f"{language} has no reader to judge by: walk python, json or a .lark file")
-    if programs.is_python(language) and not programs.has_oracle(language):
+    unjudged = f"{language} has no reader to judge by: walk python, json or a .lark file"
+    try:
+        known = programs.language_of(language)
+    except GrammarFileError as error:
+        raise UserError(unjudged) from error
+    if known.objection is None:
+        raise UserError(unjudged)
+    if not known.has_objections:
         raise UserError(
             f"this interpreter cannot judge {language}: use python, or run gars-vllm under that "
             "version"

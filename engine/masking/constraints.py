@@ -38,7 +38,7 @@ from gars_vllm.engine.masking.request_args import (
     switch,
     text,
 )
-from gars_vllm.engine.tasks.programs import Mode, is_python, matcher, of_bytes
+from gars_vllm.engine.tasks.programs import Mode, language_of, matcher, of_bytes
 from gars_vllm.grammar import GrammarError, Vocabulary
 
 if TYPE_CHECKING:
@@ -180,13 +180,13 @@ class Constraint:
     of Asked.heal.
 
     `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
-    `stopped`: so it may in a completion of Python that stands in a comment at the margin and is
+    `stopped`: so it may in a completion that stands in a comment at the margin and is
     whole. The grammar would allow more of the function after it; what follows is nearly always
     something else, and a model without a grammar is stopped at such a line as well (prompts.py).
     """
 
     __slots__ = (
-        "_begins", "_stops", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
+        "_begins", "_comment", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
         "told",
     )  # fmt: skip
 
@@ -197,7 +197,8 @@ class Constraint:
         self.freed_at = 0 if matcher is None and not refused else None
         self.told = False  # that it was freed is written where its weight is
         self.stopped = False
-        self._stops = asked.mode is Mode.COMPLETION and is_python(asked.grammar)
+        stops = matcher is not None and asked.mode is Mode.COMPLETION
+        self._comment = language_of(asked.grammar).comment.encode() if stops else b""
         self._begins = b" "  # the first byte of the line that is being drawn, b"" before it
 
     @property
@@ -214,7 +215,7 @@ class Constraint:
     @property
     def stops(self) -> bool:
         """A comment at the margin would stop it."""
-        return self._stops and not self.stopped
+        return bool(self._comment) and not self.stopped
 
     @property
     def at_margin(self) -> bool:
@@ -275,7 +276,7 @@ class Constraint:
                 if self.owed:
                     added = self._text(token)
                     self.owed = self.owed[len(added) :] if begins_with(added, self.owed) else b""
-                if self._stops and not self.stopped:
+                if self.stops:
                     self._look(self.matcher, token)
 
     def _text(self, token: int) -> bytes:
@@ -291,7 +292,7 @@ class Constraint:
             self._begins = b""
         if not self._begins and last:
             self._begins = last[:1]
-            self.stopped = self._begins == b"#" and matcher.can_stop()
+            self.stopped = self._begins == self._comment[:1] and matcher.can_stop()
 
 
 class Grammars:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from gars_vllm.engine.models.prompt_kinds import PromptEnd
 from gars_vllm.engine.tasks import programs
-from gars_vllm.engine.tasks.prompts import Prompt
 
 if TYPE_CHECKING:
     from gars_vllm.engine.backends.base import Drawn, Job
@@ -31,7 +30,7 @@ def record_of(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[s
     if settings.prompt_end is not PromptEnd.KEPT and program.startswith(whole):
         text = program[len(whole) :]
     valid = programs.is_valid(program, settings.grammar, grammar)
-    python = programs.is_python(settings.grammar)
+    empty = programs.is_empty(program, settings.grammar, prompt.task.entry_point)
     return {
         "task_id": prompt.task.task_id,
         "sample_index": drawn.request.index,
@@ -43,17 +42,13 @@ def record_of(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[s
         "seed": drawn.seed,
         "temperature": drawn.request.temperature,
         "valid": valid,
-        **({"only_docstring": valid and _is_empty(program, prompt)} if python else {}),
+        **({} if empty is None else {"only_docstring": valid and empty}),
         "given_up": drawn.request.draws,
         "given_up_tokens": drawn.request.spent,
         **({} if drawn.logprob is None else {"mean_logprob": _mean(drawn)}),
         **(drawn.weight.to_json() if drawn.weight else {}),
         **_spots(drawn, job, grammar, written, written - len(text)),
     }
-
-
-def _is_empty(program: str, prompt: Prompt) -> bool:
-    return programs.is_only_docstring(program, prompt.task.entry_point)
 
 
 def _spots(

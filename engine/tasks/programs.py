@@ -10,23 +10,20 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import json
-import re
-import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gars_vllm.grammar import GrammarError, languages
+from gars_vllm.grammar.languages import Language
+from gars_vllm.grammar.languages.python import oracle
 
 if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
 
-PYTHON = re.compile(r"none|python(3\.\d+)?")
-# What Python's parser and compiler raise for a text, beside SyntaxError, on any of its limits.
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, SystemError)
+
+parsed, syntax_error = oracle.parsed, oracle.objection
 
 
 class Mode(StrEnum):
@@ -74,7 +71,8 @@ def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Rea
             end = position
     whole = reader.can_stop()
     # A comment at the margin, at which the sample was stopped (constraints.py).
-    if whole and mode is Mode.COMPLETION and end and drawn[end:].startswith(b"#"):
+    comment = grammar.language.comment.encode()
+    if whole and mode is Mode.COMPLETION and end and comment and drawn[end:].startswith(comment):
         drawn = drawn[:end]
     return Reading(drawn.decode("utf-8", "replace"), whole)
 
@@ -101,56 +99,27 @@ def is_whole(drawn: str, grammar: str, prefix: str = "", mode: Mode | str = Mode
 def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None) -> bool:
     """The judgement of the language itself on a whole program.
 
-    Python is judged by the running interpreter's `compile`, JSON by `json.loads`, and what neither
-    speaks for, another version of Python or a grammar from a file, by the grammar.
+    What no oracle at hand speaks for (another version of Python, a grammar from a file) is judged
+    by the grammar.
     """
-    if compiled is not None and not has_oracle(grammar):
-        try:
-            reader = compiled.matcher()
-            reader.advance_text(program)
-        except GrammarError:
-            return False
-        return reader.can_stop()
-    if grammar != "json":
+    language = language_of(grammar)
+    if language.objection is not None and language.has_objections:
+        return language.objection(program) is None
+    if compiled is None:
         return syntax_error(program) is None
     try:
-        json.loads(program)
-    except (ValueError, RecursionError):
+        reader = compiled.matcher()
+        reader.advance_text(program)
+    except GrammarError:
         return False
-    return True
+    return reader.can_stop()
 
 
-def is_only_docstring(program: str, function: str | None) -> bool:
-    """Whether the function of that name, or the program's last statement where that is one, has a
-    docstring for a body and nothing else."""
-    tree = parsed(program)
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    if not isinstance(tree, ast.Module):
-        return False
-    last = [
-        one
-        for one in (tree.body[-1:] if function is None else tree.body)
-        if isinstance(one, kinds) and function in (None, one.name)
-    ][-1:]
-    return any(
-        all(
-            isinstance(line, ast.Expr)
-            and isinstance(line.value, ast.Constant)
-            and isinstance(line.value.value, str)
-            for line in one.body
-        )
-        for one in last
-    )
-
-
-def parsed(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.mod | None:
-    """The syntax tree of a text, None when it has none; says nothing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source, mode=mode)
-    except UNREADABLE:
-        return None
+def is_empty(program: str, grammar: str, function: str | None) -> bool | None:
+    """Whether the function of that name, or the program's last statement where that is one, has
+    nothing but documentation for a body; None where the language has no such thing."""
+    asked = language_of(grammar).is_empty
+    return None if asked is None else asked(program, function)
 
 
 def meaning(program: str) -> str:
@@ -178,31 +147,13 @@ def _flat(tree: ast.AST) -> Iterator[str]:
             yield repr(node)
 
 
-def syntax_error(program: str) -> str | None:
-    """None when the running interpreter compiles a text, else what it says against it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(program, "sample", "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return f"{error.msg} (line {error.lineno})" if error.lineno else str(error.msg)
-    except UNREADABLE as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+@functools.cache
+def language_of(grammar: str) -> Language:
+    """The language of a grammar; of "none" Python, since without a grammar Python is drawn."""
+    return languages.find("python" if grammar == "none" else grammar)
 
 
 def check_grammar(name: str) -> None:
     """Raises GrammarFileError when there is no such grammar; compiles nothing."""
     if name != "none":
         languages.digest(languages.find(name))
-
-
-def has_oracle(grammar: str) -> bool:
-    """The running interpreter can judge texts of that grammar."""
-    here = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    return grammar in ("none", "json", "python", here)
-
-
-def is_python(grammar: str) -> bool:
-    """A grammar's name stands for Python; "none" too, since without a grammar Python is drawn."""
-    return PYTHON.fullmatch(grammar) is not None

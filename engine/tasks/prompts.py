@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +15,6 @@ from gars_vllm.engine.tasks.tasks import Task
 
 # Where a completion without a grammar is taken to end (Chen et al. 2021, section 2.1).
 COMPLETION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
-_FENCE = "```python\n"
 _QUESTION = (
     "Complete this Python code. Answer with the whole program, its imports and the given code "
     "included, in one code block and nothing else.\n\n```python\n{prompt}```"
@@ -51,9 +48,9 @@ def build(
     `end` is of code prompts whose task has no `grammar_prefix`; others are asked as they are.
     """
     free = grammar == "none"
-    python = programs.is_python(grammar)
+    language = programs.language_of(grammar)
     if kind is PromptKind.COMPLETION:
-        mode = Mode.COMPLETION if python else Mode.TEXT
+        mode = Mode.COMPLETION if language.completion is not None else Mode.TEXT
         stop = COMPLETION_STOPS if free else ()
         if task.grammar_prefix is not None:
             ids = tokenizer.encode(task.prompt)
@@ -67,11 +64,12 @@ def build(
     if task.entry_point is not None:
         code = task.prompt if task.prompt.endswith("\n") else task.prompt + "\n"
         question = _QUESTION.format(prompt=code)
-    ids = _chat(task, question, _FENCE if python else "", tokenizer)
+    fence = f"```{language.fences[0]}\n" if language.fences else ""
+    ids = _chat(task, question, fence, tokenizer)
     prefix = task.grammar_prefix or ""
-    if python and task.grammar_prefix is None:
-        prefix = preamble(task)
-    mode = Mode.FENCE if python else Mode.TEXT
+    if language.preamble is not None and task.grammar_prefix is None:
+        prefix = language.preamble(task.prompt, task.entry_point)
+    mode = Mode.FENCE if fence else Mode.TEXT
     return Prompt(task, tuple(ids), prefix, mode, ("\n```",) if free else ())
 
 
@@ -87,23 +85,6 @@ def _healed(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:
     if not text or len(prompt.ids) < 2 or before + text != prompt.prefix:
         return prompt
     return replace(prompt, ids=prompt.ids[:-1], prefix=before, heal=text)
-
-
-def preamble(task: Task) -> str:
-    """What a prompt holds before the function that it asks for, if that is Python: its imports and
-    helpers, which an answer may take for granted. Empty where it defines nothing there."""
-    name = re.escape(task.entry_point or "")
-    heads = re.finditer(rf"^(async[ \t]+)?(def|class)[ \t]+{name}\b", task.prompt, re.MULTILINE)
-    head = max((found.start() for found in heads), default=0)
-    if not name or not head:
-        return ""
-    lines = task.prompt[:head].splitlines(keepends=True)
-    while lines and lines[-1].startswith("@"):
-        lines.pop()
-    tree = programs.parsed("".join(lines))
-    if not isinstance(tree, ast.Module) or all(isinstance(one, ast.Expr) for one in tree.body):
-        return ""
-    return "".join(lines).rstrip() + "\n\n\n"
 
 
 def _chat(task: Task, question: str, opener: str, tokenizer: Tokenizer) -> list[int]:

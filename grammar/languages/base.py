@@ -53,7 +53,10 @@ class Language:
     compiler or reader says against a text, None where nothing; `has_objections`: it is at hand.
 
     For prompts and programs: `fences`: what may name the language after three backticks, the first
-    is written; `comment`: begins a comment that goes to the line's end.
+    is written, empty: an answer is the bare text; `comment`: begins a comment that goes to the
+    line's end; `is_empty`: a program whose function (of this name, None: the last one) has nothing
+    but documentation for a body; `preamble`: what a prompt holds before the function of a name,
+    which belongs to the program.
     """
 
     name: str
@@ -68,3 +71,5 @@ class Language:
     has_objections: bool = False
     fences: tuple[str, ...] = ()
     comment: str = ""
+    is_empty: Callable[[str, str | None], bool] | None = None
+    preamble: Callable[[str, str | None], str] | None = None

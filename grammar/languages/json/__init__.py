@@ -14,9 +14,7 @@ NAMES = ("json",)
 
 
 def language(name: str) -> Language:
-    return Language(
-        name, (name,), _tables, objection=_objection, has_objections=True, fences=("json",)
-    )
+    return Language(name, (name,), _tables, objection=_objection, has_objections=True)
 
 
 def _tables() -> LanguageTables:

@@ -8,11 +8,11 @@ rules around a shift are in rules.py and what it imports.
 from __future__ import annotations
 
 import sys
-import warnings
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from gars_vllm.grammar.languages.base import Completing, Language, State
+from gars_vllm.grammar.languages.python import oracle
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 VERSIONS = {"python3.11": (3, 11), "python3.12": (3, 12), "python3.13": (3, 13)}
 NAMES = ("python", *VERSIONS)
-# What the parser and compiler raise for a text, beside SyntaxError, on any of their limits
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, SystemError)
 
 
 def language(name: str) -> Language:
@@ -38,24 +36,13 @@ def language(name: str) -> Language:
         completion=_completion,
         completing=_completing(),
         words=_words,
-        objection=objection,
+        objection=oracle.objection,
         has_objections=version == here,
         fences=("python", "py", "python3"),
         comment="#",
+        is_empty=oracle.is_only_docstring,
+        preamble=oracle.preamble,
     )
-
-
-def objection(text: str) -> str | None:
-    """What the running interpreter's compiler says against a text; None where nothing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(text, "sample", "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return f"{error.msg} (line {error.lineno})" if error.lineno else str(error.msg)
-    except UNREADABLE as error:
-        return f"{type(error).__name__}: {error}"
-    return None
 
 
 def _tables(version: tuple[int, int]) -> LanguageTables:

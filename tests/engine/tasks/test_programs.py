@@ -82,7 +82,7 @@ def test_validity_is_the_languages_own(vocabulary: Vocabulary, tmp_path: Path) -
     ],
 )
 def test_only_a_docstring(program: str, function: str | None, found: bool) -> None:
-    assert programs.is_only_docstring(program, function) is found
+    assert programs.is_empty(program, "python", function) is found
 
 
 def test_whole() -> None:
@@ -92,11 +92,11 @@ def test_whole() -> None:
     assert not programs.is_whole("    return (1\n", "python", "def f():\n", "completion")
 
 
-def test_names() -> None:
-    assert programs.is_python("python3.12")
-    assert programs.is_python("none")
-    assert not programs.is_python("json")
-    assert not programs.is_python("my.lark")
+def test_the_language_of_a_grammar() -> None:
+    assert programs.language_of("python3.12").name == "python3.12"
+    assert programs.language_of("none").name == programs.language_of("python").name
+    assert programs.language_of("json").name == "json"
+    assert programs.is_empty("[]", "json", None) is None
 
 
 def test_meaning_is_what_comments_and_layout_do_not_change() -> None:

@@ -14,6 +14,7 @@ from gars_vllm.engine.tasks.programs import Mode
 from gars_vllm.engine.tasks.prompts import COMPLETION_STOPS
 from gars_vllm.engine.tasks.tasks import Task, load_humaneval
 from gars_vllm.grammar import compile_grammar
+from gars_vllm.grammar.languages.python import oracle
 
 CODE = Task("T/0", "def f(x):\n", "f", "def check(f): pass")
 TYPED = Task("T/3", "from typing import List\n\n\ndef f(x: List[int]) -> int:\n", "f", "...")
@@ -80,15 +81,15 @@ def test_build(
     ],
 )  # fmt: skip
 def test_what_stands_before_the_function(prompt: str, found: str) -> None:
-    assert prompts.preamble(Task("T/4", prompt, "f", "...")) == found
-    assert prompts.preamble(Task("T/4", prompt)) == ""
+    assert oracle.preamble(prompt, "f") == found
+    assert oracle.preamble(prompt, None) == ""
 
 
 def test_humanevals_answers_have_the_prompts_imports_and_helpers(tiny_model: Path) -> None:
     """The mask has read them, an answer may repeat them or leave them out."""
     grammar = compile_grammar("python", tokenizers.load(tiny_model).vocabulary)
     tasks = load_humaneval()
-    found = {task.task_id: prompts.preamble(task) for task in tasks}
+    found = {task.task_id: oracle.preamble(task.prompt, task.entry_point) for task in tasks}
     assert sum(map(bool, found.values())) == 26
     assert found["HumanEval/0"] == "from typing import List\n\n\n"
     assert "def encode_cyclic" in found["HumanEval/38"]
