@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import functools
 import time
-import zlib
 from collections import OrderedDict
-from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakSet
@@ -21,23 +19,21 @@ from gars_vllm.grammar.errors import GrammarError
 from gars_vllm.grammar.frontend.tables import LanguageTables
 from gars_vllm.grammar.languages import Language
 from gars_vllm.grammar.languages.words import Words
+from gars_vllm.grammar.mask_rows import MaskRows
 from gars_vllm.grammar.matcher import Matcher
 from gars_vllm.grammar.runtime import bank as banks
-from gars_vllm.grammar.runtime import calls, memory, recogniser, token_table
+from gars_vllm.grammar.runtime import calls, masks, memory, recogniser, steps, sweeping, token_table
 from gars_vllm.grammar.runtime.memory import FREE, REGISTERS, REGISTERS_AT, RULES_OWN, SCOPES, WALK
-from gars_vllm.grammar.runtime.token_table import StateTables, TokenTable
+from gars_vllm.grammar.runtime.state_tables import StateTables
+from gars_vllm.grammar.runtime.token_table import TokenTable
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
 
 _WALK_NODES = 1 << 16  # free nodes that a walk may use
 _STATES = 1 << 16  # states that are held before those that no text needs are swept out
 _MASKS = 1 << 16  # keys of masks that are held before all are forgotten
-_FORMS = 1 << 16  # distinct masks that are held in their small form
-_EXPANDED = 32 << 20  # bytes of masks that are held expanded, at least 64 masks
-_LARGE = 48  # classes of tokens whose bits are held ready
 _PREFIXES = 4096
 _STEPS = 1 << 17
-_WHOLE = -1  # in place of the lexer state of a mask's form
 _STACKS = 1 + REGISTERS  # where they begin in a state
 State = tuple[int, ...]
 
@@ -102,7 +98,7 @@ class CompiledGrammar:
         rules = language.rules(frontend) if language.rules is not None else 0
         calls.connect(self.scratch, rules)
         self._make_bank(_STATES)
-        self._memo = banks.make_memo(len(frontend.machine.entry), _MASKS)
+        self._memo = masks.make_memo(len(frontend.machine.entry), _MASKS)
         self._key = np.zeros(4096, np.int32)
         self._out = np.zeros(2, np.int32)
         self._classes = table.token_class.tolist()
@@ -114,14 +110,9 @@ class CompiledGrammar:
         self._row_of_state: dict[int, int] = {}
         self._holders: WeakSet[Holder] = WeakSet()
         self._prefixes: OrderedDict[tuple[str, bool, bool], int] = OrderedDict()
-        self._mask_words = (len(vocabulary) + 31) // 32
-        self._forms: OrderedDict[int, tuple[int, bytes, bool]] = OrderedDict()
-        self._expanded: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
-        self._row_numbers: dict[bytes, int] = {}
-        self._rows = 0
-        self._large = _large_classes(table, self._mask_words)
         self._eos = frozenset(vocabulary.eos)
-        self._eos_ids = np.array(sorted(vocabulary.eos), np.int64)
+        self._mask_rows = MaskRows(vocabulary, table, self.state_tables, self._rows_dropped)
+        self.union = self._mask_rows.union
         self._closing_tables = closing_tables
         self.closer = closing.Closer(self, closing_tables)
         # The first mask also brings all this memory in: no text should wait for it (5 to 10 ms).
@@ -220,7 +211,7 @@ class CompiledGrammar:
         while True:
             self._make_bank(room)
             self.scratch[[FREE, WALK]] = end
-            if banks.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
+            if sweeping.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
                 if bank[banks.MERGES]:
                     self._forget_masks()
                 return moved
@@ -261,7 +252,7 @@ class CompiledGrammar:
     def _step(self, number: int, token_class: int) -> int:
         while True:
             found = int(
-                banks.step(
+                steps.step(
                     self.tables, self.nodes, self.scratch, self._bank, self.table.text,
                     self.table.start, number, token_class,
                 )
@@ -274,7 +265,7 @@ class CompiledGrammar:
         """`step` of many states by a token each; below 0 of EOS and of tokens that are not allowed,
         and where `step` must make room first."""
         found = np.empty(len(numbers), np.int64)
-        banks.steps(
+        steps.steps(
             self.tables, self.nodes, self.scratch, self._bank, self.table.text, self.table.start,
             self._class_of, numbers, tokens, found,
         )  # fmt: skip
@@ -287,7 +278,7 @@ class CompiledGrammar:
         -1 where it must be asked of each: a mask that is new, or where the closing has a say. And
         `is_done`."""
         found, done = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.bool_)
-        banks.find_rows(
+        masks.find_rows(
             self.nodes, self._bank, self._memo, self._key, numbers, remaining, found, done
         )  # fmt: skip
         return found, done
@@ -324,7 +315,7 @@ class CompiledGrammar:
         data = np.frombuffer(text, np.uint8).copy()  # writable, as the tokens' bytes are
         while True:
             code = int(
-                banks.feed(
+                steps.feed(
                     self.tables, self.nodes, self.scratch, self._bank, data, number, self._out
                 )
             )
@@ -396,7 +387,7 @@ class CompiledGrammar:
             started = time.perf_counter()
             if len(self._row_of_state) >= _STEPS:
                 self._row_of_state.clear()
-            found = int(banks.find_row(self.nodes, self._bank, self._memo, self._key, number))
+            found = int(masks.find_row(self.nodes, self._bank, self._memo, self._key, number))
             if found < 0:
                 found = self._find_row(number)
             self._row_of_state[number] = found
@@ -419,8 +410,8 @@ class CompiledGrammar:
             allowed = np.zeros(len(table.outs), np.uint8)
             recogniser.walk(self.tables, self.nodes, self.scratch, table.trie, table.outs, allowed)
             stop = bool(calls.can_end(self.tables, self.nodes, self.scratch, lexer_state, 0))
-        row = self._row(lexer_state, allowed, stop)
-        code = banks.remember(
+        row = self._mask_rows.row(lexer_state, allowed, stop)
+        code = masks.remember(
             self.nodes, self.scratch, self._bank, self._memo, self._key, number, row
         )
         if code == banks.FULL:
@@ -428,88 +419,26 @@ class CompiledGrammar:
             self._bank[self._bank[banks.ROWS] + number] = row
         return row
 
-    def union(self, rows: list[int]) -> int:
-        """The row of what any of these masks allows."""
-        packed = np.bitwise_or.reduce([self.mask(r) for r in rows])
-        form = (_WHOLE, zlib.compress(packed.tobytes(), 1), False)
-        return self._numbered(packed, form)
-
-    def _forget_masks(self) -> None:
-        """Starts the memo anew; the masks' numbers stay theirs."""
-        self._memo = banks.make_memo(len(self.frontend.machine.entry), _MASKS)
-
-    def _row(self, lexer_state: int, allowed: NDArray[np.uint8], stop: bool) -> int:
-        """The number of a mask: outcomes of a lexer state's tokens (uint8), and EOS."""
-        small = np.packbits(allowed).tobytes()
-        key = small + bytes([stop]) + lexer_state.to_bytes(4, "little")
-        found = self._row_numbers.get(key)
-        if found is None:
-            form = (lexer_state, small, stop)
-            found = self._row_numbers[key] = self._numbered(self._expand(form), form)
-        return found
-
-    def _expand(self, form: tuple[int, bytes, bool]) -> NDArray[np.int32]:
-        """int32 [words]; a form whose lexer state is _WHOLE holds the mask itself."""
-        lexer_state, small, stop = form
-        if lexer_state == _WHOLE:
-            return np.frombuffer(zlib.decompress(small), np.int32).copy()
-        packed = np.zeros(self._mask_words, np.int32)
-        if any(small):
-            table = self.state_tables[lexer_state]
-            allowed = np.unpackbits(np.frombuffer(small, np.uint8))
-            banks.expand(
-                allowed, table.cell, table.cell_start, table.cell_outs, *self._large, packed
-            )  # fmt: skip
-        if stop:
-            banks.set_bits(packed, self._eos_ids)
-        return packed
-
-    def _numbered(self, packed: NDArray[np.int32], form: tuple[int, bytes, bool]) -> int:
-        digest = blake2b(packed.tobytes(), digest_size=16).digest()
-        found = self._row_numbers.get(digest)
-        if found is None:
-            if len(self._forms) >= _FORMS:
-                self._drop_forms()
-            found = self._row_numbers[digest] = self._rows
-            self._rows += 1
-            self._forms[found] = form
-            self._hold(found, packed)
-        return found
-
-    def _drop_forms(self) -> None:
-        """Drops the older half of the masks, and all that leads to them."""
-        for _ in range(len(self._forms) // 2):
-            self._forms.popitem(last=False)
+    def _rows_dropped(self) -> None:
+        """All that leads to rows is void."""
         rows = int(self._bank[banks.ROWS])
         self._bank[rows : rows + int(self._bank[banks.STATE_LIMIT])] = -1
-        self._row_numbers.clear()
         self._row_of_state.clear()
         self._forget_masks()
         self.closer.forget_rows()
 
-    def _hold(self, row: int, packed: NDArray[np.int32]) -> None:
-        packed.setflags(write=False)
-        self._expanded[row] = packed
-        while len(self._expanded) > max(64, _EXPANDED // (4 * self._mask_words)):
-            self._expanded.popitem(last=False)
+    def _forget_masks(self) -> None:
+        """Starts the memo anew; the masks' numbers stay theirs."""
+        self._memo = masks.make_memo(len(self.frontend.machine.entry), _MASKS)
 
     def mask(self, row: int) -> NDArray[np.int32]:
-        """The mask of a number: int32 [ceil(vocabulary / 32)], bit 1 = allowed, read-only.
-
-        A mask that is not among those last used is made again from its small form.
-        """
-        found = self._expanded.get(row)
-        if found is None:
-            found = self._expand(self._forms[row])
-            self._hold(row, found)
-        else:
-            self._expanded.move_to_end(row)
-        return found
+        """The mask of a number: int32 [ceil(vocabulary / 32)], bit 1 = allowed, read-only."""
+        return self._mask_rows.mask(row)
 
     def restricted_row(self, number: int, allowed: NDArray[np.bool_]) -> int:
         """The row of the mask that allows only these outcomes of the state's tokens."""
         stop = self.can_stop(number)
-        return self._row(self.load(number), allowed.astype(np.uint8), stop)
+        return self._mask_rows.row(self.load(number), allowed.astype(np.uint8), stop)
 
     def possible(self, number: int) -> NDArray[np.uint8]:
         """Per outcome of the state's tokens 1 where the grammar allows it, 2 where it allows a
@@ -546,22 +475,7 @@ class CompiledGrammar:
     @property
     def row_count(self) -> int:
         """How many distinct masks there are so far."""
-        return self._rows
+        return self._mask_rows.count
 
     def is_eos(self, token: int) -> bool:
         return token in self._eos
-
-
-def _large_classes(table: TokenTable, words: int) -> tuple[NDArray[np.int32], ...]:
-    """The classes with the most tokens and their bits; the other tokens. See bank.expand."""
-    counts = np.bincount(table.token_class, minlength=len(table.first) + 1)
-    counts[0] = 0
-    large = np.sort(np.argsort(-counts, kind="stable")[:_LARGE])
-    bits = np.zeros((len(large), words), np.int32)
-    for row, token_class in zip(bits, large.tolist(), strict=True):
-        banks.set_bits(row, np.flatnonzero(table.token_class == token_class))
-    small = ~np.isin(table.token_class, large) & (table.token_class > 0)
-    rest = np.flatnonzero(small).astype(np.int32)
-    # by class: neighbours in the vocabulary would wait for each other's word
-    rest = rest[np.argsort(table.token_class[rest], kind="stable")]
-    return large.astype(np.int32), bits, rest, table.token_class[rest]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gars_vllm.grammar.closing import endings
+from gars_vllm.grammar.closing import endings, writing
 from gars_vllm.grammar.closing import limits as completion_limits
 from gars_vllm.grammar.closing.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
 from gars_vllm.grammar.closing.tables import ClosingTables
@@ -44,8 +44,8 @@ class Closer:
     def __init__(self, grammar: CompiledGrammar, tables: ClosingTables) -> None:
         self._grammar = grammar
         self._tables = tables
-        self._work = np.zeros(endings.WORK_SIZE, np.int32)
-        self._out = np.zeros(endings.MAX_TEXT, np.uint8)
+        self._work = np.zeros(writing.WORK_SIZE, np.int32)
+        self._out = np.zeros(writing.MAX_TEXT, np.uint8)
         terminals = len(grammar.frontend.machine.spec.terminals)
         self._known = np.zeros((MAX_DEPTH, terminals), np.int32)
         self._added: dict[tuple[int, int], tuple[U8, I32]] = {}  # per mask and lexer state
@@ -109,7 +109,7 @@ class Closer:
 
     def _picked(self, count: int) -> tuple[int, ...]:
         """The tokens of the text that was split last."""
-        picked, at, tokens = self._work[endings.PICKED :], 0, []
+        picked, at, tokens = self._work[writing.PICKED :], 0, []
         for _ in range(count):
             token = int(picked[at])
             tokens.append(int(self._ids[token]))
@@ -123,13 +123,13 @@ class Closer:
         tries: list[tuple[int, bytes, Iterator[bytes]]] = []  # insertions one after the other
         state, text = number, b""
         for _ in range(_INSERTED):
-            self._work[endings.STEP_BY_STEP] = 1
+            self._work[writing.STEP_BY_STEP] = 1
             ends = int(self._find(state, 0, _ALL)[0]) < endings.TOO_MANY
-            self._work[endings.STEP_BY_STEP] = 0
-            more = self._out[: self._work[endings.READ_AT]].tobytes()
+            self._work[writing.STEP_BY_STEP] = 0
+            more = self._out[: self._work[writing.READ_AT]].tobytes()
             if ends:
                 text += more
-                if len(text) > endings.MAX_TEXT:
+                if len(text) > writing.MAX_TEXT:
                     return None
                 self._out[: len(text)] = np.frombuffer(text, np.uint8)
                 return self._picked(int(self._find(number, -1, len(text))[0]))
@@ -167,8 +167,8 @@ class Closer:
                     if not grammar.can_stop(member):
                         if int(self._find(member, 0, _ALL)[0]) >= endings.TOO_MANY:
                             continue
-                        written += self._out[: self._work[endings.READ_AT]].tobytes()
-                    if len(written) > endings.MAX_TEXT:
+                        written += self._out[: self._work[writing.READ_AT]].tobytes()
+                    if len(written) > writing.MAX_TEXT:
                         continue
                     self._out[: len(written)] = np.frombuffer(written, np.uint8)
                     count = int(self._find(number, -1, len(written))[0])

@@ -7,12 +7,13 @@ import re
 
 from gars_vllm.grammar.errors import GrammarFileError
 from gars_vllm.grammar.frontend import adjacency, contextual, lalr, lexer, syntax, viability
-from gars_vllm.grammar.frontend.contextual import ContextualSpec
 from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, LineOp, Op
 from gars_vllm.grammar.frontend.literals import count_states
+from gars_vllm.grammar.frontend.points import Points
 from gars_vllm.grammar.frontend.regex import expand_properties
 from gars_vllm.grammar.frontend.syntax import BRACKETS, Syntax, Terminal
 from gars_vllm.grammar.frontend.tables import LanguageRules, LanguageTables, build
+from gars_vllm.grammar.frontend.threads import ContextualSpec
 
 _BRACKETS = {
     int(LineOp.OPEN): (1, 0, 0),
@@ -30,7 +31,7 @@ def compiled(text: str, source: str, start: str = "start") -> LanguageTables:
         machine = contextual.build(_lexer(grammar))
     except GrammarFileError as error:
         raise GrammarFileError(_placed(grammar, str(error))) from error
-    points = adjacency.Points(machine)
+    points = Points(machine)
     grammar, parser, points = adjacency.fitted(grammar, lalr.build(grammar), points)
     machine = viability.completed(points)
     brackets = tuple(_BRACKETS.get(t.op, (0, 0, 0)) for t in machine.spec.terminals)

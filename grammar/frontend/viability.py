@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gars_vllm.grammar.frontend.adjacency import Classes, Emitted, Move, Points, split, spread
 from gars_vllm.grammar.frontend.lexer import LexTerminal, Machine, Op, Viability
+from gars_vllm.grammar.frontend.points import Classes, Emitted, Move, Points, split, spread
 
 
 def completed(points: Points) -> Machine:

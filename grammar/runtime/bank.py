@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The states that texts have been in, and what is known of them, as compiled code sees them.
+"""The states that texts have been in, interned: equal texts have equal numbers.
 
-A state is a number. Its record holds the lexer state, the registers and the parser stacks, or,
-where a text can be read in several ways, the numbers of the states of each (lexer state SET); equal
-records get equal numbers, as equal stacks get equal nodes, so that texts that stand alike share
-what is known: the state after a token (`step`), and the row of the mask (`find_row`). A mask is
-looked up by what the walk that made it looked at, which many states have in common.
+A state's record holds the lexer state, the registers and the parser stacks, or, where a text can be
+read in several ways, the numbers of the states of each (lexer state SET). Equal records get equal
+numbers, as equal stacks get equal nodes, so that texts that stand alike share what is known: the
+state after a token (steps.py), and the row of the mask (masks.py).
 
-`bank`: one int32 array with a directory in front (the constants). `memo`: another, for masks. Both
-are of fixed capacity: a call that finds one full returns FULL, and its owner makes a larger one or
-sweeps out what no text needs any more (compiled.py).
+`bank`: one int32 array with a directory in front (the constants), of fixed capacity: a call that
+finds it full returns FULL, and its owner makes a larger one or sweeps out what no text needs any
+more (sweeping.py, compiled.py).
 """
 
 from __future__ import annotations
@@ -17,21 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from gars_vllm.grammar.runtime.calls import read_way
-from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.jit import inner, njit
 from gars_vllm.grammar.runtime.memory import (
     ALSO,
     BRACKETS,
     COUNT_AT,
     DEPTH,
-    DONE,
     ERROR,
     FREE,
-    MAX_CLAUSES,
     MAX_HYPOTHESES,
-    MAX_LINKS,
-    MAX_NESTING,
-    MAX_SCOPES,
     MERGED,
     MERGING,
     OTHERS,
@@ -43,8 +36,6 @@ from gars_vllm.grammar.runtime.memory import (
     STACKS_AT,
     STATE,
     WALK,
-    copy_row,
-    nesting,
     push,
 )
 from gars_vllm.grammar.runtime.merged_stacks import comes_before
@@ -54,7 +45,6 @@ I32 = NDArray[np.int32]
 
 REFUSED, FULL = -1, -2
 SET = -1  # in place of a lexer state
-MAX_WAYS = 32  # in which a text can be read; of more the first are followed
 NEVER = 1 << 30  # tokens
 
 # Directory of the bank. A slot table is open addressing; an entry is a number plus 1, 0 = free.
@@ -67,19 +57,9 @@ NEVER = 1 << 30  # tokens
 ) = range(16)  # fmt: skip
 BANK_HEADER = 16
 RECORD = 2 + REGISTERS  # lexer state, registers, number of stacks; then the stacks
-# Directory of the memo
-(
-    SHAPES, SHAPE_COUNT, KEYS, KEYS_LIMIT, KEYS_USED, ENTRIES, ENTRY_LIMIT, ENTRY_COUNT, SLOTS,
-    SLOT_MASK,
-) = range(10)  # fmt: skip
-MEMO_HEADER = 16
-MAX_SHAPES = 64  # depths to which walks of one lexer state have looked, that are told apart
-# So much before a limit it matters to a mask how much is open: levels of indentation, links of
-# an expression; nesting; clauses of a comprehension. No token opens more.
-NEAR_THE_LIMIT, NEAR_NESTING, NEAR_CLAUSES = 64, 256, 12
 
 
-def _laid_out(header: int, parts: Mapping[int, int]) -> I32:
+def laid_out(header: int, parts: Mapping[int, int]) -> I32:
     """Zeros, with room for parts of these sizes, and where each begins at its place in front."""
     made = np.zeros(header + sum(parts.values()), np.int32)
     at = header
@@ -95,7 +75,7 @@ def make_bank(nodes: int, states: int) -> I32:
         NODE_SLOTS: 2 * nodes, STATES: states + 1, POOL: 16 * states, STATE_SLOTS: 2 * states,
         STEPS: 3 * 4 * states, ROWS: states, CALM: states,
     }  # fmt: skip
-    bank = _laid_out(BANK_HEADER, parts)
+    bank = laid_out(BANK_HEADER, parts)
     bank[NODE_MASK], bank[STATE_MASK], bank[STEP_MASK] = (
         2 * nodes - 1,
         2 * states - 1,
@@ -107,19 +87,8 @@ def make_bank(nodes: int, states: int) -> I32:
     return bank
 
 
-def make_memo(lexer_states: int, entries: int) -> I32:
-    """An empty memo for so many masks (a power of two)."""
-    parts = {
-        SHAPES: lexer_states * MAX_SHAPES, SHAPE_COUNT: lexer_states, KEYS: 32 * entries,
-        ENTRIES: 4 * entries, SLOTS: 2 * entries,
-    }  # fmt: skip
-    memo = _laid_out(MEMO_HEADER, parts)
-    memo[KEYS_LIMIT], memo[ENTRY_LIMIT], memo[SLOT_MASK] = 32 * entries, entries, 2 * entries - 1
-    return memo
-
-
-@njit
-def _mix(value, more):  # type: ignore[no-untyped-def]
+@inner
+def mix(value, more):  # type: ignore[no-untyped-def]
     value = (value ^ np.int64(more)) * np.int64(-7046029254386353131)
     return value ^ ((value >> np.int64(32)) & np.int64(0xFFFFFFFF))
 
@@ -130,7 +99,7 @@ def intern(nodes, scratch, bank, a, b, c, parent):  # type: ignore[no-untyped-de
 
     A new node goes to `scratch[FREE]`, where nothing of a walk may lie.
     """
-    value = _mix(_mix(_mix(_mix(np.int64(17), a), b), c), parent)
+    value = mix(mix(mix(mix(np.int64(17), a), b), c), parent)
     slot = value & np.int64(bank[NODE_MASK])
     at = bank[NODE_SLOTS]
     while bank[at + slot] != 0:
@@ -155,7 +124,7 @@ def add_state(bank, record, size):  # type: ignore[no-untyped-def]
     """The number of the state with this record; FULL when there is no room."""
     value = np.int64(size)
     for i in range(size):
-        value = _mix(value, record[i])
+        value = mix(value, record[i])
     slot = value & np.int64(bank[STATE_MASK])
     slots, starts, pool = bank[STATE_SLOTS], bank[STATES], bank[POOL]
     while bank[slots + slot] != 0:
@@ -353,439 +322,3 @@ def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def
             at -= 1
         record[at] = tops[2 + i]
     return add_state(bank, record, record.shape[0])
-
-
-@njit
-def _join(bank, found, count):  # type: ignore[no-untyped-def]
-    """The state that stands for all of `found[:count]`, states or sets of them."""
-    members = np.empty(MAX_WAYS, np.int32)
-    size = 0
-    for i in range(count):
-        first = bank[POOL] + bank[bank[STATES] + found[i]]
-        inner = bank[first + 1 + REGISTERS] if bank[first] == SET else 1
-        for k in range(inner):
-            member = bank[first + RECORD + k] if bank[first] == SET else found[i]
-            at = size
-            while at > 0 and members[at - 1] > member:
-                at -= 1
-            if at > 0 and members[at - 1] == member:
-                continue
-            if size >= MAX_WAYS:
-                continue
-            for m in range(size, at, -1):
-                members[m] = members[m - 1]
-            members[at] = member
-            size += 1
-    if size == 1:
-        return members[0]
-    record = np.zeros(RECORD + size, np.int32)
-    record[0] = SET
-    record[1 + REGISTERS] = size
-    record[RECORD:] = members[:size]
-    return add_state(bank, record, record.shape[0])
-
-
-@njit
-def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untyped-def]
-    """The state after some bytes, read from a state that is no set; REFUSED or FULL."""
-    found = np.empty(MAX_WAYS, np.int32)
-    count = 0
-    for skipped in range(1 << 20):
-        lexer_state = load(scratch, bank, number)
-        if scratch[REGISTERS_AT + DONE]:
-            return np.int32(REFUSED)
-        after, row, more = read_way(
-            tables, nodes, scratch, text, text.shape[0], lexer_state, 0, skipped
-        )
-        if after < 0:
-            break
-        kept = keep(nodes, scratch, bank, row, after)
-        if kept < REFUSED:
-            return kept
-        known = False
-        for i in range(count):
-            known = known or found[i] == kept
-        if not known:
-            if count >= MAX_WAYS:
-                break
-            found[count] = kept
-            count += 1
-        if not more:
-            break
-    scratch[FREE] = scratch[WALK]
-    if count == 0:
-        return np.int32(REFUSED)
-    return found[0] if count == 1 else _join(bank, found, count)
-
-
-@njit
-def _read_all(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untyped-def]
-    """As `_read`, also from a set."""
-    first = bank[POOL] + bank[bank[STATES] + number]
-    if bank[first] != SET:
-        return _read(tables, nodes, scratch, bank, text, number)
-    found = np.empty(MAX_WAYS, np.int32)
-    count = 0
-    for i in range(bank[first + 1 + REGISTERS]):
-        kept = _read(tables, nodes, scratch, bank, text, bank[first + RECORD + i])
-        if kept < REFUSED:
-            return kept
-        if kept >= 0:
-            found[count] = kept
-            count += 1
-    return _join(bank, found, count) if count > 0 else np.int32(REFUSED)
-
-
-@njit
-def step(tables, nodes, scratch, bank, text, start, number, token_class):  # type: ignore[no-untyped-def]
-    """The state after a token of a class (see TokenTable), REFUSED or FULL."""
-    if token_class == 0:
-        return np.int32(REFUSED)
-    slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
-    steps = bank[STEPS]
-    while bank[steps + 3 * slot] != 0:
-        if bank[steps + 3 * slot] == number + 1 and bank[steps + 3 * slot + 1] == token_class:
-            return bank[steps + 3 * slot + 2]
-        slot = (slot + 1) & np.int64(bank[STEP_MASK])
-    piece = text[start[token_class - 1] : start[token_class]]
-    found = _read_all(tables, nodes, scratch, bank, piece, number)
-    if found < REFUSED:
-        return found
-    if 4 * bank[STEP_COUNT] >= 3 * bank[STEP_MASK]:
-        for i in range(3 * (bank[STEP_MASK] + 1)):
-            bank[steps + i] = 0
-        bank[STEP_COUNT] = 0
-        slot = _mix(_mix(np.int64(5), number), token_class) & np.int64(bank[STEP_MASK])
-    bank[steps + 3 * slot] = number + 1
-    bank[steps + 3 * slot + 1] = token_class
-    bank[steps + 3 * slot + 2] = found
-    bank[STEP_COUNT] += 1
-    return found
-
-
-@njit
-def steps(  # type: ignore[no-untyped-def]
-    tables, nodes, scratch, bank, text, start, class_of, numbers, tokens, found
-):
-    """`step` of many states (int64) by a token each (int64; `class_of`: their classes): int64
-    `found`, below 0 where `step` gives no state, and of tokens that are none."""
-    for i in range(numbers.shape[0]):
-        found[i] = REFUSED
-        if 0 <= tokens[i] < class_of.shape[0]:
-            token_class = np.int64(class_of[tokens[i]])
-            found[i] = step(tables, nodes, scratch, bank, text, start, numbers[i], token_class)
-
-
-@njit
-def feed(tables, nodes, scratch, bank, text, number, out):  # type: ignore[no-untyped-def]
-    """Reads raw bytes. `out`: how many were read (fewer where one cannot follow), the state after
-    them, or after the last ones that were kept. Returns 0 or an error code.
-    """
-    out[0], out[1] = 0, number
-    at = 0
-    while at < text.shape[0]:
-        first = bank[POOL] + bank[bank[STATES] + out[1]]
-        if bank[first] != SET:
-            code = _feed_run(tables, nodes, scratch, bank, text, at, out)
-            if code <= 0:
-                return code
-            at = out[0]
-        else:
-            found = _read_all(tables, nodes, scratch, bank, text[at : at + 1], out[1])
-            if found < REFUSED:
-                return found
-            if found < 0:
-                return 0
-            at += 1
-            out[0], out[1] = at, found
-    return 0
-
-
-@njit
-def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-untyped-def]
-    """As `feed`, from `text[at]` on and from a state that is no set. 1: up to `out`, where there
-    are several ways to read on."""
-    state = np.int64(load(scratch, bank, out[1]))
-    kept_at = at
-    for i in range(at, text.shape[0]):
-        if scratch[REGISTERS_AT + DONE]:
-            return 0
-        after, row, more = read_way(tables, nodes, scratch, text[i : i + 1], 1, state, 0, 0)
-        if after < 0:
-            scratch[FREE] = scratch[WALK]
-            return 0
-        if more:  # once more from where the last state was kept, all ways
-            scratch[FREE] = scratch[WALK]
-            for k in range(kept_at, i + 1):
-                found = _read_all(tables, nodes, scratch, bank, text[k : k + 1], out[1])
-                if found < REFUSED:
-                    return found
-                out[0], out[1] = k + 1, found
-            return 1
-        state = after
-        if row != 0:
-            copy_row(scratch, row, 0)
-        out[0] = i + 1
-        if i % 64 == 63 or i + 1 == text.shape[0]:
-            found = keep(nodes, scratch, bank, 0, state)
-            if found < 0:
-                scratch[FREE] = scratch[WALK]
-                return found
-            out[1] = found
-            kept_at = i + 1
-            load(scratch, bank, found)
-    return 0
-
-
-@njit
-def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ignore[no-untyped-def]
-    """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
-    first = bank[POOL] + bank[bank[STATES] + number]
-    count = bank[first + 1 + REGISTERS]
-    if 24 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
-        return -1
-    at = 0
-    for i in range(2, REGISTERS):
-        key[at] = bank[first + 1 + i]
-        at += 1
-    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKETS])
-    key[at] = max(0, deep - MAX_NESTING + NEAR_NESTING)
-    at += 1
-    floor = nodes[bank[first + RECORD], DEPTH] - stack_depth + 1
-    for i in range(count):
-        node = bank[first + RECORD + i]
-        levels = nodes[node, DEPTH] - floor + 1
-        if at + levels + 8 + 3 * (indents + brackets) > key.shape[0]:
-            return -1
-        key[at] = levels
-        at += 1
-        for _ in range(levels):
-            links = min(max(0, nodes[node, OTHERS] - MAX_LINKS + NEAR_THE_LIMIT), 127)
-            clauses = max(0, nodes[node, MERGING] - MAX_CLAUSES + NEAR_CLAUSES)
-            key[at] = nodes[node, STATE] + ((16 * links + clauses) << 20)
-            at += 1
-            if (
-                nodes[node, MERGING] == MERGED
-            ):  # known by its number, which holds until the next sweep
-                key[at - 1] = -2 - node
-                bank[MERGES] = 1
-                break
-            node = nodes[node, PARENT]
-    node = bank[first + 1 + SCOPES]
-    for _ in range(indents):
-        key[at], key[at + 1], key[at + 2] = (
-            nodes[node, STATE],
-            nodes[node, OTHERS],
-            nodes[node, MERGING],
-        )
-        at += 3
-        node = nodes[node, PARENT]
-    key[at] = -1 if node == 0 else max(0, nodes[node, DEPTH] - MAX_SCOPES + NEAR_THE_LIMIT)
-    at += 1
-    node = bank[first + 1 + BRACKETS]
-    for _ in range(brackets):
-        if node == 0:
-            key[at] = -2
-            at += 1
-        else:
-            for i in range(3):
-                key[at] = nodes[node, i]
-                at += 1
-        node = nodes[node, PARENT]
-    key[at] = -1 if node == 0 else 0
-    return at + 1
-
-
-@njit
-def _slot(memo, lexer_state, shape, key, length):  # type: ignore[no-untyped-def]
-    """The slot of a key, free or its own."""
-    value = _mix(_mix(np.int64(length), lexer_state), shape)
-    for i in range(length):
-        value = _mix(value, key[i])
-    slot = value & np.int64(memo[SLOT_MASK])
-    while memo[memo[SLOTS] + slot] != 0:
-        entry = memo[ENTRIES] + 4 * (memo[memo[SLOTS] + slot] - 1)
-        if memo[entry] == length and memo[entry + 1] == lexer_state:
-            keys = memo[KEYS] + memo[entry + 2]
-            equal = memo[keys] == shape
-            for i in range(length):
-                if not equal:
-                    break
-                equal = memo[keys + 1 + i] == key[i]
-            if equal:
-                return slot
-        slot = (slot + 1) & np.int64(memo[SLOT_MASK])
-    return slot
-
-
-@njit
-def find_row(nodes, bank, memo, key, number):  # type: ignore[no-untyped-def]
-    """The row of a state's mask, -1 where none is known. `key`: int32 working memory."""
-    known = bank[bank[ROWS] + number]
-    if known >= 0:
-        return known
-    lexer_state = bank[bank[POOL] + bank[bank[STATES] + number]]
-    if lexer_state == SET:
-        return np.int32(-1)
-    shapes = memo[SHAPES] + lexer_state * MAX_SHAPES
-    for i in range(memo[memo[SHAPE_COUNT] + lexer_state]):
-        shape = memo[shapes + i]
-        length = _key(nodes, bank, number, shape >> 20, (shape >> 10) & 1023, shape & 1023, key)
-        if length < 0:
-            continue
-        slot = _slot(memo, lexer_state, shape, key, length)
-        if memo[memo[SLOTS] + slot] != 0:
-            row = memo[memo[ENTRIES] + 4 * (memo[memo[SLOTS] + slot] - 1) + 3]
-            bank[bank[ROWS] + number] = row
-            return row
-    return np.int32(-1)
-
-
-@njit
-def find_rows(  # type: ignore[no-untyped-def]
-    nodes, bank, memo, key, numbers, remaining, found, done
-):
-    """`find_row` of many states (int64): int64 `found`, -1 too where fewer tokens remain than are
-    known to be enough for the mask to be the plain one (CALM). `done`: the text has ended by its
-    end marker."""
-    for i in range(numbers.shape[0]):
-        number = numbers[i]
-        done[i] = bank[bank[POOL] + bank[bank[STATES] + number] + 1 + DONE] != 0
-        found[i] = -1
-        if done[i] or remaining[i] >= bank[bank[CALM] + number]:
-            found[i] = find_row(nodes, bank, memo, key, number)
-
-
-@njit
-def remember(nodes, scratch, bank, memo, key, number, row):  # type: ignore[no-untyped-def]
-    """Notes the row of a state whose walk has just been made; FULL when the memo has no room."""
-    bank[bank[ROWS] + number] = row
-    first = bank[POOL] + bank[bank[STATES] + number]
-    tops = (bank[first + RECORD], bank[first + 1 + SCOPES], bank[first + 1 + BRACKETS])
-    shape = 0
-    for i in range(3):
-        depth = max(0, nodes[tops[i], DEPTH] - scratch[SEEN_AT + i] + 1)
-        if depth > 1023:
-            return 0
-        shape = (shape << 10) | depth
-    lexer_state = bank[first]
-    shapes, count = memo[SHAPES] + lexer_state * MAX_SHAPES, memo[SHAPE_COUNT] + lexer_state
-    known = False
-    for i in range(memo[count]):
-        known = known or memo[shapes + i] == shape
-    if not known:
-        if memo[count] == MAX_SHAPES:
-            return 0
-        memo[shapes + memo[count]] = shape
-        memo[count] += 1
-    length = _key(nodes, bank, number, shape >> 20, (shape >> 10) & 1023, shape & 1023, key)
-    if length < 0:
-        return 0
-    if memo[ENTRY_COUNT] >= memo[ENTRY_LIMIT] or memo[KEYS_USED] + length + 1 > memo[KEYS_LIMIT]:
-        return FULL
-    slot = _slot(memo, lexer_state, shape, key, length)
-    entry = memo[ENTRIES] + 4 * memo[ENTRY_COUNT]
-    memo[entry], memo[entry + 1] = length, lexer_state
-    memo[entry + 2], memo[entry + 3] = memo[KEYS_USED], row
-    keys = memo[KEYS] + memo[KEYS_USED]
-    memo[keys] = shape
-    for i in range(length):
-        memo[keys + 1 + i] = key[i]
-    memo[KEYS_USED] += length + 1
-    memo[ENTRY_COUNT] += 1
-    memo[memo[SLOTS] + slot] = memo[ENTRY_COUNT]
-    return 0
-
-
-@njit
-def sweep(nodes, scratch, bank, live, new_nodes, new_bank, mapping):  # type: ignore[no-untyped-def]
-    """Copies the states `live` (sorted) and their nodes to new arrays; `mapping[old]` = new.
-
-    `live` has the members of its sets. Returns False where they do not fit. Steps are not copied.
-    """
-    used = scratch[WALK]
-    marked = np.zeros(used, np.uint8)
-    for number in live:
-        first = bank[POOL] + bank[bank[STATES] + number]
-        if bank[first] == SET:
-            continue
-        for i in range(bank[first + 1 + REGISTERS] + 2):
-            at = (
-                first + 1 + SCOPES
-                if i == 0
-                else first + 1 + BRACKETS
-                if i == 1
-                else (first + RECORD + i - 2)
-            )
-            node = bank[at]
-            while node != 0 and marked[node] == 0:
-                marked[node] = 1
-                node = nodes[node, PARENT]
-    for node in range(used - 1, 0, -1):  # what a merged node names came before it
-        if marked[node]:
-            marked[nodes[node, PARENT]] = 1
-            if nodes[node, MERGING] == MERGED:
-                marked[nodes[node, OTHERS]] = 1
-            elif nodes[node, MERGING] == ALSO:
-                marked[nodes[node, STATE]] = 1
-    moved = np.zeros(used, np.int32)
-    scratch[FREE] = 1
-    for node in range(1, used):  # parents come before their children
-        if marked[node]:
-            a, b, c = nodes[node, STATE], nodes[node, OTHERS], nodes[node, MERGING]
-            if c == ALSO:
-                a = moved[a]
-            elif c == MERGED:
-                b = moved[b]
-            moved[node] = intern(new_nodes, scratch, new_bank, a, b, c, moved[nodes[node, PARENT]])
-            if moved[node] == 0:
-                return False
-            new_nodes[moved[node], DEPTH] = nodes[node, DEPTH]
-    scratch[WALK] = scratch[FREE]
-    for number in live:
-        first = bank[POOL] + bank[bank[STATES] + number]
-        size = bank[bank[STATES] + number + 1] - bank[bank[STATES] + number]
-        record = bank[first : first + size].copy()
-        if record[0] != SET:
-            record[1 + SCOPES] = moved[record[1 + SCOPES]]
-            record[1 + BRACKETS] = moved[record[1 + BRACKETS]]
-        for i in range(RECORD, size):  # members of a set came before it, and stay in order
-            record[i] = mapping[record[i]] if record[0] == SET else moved[record[i]]
-        new = add_state(new_bank, record, size)
-        if new < 0:
-            return False
-        mapping[number] = new
-        new_bank[new_bank[ROWS] + new] = bank[bank[ROWS] + number]
-        new_bank[new_bank[CALM] + new] = bank[bank[CALM] + number]
-    return True
-
-
-@njit
-def expand(  # type: ignore[no-untyped-def]
-    allowed, cell, cell_start, cell_outs, large, large_bits, rest, rest_class, packed
-):
-    """Sets the bits of the tokens that have an allowed outcome (StateTable) in `packed`, int32.
-
-    A few classes hold nearly all tokens: `large`, whose tokens' bits are rows of `large_bits`.
-    `rest` are the other tokens, `rest_class` (1 + the class) says of which classes.
-    """
-    open_cells = np.zeros(cell_start.shape[0], np.uint8)
-    for c in range(1, cell_start.shape[0] - 1):
-        for i in range(cell_start[c], cell_start[c + 1]):
-            if allowed[cell_outs[i]]:
-                open_cells[c] = 1
-                break
-    for k in range(large.shape[0]):
-        if open_cells[cell[large[k]]]:
-            for word in range(packed.shape[0]):
-                packed[word] |= large_bits[k, word]
-    for i in range(rest.shape[0]):
-        if open_cells[cell[rest_class[i]]]:
-            packed[rest[i] >> 5] |= np.int32(1) << (rest[i] & 31)
-
-
-@njit
-def set_bits(packed, tokens):  # type: ignore[no-untyped-def]
-    """Sets the bits of these tokens."""
-    for token in tokens:
-        packed[token >> 5] |= np.int32(1) << (token & 31)

@@ -125,6 +125,18 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
 
 
 @njit
+def _shifted(nodes, scratch, node, state, link, last, bracket):  # type: ignore[no-untyped-def]
+    """The stack `node` with `state` on it; 0 where that would make it longer than it may be."""
+    if link != 0:
+        if not _may_link(nodes, node, link, last):
+            return np.int32(0)
+    elif bracket == 0 and nodes[node, LINKS] > 0 and nodes[node, MERGING] != MERGED:
+        # nothing makes it longer any more
+        node = push(nodes, scratch, nodes[node, STATE], 0, 0, nodes[node, PARENT])
+    return push(nodes, scratch, state, 0, 0, node)
+
+
+@njit
 def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
     """`shift` stack by stack; -1 where they must be merged, or have been."""
     found = 0
@@ -159,18 +171,10 @@ def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore
                         waiting += 1
                     break
                 if act > 0:
-                    if link != 0:
-                        if not _may_link(nodes, node, link, last):
-                            break
-                    elif bracket == 0 and nodes[node, LINKS] > 0 and nodes[node, MERGING] != MERGED:
-                        # nothing makes it longer any more
-                        node = push(nodes, scratch, state, 0, 0, nodes[node, PARENT])
-                    node = push(nodes, scratch, act - 1, 0, 0, node)
-                    fresh = True
+                    node = _shifted(nodes, scratch, node, act - 1, link, last, bracket)
+                    fresh = node != 0
                     for i in range(found):
-                        if same_stack(nodes, scratch[out + i], node):
-                            fresh = False
-                            break
+                        fresh = fresh and not same_stack(nodes, scratch[out + i], node)
                     if fresh:
                         if found >= _MERGE_FROM:
                             return -1

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.frontend import adjacency, contextual, lalr, lark_file, syntax
+from gars_vllm.grammar.frontend import adjacency, contextual, lalr, lark_file, points, syntax
 
 
-def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, adjacency.Points]:
+def parts(text: str) -> tuple[syntax.Syntax, lalr.Table, points.Points]:
     grammar = syntax.parse(text, "rules.lark")
     machine = contextual.build(lark_file._lexer(grammar))
-    return grammar, lalr.build(grammar), adjacency.Points(machine)
+    return grammar, lalr.build(grammar), points.Points(machine)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ import random
 
 import numpy as np
 import pytest
-from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar, compiled
+from gars_vllm.grammar import (
+    CompiledGrammar,
+    Matcher,
+    Vocabulary,
+    compile_grammar,
+    compiled,
+    mask_rows,
+)
 
 PREFIXES = ("", "def f(x):\n    ", "class A:\n    def g(self):\n        return [", "x = f'{")
 
@@ -17,8 +24,8 @@ def grammar(monkeypatch: pytest.MonkeyPatch, byte_vocabulary: Vocabulary) -> Com
     """With room for hardly anything."""
     monkeypatch.setattr(compiled, "_STATES", 64)
     monkeypatch.setattr(compiled, "_MASKS", 32)
-    monkeypatch.setattr(compiled, "_FORMS", 8)
-    monkeypatch.setattr(compiled, "_EXPANDED", 0)
+    monkeypatch.setattr(mask_rows, "_FORMS", 8)
+    monkeypatch.setattr(mask_rows, "_EXPANDED", 0)
     monkeypatch.setattr(compiled, "_STEPS", 16)
     return compile_grammar("python", byte_vocabulary).fresh()
 
