@@ -32,9 +32,13 @@ MODULES = {
 }
 
 
-def _imported(file: Path) -> Iterator[str]:
-    """The names that a module imports, anywhere in it, as "package.module.object"."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+def _imported(file: Path, types: bool = True) -> Iterator[str]:
+    """The names that a module imports, anywhere in it, as "package.module.object". `types`: those
+    that only annotations need, too."""
+    tree = ast.parse(file.read_text("utf-8"))
+    if not types:
+        tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and "TYPE_" in ast.dump(n))]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -42,10 +46,10 @@ def _imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def _ours(file: Path) -> set[str]:
+def _ours(file: Path, types: bool = True) -> set[str]:
     """The modules of ours among them; a package where what it exports is imported."""
     found = set()
-    for name in _imported(file):
+    for name in _imported(file, types):
         top, _, rest = name.partition(".")
         if top == "gars_vllm":
             module = next(m for m in (rest, rest.rpartition(".")[0]) if m in MODULES)
@@ -60,11 +64,11 @@ def _room(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def _rooms(graph: Graph) -> Graph:
+def _rooms(graph: Graph, layer: str = "engine") -> Graph:
     rooms: dict[str, set[str]] = {}
     for module, imported in graph.items():
-        inside = {_room(m) for m in imported if m.startswith("engine.")}
-        if module.startswith("engine."):
+        inside = {_room(m) for m in imported if m.startswith(f"{layer}.")}
+        if module.startswith(f"{layer}."):
             rooms.setdefault(_room(module), set()).update(inside - {_room(module)})
     return rooms
 
@@ -91,6 +95,24 @@ def test_the_rooms_of_the_engine_form_no_circle() -> None:
 
 def test_the_modules_of_the_engine_form_no_circle() -> None:
     assert _circle({m: inside for m, inside in GRAPH.items() if m.startswith("engine")}) == []
+
+
+def test_the_rooms_of_the_grammar_form_no_circle_when_they_run() -> None:
+    graph = {m: _ours(f, types=False) for m, f in MODULES.items() if m.startswith("grammar")}
+    assert _circle(graph) == []
+    assert _circle(_rooms(graph, "grammar")) == []
+
+
+def test_what_compiles_a_grammar_knows_no_language_and_no_compiler() -> None:
+    """frontend/ needs no numba; runtime/ and frontend/ are the same for every language."""
+    for module, file in MODULES.items():
+        names = list(_imported(file))
+        if module.startswith("grammar.frontend"):
+            assert not any(
+                name.startswith(("numba", "gars_vllm.grammar.runtime")) for name in names
+            )
+        if module.startswith(("grammar.frontend", "grammar.runtime")):
+            assert not any(name.startswith("gars_vllm.grammar.languages") for name in names), module
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -128,8 +150,20 @@ def _of_cli() -> set[str]:
     return {_room(m) for m in MODULES if m.startswith("cli")}
 
 
-@pytest.mark.parametrize("layer", ["engine", "cli"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_no_module_is_long(layer: str) -> None:
     lines = {name: len(file.read_text("utf-8").splitlines()) for name, file in MODULES.items()}
     long = {n: count for n, count in lines.items() if count > MOST_LINES and n.startswith(layer)}
     assert long == {}
+
+
+def test_no_function_of_the_grammar_is_long() -> None:
+    long = {
+        f"{name}.{node.name}"
+        for name, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and name.startswith("grammar")
+        and (node.end_lineno or 0) - node.lineno >= 80
+    }
+    assert long == set()
