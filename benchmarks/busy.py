@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from gars_vllm.benchmarks.tables import Result
-from gars_vllm.engine import models, tasks
+from gars_vllm.engine import models
 from gars_vllm.engine.backends import Settings
 from gars_vllm.engine.backends.vllm import VllmBackend
 from gars_vllm.engine.runs import sampling
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.runs.sampling import FINISHED
+from gars_vllm.engine.tasks import data_sets
 
 
 class Counted(VllmBackend):
@@ -52,7 +53,7 @@ def main() -> None:
     spec = models.lookup(asked.model)
     files = models.resolve(spec)
     settings = Settings(n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature)
-    chosen = tasks.load_humaneval()[: asked.limit]
+    chosen = data_sets.load_humaneval()[: asked.limit]
 
     with tempfile.TemporaryDirectory() as name:
         run = RunFolder(Path(name) / "run")

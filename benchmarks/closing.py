@@ -30,8 +30,8 @@ from gars_vllm.benchmarks.completeness import stdlib
 from gars_vllm.cli.console import console
 from gars_vllm.engine.inspection.acceptance import advance
 from gars_vllm.engine.models.tokenizers import Encoder
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.engine.tasks.programs import is_valid
-from gars_vllm.engine.tasks.tasks import load_humaneval
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
 from gars_vllm.grammar.closing import endings
 from gars_vllm.grammar.runtime import bank

@@ -25,7 +25,7 @@ from pathlib import Path
 from gars_vllm.cli.console import console, progress
 from gars_vllm.engine.inspection import acceptance
 from gars_vllm.engine.models.tokenizers import Encoder
-from gars_vllm.engine.tasks.tasks import load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.grammar import compile_grammar
 from rich import box
 from rich.table import Table

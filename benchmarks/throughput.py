@@ -40,7 +40,7 @@ from dataclasses import replace
 from gars_vllm.engine import models, tasks
 from gars_vllm.engine.backends import Job, Request, Requests, Settings
 from gars_vllm.engine.models import PromptKind, tokenizers
-from gars_vllm.engine.tasks import prompts
+from gars_vllm.engine.tasks import data_sets, prompts
 from gars_vllm.engine.tasks.programs import Mode
 from gars_vllm.engine.backends.vllm import VllmBackend
 
@@ -84,7 +84,7 @@ if __name__ == "__main__":
             texts = [
                 replace(prompts.build(t, PromptKind.COMPLETION, "none", tokenizer), stop=(),
                         mode=Mode.TEXT, prefix=t.prompt if grammar == "python" else "")
-                for t in tasks.load_humaneval()[:limit]
+                for t in data_sets.load_humaneval()[:limit]
             ]
             context = prompts.context_length(texts, length, None)
             job = Job(files.folder, tokenizer, settings, context,

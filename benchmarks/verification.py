@@ -33,8 +33,9 @@ from gars_vllm.engine.records.records import Record
 from gars_vllm.engine.runs.folder import open_run
 from gars_vllm.engine.sandbox import choice, tiers
 from gars_vllm.engine.sandbox.pool import Job, default_workers
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.engine.tasks.programs import meaning
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification.verification import Checking, References, program_of
 
 Passed = list[bool]

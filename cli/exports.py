@@ -21,8 +21,8 @@ from gars_vllm.engine.records.json_lines import key_of
 from gars_vllm.engine.records.whole_file import write_whole
 from gars_vllm.engine.runs.folder import open_run
 from gars_vllm.engine.sandbox.outcome import Outcome
+from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
-from gars_vllm.engine.tasks.tasks import of_run
 
 _MOST = 100_000  # different programs on a page: some 20 MB, and what a browser still searches in
 

@@ -20,7 +20,7 @@ from gars_vllm.cli.sample_options import (
 )
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
 from gars_vllm.cli.screen import Screen
-from gars_vllm.engine import models, tasks
+from gars_vllm.engine import models
 from gars_vllm.engine.backends import OnInvalid, Settings
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.constraints import Mask
@@ -28,14 +28,16 @@ from gars_vllm.engine.models import PromptEnd, PromptKind
 from gars_vllm.engine.runs import sampling
 from gars_vllm.engine.runs.config import settings_config
 from gars_vllm.engine.runs.folder import RunFolder
-from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.tasks import data_sets, programs
 from gars_vllm.engine.verification.verification import Verification
 
 
 @click.command()
 @click.option("--model", default=models.DEFAULT, show_default=True, help="Name, hub id or folder.")
 @click.option("--n", default=16, show_default=True, help="Samples per task.")
-@click.option("--tasks", "task_set", type=click.Choice([tasks.HUMANEVAL]), default=tasks.HUMANEVAL)
+@click.option(
+    "--tasks", "task_set", type=click.Choice([*data_sets.REGISTRY]), default=data_sets.HUMANEVAL
+)
 @click.option("--prompts", type=click.Path(path_type=Path), help="JSONL with your own prompts.")
 @click.option("--limit", type=int, help="Only the first so many tasks.")
 @click.option("--task-ids", help="Ids, numbers or ranges: HumanEval/3,7,10-19.")

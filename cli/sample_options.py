@@ -16,7 +16,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.masking.constraints import Mask
 from gars_vllm.engine.models import ModelSpec, PromptEnd, PromptKind
-from gars_vllm.engine.tasks import Task
+from gars_vllm.engine.tasks import Task, data_sets
 
 AUTO = "auto"
 _OURS = frozenset({"model", "tokenizer", "seed", "logits_processors", "use_tqdm_on_load"})
@@ -56,7 +56,7 @@ class TaskOptions:
 
     def load(self) -> tuple[list[Task], list[Task]]:
         """All tasks of the source, and the chosen ones. Raises UserError."""
-        every = tasks.load_prompts(self.prompts) if self.prompts else tasks.load_humaneval()
+        every = data_sets.tasks_of(self.source)
         return every, tasks.select(every, self.limit, self.task_ids)
 
 

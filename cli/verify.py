@@ -24,6 +24,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.records.json_lines import JsonLines
 from gars_vllm.engine.records.records import Result
 from gars_vllm.engine.runs.folder import RunFolder, open_run
+from gars_vllm.engine.tasks import data_sets
 from gars_vllm.engine.verification import human_eval_files, verification
 from gars_vllm.engine.verification.verifiers import TESTS, run_checks, verifiers_named
 from rich import box
@@ -90,7 +91,7 @@ def verify(
         because=f"does nothing with --with {names}, which runs no program",
     )  # fmt: skip
     if is_file and out is not None:
-        known = tasks.load_prompts(prompts) if prompts is not None else tasks.load_humaneval()
+        known = tasks.load_prompts(prompts) if prompts is not None else data_sets.load_humaneval()
         _verify_file(path, out, known, sandbox.checking(), as_json)
         return
     if out is not None and (chosen or not runs):
@@ -111,7 +112,7 @@ def verify(
 
         if runs:
             goes_on = _Sampler().lives if follow else lambda: False
-            say_unjudged(own or tasks.of_run(folder.load()["config"]))
+            say_unjudged(own or data_sets.of_run(folder.load()["config"]))
             done = verification.verify(folder, how, seen, own, goes_on, force, results)
         found = run_checks(
             folder,

@@ -92,7 +92,7 @@ def tier() -> Tier:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as vLLM and transformers load it: Llama of one layer, byte-level BPE of 500."""
     import torch
-    from gars_vllm.engine.tasks.tasks import load_humaneval
+    from gars_vllm.engine.tasks.data_sets import load_humaneval
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers import models as token_models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gars_vllm.engine import tasks
 from gars_vllm.engine.analysis.estimates import pass_at_k_matrix
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.records.json_lines import Key, key_of
@@ -20,6 +19,7 @@ from gars_vllm.engine.runs.config import Layout
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.runs.sampling import FINISHED
 from gars_vllm.engine.sandbox.outcome import Outcome, is_judged
+from gars_vllm.engine.tasks import data_sets
 
 KS = (1, 10, 100)
 
@@ -267,7 +267,7 @@ def summarise(run: RunFolder) -> list[Summary]:
     record = run.load()
     config, info = record["config"], record["info"]
     try:
-        untested = frozenset(t.task_id for t in tasks.of_run(config) if t.test is None)
+        untested = frozenset(t.task_id for t in data_sets.of_run(config) if t.test is None)
     except UserError:
         untested = frozenset()
     checks = {name: list(file.read()) for name, file in run.checks().items()}

@@ -13,7 +13,7 @@ from gars_vllm.engine.analysis import estimates
 from gars_vllm.engine.analysis.estimates import Cost, CostPerSolved, Extrapolation, Interval
 from gars_vllm.engine.analysis.summary import ProblemRow, Summary
 from gars_vllm.engine.models.catalogue import PUBLISHED
-from gars_vllm.engine.tasks.tasks import HUMANEVAL
+from gars_vllm.engine.tasks.data_sets import HUMANEVAL
 
 # Of fewer problems nothing is concluded: percentile intervals are too narrow (estimates.py), so no
 # run is called better than another, and coverage is not extrapolated.

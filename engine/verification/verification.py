@@ -19,8 +19,9 @@ from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
 from gars_vllm.engine.sandbox.surroundings import check_limits
 from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning, parsed
-from gars_vllm.engine.tasks.tasks import Task, of_run
+from gars_vllm.engine.tasks.tasks import Task
 
 Progress = Callable[[int, int], None]  # verdicts that there are, verdicts that there will be
 _LEAST_SECONDS = 3.0

@@ -32,8 +32,9 @@ from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
 from gars_vllm.engine.sandbox.pool import Job
 from gars_vllm.engine.tasks import programs
+from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
-from gars_vllm.engine.tasks.tasks import Task, of_run
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.verification import Checking, preamble_of
 

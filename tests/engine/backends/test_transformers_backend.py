@@ -20,7 +20,7 @@ from gars_vllm.engine.models.prompt_kinds import PromptKind
 from gars_vllm.engine.runs import sampling
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.tasks import prompts
-from gars_vllm.engine.tasks.tasks import load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.grammar import compile_grammar
 
 

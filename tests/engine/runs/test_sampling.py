@@ -23,7 +23,8 @@ from gars_vllm.engine.runs import sampling
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.runs.sampling import MAX_GIVEN_UP, State, Watcher
 from gars_vllm.engine.tasks import prompts
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval, load_prompts, select
+from gars_vllm.engine.tasks.data_sets import load_humaneval
+from gars_vllm.engine.tasks.tasks import Task, load_prompts, select
 from gars_vllm.engine.verification.verification import Checking, verify
 from gars_vllm.grammar import GrammarFileError
 

@@ -85,7 +85,7 @@ def test_what_a_test_needs() -> None:
 
 
 def test_none_of_human_eval_is_lost() -> None:
-    from gars_vllm.engine.tasks.tasks import load_humaneval
+    from gars_vllm.engine.tasks.data_sets import load_humaneval
     from gars_vllm.engine.verification.verification import unjudged
 
     tasks = load_humaneval()

@@ -10,9 +10,10 @@ from gars_vllm.engine.models import tokenizers
 from gars_vllm.engine.models.prompt_kinds import PromptEnd, PromptKind
 from gars_vllm.engine.models.tokenizers import Encoder
 from gars_vllm.engine.tasks import programs, prompts
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.engine.tasks.programs import Mode
 from gars_vllm.engine.tasks.prompts import COMPLETION_STOPS
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.grammar import compile_grammar
 from gars_vllm.grammar.languages.python import oracle
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval, load_prompts, of_run, select
+from gars_vllm.engine.tasks.data_sets import load_humaneval, of_run
+from gars_vllm.engine.tasks.tasks import Task, load_prompts, select
 
 TASKS = [Task(f"HumanEval/{i}", "p") for i in range(164)]
 

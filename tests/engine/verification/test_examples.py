@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.examples import Example
 from hypothesis import given, settings

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.sandbox.tiers import Tier
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import human_eval_files
 from gars_vllm.engine.verification.human_eval_files import summarise_file, verify_file
 from gars_vllm.engine.verification.verification import Checking

@@ -18,7 +18,8 @@ from typing import Any, Union
 import pytest
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.inputs import COUNT, inputs_for
 from hypothesis import given, settings

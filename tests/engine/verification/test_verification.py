@@ -17,7 +17,8 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
-from gars_vllm.engine.tasks.tasks import Task, load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
+from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import verification
 from gars_vllm.engine.verification.verification import Checking, Plan, preamble_of, verify
 

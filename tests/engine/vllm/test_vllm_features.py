@@ -21,7 +21,7 @@ import torch
 from gars_vllm.engine.backends.transformers import GrammarLogits
 from gars_vllm.engine.models.tokenizers import Encoder
 from gars_vllm.engine.tasks import programs
-from gars_vllm.engine.tasks.tasks import load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.engine.vllm.settings import on_cpu
 from gars_vllm.grammar import compile_grammar
 

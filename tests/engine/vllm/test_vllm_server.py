@@ -27,7 +27,7 @@ from gars_vllm.engine.models.catalogue import lookup
 from gars_vllm.engine.models.files import ModelFiles
 from gars_vllm.engine.runs import sampling
 from gars_vllm.engine.runs.folder import RunFolder
-from gars_vllm.engine.tasks.tasks import load_humaneval
+from gars_vllm.engine.tasks.data_sets import load_humaneval
 from gars_vllm.engine.vllm.server import Routes, command
 
 
