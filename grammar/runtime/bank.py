@@ -237,17 +237,36 @@ def _moved(node, first, moved):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _sorted(values):  # type: ignore[no-untyped-def]
+    """Sorts a few numbers in place, each once; how many these are. (numpy's own takes seconds to
+    compile.)"""
+    count = 0
+    for i in range(values.shape[0]):
+        value, at = values[i], count
+        while at > 0 and values[at - 1] > value:
+            at -= 1
+        if at > 0 and values[at - 1] == value:
+            continue
+        for k in range(count, at, -1):
+            values[k] = values[k - 1]
+        values[at] = value
+        count += 1
+    return count
+
+
+@njit
 def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-untyped-def]
     """The node of this content over these parents, in an order that only they decide."""
     if parents.shape[0] == 1:
         flags = 0 if content[2] == MERGED else content[2]
         field = 0 if content[2] == MERGED else content[1]
         return intern(nodes, scratch, bank, content[0], field, flags, parents[0])
-    ordered = np.unique(parents)
-    for i in range(1, ordered.shape[0]):
+    count = _sorted(parents)
+    ordered = parents[:count]
+    for i in range(1, count):
         if comes_before(nodes, ordered[i], ordered[0]):
             ordered[0], ordered[i] = ordered[i], ordered[0]
-    ordered[1:].sort()
+    _sorted(ordered[1:])
     others = np.int32(0)
     deepest = 0
     for i in range(ordered.shape[0] - 1, 0, -1):
