@@ -90,7 +90,7 @@ def until_samples() -> Callable[[subprocess.Popen[bytes], Path, int], None]:
     """Waits until a command has written so many samples; fails if it ends before."""
 
     def wait(process: subprocess.Popen[bytes], file: Path, count: int) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not file.exists() or file.read_bytes().count(b"\n") < count:
             said = process.stderr.read() if process.poll() is not None and process.stderr else b""
             assert process.poll() is None, said.decode()

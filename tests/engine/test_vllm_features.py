@@ -184,7 +184,10 @@ def runners(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     folder = tmp_path_factory.mktemp("runners")
     slow = not ON_GPU  # V2 is, by the interpreter
     first = {"busy": busy_engine(model, False), "tight": tight_engine(model, False)}
-    second = {"busy": busy_engine(model, slow), "tight": tight_engine(model, slow)}
+    second = {
+        "busy": busy_engine(model, slow, 40 if slow else 200),
+        "tight": tight_engine(model, slow),
+    }
     second["drafting"] = drafting_engine(model)
     made = {
         "v1": Runner(model, False, first, folder / "v1.log"),
@@ -195,12 +198,12 @@ def runners(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         runner.end()
 
 
-def busy_engine(model: Path, slow: bool) -> Engine:
-    """Requests of every kind at once; prefixes are cached."""
+def busy_engine(model: Path, slow: bool, many: int = 200) -> Engine:
+    """Requests of every kind at once, of one prompt many; prefixes are cached."""
     engine = Engine(model, {"max_num_seqs": 256, "enable_prefix_caching": True})
     most = 10 if slow else 40
     texts = prompts(model, 70)
-    engine.add(texts[0], "python", n=200, max_tokens=most, **HOT)  # 0
+    engine.add(texts[0], "python", n=many, max_tokens=most, **HOT)  # 0
     for i in range(1, 4):  # 1 to 9
         engine.add(texts[i], "python", max_tokens=most, **GREEDY)
         engine.add(texts[i], "json", max_tokens=most, **GREEDY)
@@ -226,9 +229,22 @@ def busy(request: pytest.FixtureRequest, runners: dict[str, Runner]) -> Engine:
 
 
 def test_many_samples_of_one_prompt(busy: Engine) -> None:
-    assert len(busy.outputs(0)) == 200
+    assert len(busy.outputs(0)) == busy.requests[0]["params"]["n"] >= 40
     busy.check(0)
     assert len({tuple(o["tokens"]) for o in busy.outputs(0)}) > 6
+
+
+@pytest.mark.full
+def test_two_hundred_samples_of_one_prompt(model: Path, tmp_path: Path) -> None:
+    """By V2's runner, wherever it runs."""
+    busy = busy_engine(model, slow=not ON_GPU)
+    runner = Runner(model, True, {"busy": busy}, tmp_path / "v2.log")
+    try:
+        runner.engine("busy")
+    finally:
+        runner.end()
+    assert len(busy.outputs(0)) == 200
+    busy.check(0)
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
