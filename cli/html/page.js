@@ -799,9 +799,10 @@ function shapeless(letter) {
   return make("span", { class: "control", "data-code": code }, letter);
 }
 
+scheme(); // before anything is waited for: nobody shall see the other one first
 let cannotUnpack = false;
 try { await unpackList(); } catch { cannotUnpack = true; }
 const reader = new Reader();
-for (const part of [head, scheme, summary, coverage, comparison, outcomes, problemTable]) part();
+for (const part of [head, summary, coverage, comparison, outcomes, problemTable]) part();
 reader.show();
 document.documentElement.dataset.drawn = "";

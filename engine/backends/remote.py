@@ -130,9 +130,9 @@ class RemoteBackend:
         while requests or again or any(s.flying for s in self._servers):
             alive = [s for s in self._servers if s.dead is None]
             if not alive and not any(s.flying for s in self._servers):  # all answers are in
+                why = "; ".join(f"{s.url}: {s.dead}" for s in self._servers)
                 raise UserError(
-                    f"no server is left ({self._servers[-1].url}: {self._servers[-1].dead}); start "
-                    "one, and the same command continues"
+                    f"no server is left ({why}); start one, and the same command continues"
                 )
             while (again or requests) and any(s.flying < s.limit for s in alive):
                 request = again.popleft() if again else next(iter(requests))

@@ -35,6 +35,15 @@ def limit(kind: int, amount: int, grace: int = 0) -> None:
             raise
 
 
+def address_space() -> int:
+    """Bytes that this process has mapped; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
 def die_with_parent() -> None:
     """Asks Linux to kill this process when the thread that started it ends, kill -9 included."""
     if sys.platform == "linux":

@@ -227,7 +227,8 @@ class _Judge:
     def _work(self, end: socket.socket) -> None:
         confine.die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
+        # More than it has: a fork of a process that has loaded torch begins with gigabytes.
+        confine.limit(resource.RLIMIT_AS, confine.address_space() + _JUDGE_BYTES)
         confine.limit(resource.RLIMIT_CORE, 0)
         while True:
             head, descriptors, _, _ = socket.recv_fds(end, 8, 1)

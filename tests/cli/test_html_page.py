@@ -648,6 +648,16 @@ def test_the_scheme_follows_the_system_and_the_button(show: Show) -> None:
         assert shown.evaluate(background) == before
 
 
+def test_a_remembered_scheme_waits_for_nothing(show: Show) -> None:
+    """Not for the samples to be unpacked: the page would first be shown in the other one."""
+    shown = show(a_page(), color_scheme="light")
+    shown.locator("#scheme").click()
+    shown.add_init_script("Response.prototype.text = () => new Promise(() => {})")  # never
+    shown.reload()
+    assert not shown.locator("html[data-drawn]").count()
+    assert shown.evaluate("document.documentElement.dataset.scheme") == "dark"
+
+
 def test_thousands_of_samples_are_drawn_as_they_are_asked_for(show: Show) -> None:
     page = a_page()
     page["samples"] = [

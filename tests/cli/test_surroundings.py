@@ -18,6 +18,7 @@ from gars_vllm.engine.sandbox.tiers import Tier
 
 MakeRun = Callable[..., Path]
 GARS = [sys.executable, "-m", "gars_vllm.cli.main"]
+WARM = Path(__file__).with_name("warm.py")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
@@ -54,23 +55,42 @@ def test_a_terminal_of_ascii(make_results: MakeRun) -> None:
     assert "pass@1" in done.stdout.decode("ascii")
 
 
+def in_a_shell(script: str, before: str = "", shell: str = "sh -c", **more: str) -> list[str]:
+    """What a script of the shell prints, in which "gars" is the command: its output, both streams,
+    and its exit code. The commands are one process's (warm.py), which starts after `before`."""
+    for name in ("asked", "said"):
+        os.mkfifo(name)
+    asked, said = Path("asked").absolute(), Path("said").absolute()
+    warm = (
+        'gars() { echo "$*" >&3; while IFS= read -r line <&4; do\n'
+        '[ "$line" = END ] && break; echo "$line"; done; }\n'
+        f"{sys.executable} {WARM} 3<{asked} 4>{said} &\nexec 3>{asked} 4<{said}\n"
+    )
+    command = [*shell.split(), f"set -e\n{before}\n{warm}\nset +e\n{script}\nexec 3>&-\nwait"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | more
+    )
+    if "Operation not permitted" in done.stderr or "permission denied" in done.stderr.lower():
+        pytest.skip("no file system can be mounted here")
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
 def test_every_command_keeps_to_ascii(make_run: MakeRun, tier: Tier) -> None:
     """click's own texts, too, which it would write in UTF-8 there."""
     make_run("nö", bodies=("    return a + b  # é日\n", "    raise ValueError('日é')\n"))
     Path("é.py").write_text("x = 'é日'\n")
-    for command in (
-        ["verify", "nö"], ["report", "nö", "--csv", "é.csv"], ["compare", "nö", "nö"],
-        ["verify", "fehlt_é"], ["sample", "--model", "é"], ["é"], ["verify", "--é"],
-        ["grammar", "check", "é.py", "--tokenizer", "é"], ["verify", "--help"], ["doctor", "é"],
-    ):  # fmt: skip
-        done = subprocess.run(
-            [*GARS, *command], env=os.environ | {"PYTHONIOENCODING": "ascii"},
-            capture_output=True, check=False,
-        )  # fmt: skip
-        assert done.returncode in (0, 2), done.stderr
-        assert "Traceback" not in done.stderr.decode("ascii")
-        assert "n\xf6" not in done.stdout.decode("ascii")
-        assert ("nö" in command) == (r"n\xf6" in done.stdout.decode())
+    commands = [
+        "verify nö", "report nö --csv é.csv", "compare nö nö", "verify fehlt_é", "sample --model é",
+        "é", "verify --é", "grammar check é.py --tokenizer é", "verify --help", "doctor é",
+    ]  # fmt: skip
+    script = "".join(f"gars {command}; echo ====\n" for command in commands)
+    printed = "\n".join(in_a_shell(script, PYTHONIOENCODING="ascii"))
+    assert printed.isascii()
+    assert "Traceback" not in printed
+    for command, text in zip(commands, printed.split("\n===="), strict=False):
+        assert text.endswith(("\nexit 0", "\nexit 2")), text
+        assert ("nö" in command) == (r"n\xf6" in text), command
 
 
 def test_piped_output_is_as_wide_as_columns_says(
@@ -95,19 +115,10 @@ def test_what_stands_for_a_character() -> None:
 
 
 def on_tmpfs(script: str, *, size: str = "400k") -> list[str]:
-    """Runs a script of the shell in a small file system of its own that holds the working folder;
-    "gars" is the command. Its output, without that of `mount` and `cp`."""
-    start = (
-        f'set -e; gars() {{ {sys.executable} -m gars_vllm.cli.main "$@" 2>&1; echo "exit $?"; }}\n'
-        f"mount -t tmpfs -o size={size} none full; cp -r run prompts.jsonl full; cd full; set +e\n"
-    )
+    """In a small file system of its own that holds the working folder."""
     Path("full").mkdir()
-    command = ["unshare", "-rm", "sh", "-c", start + script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Operation not permitted" in done.stderr or "permission denied" in done.stderr.lower():
-        pytest.skip("no file system can be mounted here")
-    assert done.stderr == ""
-    return done.stdout.splitlines()
+    mount = f"mount -t tmpfs -o size={size} none full; cp -r run prompts.jsonl full; cd full"
+    return in_a_shell(script, mount, "unshare -rm sh -c")
 
 
 FILL = "dd if=/dev/zero of=fill bs=1k 2>/dev/null; "

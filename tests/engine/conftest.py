@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,61 @@ def vllm_config(tiny_model: Path) -> MakeConfig:
     return make
 
 
+# vLLM takes twenty seconds to import: what wants a process that has imported it, and nothing of
+# ours, is a fork of one that has.
+_FORKS = """
+import json, os, sys, traceback
+import vllm, vllm.v1.sample.logits_processor, vllm.v1.worker.gpu.sample.logits_processor
+from vllm import SamplingParams
+ours = [name for name in sys.modules if name.startswith("gars_vllm")]
+assert not ours, ours
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # whatever a script prints
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            exec(json.loads(line), {"__name__": "__main__"})
+        except BaseException:
+            said = traceback.format_exc()
+        print(json.dumps(said), file=answers, flush=True)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        print(json.dumps(f"it ended with {status}"), file=answers, flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def beside_vllm() -> Iterator[Callable[[str], None]]:
+    """Runs a script in a process of its own, which has imported vLLM; fails if the script does."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _FORKS],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def run(script: str) -> None:
+        process.stdin.write(json.dumps(script) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        assert answer, "vLLM cannot be imported"
+        assert not json.loads(answer), json.loads(answer)
+
+    yield run
+    process.stdin.close()
+    process.stdout.close()
+    process.wait()
+
+
 @pytest.fixture
 def until_samples() -> Callable[[subprocess.Popen[bytes], Path, int], None]:
     """Waits until a command has written so many samples; fails if it ends before."""
 
     def wait(process: subprocess.Popen[bytes], file: Path, count: int) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not file.exists() or file.read_bytes().count(b"\n") < count:
             said = process.stderr.read() if process.poll() is not None and process.stderr else b""
             assert process.poll() is None, said.decode()

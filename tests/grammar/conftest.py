@@ -21,13 +21,6 @@ if config.BOUNDSCHECK:  # `make test-bounds`: no index of ours counts from the e
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    import os
-
-    os.environ["GARS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     made = Tokenizer(models.BPE())

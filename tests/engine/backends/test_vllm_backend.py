@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from gars_vllm.cli.main import main
 from gars_vllm.engine.backends.base import Drawn, Job
 from gars_vllm.engine.backends.settings import Settings
 from gars_vllm.engine.backends.vllm import VllmBackend
@@ -36,6 +39,19 @@ class Lasting(VllmBackend):
     A run has to ask for no weights: its requests are numbered anew, and weights kept by number.
     """
 
+    def __init__(self, model: Path) -> None:
+        self._first = Job(model, tokenizers.load(model), Settings(n=1), 1024, BATCH)
+        super().__init__(self._first)
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Meanwhile another engine may be this process's: vLLM has one at a time."""
+        self.end()
+        try:
+            yield
+        finally:
+            super().__init__(self._first)
+
     def __call__(self, job: Job) -> Lasting:
         assert not job.settings.weights
         assert job.batch <= BATCH
@@ -51,7 +67,7 @@ class Lasting(VllmBackend):
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Iterator[Lasting]:
-    made = Lasting(Job(tiny_model, tokenizers.load(tiny_model), Settings(n=1), 1024, BATCH))
+    made = Lasting(tiny_model)
     yield made
     made.end()
 
@@ -102,11 +118,12 @@ def _is_prefix(tokenizer: tokenizers.Tokenizer, grammar: str, text: bytes) -> bo
 def test_kill_9_loses_only_what_was_in_flight(
     tiny_model: Path, tmp_path: Path, until_samples: Callable[..., None], engine: Lasting
 ) -> None:
-    """The command itself, killed with all its processes in the middle, and run again."""
+    """The command itself, killed with all its processes in the middle, and run again (here, where
+    vLLM is imported already)."""
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "gars_vllm.cli.main", "sample", "--model", str(tiny_model),
-        "--task-ids", "0-9", "--n", "40", "--max-tokens", "80", "--batch", str(BATCH), "--out", str(out),
+        "--task-ids", "0-9", "--n", "16", "--max-tokens", "80", "--batch", str(BATCH), "--out", str(out),
         "--temperature", "1.0",
     ]  # fmt: skip
     first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
@@ -116,24 +133,26 @@ def test_kill_9_loses_only_what_was_in_flight(
     first.wait()
     before = file.read_bytes()
     kept = before[: before.rfind(b"\n") + 1]
-    assert 30 <= kept.count(b"\n") < 400
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert 30 <= kept.count(b"\n") < 160
+    with engine.away():
+        done = CliRunner().invoke(main, command[3:])
+    assert done.exit_code == 0, done.output
     assert file.read_bytes().startswith(kept)
     records = [json.loads(line) for line in file.read_text().splitlines()]
     keys = [(r["task_id"], r["sample_index"]) for r in records]
-    assert sorted(keys) == sorted((f"HumanEval/{t}", i) for t in range(10) for i in range(40))
-    assert len(set(keys)) == 400
-    assert len({r["seed"] for r in records}) == 400
+    assert sorted(keys) == sorted((f"HumanEval/{t}", i) for t in range(10) for i in range(16))
+    assert len(set(keys)) == 160
+    assert len({r["seed"] for r in records}) == 160
     again = RunFolder(tmp_path / "again")
-    settings = Settings(n=40, max_tokens=80, temperature=1.0, weights=False)
+    settings = Settings(n=16, max_tokens=80, temperature=1.0, weights=False)
     files = ModelFiles(tiny_model, "local")
     spec, asked = lookup(str(tiny_model)), load_humaneval()[:10]
     sampling.run(again, spec, files, asked, settings, engine, batch=BATCH)
     undisturbed = list(again.samples.read())
-    assert len(undisturbed) == 400
+    assert len(undisturbed) == 160
     drawn = {(r["task_id"], r["sample_index"]): r["program"] for r in records}
     same = sum(drawn[r["task_id"], r["sample_index"]] == r["program"] for r in undisturbed)
-    assert same >= 390  # where bfloat16 rounds differently in other batches, the text may part
+    assert same >= 156  # where bfloat16 rounds differently in other batches, the text may part
     assert all(r["valid"] for r in records)
     assert {r["finish_reason"] for r in records} == {"stop", "closed"}
     assert len(RunFolder(out).load()["info"]["sessions"]) == 1  # the killed one could not write

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -128,12 +127,11 @@ def test_two_processes_share_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "weights").stat().st_blocks * 512 < 1 << 20  # sparse
 
 
-def test_who_reads_needs_no_compiler() -> None:
+def test_who_reads_needs_no_compiler(beside_vllm: Callable[[str], None]) -> None:
     """A server forks its engine, and vLLM for a CPU cannot start where llvmlite was loaded."""
     names = ("masking.weights", "vllm.processor", "vllm.plugin", "vllm.server")
     modules = ", ".join(f"gars_vllm.engine.{name}" for name in names)
-    script = f"import sys, {modules}\nassert not {{'numba', 'llvmlite'}} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+    beside_vllm(f"import sys, {modules}\nassert not {{'numba', 'llvmlite'}} & sys.modules.keys()")
 
 
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:

@@ -15,6 +15,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.records.json_lines import JsonLines, Tail
 from gars_vllm.engine.records.records import Keyed
 
+LONGEST = 5100  # bytes of a record below
 APPEND_FOR_EVER = """
 import sys
 from pathlib import Path
@@ -132,11 +133,14 @@ def test_kill_9_while_appending_loses_and_doubles_nothing(tmp_path: Path) -> Non
     path = tmp_path / "x.jsonl"
     seen = 0
     for _ in range(4):
+        size = path.stat().st_size if path.exists() else 0
         child = subprocess.Popen([sys.executable, "-c", APPEND_FOR_EVER, str(path)])
-        deadline = time.monotonic() + 20
-        while sum(1 for _ in JsonLines(path, Keyed).read()) < seen + 20:
+        deadline = time.monotonic() + 60
+        # By its size: whoever reads it all is overtaken by a writer that never waits.
+        while not path.exists() or path.stat().st_size < size + 21 * LONGEST:
             assert time.monotonic() < deadline, "the writer does not get on"
             assert child.poll() is None, "the writer ended by itself"
+            time.sleep(0.002)
         child.send_signal(signal.SIGKILL)
         child.wait()
         with JsonLines(path, Keyed) as file:

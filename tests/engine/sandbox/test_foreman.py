@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import subprocess
@@ -80,6 +81,20 @@ def test_nothing_of_a_program_is_left_for_the_next(foreman: Foreman) -> None:
     )
     assert foreman.run(Program(litter, "f", CHECK), LIMITS).passed
     assert foreman.run(Program(look, "f", CHECK), LIMITS).passed
+
+
+def test_a_judge_has_its_memory_however_large_we_are(tier: Tier) -> None:
+    """It is a fork of this process, and what torch has mapped here is not its own."""
+    test = "def check(candidate):\n    assert candidate() == list(range(900_000))\n"
+    program = Program("def f(): return list(range(900_000))", "f", test)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    foreman = Foreman(tier)
+    try:
+        with mmap.mmap(-1, 4 << 30, flags=private):
+            verdict = foreman.run(program, replace(LIMITS, timeout=20.0))
+    finally:
+        foreman.close()
+    assert verdict.passed, verdict
 
 
 def test_a_tree_too_deep_to_remove_costs_the_cell(foreman: Foreman) -> None:

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -238,17 +237,15 @@ def test_what_cannot_be_drawn_is_refused_in_the_front_end(asked: Any, message: s
     check(SamplingParams(temperature=0.7))
 
 
-def test_the_right_to_tiles_is_asked_for() -> None:
+def test_the_right_to_tiles_is_asked_for(beside_vllm: Callable[[str], None]) -> None:
     """vLLM's attention in bfloat16 uses AMX and does not ask; Linux then ends the process."""
     if "amx_tile" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("a processor without AMX")
-    script = """
+    beside_vllm("""
 import ctypes
 from gars_vllm.engine.vllm.compat import permit_amx
 permit_amx()
 rights = ctypes.c_uint64()
 assert ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(rights)) == 0
 assert rights.value >> 18 & 1
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+""")

@@ -3,16 +3,19 @@
 
 In each, what is finished is valid, and what is drawn greedily is what Transformers draws with the
 same mask, one prompt at a time and nothing else going on. Where there is no GPU, Model Runner V2 runs
-on Triton's interpreter (triton_cpu/).
+on Triton's interpreter (triton_cpu/). The two runners are two processes, side by side; in each one
+engine starts after the other, since most of a start is the import of vLLM.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +52,13 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Engine:
-    """Runs requests in an engine of its own process and remembers what came."""
+    """The requests of an engine, and what came of them."""
 
-    def __init__(self, model: Path, v2: bool, engine: dict[str, Any]) -> None:
-        self.model, self.v2, self.engine = model, v2, engine
+    def __init__(self, model: Path, engine: dict[str, Any]) -> None:
+        self.model, self.engine = model, engine
         self.encoder = Encoder.of(model)
         self.requests: list[dict[str, Any]] = []
+        self.aborted: list[int] = []
         self.found: dict[str, Any] = {}
 
     def add(self, prompt: list[int], grammar: str | None, **params: Any) -> int:
@@ -62,21 +66,8 @@ class Engine:
         self.requests.append({"prompt": prompt, "params": {**params, "extra_args": args}})
         return len(self.requests) - 1
 
-    def run(self, abort: list[int] | None = None) -> None:
-        environment = dict(os.environ)
-        environment["VLLM_USE_V2_MODEL_RUNNER"] = "1" if self.v2 else "0"
-        if self.v2 and not ON_GPU:
-            environment |= {"PYTHONPATH": str(HERE / "triton_cpu"), "TRITON_INTERPRET": "1"}
-        spec = {"model": str(self.model), "engine": SHARE | self.engine, "requests": self.requests}
-        done = subprocess.run(
-            [sys.executable, str(HERE / "vllm_script.py")],
-            input=json.dumps(spec | {"abort": abort or []}),
-            capture_output=True, text=True, env=environment, timeout=400,
-        )  # fmt: skip
-        lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-        assert lines, done.stdout[-2000:] + done.stderr[-6000:]
-        self.found = json.loads(lines[0].removeprefix("RESULT"))
-        assert self.found["v2"] is self.v2
+    def spec(self) -> dict[str, Any]:
+        return {"engine": SHARE | self.engine, "requests": self.requests, "abort": self.aborted}
 
     def outputs(self, number: int) -> list[dict[str, Any]]:
         return self.found["outputs"][number]  # type: ignore[no-any-return]
@@ -112,13 +103,18 @@ class Engine:
         assert output["tokens"] == found
 
 
+@functools.cache
+def loaded_by_transformers(model: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32).eval()
+
+
 def greedy(
     model: Path, prompt: list[int], grammar: str | None, most: int, **generate: Any
 ) -> tuple[list[int], list[torch.Tensor]]:
     """Transformers' tokens, and for each step the masked logits [vocabulary] it chose from."""
-    from transformers import AutoModelForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32).eval()
+    loaded = loaded_by_transformers(model)
     masks = []
     if grammar:
         where: Any = types.SimpleNamespace(prefix="", heal="", mode="text")
@@ -143,15 +139,71 @@ def prompts(model: Path, length: int) -> list[list[int]]:
     return [tokens[:length] for tokens in whole if len(tokens) >= length]
 
 
-@pytest.fixture(scope="module", params=["v1", "v2"])
-def busy(request: pytest.FixtureRequest, model: Path) -> Engine:
-    """Requests of every kind at once; prefixes are cached."""
-    v2 = request.param == "v2"
-    slow = v2 and not ON_GPU
-    engine = Engine(model, v2, {"max_num_seqs": 256, "enable_prefix_caching": True})
+class Runner:
+    """Engines one after the other in a process of their own, which has half of the cores."""
+
+    def __init__(self, model: Path, v2: bool, engines: dict[str, Engine], log: Path) -> None:
+        self.v2, self._engines, self._log = v2, engines, log
+        environment = dict(os.environ)
+        environment["VLLM_USE_V2_MODEL_RUNNER"] = "1" if v2 else "0"
+        if v2 and not ON_GPU:
+            environment |= {"PYTHONPATH": str(HERE / "triton_cpu"), "TRITON_INTERPRET": "1"}
+        cores = sorted(os.sched_getaffinity(0))
+        half = len(cores) // 2
+        spec = {
+            "model": str(model), "engines": [e.spec() for e in engines.values()],
+            "cores": (cores[half:] if v2 else cores[:half]) or cores,
+        }  # fmt: skip
+        given = log.with_suffix(".json")
+        given.write_text(json.dumps(spec))
+        with given.open() as read, log.open("w") as write:
+            self._process = subprocess.Popen(
+                [sys.executable, str(HERE / "vllm_script.py")],
+                stdin=read, stdout=write, stderr=write, env=environment,
+            )  # fmt: skip
+
+    def engine(self, name: str) -> Engine:
+        """Once its requests are done."""
+        self._process.wait(timeout=600)
+        said = self._log.read_text()
+        lines = [line for line in said.splitlines() if line.startswith("RESULT")]
+        number = list(self._engines).index(name)
+        assert len(lines) > number, said[-8000:]
+        engine = self._engines[name]
+        engine.found = json.loads(lines[number].removeprefix("RESULT"))
+        assert engine.found["v2"] is self.v2
+        return engine
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def runners(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runner]]:
+    folder = tmp_path_factory.mktemp("runners")
+    slow = not ON_GPU  # V2 is, by the interpreter
+    first = {"busy": busy_engine(model, False), "tight": tight_engine(model, False)}
+    second = {
+        "busy": busy_engine(model, slow, 40 if slow else 200),
+        "tight": tight_engine(model, slow),
+    }
+    second["drafting"] = drafting_engine(model)
+    made = {
+        "v1": Runner(model, False, first, folder / "v1.log"),
+        "v2": Runner(model, True, second, folder / "v2.log"),
+    }
+    yield made
+    for runner in made.values():
+        runner.end()
+
+
+def busy_engine(model: Path, slow: bool, many: int = 200) -> Engine:
+    """Requests of every kind at once, of one prompt many; prefixes are cached."""
+    engine = Engine(model, {"max_num_seqs": 256, "enable_prefix_caching": True})
     most = 10 if slow else 40
     texts = prompts(model, 70)
-    engine.add(texts[0], "python", n=200, max_tokens=most, **HOT)  # 0
+    engine.add(texts[0], "python", n=many, max_tokens=most, **HOT)  # 0
     for i in range(1, 4):  # 1 to 9
         engine.add(texts[i], "python", max_tokens=most, **GREEDY)
         engine.add(texts[i], "json", max_tokens=most, **GREEDY)
@@ -164,17 +216,35 @@ def busy(request: pytest.FixtureRequest, model: Path) -> Engine:
     )  # 13
     engine.add(texts[8], "python", max_tokens=most, stop=["e"], **GREEDY)  # 14
     engine.add(texts[9], "json", n=6, max_tokens=most, **HOT)  # 15
-    engine.add(texts[10], "python", max_tokens=most, **HOT)  # 16, aborted
+    engine.add(texts[10], "python", max_tokens=most, **HOT)  # 16
     engine.add(texts[11], "json", max_tokens=most, logit_bias={"0": 100.0}, **GREEDY)  # 17
     engine.add(texts[12], "json", max_tokens=most, allowed_token_ids=[3, 4, 5], **GREEDY)  # 18
-    engine.run(abort=[16])
+    engine.aborted = [16]
     return engine
 
 
+@pytest.fixture(scope="module", params=["v1", "v2"])
+def busy(request: pytest.FixtureRequest, runners: dict[str, Runner]) -> Engine:
+    return runners[request.param].engine("busy")
+
+
 def test_many_samples_of_one_prompt(busy: Engine) -> None:
-    assert len(busy.outputs(0)) == 200
+    assert len(busy.outputs(0)) == busy.requests[0]["params"]["n"] >= 40
     busy.check(0)
     assert len({tuple(o["tokens"]) for o in busy.outputs(0)}) > 6
+
+
+@pytest.mark.full
+def test_two_hundred_samples_of_one_prompt(model: Path, tmp_path: Path) -> None:
+    """By V2's runner, wherever it runs."""
+    busy = busy_engine(model, slow=not ON_GPU)
+    runner = Runner(model, True, {"busy": busy}, tmp_path / "v2.log")
+    try:
+        runner.engine("busy")
+    finally:
+        runner.end()
+    assert len(busy.outputs(0)) == 200
+    busy.check(0)
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
@@ -239,24 +309,25 @@ def test_prefixes_were_shared(busy: Engine) -> None:
     assert busy.found["hits"] > 0
 
 
-@pytest.fixture(scope="module", params=["v1", "v2"])
-def tight(request: pytest.FixtureRequest, model: Path) -> Engine:
+def tight_engine(model: Path, slow: bool) -> Engine:
     """Prompts in chunks, and a cache of keys and values that holds a part of the batch."""
-    v2 = request.param == "v2"
-    slow = v2 and not ON_GPU
     settings = {
         "max_num_seqs": 16, "max_num_batched_tokens": 48, "enable_prefix_caching": False,
         "max_model_len": 256,
         "num_gpu_blocks_override": 14 if slow else 30,
     }  # fmt: skip
-    engine = Engine(model, v2, settings)
+    engine = Engine(model, settings)
     texts = prompts(model, 91 if slow else 150)
     most = 12 if slow else 60
     for i in range(6 if slow else 14):
         engine.add(texts[i], ("python", "json", "python")[i % 3], max_tokens=most, **GREEDY)
     engine.add(texts[0], "python", max_tokens=most, **HOT)
-    engine.run()
     return engine
+
+
+@pytest.fixture(scope="module", params=["v1", "v2"])
+def tight(request: pytest.FixtureRequest, runners: dict[str, Runner]) -> Engine:
+    return runners[request.param].engine("tight")
 
 
 def test_chunked_prefill_and_preemption(tight: Engine) -> None:
@@ -279,15 +350,20 @@ def test_weights_survive_a_preemption(tight: Engine) -> None:
         assert output["weight"]["log_z"] == pytest.approx(found, abs=1e-3)
 
 
-def test_speculative_decoding(model: Path) -> None:
-    """A request has several rows; drafts come from a model without the grammar (here the same)."""
+def drafting_engine(model: Path) -> Engine:
+    """Drafts come from a model without the grammar (here the same)."""
     drafts = {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
-    engine = Engine(model, True, {"max_num_seqs": 8, "speculative_config": drafts})
+    engine = Engine(model, {"max_num_seqs": 8, "speculative_config": drafts})
     texts = prompts(model, 40)
     for i, grammar in enumerate(("python", "json", None)):
         engine.add(texts[i], grammar, max_tokens=14, **GREEDY)
     engine.add(texts[3], "python", max_tokens=14, **HOT)
-    engine.run()
+    return engine
+
+
+def test_speculative_decoding(runners: dict[str, Runner]) -> None:
+    """A request has several rows."""
+    engine = runners["v2"].engine("drafting")
     assert engine.found["accepted"] > 0
     for number in range(3):
         engine.check_greedy(number)
@@ -297,9 +373,7 @@ def test_speculative_decoding(model: Path) -> None:
 
 def log_z(model: Path, prompt: list[int], tokens: list[int], most: int) -> float:
     """The definition, step by step."""
-    from transformers import AutoModelForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32).eval()
+    loaded = loaded_by_transformers(model)
     matcher = compile_grammar("python", Encoder.of(model).vocabulary).matcher()
     with torch.inference_mode():
         logits = loaded(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]

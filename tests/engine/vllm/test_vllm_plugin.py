@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -27,9 +25,9 @@ def test_the_plugin_is_idle_where_the_processor_was_named(vllm_config: Callable[
         assert plugin.add_request(0, SamplingParams()) is False
 
 
-def test_the_plugin_imports_nothing_until_it_is_asked() -> None:
+def test_the_plugin_imports_nothing_until_it_is_asked(beside_vllm: Callable[[str], None]) -> None:
     """Nor does vLLM stop where what it needs cannot be imported: the request is refused."""
-    script = """
+    beside_vllm("""
 import sys, types
 sys.modules["numba"] = None  # as if it were broken
 from importlib.metadata import entry_points
@@ -49,14 +47,12 @@ made = plugin(types.SimpleNamespace(model_config=types.SimpleNamespace(logits_pr
 made.update_state(BatchUpdate(1, [], [(0, SamplingParams(), None, [])], []))
 logits = object()
 assert made.apply(logits) is logits
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+""")
 
 
-def test_a_plugin_that_cannot_be_imported_stops_nothing() -> None:
+def test_a_plugin_that_cannot_be_imported_stops_nothing(beside_vllm: Callable[[str], None]) -> None:
     """Both interfaces are kept, so that either runner takes the class, and it does nothing."""
-    script = """
+    beside_vllm("""
 import sys
 sys.modules["gars_vllm.engine.vllm.processor"] = None  # as if it were broken
 from gars_vllm.engine.vllm.plugin import GrammarPlugin
@@ -76,6 +72,4 @@ for made in (GrammarPlugin("config", "device", False), GrammarPlugin("config", "
     assert made.add_request(0, SamplingParams()) is False
     made.apply_staged_writes()
     assert made.apply(1, 2) == 1
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+""")
