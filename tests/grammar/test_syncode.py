@@ -47,7 +47,6 @@ ENDS = {
                "n x", "s x", "e", "r", "t", "t x", "or", "d x", "rt x", "m x import x", " x: x", "a"],
 }  # fmt: skip
 DEPTH = {"json": 4, "python": 3}
-PER_POSITION = 5  # disagreements that are searched at each position, of at times hundreds
 
 Cause = tuple[str, Callable[[bytes, bytes | None], bool]]  # (text before, token or None for EOS)
 
@@ -167,9 +166,11 @@ def cause_of(causes: list[Cause], text: bytes, token: bytes | None) -> str | Non
     return next((name for name, holds in causes if holds(text, token)), None)
 
 
+# `searched`: disagreements at each position, of at times hundreds.
+@pytest.mark.parametrize("searched", [2, pytest.param(5, marks=pytest.mark.full)])
 @pytest.mark.parametrize(("language", "texts"), [("json", JSON_TEXTS), ("python", PYTHON_TEXTS)])
 def test_every_disagreement_has_a_cause(
-    small: Tokenizer, tmp_path: Path, language: str, texts: list[str]
+    small: Tokenizer, tmp_path: Path, language: str, texts: list[str], searched: int
 ) -> None:
     from transformers import PreTrainedTokenizerFast
 
@@ -203,7 +204,7 @@ def test_every_disagreement_has_a_cause(
                             unnamed.append((before, vocabulary.tokens[token], only_ours))
                         else:
                             found[cause] += 1
-                    for token in which[:: max(1, len(which) // PER_POSITION)]:
+                    for token in which[:: max(1, len(which) // searched)]:
                         _judge(
                             language, matcher, before, vocabulary.tokens[token], token, only_ours
                         )
