@@ -102,16 +102,16 @@ def test_equal_grammars_give_equal_tables_in_any_process() -> None:
     program = (
         "import hashlib, lark, pathlib; from gars_vllm.grammar import languages;"
         "file = pathlib.Path(lark.__file__).parent / 'grammars' / 'lark.lark';"
-        "print(hashlib.sha256(languages.find(file).tables().tables.tobytes()).hexdigest())"
+        "found = hashlib.sha256(languages.find(file).tables().tables.tobytes()).hexdigest()"
     )
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(found) == 1
+    here: dict[str, str] = {}
+    exec(program, here)
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; print(found)"],
+        env=os.environ | {"PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == here["found"]

@@ -241,11 +241,12 @@ ENDS = [
 ]  # fmt: skip
 
 
-def test_masks_agree_with_a_search_bit_by_bit() -> None:
+@pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.full)])
+def test_masks_agree_with_a_search_bit_by_bit(count: int) -> None:
     """A token of a small vocabulary is allowed if and only if some continuation compiles."""
     grammar, draw = small("python"), random.Random(2)
     bits = 0
-    for _ in range(60):
+    for _ in range(count):
         matcher, text = grammar.matcher(), b""
         for _ in range(draw.randint(0, 9)):
             token = draw.choice([t for t in allowed(matcher) if not grammar.is_eos(t)])
@@ -265,7 +266,7 @@ def test_masks_agree_with_a_search_bit_by_bit() -> None:
                     ENDS, map(b"".join, itertools.product(ENDS[1:22], repeat=2))
                 ):
                     assert not compiles(text + piece + end), (text, piece, end)
-    assert bits == 60 * len(SMALL["python"])
+    assert bits == count * len(SMALL["python"])
 
 
 def test_tokens() -> None:
@@ -382,16 +383,16 @@ def test_walks_of_many_random_grammars_end(vocabulary: Vocabulary) -> None:
     assert set(found) <= {"whole", "refused", "too ambiguous"}, found
 
 
-@pytest.mark.parametrize(
-    ("language", "text"),
-    [
-        ("python", "x = " + "(" * 100), ("python", "x = " + "[x, {1: f(" * 20),
-        ("python", "".join(" " * i + "try:\n" for i in range(8)) + " " * 8),
-        ("python", "".join(" " * i + "if x:\n" for i in range(90)) + " " * 90),
-        ("python", "x = " + "lambda y: " * 60), ("python", "x = " + "y if z else " * 240),
-        ("python", "x = f'{" + "(" * 60 + "y"), ("json", "[" * 5000), ("json", '[{"a":' * 1500),
-    ],
-)  # fmt: skip
+DEEP = [
+    ("python", "x = " + "(" * 100), ("python", "x = " + "[x, {1: f(" * 20),
+    ("python", "".join(" " * i + "try:\n" for i in range(8)) + " " * 8),
+    ("python", "".join(" " * i + "if x:\n" for i in range(90)) + " " * 90),
+    ("python", "x = " + "lambda y: " * 60), ("python", "x = " + "y if z else " * 240),
+    ("python", "x = f'{" + "(" * 60 + "y"), ("json", "[" * 5000), ("json", '[{"a":' * 1500),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "text"), DEEP)
 def test_deep_texts_are_bounded(vocabulary: Vocabulary, language: str, text: str) -> None:
     """The work for a mask is limited, so that no other sample waits. The time is the processor's,
     and the limit five times what is measured (benchmarks/closing.py)."""
@@ -404,7 +405,18 @@ def test_deep_texts_are_bounded(vocabulary: Vocabulary, language: str, text: str
         mask = matcher.mask(left)
         assert time.thread_time() - started < 0.05
         assert mask.any()
-    draw_within(matcher, least + 3, random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        *(pytest.param(*deep, marks=[pytest.mark.full] if len(deep[1]) > 4500 else []) for deep in DEEP),
+        ("json", "[" * 1000), ("json", '[{"a":' * 300),
+    ],
+)  # fmt: skip
+def test_deep_texts_end(vocabulary: Vocabulary, language: str, text: str) -> None:
+    matcher = compile_grammar(language, vocabulary).matcher(text)
+    draw_within(matcher, matcher.completion_length() + 3, random.Random(1))
     assert matcher.can_stop()
 
 

@@ -35,7 +35,7 @@ PYTHON_TEXTS = [
     "def f(x):\n    return x + 1\n", "x = f'{a}'\n", "if x:\n    y = [1]\nelse:\n    z = 'a'\n",
     "for i in range(3):\n    print(i)\n", "import os, sys\n", "a, b = b, a\n",
 ]  # fmt: skip
-# What may complete a text: tried one after the other, two at a time, up to `DEPTH`.
+# What may complete a text: tried one after the other, then two, up to `DEPTH`.
 ENDS = {
     "json": ["", '"', "0", "]", "}", ":0", '"a":0', '":0', "n", "u0000", "00", "\x80", "\x80\x80",
              ",0", "1", "ull", "rue", "alse", "e1", "\n"],
@@ -44,10 +44,10 @@ ENDS = {
                "\xa0\x80", "\x90\x80\x80", "\xba\x80", "\xa0\x84\x80",
                "\x80\x81", "\xb0\x80", "\xb0", "*x,: x", "*x, x", " in x", " in x: x", " import x", "import x", "=1", " else x",
                "\nexcept: x", "x: x", "x:x", "():x", "(): x", "lse:x", "if:x", "f x: x", "#",
-               "n x", "s x", "e", "r", "t", "t x", "or", "d x", "rt x", "m x import x", " x: x", "a"],
+               "n x", "s x", "e", "r", "t", "t x", "or", "d x", "rt x", "m x import x", " x: x", "a",
+               "\n):x", "'):x"],
 }  # fmt: skip
 DEPTH = {"json": 4, "python": 3}
-PER_POSITION = 5  # disagreements that are searched at each position, of at times hundreds
 
 Cause = tuple[str, Callable[[bytes, bytes | None], bool]]  # (text before, token or None for EOS)
 
@@ -167,9 +167,11 @@ def cause_of(causes: list[Cause], text: bytes, token: bytes | None) -> str | Non
     return next((name for name, holds in causes if holds(text, token)), None)
 
 
+# `searched`: disagreements at each position, of at times hundreds.
+@pytest.mark.parametrize("searched", [2, pytest.param(5, marks=pytest.mark.full)])
 @pytest.mark.parametrize(("language", "texts"), [("json", JSON_TEXTS), ("python", PYTHON_TEXTS)])
 def test_every_disagreement_has_a_cause(
-    small: Tokenizer, tmp_path: Path, language: str, texts: list[str]
+    small: Tokenizer, tmp_path: Path, language: str, texts: list[str], searched: int
 ) -> None:
     from transformers import PreTrainedTokenizerFast
 
@@ -203,7 +205,7 @@ def test_every_disagreement_has_a_cause(
                             unnamed.append((before, vocabulary.tokens[token], only_ours))
                         else:
                             found[cause] += 1
-                    for token in which[:: max(1, len(which) // PER_POSITION)]:
+                    for token in which[:: max(1, len(which) // searched)]:
                         _judge(
                             language, matcher, before, vocabulary.tokens[token], token, only_ours
                         )
@@ -239,5 +241,6 @@ def _judge(
     if token is None:
         assert accepted(language, before)
         return
-    whole = completed(language, fork, text, DEPTH[language])
+    tries = (completed(language, fork, text, depth) for depth in range(DEPTH[language] + 1))
+    whole = next((found for found in tries if found is not None), None)  # the shortest first
     assert whole is not None, f"we allow {token!r} after {before!r}, and no valid text was found"
