@@ -71,13 +71,32 @@ def _spoil(folder: Path) -> None:
     (site / "usercustomize.py").write_text(code)
 
 
-@pytest.mark.parametrize("setting", AS_EXPECTED)
+# Each alone, and as many at once as have names of their own; in `make test` some alone.
+ALONE = [
+    "PYTHONHASHSEED=77", "PYTHONHOME=/none", "PYTHONOPTIMIZE=1", "PYTHONPATH=@FOLDER@",
+    "PYTHONUSERBASE=@FOLDER@", "PYTHONWARNINGS=error", "LC_ALL=tr_TR.ISO-8859-9", "LD_PRELOAD=",
+]  # fmt: skip
+TOGETHER = [
+    list(dict((s.partition("=")[0], s) for s in settings).values())
+    for settings in (AS_EXPECTED, AS_EXPECTED[::-1])
+]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(pytest.param([s], marks=[] if s in ALONE else [pytest.mark.full]) for s in AS_EXPECTED),
+        *TOGETHER,
+    ],
+    ids=lambda settings: settings[0] if len(settings) == 1 else f"{settings[0]}-and-others",
+)  # fmt: skip
 def test_no_variable_changes_a_verdict(
-    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _spoil(tmp_path)
-    name, _, value = setting.partition("=")
-    monkeypatch.setenv(name, value.replace("@FOLDER@", str(tmp_path)))
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        monkeypatch.setenv(name, value.replace("@FOLDER@", str(tmp_path)))
     monkeypatch.chdir(tmp_path)
     test = (
         f"{SEEN}"
