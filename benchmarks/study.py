@@ -25,7 +25,7 @@ from pathlib import Path
 
 from gars_vllm.engine.records.json_lines import key_of
 from gars_vllm.engine.runs.folder import RunFolder, open_run
-from gars_vllm.engine.tasks.programs import parsed
+from gars_vllm.grammar.languages.python.oracle import parsed
 
 TEMPERATURES = "0.8,1.1,1.4"
 PROBLEMS = ",".join(str(number) for number in range(0, 164, 4))

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
 
 
-parsed, syntax_error = oracle.parsed, oracle.objection
-
-
 class Mode(StrEnum):
     """`completion`: a program ends before a statement at the level of the function that the prefix
     ends in, or before a comment at the margin with which the drawn text ends. `fence`: before a
@@ -106,7 +103,7 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
     if language.objection is not None and language.has_objections:
         return language.objection(program) is None
     if compiled is None:
-        return syntax_error(program) is None
+        return oracle.objection(program) is None
     try:
         reader = compiled.matcher()
         reader.advance_text(program)
@@ -124,7 +121,7 @@ def is_empty(program: str, grammar: str, function: str | None) -> bool | None:
 
 def meaning(program: str) -> str:
     """Equal for programs that differ only in comments and layout."""
-    tree = parsed(program)
+    tree = oracle.parsed(program)
     text = program if tree is None else "\n".join(_flat(tree))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

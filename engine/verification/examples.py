@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gars_vllm.engine.sandbox.judge import canonical
-from gars_vllm.engine.tasks.programs import parsed
 from gars_vllm.engine.tasks.tasks import Task
+from gars_vllm.grammar.languages.python.oracle import parsed
 
 # What stands between a call and its value in prose: `f(1) == 2`, `f(1) ➞ 2`, `f(1) returns 2`.
 _BETWEEN = re.compile(

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gars_vllm.engine.sandbox.judge import canonical
-from gars_vllm.engine.tasks.programs import parsed
 from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.verification import preamble_of
+from gars_vllm.grammar.languages.python.oracle import parsed
 
 Arguments = tuple[Any, ...]
 COUNT = 24

@@ -30,13 +30,13 @@ from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, is_judged
 from gars_vllm.engine.sandbox.pool import Job
-from gars_vllm.engine.tasks import programs
 from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
 from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.inputs import inputs_for
 from gars_vllm.engine.verification.verification import Checking, preamble_of
+from gars_vllm.grammar.languages.python import oracle
 
 ORACLE = "oracle"
 Score = tuple[float, ...]
@@ -223,7 +223,7 @@ def observe(
             found[name] = Behaviour((), None)
             text = str(sample["program"])
             if not encoded:  # nothing to try it on: it agrees with itself
-                if programs.syntax_error(text) is None:
+                if oracle.objection(text) is None:
                     found[name] = Behaviour((f"program {name[1]}",), None)
                 continue
             program = Program(text, task.entry_point or "None", "", preamble, encoded)

@@ -20,8 +20,9 @@ from gars_vllm.engine.sandbox.pool import Job, Pool
 from gars_vllm.engine.sandbox.surroundings import check_limits
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks.data_sets import of_run
-from gars_vllm.engine.tasks.programs import meaning, parsed
+from gars_vllm.engine.tasks.programs import meaning
 from gars_vllm.engine.tasks.tasks import Task
+from gars_vllm.grammar.languages.python.oracle import parsed
 
 Progress = Callable[[int, int], None]  # verdicts that there are, verdicts that there will be
 _LEAST_SECONDS = 3.0

@@ -31,12 +31,12 @@ from gars_vllm.engine.records.json_lines import key_of
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
 from gars_vllm.engine.sandbox.pool import Job
-from gars_vllm.engine.tasks import programs
 from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
 from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.engine.verification import examples
 from gars_vllm.engine.verification.verification import Checking, preamble_of
+from gars_vllm.grammar.languages.python import oracle
 
 GROUP = "gars_vllm.verifiers"
 TESTS = "tests"  # HumanEval's own: verification.py
@@ -80,7 +80,7 @@ class Compile:
 
     def verify(self, items: Sequence[Item], checking: Checking) -> Iterator[tuple[int, Finding]]:
         for place, (_, program) in enumerate(items):
-            error = programs.syntax_error(program)
+            error = oracle.objection(program)
             yield place, Finding(error is None, error or "")
 
 
@@ -186,7 +186,7 @@ class Types:
             return first | (against(folder, rest) if rest else {})  # it stops at some errors
 
         for batch, folder in _folders(items, lambda text: _SILENCE.sub(r"#_\1", text)):
-            bad = {p for p in batch if programs.syntax_error(items[p][1]) is not None}
+            bad = {p for p in batch if oracle.objection(items[p][1]) is not None}
             for place in bad:
                 (folder / f"p{place}.py").unlink()  # one that does not parse ends mypy for all
                 yield place, Finding(False, "it does not parse")

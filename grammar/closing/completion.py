@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from gars_vllm.grammar.closing import endings, writing
 from gars_vllm.grammar.closing import limits as completion_limits
-from gars_vllm.grammar.closing.stack_costs import KEPT, PAIRS, SLOTS, STAMP, WAYS
+from gars_vllm.grammar.closing.stack_costs import (
+    KEPT,
+    PAIRS,
+    SLOTS,
+    STAMP,
+    TOKEN_ID,
+    TOKEN_START,
+    WAYS,
+)
 from gars_vllm.grammar.closing.tables import ClosingTables
 from gars_vllm.grammar.runtime.memory import COUNT_AT, MAX_DEPTH
 from numpy.typing import NDArray
@@ -51,8 +59,8 @@ class Closer:
         self._added: dict[tuple[int, int], tuple[U8, I32]] = {}  # per mask and lexer state
         self._plans: dict[int, tuple[tuple[int, ...], int] | None] = {}
         self._rows: dict[tuple[int, int], int] = {}
-        ids = tables.tables[tables.tables[_part("token_id")] :]
-        starts = tables.tables[tables.tables[_part("token_start")] :]
+        ids = tables.tables[tables.tables[TOKEN_ID] :]
+        starts = tables.tables[tables.tables[TOKEN_START] :]
         self._ids, self._starts = ids, starts
 
     @property
@@ -334,9 +342,3 @@ class Closer:
                 grammar.calm(number, remaining)
             return grammar.row(number)
         return grammar.union(rows)
-
-
-def _part(name: str) -> int:
-    from gars_vllm.grammar.closing.stack_costs import PARTS
-
-    return PARTS.index(name)

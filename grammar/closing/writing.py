@@ -62,9 +62,6 @@ from gars_vllm.grammar.runtime.memory import (
 MAX_TEXT, MAX_WAY = 1 << 15, 1 << 15
 
 
-MAX_INDENT = 256
-
-
 # Registers (stack_costs.REGISTERS): of what `choose` chose; of the text that is being written; of
 # the reader.
 (CHOSEN, CHOSEN_AT, LEXER, MODE, ON_LINE, ENDED, LEVELS, LEVEL_COLUMN, LEVEL_TABS, NODE, NOW,

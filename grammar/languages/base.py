@@ -51,6 +51,7 @@ class Language:
     where it may end with a fence or not. `completion`: of the state after a prefix, the one whose
     text ends with the function that the prefix ends in. `objection`: what the language's own
     compiler or reader says against a text, None where nothing; `has_objections`: it is at hand.
+    `words`: for `grammar explain`, where words.Words does not do.
 
     For prompts and programs: `fences`: what may name the language after three backticks, the first
     is written, empty: an answer is the bare text; `comment`: begins a comment that goes to the

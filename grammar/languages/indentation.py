@@ -4,9 +4,36 @@ completion, which has to write such lines, agree on."""
 
 from __future__ import annotations
 
-from gars_vllm.grammar.runtime.memory import RULES_OWN
+from gars_vllm.grammar.frontend.tables import DEDENT_SYMBOL, LINE_SYMBOLS
+from gars_vllm.grammar.runtime.calls import shift
+from gars_vllm.grammar.runtime.jit import njit
+from gars_vllm.grammar.runtime.memory import (
+    DEPTH,
+    PARENT,
+    REGISTERS,
+    REGISTERS_AT,
+    RULES_OWN,
+    SCOPES,
+    item,
+    scope,
+)
 
 # Registers: the column of a line's content so far; the same with a tab as one
 COLUMN, TAB_COLUMN = RULES_OWN, RULES_OWN + 1
 # An open level, a node of SCOPES: its columns; the third field is the rules' own
 BLOCK_COLUMN, BLOCK_TABS = range(2)
+
+
+@njit
+def close_levels(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
+    """Closes all open levels but the first, as the end of a text does; False where one may not end
+    there."""
+    row = REGISTERS_AT + target * REGISTERS
+    level = scope(nodes, scratch, row)
+    while nodes[level, DEPTH] > 1:
+        dedent = item(tables, LINE_SYMBOLS, DEDENT_SYMBOL)
+        if shift(tables, nodes, scratch, dedent, target, target) == 0:
+            return False
+        scratch[row + SCOPES] = nodes[level, PARENT]
+        level = scope(nodes, scratch, row)
+    return True

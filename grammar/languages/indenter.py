@@ -17,7 +17,7 @@ from gars_vllm.grammar.frontend.tables import (
     SYMBOLS,
     TERMINALS,
 )
-from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, COLUMN, TAB_COLUMN
+from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, COLUMN, TAB_COLUMN, close_levels
 from gars_vllm.grammar.runtime import address
 from gars_vllm.grammar.runtime.calls import end, shift
 from gars_vllm.grammar.runtime.jit import njit
@@ -142,20 +142,6 @@ def _lines(tables, nodes, scratch, target, chosen):  # type: ignore[no-untyped-d
     return found
 
 
-@njit
-def at_end(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
-    """Closes all levels."""
-    row = REGISTERS_AT + target * REGISTERS
-    level = scope(nodes, scratch, row)
-    while nodes[level, DEPTH] > 1:
-        dedent = item(tables, LINE_SYMBOLS, DEDENT_SYMBOL)
-        if shift(tables, nodes, scratch, dedent, target, target) == 0:
-            return False
-        scratch[row + SCOPES] = nodes[level, PARENT]
-        level = scope(nodes, scratch, row)
-    return True
-
-
 def _entry(  # type: ignore[no-untyped-def]
     tables_at, nodes_at, scratch_at, text_at, table_count, node_count, scratch_count, text_count,
     which, terminal, target, unused
@@ -166,7 +152,7 @@ def _entry(  # type: ignore[no-untyped-def]
         return np.int64(before_shift(tables, nodes, scratch, terminal, target))
     if which == AFTER_SHIFT:
         return np.int64(after_shift(tables, nodes, scratch, terminal, target))
-    return np.int64(at_end(tables, nodes, scratch, target))
+    return np.int64(close_levels(tables, nodes, scratch, target))
 
 
 @functools.cache

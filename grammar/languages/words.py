@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from gars_vllm.grammar.frontend.lexer import LexTerminal, LineOp, Op
 from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, BLOCK_TABS, COLUMN, TAB_COLUMN
 from gars_vllm.grammar.runtime.memory import PARENT
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    pass
 
 END_OF_TEXT, INDENTED_BLOCK, INDENTATION = "end of text", "an indented block", "indentation"
 I32 = NDArray[np.int32]

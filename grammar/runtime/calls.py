@@ -53,7 +53,7 @@ def _address() -> int:
 
 def connect(scratch: NDArray[np.int32], rules: int = 0) -> None:
     """Makes working memory ready for calls. `rules`: the address of the language's rules, if it
-    has some (rules.compiled)."""
+    has some (languages.base.Language)."""
     address.put(scratch, FUNCTION_AT, _address())
     address.put(scratch, RULES_AT, rules)
 

@@ -47,7 +47,8 @@ MAX_HYPOTHESES = 64  # parser stacks of one configuration
 MAX_DEPTH = 512  # configurations
 RESULTS_ROW = MAX_DEPTH - 1  # of a shift: it may write to the configuration that it reads
 # Configurations in which a language's rules try what may come
-SPARE_ROW, SPARE_ROWS = MAX_DEPTH - 7, 6
+SPARE_ROWS = 6
+SPARE_ROW = RESULTS_ROW - SPARE_ROWS
 DEEPEST = SPARE_ROW - 1  # the last one that terminals are applied to
 
 # Working memory: the next free node, the first node of the walk, the most parser stacks that a
@@ -102,28 +103,30 @@ def goto(tables, state, rule):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _note(nodes, scratch, node, seen):  # type: ignore[no-untyped-def]
+    """Notes at `seen` how deep the walk has looked, if the node is not of its own."""
+    if node < scratch[WALK] and nodes[node, DEPTH] < scratch[seen]:
+        scratch[seen] = nodes[node, DEPTH]
+
+
+@njit
 def look(nodes, scratch, node):  # type: ignore[no-untyped-def]
-    """Notes that the walk has looked at a node of a parser stack, if it is not of its own."""
-    if node < scratch[WALK] and nodes[node, DEPTH] < scratch[SEEN_AT]:
-        scratch[SEEN_AT] = nodes[node, DEPTH]
+    """Notes that the walk has looked at a node of a parser stack."""
+    _note(nodes, scratch, node, SEEN_AT)
 
 
 @njit
 def scope(nodes, scratch, row):  # type: ignore[no-untyped-def]
     """The innermost node of SCOPES, of the registers at `row`; noted as looked at."""
-    node = scratch[row + SCOPES]
-    if node < scratch[WALK] and nodes[node, DEPTH] < scratch[SEEN_SCOPES]:
-        scratch[SEEN_SCOPES] = nodes[node, DEPTH]
-    return node
+    _note(nodes, scratch, scratch[row + SCOPES], SEEN_SCOPES)
+    return scratch[row + SCOPES]
 
 
 @njit
 def bracket_in(nodes, scratch, row):  # type: ignore[no-untyped-def]
     """The innermost node of BRACKETS, 0 where nothing is open; noted as looked at."""
-    node = scratch[row + BRACKETS]
-    if node < scratch[WALK] and nodes[node, DEPTH] < scratch[SEEN_BRACKETS]:
-        scratch[SEEN_BRACKETS] = nodes[node, DEPTH]
-    return node
+    _note(nodes, scratch, scratch[row + BRACKETS], SEEN_BRACKETS)
+    return scratch[row + BRACKETS]
 
 
 @njit

@@ -38,7 +38,6 @@ from gars_vllm.grammar.runtime.memory import (
     MAX_HYPOTHESES,
     REGISTERS,
     REGISTERS_AT,
-    RULES_AT,
     STACKS_AT,
     STAMPS_AT,
     STATE,
@@ -48,7 +47,15 @@ from gars_vllm.grammar.runtime.memory import (
     item,
     look,
 )
-from gars_vllm.grammar.runtime.rules import AFTER_SHIFT, AT_END, BEFORE_SHIFT, SHIFT, SKIP, ask
+from gars_vllm.grammar.runtime.rules import (
+    AFTER_SHIFT,
+    AT_END,
+    BEFORE_SHIFT,
+    SHIFT,
+    SKIP,
+    ask,
+    has_rules,
+)
 from gars_vllm.grammar.runtime.stacks import shift
 
 _IGNORED, _END, _ASSERT = int(Op.IGNORED), int(Op.END), int(Op.ASSERT)
@@ -84,7 +91,7 @@ def apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-
 
 @njit
 def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no-untyped-def]
-    ruled = scratch[RULES_AT] != 0 or scratch[RULES_AT + 1] != 0
+    ruled = has_rules(scratch)
     op, symbol = -1, -1  # blanks at a line's start are for the rules
     if terminal < tables[TERMINALS]:
         op, symbol = item(tables, LEX_OP, terminal), item(tables, LEX_SYMBOL, terminal)
@@ -113,9 +120,7 @@ def _apply(tables, nodes, scratch, terminal, source, target):  # type: ignore[no
 @njit
 def end(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     """Ends the text of configuration `target`; False where it cannot end."""
-    if (scratch[RULES_AT] != 0 or scratch[RULES_AT + 1] != 0) and not ask(
-        tables, nodes, scratch, AT_END, -1, target
-    ):
+    if has_rules(scratch) and not ask(tables, nodes, scratch, AT_END, -1, target):
         return False
     if shift(tables, nodes, scratch, tables[END_SYMBOL], target, target) == 0:
         return False

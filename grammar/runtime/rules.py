@@ -9,9 +9,10 @@ the configuration that the terminal is being applied to:
 - `after_shift`: what changes with it; false where it could not stand after all.
 - `at_end` (no terminal): closes what the end of a text closes; false where it cannot end.
 
-A language compiles them into one function (languages/python/rules.py, `_entry`). They may shift
-other symbols themselves (runtime/calls.py). What they keep between the calls of one terminal lies
-at NOTES_AT; what they keep of a text, in the registers and in the two lists.
+A language compiles them into one function, `_entry` (languages/python/rules.py), written
+out in each: numba's cache never finds a function that another one made. Rules may shift other
+symbols themselves (runtime/calls.py). What they keep between the calls of one terminal lies at
+NOTES_AT; what they keep of a text, in the registers and in the two lists.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ REFUSE, SKIP, SHIFT = range(3)
 BEFORE_SHIFT, AFTER_SHIFT, AT_END = range(3)
 
 _call = address.caller(RULES_AT)
+
+
+@njit
+def has_rules(scratch):  # type: ignore[no-untyped-def]
+    """The working memory names a language's rules."""
+    return scratch[RULES_AT] != 0 or scratch[RULES_AT + 1] != 0
 
 
 @njit

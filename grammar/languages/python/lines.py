@@ -9,7 +9,13 @@ from gars_vllm.grammar.frontend.tables import (
     LINE_SYMBOLS,
     NEWLINE_SYMBOL,
 )
-from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, BLOCK_TABS, COLUMN, TAB_COLUMN
+from gars_vllm.grammar.languages.indentation import (
+    BLOCK_COLUMN,
+    BLOCK_TABS,
+    COLUMN,
+    TAB_COLUMN,
+    close_levels,
+)
 from gars_vllm.grammar.languages.python.layout import (
     ASYNC_DEF_LINE,
     BARE_BODY,
@@ -63,7 +69,6 @@ from gars_vllm.grammar.runtime.memory import (
     copy_row,
     item,
     push,
-    scope,
 )
 
 
@@ -77,10 +82,8 @@ def begin_line(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
     if column > nodes[level, BLOCK_COLUMN]:
         if tab_column <= nodes[level, BLOCK_TABS] or nodes[level, DEPTH] >= MAX_INDENTS:
             return False
-        if (
-            shift(tables, nodes, scratch, item(tables, LINE_SYMBOLS, INDENT_SYMBOL), target, target)
-            == 0
-        ):
+        indent = item(tables, LINE_SYMBOLS, INDENT_SYMBOL)
+        if shift(tables, nodes, scratch, indent, target, target) == 0:
             return False
         header = scratch[row + HEADER] % HEADER_KINDS
         static = scratch[row + HEADER] // HEADER_KINDS
@@ -100,17 +103,8 @@ def begin_line(tables, nodes, scratch, target):  # type: ignore[no-untyped-def]
         scratch[row + INDENT] = push(nodes, scratch, column, tab_column, block, level)
     else:
         while column < nodes[level, BLOCK_COLUMN]:
-            if (
-                shift(
-                    tables,
-                    nodes,
-                    scratch,
-                    item(tables, LINE_SYMBOLS, DEDENT_SYMBOL),
-                    target,
-                    target,
-                )
-                == 0
-            ):
+            dedent = item(tables, LINE_SYMBOLS, DEDENT_SYMBOL)
+            if shift(tables, nodes, scratch, dedent, target, target) == 0:
                 return False
             left = nodes[level, FLAGS]
             level = nodes[level, PARENT]
@@ -140,14 +134,7 @@ def close_blocks(tables, nodes, scratch, target):  # type: ignore[no-untyped-def
     row = REGISTERS_AT + target * REGISTERS
     if bracket_in(nodes, scratch, row) != 0:
         return False
-    level = scope(nodes, scratch, row)
-    while nodes[level, DEPTH] > 1:
-        dedent = item(tables, LINE_SYMBOLS, DEDENT_SYMBOL)
-        if shift(tables, nodes, scratch, dedent, target, target) == 0:
-            return False
-        scratch[row + INDENT] = nodes[level, PARENT]
-        level = scope(nodes, scratch, row)
-    return True
+    return close_levels(tables, nodes, scratch, target)
 
 
 @njit

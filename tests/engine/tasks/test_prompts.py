@@ -104,7 +104,7 @@ def test_humanevals_answers_have_the_prompts_imports_and_helpers(tiny_model: Pat
             reader = programs.matcher(grammar, before, Mode.FENCE)
             reader.advance_text(text.rstrip() + "\n```")
             assert reader.is_done()
-            assert programs.syntax_error(before + text) is None
+            assert oracle.objection(before + text) is None
         assert programs.meaning(before + rest) == programs.meaning(answer)
 
 
