@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running servers as a source of samples: vLLM's OpenAI server with the grammar in it, one or more.
 
-Each sample is a request of its own. A server that stops answering costs what it had in flight:
-those requests go to the others. When none is left the run stops, with all that it has on disk.
+Each sample is a request of its own. One that fails is sent again, to whichever server is free: a
+connection may be closed while a request is on its way. A server that fails more often in a row than
+it has requests at a time gets no more of them. When none is left the run stops, with all that it
+has on disk.
 """
 
 from __future__ import annotations
@@ -26,18 +28,21 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _PATIENCE = 600.0  # seconds that a server may take for one sample
+_KEPT = 2.0  # seconds that an idle connection is used again; vLLM's server closes it after five
 _WEIGHT_TRIES = 20  # a device may write a sample's last step after the sample has arrived
 
 
 @dataclass
 class _Server:
-    """`about`: what it says of itself, empty where it is not ours. `limit`: requests at a time."""
+    """`about`: what it says of itself, empty where it is not ours. `limit`: requests at a time.
+    `failures`: since its last answer."""
 
     url: str
     model: str
     about: dict[str, Any]
     limit: int
     flying: int = 0
+    failures: int = 0
     dead: str | None = None
     client: AsyncOpenAI | None = field(default=None, repr=False)
     http: httpx.AsyncClient | None = field(default=None, repr=False)
@@ -145,6 +150,7 @@ class RemoteBackend:
             answer = self._done.get()
             answer.server.flying -= 1
             if answer.drawn is not None:
+                answer.server.failures = 0
                 yield answer.drawn
             else:
                 self._handle(answer)
@@ -157,7 +163,10 @@ class RemoteBackend:
         if isinstance(error, APIStatusError) and error.status_code < 500:
             reason = " ".join(str(error).split())
             raise UserError(f"{failed.server.url} refuses a request: {reason}") from error
-        failed.server.dead = " ".join(str(error).split()) or type(error).__name__
+        server = failed.server
+        server.failures += 1
+        if server.failures > server.limit:
+            server.dead = " ".join(str(error).split()) or type(error).__name__
 
     async def _sample(self, server: _Server, request: Request, key: int) -> None:
         try:
@@ -208,7 +217,8 @@ class RemoteBackend:
         if server.http is None:
             import httpx
 
-            server.http = httpx.AsyncClient(timeout=_PATIENCE)
+            kept = httpx.Limits(max_connections=None, keepalive_expiry=_KEPT)
+            server.http = httpx.AsyncClient(limits=kept, timeout=_PATIENCE)
         for _ in range(_WEIGHT_TRIES):
             found = await server.http.post(
                 f"{server.root}/gars/weights", json={"samples": [[key, tokens]]}

@@ -69,10 +69,7 @@ class ServedBackend:
         until = time.monotonic() + _START
         while time.monotonic() < until:
             if process.poll() is not None:
-                text = (self._folder / "log").read_text("utf-8", "replace")
-                said = text.strip().splitlines()
-                errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
-                raise UserError(f"vLLM's server did not start: {errors[-1].strip()[-300:]}")
+                raise UserError(f"vLLM's server did not start: {self._last_error()}")
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
                 return
@@ -80,9 +77,21 @@ class ServedBackend:
                 time.sleep(0.3)
         raise UserError(f"vLLM's server did not start within {_START:.0f} s")
 
+    def _last_error(self) -> str:
+        said = (self._folder / "log").read_text("utf-8", "replace").strip().splitlines()
+        errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
+        return errors[-1].strip()[-300:]
+
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         """Yields samples as they finish."""
-        return self._remote.draw(requests)
+        try:
+            yield from self._remote.draw(requests)
+        except UserError as error:
+            if self._process is None or self._process.poll() is None:
+                raise
+            raise UserError(
+                f"vLLM's server ended: {self._last_error()}; the same command continues the run"
+            ) from error
 
     def mask_seconds(self) -> float:
         return self._remote.mask_seconds()

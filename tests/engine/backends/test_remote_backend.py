@@ -29,7 +29,8 @@ ENDS = [223, 0]  # a blank line's newline is enough of a body; then EOS
 
 
 class Fake:
-    """A server: `answers` counts its samples; after `dies_after` of them it hangs up on everyone."""
+    """A server: `answers` counts its samples; after `dies_after` of them it hangs up on everyone,
+    and on the requests whose numbers are in `loses` at any time."""
 
     def __init__(
         self, about: dict[str, Any] | None, knows_grammars: bool = True, context: int = 4096
@@ -37,6 +38,8 @@ class Fake:
         self.answers = 0
         self.asked: list[dict[str, Any]] = []
         self.dies_after: int | None = None
+        self.requests = 0
+        self.loses: set[int] = set()
         self.takes = 0.0  # seconds for an answer
         self.refuses: str | None = None
         outer = self
@@ -81,7 +84,9 @@ class Fake:
                 if outer.refuses:
                     self.say(400, {"error": {"message": outer.refuses}})
                     return
-                if outer.dies_after is not None and outer.answers >= outer.dies_after:
+                outer.requests += 1
+                dead = outer.dies_after is not None and outer.answers >= outer.dies_after
+                if dead or outer.requests in outer.loses:
                     self.close_connection = True
                     self.connection.close()
                     return
@@ -180,6 +185,16 @@ def test_a_dead_server_costs_only_what_it_had_in_flight(
     assert found == list(range(60))  # each once
     assert bad.answers == 5
     assert good.answers == 55
+
+
+def test_a_lost_connection_is_no_dead_server(serve: MakeServer, job: Callable[..., Job]) -> None:
+    """All that is in flight at once (8 requests), too; the same request is sent again."""
+    fake = serve({"weights": False})
+    fake.loses = {3, 7, *range(20, 28)}
+    made = job(fake)
+    found = sorted(d.request.index for d in RemoteBackend(made).draw(asked(made, 40)))
+    assert found == list(range(40))
+    assert fake.answers == 40
 
 
 def test_when_no_server_is_left_the_run_stops_and_goes_on(
