@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
-_WORK = 80_000  # for a mask (stack_costs.SPENT); 0.05 microseconds each
+_WORK = 90_000  # for a mask (stack_costs.SPENT); 0.05 microseconds each
 _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
 _INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
@@ -44,6 +44,7 @@ _CONFIRMED, _LEAST_CONFIRMED, _CONFIRMED_LENGTH = 64, 4, 300
 _MERGED_WORK = 10_000  # _WORK where stacks are merged: what is counted takes longer there
 _ADDED = 512  # masks of which it is kept what their tokens may add
 _NOTHING = np.zeros(0, np.uint8)
+_NO_TRIE, _NO_OUTS = np.zeros((0, 5), np.int32), np.zeros(0, np.int32)
 
 
 class Closer:
@@ -208,14 +209,16 @@ class Closer:
     def _find(self, number: int, remaining: int, work: int, look: U8 = _NOTHING) -> I32:
         grammar = self._grammar
         state = grammar.load(number)
-        table = grammar.state_tables[state]
-        after = np.full(max(len(table.outs), 1), endings.NOT_VIABLE, np.int32)
+        trie, outs = _NO_TRIE, _NO_OUTS  # the text's own ending needs none
+        if remaining > 0:
+            trie, outs = grammar.state_tables[state].trie, grammar.state_tables[state].outs
+        after = np.full(max(len(outs), 1), endings.NOT_VIABLE, np.int32)
         endings.find_costs(
             grammar.tables, self._tables.tables, grammar.nodes, grammar.scratch, self._work,
-            self._known, self._tables.texts, self._out, table.trie, table.outs, look,
+            self._known, self._tables.texts, self._out, trie, outs, look,
             state if remaining >= 0 else work, remaining, self._tables.slack, work, after,
         )  # fmt: skip
-        return after[: len(table.outs)] if remaining > 0 else after
+        return after[: len(outs)] if remaining > 0 else after
 
     def _possible(self, number: int) -> tuple[U8, I32]:
         """CompiledGrammar.possible, and per outcome what it may add."""
@@ -264,7 +267,7 @@ class Closer:
             grammar.calm(number, far)
             return grammar.row(number)
         plan = self._plan(number)
-        if plan is not None and len(plan[0]) - plan[1] > remaining:  # the rest of a longer one
+        if plan is not None and plan[1] and len(plan[0]) - plan[1] > remaining:  # a longer's rest
             own = self._written(number)
             if own is not None and len(own) <= remaining:
                 plan = self._plans[number] = own, 0
