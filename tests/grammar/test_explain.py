@@ -15,7 +15,7 @@ from gars_vllm.grammar.runtime import recogniser
 
 from tests.grammar.conftest import STDLIB
 
-RULES = Path(__file__).parent / "data" / "python_rules.txt"
+RULES = Path(__file__).parent / "languages" / "python" / "rules.txt"
 # A line's start is told ahead: what may come after blanks.
 LINE_STARTS = ("line", "joined")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gars_vllm.grammar import CompiledGrammar, GrammarError
 
-FILE = Path(__file__).parent / "data" / "python_rules.txt"
+FILE = Path(__file__).with_name("rules.txt")
 ROWS = [ast.literal_eval(line) for line in FILE.read_text().splitlines() if line[0] != "#"]
 
 # Rows on which the mask and CPython 3.11 do not agree yet: which names occur is not in the mask's

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Vocabulary, compile_grammar
 
-RULES = runpy.run_path(str(Path(__file__).with_name("test_python_rules.py")))
+RULES = runpy.run_path(str(Path(__file__).with_name("test_rules.py")))
 ROWS = RULES["ROWS"]
 GAPS = RULES["GAPS"]
-_EDGES = runpy.run_path(str(Path(__file__).with_name("test_python_edges.py")))
+_EDGES = runpy.run_path(str(Path(__file__).with_name("test_edges.py")))
 EDGES, deep_text = _EDGES["LINES"], _EDGES["deep_text"]
 DOUBLED = _EDGES["DOUBLED"]
 
-# What differs by version; the rows of python_rules.txt are asked as well.
+# What differs by version; the rows of rules.txt are asked as well.
 BY_VERSION = [
     "type X = int", "type X[T] = list[T]", "type = 1", "def f[T](x: T) -> T: pass",
     "class A[T: int, *Ts, **P](B): pass", "def f[T = int](x: T): pass", "class A[*Ts = *x]: pass",

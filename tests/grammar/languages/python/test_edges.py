@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher, Vocabulary, compile_grammar
 
-FILE = Path(__file__).parent / "data" / "python_edges.txt"
+FILE = Path(__file__).with_name("edges.txt")
 LINES = [line for line in FILE.read_text().splitlines() if line[0] != "#"]
 
 
