@@ -23,7 +23,7 @@ from gars_vllm.grammar.mask_rows import MaskRows
 from gars_vllm.grammar.matcher import Matcher
 from gars_vllm.grammar.runtime import bank as banks
 from gars_vllm.grammar.runtime import calls, masks, memory, recogniser, steps, sweeping, token_table
-from gars_vllm.grammar.runtime.memory import FREE, REGISTERS, REGISTERS_AT, RULES_OWN, SCOPES, WALK
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.state_tables import StateTables
 from gars_vllm.grammar.runtime.token_table import TokenTable
 from gars_vllm.grammar.vocabulary import Vocabulary
@@ -34,7 +34,7 @@ _STATES = 1 << 16  # states that are held before those that no text needs are sw
 _MASKS = 1 << 16  # keys of masks that are held before all are forgotten
 _PREFIXES = 4096
 _STEPS = 1 << 17
-_STACKS = 1 + REGISTERS  # where they begin in a state
+_STACKS = 1 + mem.REGISTERS  # where they begin in a state
 State = tuple[int, ...]
 
 
@@ -164,10 +164,10 @@ class CompiledGrammar:
 
     def _initial(self, fence: bool) -> int:
         root = self.intern((self.frontend.parser.start_state, 0, 0), 0)
-        registers = np.zeros(REGISTERS, np.int32)
-        registers[SCOPES] = self.intern((0, 0, 0), 0)
+        registers = np.zeros(mem.REGISTERS, np.int32)
+        registers[mem.SCOPES] = self.intern((0, 0, 0), 0)
         if self.language.registers is not None:
-            registers[RULES_OWN:] = self.language.registers(fence)
+            registers[mem.RULES_OWN :] = self.language.registers(fence)
         return self._number((self.frontend.machine.start, *registers.tolist(), root))
 
     # --- states
@@ -176,7 +176,7 @@ class CompiledGrammar:
         self.nodes = np.zeros((8 * states + _WALK_NODES, 5), np.int32)
         self._bank = banks.make_bank(8 * states, states)
         self._sweep_at = states // 2
-        self.scratch[[FREE, WALK]] = 1
+        self.scratch[[mem.FREE, mem.WALK]] = 1
 
     def _grow(self) -> None:
         """Twice the room; the numbers of the states stay."""
@@ -206,11 +206,11 @@ class CompiledGrammar:
 
     def _move(self, live: NDArray[np.int32], room: int) -> NDArray[np.int32]:
         nodes, bank = self.nodes, self._bank
-        end = int(self.scratch[WALK])
+        end = int(self.scratch[mem.WALK])
         moved = np.full(int(bank[banks.STATE_COUNT]), -1, np.int32)
         while True:
             self._make_bank(room)
-            self.scratch[[FREE, WALK]] = end
+            self.scratch[[mem.FREE, mem.WALK]] = end
             if sweeping.sweep(nodes, self.scratch, bank, live, self.nodes, self._bank, moved):
                 if bank[banks.MERGES]:
                     self._forget_masks()
@@ -219,11 +219,11 @@ class CompiledGrammar:
 
     def intern(self, content: tuple[int, int, int], parent: int) -> int:
         """The node of this content, made when there is none."""
-        self.scratch[FREE] = self.scratch[WALK]
+        self.scratch[mem.FREE] = self.scratch[mem.WALK]
         found = int(banks.intern(self.nodes, self.scratch, self._bank, *content, parent))
         if not found:
             raise MemoryError("a prefix is nested too deeply")
-        self.scratch[WALK] = self.scratch[FREE]
+        self.scratch[mem.WALK] = self.scratch[mem.FREE]
         return found
 
     def _number(self, state: State) -> int:
@@ -336,10 +336,10 @@ class CompiledGrammar:
             for sequence, after in self.frontend.machine.alternatives[
                 int(self.frontend.machine.entry[lexer_state, byte])
             ]:
-                self.scratch[FREE] = self.scratch[WALK]
+                self.scratch[mem.FREE] = self.scratch[mem.WALK]
                 items = np.array(sequence, np.int32)
                 if recogniser.run_terminals(self.tables, self.nodes, self.scratch, items, after):
-                    self.scratch[FREE] = self.scratch[WALK]
+                    self.scratch[mem.FREE] = self.scratch[mem.WALK]
                     return following[1], tuple(t for t in sequence if self._is_read(t))
         raise AssertionError("a byte that was read completes nothing")
 
@@ -365,7 +365,7 @@ class CompiledGrammar:
 
     def _can_stop(self, number: int) -> bool:
         state = self.load(number)
-        if self.scratch[REGISTERS_AT + memory.DONE]:
+        if self.scratch[mem.REGISTERS_AT + memory.DONE]:
             return True
         return bool(calls.can_end(self.tables, self.nodes, self.scratch, state, 0))
 
@@ -403,7 +403,7 @@ class CompiledGrammar:
             return row
         self.walks += 1
         lexer_state = self.load(number)
-        if self.scratch[REGISTERS_AT + memory.DONE]:
+        if self.scratch[mem.REGISTERS_AT + memory.DONE]:
             allowed, stop = np.zeros(0, np.uint8), True
         else:
             table = self.state_tables[lexer_state]

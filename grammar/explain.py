@@ -11,18 +11,8 @@ import numpy as np
 from gars_vllm.grammar.frontend.lexer import CONTENT, Machine
 from gars_vllm.grammar.languages.indentation import COLUMN, TAB_COLUMN
 from gars_vllm.grammar.languages.words import END_OF_TEXT, INDENTED_BLOCK
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime import recogniser
-from gars_vllm.grammar.runtime.memory import (
-    BRACKETS,
-    CLAUSES,
-    FREE,
-    PARENT,
-    REGISTERS,
-    REGISTERS_AT,
-    SCOPES,
-    STATE,
-    WALK,
-)
 
 if TYPE_CHECKING:
     from gars_vllm.grammar.compiled import CompiledGrammar
@@ -88,7 +78,7 @@ def trace(grammar: CompiledGrammar, start: int, text: bytes) -> Standing:
         if byte in b" \t\f" and _is_at_start(grammar, state):
             begin = read
     blocks, brackets = _layout(grammar, state)
-    parses = len(grammar.state(state)) - 1 - REGISTERS
+    parses = len(grammar.state(state)) - 1 - mem.REGISTERS
     return Standing(read, tuple(seen), read - begin, state, blocks, brackets, parses)
 
 
@@ -110,15 +100,17 @@ def _layout(
 ) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
     state, nodes = grammar.state(number), grammar.nodes
     blocks: list[tuple[int, str]] = []
-    node = state[1 + SCOPES]
+    node = state[1 + mem.SCOPES]
     while node and grammar.frontend.machine.spec.lines:
-        blocks.append((int(nodes[node, STATE]), grammar.words.block(int(nodes[node, CLAUSES]))))
-        node = int(nodes[node, PARENT])
+        blocks.append(
+            (int(nodes[node, mem.STATE]), grammar.words.block(int(nodes[node, mem.CLAUSES])))
+        )
+        node = int(nodes[node, mem.PARENT])
     brackets: list[str] = []
-    node = state[1 + BRACKETS]
+    node = state[1 + mem.BRACKETS]
     while node:
-        brackets.append(grammar.words.bracket(int(nodes[node, STATE])))
-        node = int(nodes[node, PARENT])
+        brackets.append(grammar.words.bracket(int(nodes[node, mem.STATE])))
+        node = int(nodes[node, mem.PARENT])
     return tuple(reversed(blocks)), tuple(reversed(brackets))
 
 
@@ -170,7 +162,7 @@ _NOTHING = -1  # under way: what has been completed is enough
 def _possible(grammar: CompiledGrammar, sequence: Iterable[int], reach: Iterable[int]) -> set[str]:
     """The words of `sequence` after row 0 and of what may follow it, out of `reach`."""
     tables, nodes, scratch = grammar.tables, grammar.nodes, grammar.scratch
-    scratch[FREE] = scratch[WALK]
+    scratch[mem.FREE] = scratch[mem.WALK]
     row = 0
     found: set[str] = set()
     for terminal in sequence:
@@ -178,10 +170,10 @@ def _possible(grammar: CompiledGrammar, sequence: Iterable[int], reach: Iterable
             return set()
         row = 1
         found.add(word(grammar, terminal))
-    top = int(scratch[FREE])
+    top = int(scratch[mem.FREE])
     following: set[str] = set()
     for terminal in reach:
-        scratch[FREE] = top
+        scratch[mem.FREE] = top
         if terminal == _NOTHING:
             following.add("")
         elif recogniser.apply(tables, nodes, scratch, terminal, row, 2):
@@ -192,15 +184,15 @@ def _possible(grammar: CompiledGrammar, sequence: Iterable[int], reach: Iterable
 def _at_lines_start(grammar: CompiledGrammar) -> set[str]:
     """What may come on the line of row 0 after blanks: in a block that is open, or in a new one."""
     scratch, words = grammar.scratch, grammar.words
-    registers = scratch[REGISTERS_AT : REGISTERS_AT + REGISTERS]
-    if registers[BRACKETS]:
+    registers = scratch[mem.REGISTERS_AT : mem.REGISTERS_AT + mem.REGISTERS]
+    if registers[mem.BRACKETS]:
         return set()
     terminals = grammar.frontend.machine.spec.terminals
     content = [i for i, t in enumerate(terminals) if t.mode == CONTENT and t.symbol]
     begin = next(i for i, t in enumerate(terminals) if t.op in words.begins_line)
     before = registers.copy()
     found: set[str] = set()
-    level = int(before[SCOPES])
+    level = int(before[mem.SCOPES])
     for column, tabs, opens in words.columns(before, grammar.nodes, level):
         registers[[COLUMN, TAB_COLUMN]] = column, tabs
         possible = _possible(grammar, (begin,), content)

@@ -16,15 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from gars_vllm.grammar.closing import endings, writing
 from gars_vllm.grammar.closing import limits as completion_limits
-from gars_vllm.grammar.closing.stack_costs import (
-    KEPT,
-    PAIRS,
-    SLOTS,
-    STAMP,
-    TOKEN_ID,
-    TOKEN_START,
-    WAYS,
-)
+from gars_vllm.grammar.closing import stack_costs as costs
 from gars_vllm.grammar.closing.tables import ClosingTables
 from gars_vllm.grammar.runtime.memory import COUNT_AT, MAX_DEPTH
 from numpy.typing import NDArray
@@ -60,8 +52,8 @@ class Closer:
         self._added: dict[tuple[int, int], tuple[U8, I32]] = {}  # per mask and lexer state
         self._plans: dict[int, tuple[tuple[int, ...], int] | None] = {}
         self._rows: dict[tuple[int, int], int] = {}
-        ids = tables.tables[tables.tables[TOKEN_ID] :]
-        starts = tables.tables[tables.tables[TOKEN_START] :]
+        ids = tables.tables[tables.tables[costs.TOKEN_ID] :]
+        starts = tables.tables[tables.tables[costs.TOKEN_START] :]
         self._ids, self._starts = ids, starts
 
     @property
@@ -82,9 +74,9 @@ class Closer:
 
     def forget_nodes(self) -> None:
         """The nodes have been numbered anew."""
-        self._work[KEPT:PAIRS] = 0
-        self._work[SLOTS:WAYS] = 0
-        self._work[STAMP] = 0
+        self._work[costs.KEPT : costs.PAIRS] = 0
+        self._work[costs.SLOTS : costs.WAYS] = 0
+        self._work[costs.STAMP] = 0
 
     def bound(self, number: int) -> int | None:
         """The length of `completion`."""

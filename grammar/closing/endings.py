@@ -10,20 +10,9 @@ what is found for an outcome of a token holds in the state that the token leads 
 from __future__ import annotations
 
 import numpy as np
+from gars_vllm.grammar.closing import stack_costs as costs
 from gars_vllm.grammar.closing.limits import line_tokens, owed
-from gars_vllm.grammar.closing.stack_costs import (
-    COST_UNIT,
-    FINISH_COST,
-    FINISH_START,
-    FIRST_TOKEN,
-    IMPOSSIBLE,
-    LAYOUT,
-    SPENT,
-    TOKEN_START,
-    best_stack,
-    kept_place,
-    path_tokens,
-)  # fmt: skip
+from gars_vllm.grammar.closing.stack_costs import best_stack, kept_place, path_tokens
 from gars_vllm.grammar.closing.writing import (
     CHOSEN,
     CHOSEN_AT,
@@ -38,31 +27,15 @@ from gars_vllm.grammar.closing.writing import (
     read_on,
     write,
 )
-from gars_vllm.grammar.frontend.tables import (
-    REACH_ITEMS,
-    REACH_START,
-    VIABLE_REACH,
-    VIABLE_START,
-)
+from gars_vllm.grammar.frontend import tables as parts
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.calls import after_sequence, apply, can_end, viable
 from gars_vllm.grammar.runtime.jit import inner, njit
-from gars_vllm.grammar.runtime.memory import (
-    COUNT_AT,
-    DEPTH,
-    DONE,
-    ERROR,
-    FREE,
-    REGISTERS,
-    REGISTERS_AT,
-    SCOPES,
-    TOPS_AT,
-    copy_row,
-    item,
-)
+from gars_vllm.grammar.runtime.memory import copy_row, item
 from gars_vllm.grammar.runtime.recogniser import forget
 
-TOO_MANY = IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
-NOT_VIABLE = IMPOSSIBLE + 1
+TOO_MANY = costs.IMPOSSIBLE - 1  # more tokens than remain, or not looked at: the work was limited
+NOT_VIABLE = costs.IMPOSSIBLE + 1
 LONGEST, LONG = 128, 1024  # tokens are split off up to so many bytes; of longer texts a fourth
 _ROWS = 4  # a text's reader has its row so many behind that which it begins from
 
@@ -73,36 +46,36 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
     goes on. CHOSEN: the way to be viable, CHOSEN_AT: the terminal's place among those it reaches,
     -1 for none. `known`: int32 [terminals] of this row, 1 + the cost after a terminal, or 0."""
     best = np.int64(NOT_VIABLE)
-    for v in range(item(tables, VIABLE_START, state), item(tables, VIABLE_START, state + 1)):
-        top = scratch[FREE]
+    for v in range(*mem.span(tables, parts.VIABLE_START, state)):
+        top = scratch[mem.FREE]
         row = after_sequence(tables, nodes, scratch, v, depth)
         if row >= 0:
-            reach = item(tables, VIABLE_REACH, v)
+            reach = item(tables, parts.VIABLE_REACH, v)
             if reach < 0:
                 _, cost = best_stack(tables, closing, nodes, scratch, work, row)
                 if cost < best:
                     best = cost
                     work[CHOSEN], work[CHOSEN_AT] = v, -1
             else:
-                begin = item(tables, REACH_START, reach)
-                finish = closing[closing[FINISH_START] + v]
-                for i in range(item(tables, REACH_START, reach + 1) - begin):
-                    terminal = item(tables, REACH_ITEMS, begin + i)
+                begin = item(tables, parts.REACH_START, reach)
+                finish = item(closing, costs.FINISH_START, v)
+                for i in range(item(tables, parts.REACH_START, reach + 1) - begin):
+                    terminal = item(tables, parts.REACH_ITEMS, begin + i)
                     cost = np.int64(known[terminal] - 1) if row == depth else np.int64(-1)
                     if cost < 0:
                         cost = np.int64(NOT_VIABLE)
-                        before = scratch[FREE]
+                        before = scratch[mem.FREE]
                         if apply(tables, nodes, scratch, terminal, row, row + 1):
                             _, cost = best_stack(tables, closing, nodes, scratch, work, row + 1)
-                        scratch[FREE] = before
+                        scratch[mem.FREE] = before
                         if row == depth:
                             known[terminal] = cost + 1
-                    if cost < IMPOSSIBLE:
-                        cost += closing[closing[FINISH_COST] + finish + i]
+                    if cost < costs.IMPOSSIBLE:
+                        cost += item(closing, costs.FINISH_COST, finish + i)
                     if cost < best:
-                        best = min(cost, np.int64(IMPOSSIBLE))
+                        best = min(cost, np.int64(costs.IMPOSSIBLE))
                         work[CHOSEN], work[CHOSEN_AT] = v, i
-        scratch[FREE] = top
+        scratch[mem.FREE] = top
     return best
 
 
@@ -110,15 +83,15 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
 def split(closing, work, flat, out, n):  # type: ignore[no-untyped-def]
     """The fewest tokens that write `out[:n]`; LEAST and PICKED of every rest. `flat`: the bytes of
     the tokens, sorted. Cost: a few steps of a binary search a byte."""
-    starts = closing[TOKEN_START]
+    starts = closing[costs.TOKEN_START]
     work[LEAST + n] = 0
-    work[SPENT] += 2 * n
+    work[costs.SPENT] += 2 * n
     longest = LONGEST if n < LONG else LONGEST // 4
     for back in range(n):
         i = n - 1 - back
-        low = np.int64(closing[closing[FIRST_TOKEN] + out[i]])
-        high = np.int64(closing[closing[FIRST_TOKEN] + out[i] + 1])
-        best, token = np.int64(IMPOSSIBLE), np.int64(-1)
+        low = np.int64(item(closing, costs.FIRST_TOKEN, out[i]))
+        high = np.int64(item(closing, costs.FIRST_TOKEN, out[i] + 1))
+        best, token = np.int64(costs.IMPOSSIBLE), np.int64(-1)
         length = 1
         while low < high:
             if closing[starts + low + 1] - closing[starts + low] == length:
@@ -182,9 +155,9 @@ def find_costs(  # type: ignore[no-untyped-def]
     `remaining` 0: how many complete the text as it stands in lexer state `state`: `out`, split as
     PICKED says; of as much as the reader has read (READ_AT) where STEP_BY_STEP is set. -1: in how
     few tokens `out[:state]` is written. One function, so that all this is compiled once."""
-    scratch[ERROR] = 0
+    scratch[mem.ERROR] = 0
     known[0, :] = 0
-    work[SPENT] = 0
+    work[costs.SPENT] = 0
     if remaining <= 0:
         work[READ_AT] = 0
         if remaining < 0:
@@ -195,7 +168,7 @@ def find_costs(  # type: ignore[no-untyped-def]
                 np.int64(0), np.int64(0), np.int64(0), np.int64(limit),
             )  # fmt: skip
         return
-    scratch[TOPS_AT] = scratch[FREE]
+    scratch[mem.TOPS_AT] = scratch[mem.FREE]
     before = np.zeros(trie.shape[0] + 1, np.int32)  # outcomes to look at, of the nodes before
     for i in range(trie.shape[0]):
         before[i + 1] = before[i]
@@ -203,35 +176,39 @@ def find_costs(  # type: ignore[no-untyped-def]
             before[i + 1] += look[j]
     i = 0
     while i < trie.shape[0]:
-        if work[SPENT] > 2 * limit:  # the parser's part counts, too: nothing more is looked at
+        if (
+            work[costs.SPENT] > 2 * limit
+        ):  # the parser's part counts, too: nothing more is looked at
             after[trie[i, 3] : trie[i, 4]] = TOO_MANY
             i += 1
             continue
         depth = np.int64(trie[i, 1])
         if depth > 0:
-            scratch[FREE] = scratch[TOPS_AT + depth - 1]
-            work[SPENT] += 1 + 32 * (scratch[COUNT_AT + depth - 1] - 1)  # several stacks: longer
+            scratch[mem.FREE] = scratch[mem.TOPS_AT + depth - 1]
+            work[costs.SPENT] += 1 + 32 * (
+                scratch[mem.COUNT_AT + depth - 1] - 1
+            )  # several stacks: longer
             if before[trie[i, 2]] == before[i] or not apply(
                 tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
             ):
                 i = trie[i, 2]
                 continue
-            scratch[TOPS_AT + depth] = scratch[FREE]
+            scratch[mem.TOPS_AT + depth] = scratch[mem.FREE]
             if before[i + 1] > before[i]:
                 known[depth, :] = 0
         for j in range(trie[i, 3], trie[i, 4]):
             if look[j] == 0:
                 continue
-            if work[SPENT] > 2 * limit:
+            if work[costs.SPENT] > 2 * limit:
                 after[j] = TOO_MANY
                 continue
-            work[SPENT] += 64 * (scratch[COUNT_AT + depth] - 1)
+            work[costs.SPENT] += 64 * (scratch[mem.COUNT_AT + depth] - 1)
             after[j] = _outcome(
                 tables, closing, nodes, scratch, work, known[depth], flat, out,
                 np.int64(outs[j]), depth, np.int64(remaining), np.int64(slack), np.int64(limit),
             )  # fmt: skip
         i += 1
-    scratch[FREE] = scratch[TOPS_AT]
+    scratch[mem.FREE] = scratch[mem.TOPS_AT]
 
 
 @inner
@@ -240,41 +217,43 @@ def _outcome(  # type: ignore[no-untyped-def]
 ):
     """Tokens that complete the text in lexer state `state`, configuration row `depth`, at most;
     from `remaining` on as find_costs says."""
-    layout = REGISTERS_AT + depth * REGISTERS
-    if scratch[layout + DONE]:
+    layout = mem.registers(depth)
+    if scratch[layout + mem.DONE]:
         forget(tables, scratch, depth)
         return np.int64(0 if viable(tables, nodes, scratch, state, depth) else NOT_VIABLE)
-    top = scratch[FREE]
+    top = scratch[mem.FREE]
     cost = choose(tables, closing, nodes, scratch, work, known, state, depth)
-    if cost > IMPOSSIBLE:
+    if cost > costs.IMPOSSIBLE:
         return np.int64(NOT_VIABLE)
-    indent = scratch[layout + SCOPES]
-    if cost < IMPOSSIBLE and remaining > slack + 1:
-        factor = line_tokens(closing, nodes, indent) if closing[closing[LAYOUT]] else 1
+    indent = scratch[layout + mem.SCOPES]
+    if cost < costs.IMPOSSIBLE and remaining > slack + 1:
+        factor = line_tokens(closing, nodes, indent) if item(closing, costs.LAYOUT, 0) else 1
         more = slack + owed(nodes, scratch, depth, closing)
-        tokens = (cost // COST_UNIT) * factor + more
-        if tokens >= remaining and work[SPENT] < limit:
+        tokens = (cost // costs.COST_UNIT) * factor + more
+        if tokens >= remaining and work[costs.SPENT] < limit:
             config, finish = enter(tables, closing, nodes, scratch, work, depth)
             node, _ = best_stack(tables, closing, nodes, scratch, work, config)
             if finish >= 0:
-                more += (closing[closing[FINISH_COST] + finish] // COST_UNIT) * factor + 1
+                more += (item(closing, costs.FINISH_COST, finish) // costs.COST_UNIT) * factor + 1
             tokens = more + path_tokens(
                 tables, closing, nodes, scratch, work, node, factor, remaining - more
             )
-            scratch[FREE] = top
+            scratch[mem.FREE] = top
         if tokens < remaining:
             return np.int64(max(tokens - slack, 1))
-    if work[SPENT] < limit:
-        work[SPENT] += 2 * nodes[indent, DEPTH] + 12 * max(nodes[indent, DEPTH] - 4, 0)
+    if work[costs.SPENT] < limit:
+        work[costs.SPENT] += 2 * nodes[indent, mem.DEPTH] + 12 * max(
+            nodes[indent, mem.DEPTH] - 4, 0
+        )
         if can_end(tables, nodes, scratch, state, depth):
             return np.int64(0)
         found = np.int64(TOO_MANY)
-        if cost < IMPOSSIBLE and remaining != 1:
+        if cost < costs.IMPOSSIBLE and remaining != 1:
             most = remaining - 1 if remaining > 0 else TOO_MANY - 1
             found = _end(
                 tables, closing, nodes, scratch, work, flat, out, state, depth, most,
                 remaining == 0,
             )  # fmt: skip
-        scratch[FREE] = top
+        scratch[mem.FREE] = top
         return found
     return np.int64(TOO_MANY)

@@ -6,20 +6,9 @@ from __future__ import annotations
 import numpy as np
 from gars_vllm.grammar.closing.stack_costs import INDENTS, LAYOUT, OWED
 from gars_vllm.grammar.languages.indentation import BLOCK_COLUMN, BLOCK_TABS
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import (
-    BRACKETS,
-    CLAUSES,
-    COUNT_AT,
-    MERGED,
-    MERGING,
-    PARENT,
-    REGISTERS,
-    REGISTERS_AT,
-    SCOPES,
-    STACKS_AT,
-    STATE,
-)
+from gars_vllm.grammar.runtime.memory import item
 
 MAX_INDENT = 256  # columns
 
@@ -30,12 +19,12 @@ def owed(nodes, scratch, row, closing):  # type: ignore[no-untyped-def]
     at = closing[OWED]
     if closing[at] == 0:
         return np.int64(0)
-    layout = REGISTERS_AT + row * REGISTERS
+    layout = mem.registers(row)
     count = 1 if scratch[layout + closing[at + 4]] & closing[at + 1] else 0
-    bracket = scratch[layout + BRACKETS]
-    while nodes[bracket, CLAUSES] & (closing[at + 2] | closing[at + 3]):
-        count += 1 if nodes[bracket, CLAUSES] & closing[at + 2] else 0
-        bracket = nodes[bracket, PARENT]
+    bracket = scratch[layout + mem.BRACKETS]
+    while nodes[bracket, mem.CLAUSES] & (closing[at + 2] | closing[at + 3]):
+        count += 1 if nodes[bracket, mem.CLAUSES] & closing[at + 2] else 0
+        bracket = nodes[bracket, mem.PARENT]
     return np.int64(count * closing[at])
 
 
@@ -45,7 +34,7 @@ def line_tokens(closing, nodes, indent):  # type: ignore[no-untyped-def]
     column = min(nodes[indent, BLOCK_TABS] + 1, MAX_INDENT - 1)
     if nodes[indent, BLOCK_COLUMN] != nodes[indent, BLOCK_TABS]:
         return max(column, 1)
-    return max(closing[closing[INDENTS] + column], 1)
+    return max(item(closing, INDENTS, column), 1)
 
 
 @njit
@@ -70,17 +59,17 @@ def far(nodes, scratch, closing, worst, read_by, worst_of, spare):  # type: igno
     `worst`, and the one on which the token's first terminal stands at that of `worst_of`.
     """
     needed, merged = np.int64(0), False
-    for i in range(scratch[COUNT_AT]):
-        node, most, total = np.int64(scratch[STACKS_AT + i]), np.int64(0), np.int64(0)
+    for i in range(scratch[mem.COUNT_AT]):
+        node, most, total = np.int64(scratch[mem.STACKS_AT + i]), np.int64(0), np.int64(0)
         while node != 0:
-            state, parent = nodes[node, STATE], np.int64(nodes[node, PARENT])
-            merged = merged or nodes[node, MERGING] == MERGED
+            state, parent = nodes[node, mem.STATE], np.int64(nodes[node, mem.PARENT])
+            merged = merged or nodes[node, mem.MERGING] == mem.MERGED
             most = max(most, np.int64(worst_of[state]))
             if parent != 0:
-                total += worst[nodes[parent, STATE], read_by[state]]
+                total += worst[nodes[parent, mem.STATE], read_by[state]]
             node = parent
         needed = max(needed, most + total)
     factor = np.int64(1)
-    if closing[closing[LAYOUT]]:
-        factor = line_tokens(closing, nodes, scratch[REGISTERS_AT + SCOPES])
+    if item(closing, LAYOUT, 0):
+        factor = line_tokens(closing, nodes, scratch[mem.REGISTERS_AT + mem.SCOPES])
     return (needed + spare) * factor + owed(nodes, scratch, 0, closing) + 1, factor, merged

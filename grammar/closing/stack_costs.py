@@ -12,17 +12,9 @@ A cost is `COST_UNIT` for each token, if every terminal stands in tokens of its 
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.frontend.tables import GOTO, NONTERMINALS
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import inner
-from gars_vllm.grammar.runtime.memory import (
-    COUNT_AT,
-    MAX_HYPOTHESES,
-    PARENT,
-    STACKS_AT,
-    STATE,
-    WALK,
-    item,
-)
+from gars_vllm.grammar.runtime.memory import goto, item
 from gars_vllm.grammar.runtime.merged_stacks import comes_before
 
 # Directory of the tables (tables.build): offsets of the parts.
@@ -91,7 +83,7 @@ def _slot(work, base, state):  # type: ignore[no-untyped-def]
 @inner
 def _known(scratch, work, base, state):  # type: ignore[no-untyped-def]
     """A pair's cost, -1 where none is known."""
-    if base < scratch[WALK]:
+    if base < scratch[mem.WALK]:
         place = kept_place(base, state)
         if work[place] == base + 1 and work[place + 1] == state:
             return np.int64(work[place + 2])
@@ -115,18 +107,18 @@ def _add(work, base, state):  # type: ignore[no-untyped-def]
 def below(closing, nodes, base, lr_item):  # type: ignore[no-untyped-def]
     """The list that is left when what an item has read is reduced."""
     lower = np.int64(base)
-    for _ in range(closing[closing[ITEM_LENGTH] + lr_item] - 1):
-        lower = np.int64(nodes[lower, PARENT])
+    for _ in range(item(closing, ITEM_LENGTH, lr_item) - 1):
+        lower = np.int64(nodes[lower, mem.PARENT])
     return lower
 
 
 @inner
 def entered(tables, closing, nodes, lower, lr_item):  # type: ignore[no-untyped-def]
     """The state on that list then; -1 where the text is whole."""
-    left = closing[closing[ITEM_LEFT] + lr_item]
+    left = item(closing, ITEM_LEFT, lr_item)
     if left < 0:
         return np.int64(-1)
-    return np.int64(item(tables, GOTO, nodes[lower, STATE] * tables[NONTERMINALS] + left))
+    return np.int64(goto(tables, nodes[lower, mem.STATE], left))
 
 
 @inner
@@ -156,16 +148,16 @@ def _ways_out(tables, closing, work, under, state):  # type: ignore[no-untyped-d
         work[at + 2] = 0
         start = closing[ITEM_START] + work[at]
         for lr_item in range(closing[start], closing[start + 1]):
-            cost = work[at + 1] + closing[closing[ITEM_COST] + lr_item]
+            cost = work[at + 1] + item(closing, ITEM_COST, lr_item)
             left, length = (
-                closing[closing[ITEM_LEFT] + lr_item],
-                closing[closing[ITEM_LENGTH] + lr_item],
+                item(closing, ITEM_LEFT, lr_item),
+                item(closing, ITEM_LENGTH, lr_item),
             )
             text = np.int64(work[at + 3])
-            if closing[closing[ITEM_SYMBOLS] + closing[closing[ITEM_TEXT] + lr_item]]:
+            if item(closing, ITEM_SYMBOLS, item(closing, ITEM_TEXT, lr_item)):
                 text = np.int64(lr_item if text == NO_TEXT else SEVERAL)
             if left >= 0 and length <= 1:
-                following = item(tables, GOTO, under * tables[NONTERMINALS] + left)
+                following = goto(tables, under, left)
                 i = np.int64(0)
                 while i < count and work[SAME + 4 * i] != following:
                     i += 1
@@ -203,9 +195,8 @@ def _led_to(tables, nodes, work, way, base):  # type: ignore[no-untyped-def]
         return np.int64(0), np.int64(-1)
     lower = np.int64(base)
     for _ in range(work[way + 1] - 1):
-        lower = np.int64(nodes[lower, PARENT])
-    goto = tables[GOTO] + nodes[lower, STATE] * tables[NONTERMINALS]
-    return lower, np.int64(tables[goto + work[way + 2]])
+        lower = np.int64(nodes[lower, mem.PARENT])
+    return lower, np.int64(goto(tables, nodes[lower, mem.STATE], work[way + 2]))
 
 
 @inner
@@ -225,7 +216,11 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: igno
     while k < work[PAIR_COUNT]:
         under = np.int64(work[PAIRS + 3 * k])
         ways = _ways_out(
-            tables, closing, work, np.int64(nodes[under, STATE]), np.int64(work[PAIRS + 3 * k + 1])
+            tables,
+            closing,
+            work,
+            np.int64(nodes[under, mem.STATE]),
+            np.int64(work[PAIRS + 3 * k + 1]),
         )
         for i in range(work[ways + 3]):
             lower, following = _led_to(tables, nodes, work, OUT + 4 * (work[ways + 2] + i), under)
@@ -243,7 +238,7 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: igno
                 tables,
                 closing,
                 work,
-                np.int64(nodes[under, STATE]),
+                np.int64(nodes[under, mem.STATE]),
                 np.int64(work[PAIRS + 3 * k + 1]),
             )
             for i in range(work[ways + 3]):
@@ -261,7 +256,7 @@ def pair_cost(tables, closing, nodes, scratch, work, base, state):  # type: igno
     work[SPENT] += count - first
     for more in range(count - first):
         pair = PAIRS + 3 * (first + more)
-        if work[pair] < scratch[WALK]:
+        if work[pair] < scratch[mem.WALK]:
             place = kept_place(work[pair], work[pair + 1])
             work[place], work[place + 1] = work[pair] + 1, work[pair + 1]
             work[place + 2], work[place + 3] = work[pair + 2], 0
@@ -276,7 +271,7 @@ def next_item(tables, closing, nodes, scratch, work, base, state):  # type: igno
         return -1
     start = closing[ITEM_START] + state
     for lr_item in range(closing[start], closing[start + 1]):
-        cost = np.int64(closing[closing[ITEM_COST] + lr_item])
+        cost = np.int64(item(closing, ITEM_COST, lr_item))
         if cost > total:
             continue
         lower = below(closing, nodes, base, lr_item)
@@ -294,7 +289,7 @@ def step(tables, closing, nodes, scratch, work, base, state):  # type: ignore[no
     then; SEVERAL where there is no way. The state is -1 where the text is whole."""
     work[SPENT] += 3
     total = pair_cost(tables, closing, nodes, scratch, work, base, state)
-    ways = _ways_out(tables, closing, work, np.int64(nodes[base, STATE]), state)
+    ways = _ways_out(tables, closing, work, np.int64(nodes[base, mem.STATE]), state)
     first, count = np.int64(work[ways + 2]), work[ways + 3]
     if total < IMPOSSIBLE:
         for i in range(count):
@@ -319,11 +314,11 @@ def best_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-u
     equals the first by what they hold: the order of the stacks says nothing."""
     fresh(work)
     best, chosen = np.int64(IMPOSSIBLE), np.int64(0)
-    for i in range(scratch[COUNT_AT + row]):
-        node = np.int64(scratch[STACKS_AT + row * MAX_HYPOTHESES + i])
+    for i in range(scratch[mem.COUNT_AT + row]):
+        node = np.int64(scratch[mem.stacks(row) + i])
         cost = pair_cost(
-            tables, closing, nodes, scratch, work, np.int64(nodes[node, PARENT]),
-            np.int64(nodes[node, STATE]),
+            tables, closing, nodes, scratch, work, np.int64(nodes[node, mem.PARENT]),
+            np.int64(nodes[node, mem.STATE]),
         )  # fmt: skip
         if cost < best or (cost == best < IMPOSSIBLE and comes_before(nodes, node, chosen)):
             best, chosen = cost, node
@@ -334,17 +329,21 @@ def best_stack(tables, closing, nodes, scratch, work, row):  # type: ignore[no-u
 def path_tokens(tables, closing, nodes, scratch, work, node, factor, most):  # type: ignore[no-untyped-def]
     """Tokens that complete a stack, at most: `factor` times what its cost says, less where the way
     down meets that of a completion that was read to its end; IMPOSSIBLE where more than `most`."""
-    base, state, cost = np.int64(nodes[node, PARENT]), np.int64(nodes[node, STATE]), np.int64(0)
+    base, state, cost = (
+        np.int64(nodes[node, mem.PARENT]),
+        np.int64(nodes[node, mem.STATE]),
+        np.int64(0),
+    )
     while (cost // COST_UNIT) * factor <= most:
         place = kept_place(base, state)
-        kept = work[place] == base + 1 and work[place + 1] == state and base < scratch[WALK]
+        kept = work[place] == base + 1 and work[place + 1] == state and base < scratch[mem.WALK]
         if kept and work[place + 3] > 0:
             return (cost // COST_UNIT) * factor + work[place + 3]
         lr_item, base, state = step(tables, closing, nodes, scratch, work, base, state)
         if lr_item == SEVERAL:
             break
         if lr_item >= 0:
-            cost += closing[closing[ITEM_COST] + lr_item]
+            cost += item(closing, ITEM_COST, lr_item)
         if state < 0:
             return (cost // COST_UNIT) * factor
     return np.int64(IMPOSSIBLE)

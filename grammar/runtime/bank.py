@@ -16,28 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import inner, njit
-from gars_vllm.grammar.runtime.memory import (
-    ALSO,
-    BRACKETS,
-    COUNT_AT,
-    DEPTH,
-    ERROR,
-    FREE,
-    MAX_HYPOTHESES,
-    MERGED,
-    MERGING,
-    OTHERS,
-    PARENT,
-    REGISTERS,
-    REGISTERS_AT,
-    SCOPES,
-    SEEN_AT,
-    STACKS_AT,
-    STATE,
-    WALK,
-    push,
-)
+from gars_vllm.grammar.runtime.memory import push
 from gars_vllm.grammar.runtime.merged_stacks import comes_before
 from numpy.typing import NDArray
 
@@ -56,7 +37,7 @@ NEVER = 1 << 30  # tokens
     STATE_SLOTS, STATE_MASK, STEPS, STEP_MASK, STEP_COUNT, ROWS, CALM, MERGES,
 ) = range(16)  # fmt: skip
 BANK_HEADER = 16
-RECORD = 2 + REGISTERS  # lexer state, registers, number of stacks; then the stacks
+RECORD = 2 + mem.REGISTERS  # lexer state, registers, number of stacks; then the stacks
 
 
 def laid_out(header: int, parts: Mapping[int, int]) -> I32:
@@ -105,14 +86,14 @@ def intern(nodes, scratch, bank, a, b, c, parent):  # type: ignore[no-untyped-de
     while bank[at + slot] != 0:
         node = bank[at + slot]
         if (
-            nodes[node, STATE] == a
-            and nodes[node, OTHERS] == b
-            and nodes[node, MERGING] == c
-            and nodes[node, PARENT] == parent
+            nodes[node, mem.STATE] == a
+            and nodes[node, mem.OTHERS] == b
+            and nodes[node, mem.MERGING] == c
+            and nodes[node, mem.PARENT] == parent
         ):
             return node
         slot = (slot + 1) & np.int64(bank[NODE_MASK])
-    node = scratch[FREE]
+    node = scratch[mem.FREE]
     if 2 * node > bank[NODE_MASK] or node >= nodes.shape[0]:
         return np.int32(0)
     bank[at + slot] = node
@@ -155,16 +136,16 @@ def add_state(bank, record, size):  # type: ignore[no-untyped-def]
 def load(scratch, bank, number):  # type: ignore[no-untyped-def]
     """Puts a state into row 0 of the working memory; returns its lexer state."""
     first = bank[POOL] + bank[bank[STATES] + number]
-    for i in range(REGISTERS):
-        scratch[REGISTERS_AT + i] = bank[first + 1 + i]
-    count = bank[first + 1 + REGISTERS]
-    scratch[COUNT_AT] = count
+    for i in range(mem.REGISTERS):
+        scratch[mem.REGISTERS_AT + i] = bank[first + 1 + i]
+    count = bank[first + 1 + mem.REGISTERS]
+    scratch[mem.COUNT_AT] = count
     for i in range(count):
-        scratch[STACKS_AT + i] = bank[first + RECORD + i]
-    scratch[FREE] = scratch[WALK]
-    scratch[ERROR] = 0
+        scratch[mem.STACKS_AT + i] = bank[first + RECORD + i]
+    scratch[mem.FREE] = scratch[mem.WALK]
+    scratch[mem.ERROR] = 0
     for i in range(3):
-        scratch[SEEN_AT + i] = 1 << 30
+        scratch[mem.SEEN_AT + i] = 1 << 30
     return bank[first]
 
 
@@ -182,46 +163,46 @@ def _stack(nodes, scratch, bank, top, contents):  # type: ignore[no-untyped-def]
 @njit
 def _keep_merged(nodes, scratch, bank, row):  # type: ignore[no-untyped-def]
     """Makes the nodes of a row whose stacks are merged permanent; False without room."""
-    first, end = scratch[WALK], scratch[FREE]
-    count = scratch[COUNT_AT + row]
+    first, end = scratch[mem.WALK], scratch[mem.FREE]
+    count = scratch[mem.COUNT_AT + row]
     walk = nodes[first:end].copy()
     wanted = np.zeros(end - first, np.uint8)
     lists = np.empty(2 + count, np.int64)  # where the row names its lists
-    lists[0] = REGISTERS_AT + row * REGISTERS + SCOPES
-    lists[1] = REGISTERS_AT + row * REGISTERS + BRACKETS
+    lists[0] = mem.registers(row) + mem.SCOPES
+    lists[1] = mem.registers(row) + mem.BRACKETS
     for i in range(count):
-        lists[2 + i] = STACKS_AT + row * MAX_HYPOTHESES + i
+        lists[2 + i] = mem.stacks(row) + i
     for i in range(2 + count):
         _want(wanted, scratch[lists[i]] - first)
     for i in range(end - first - 1, -1, -1):  # what a node names came before it
         if wanted[i]:
-            _want(wanted, walk[i, PARENT] - first)
-            if walk[i, MERGING] == MERGED:
-                _want(wanted, walk[i, OTHERS] - first)
-            elif walk[i, MERGING] == ALSO:
-                _want(wanted, walk[i, STATE] - first)
+            _want(wanted, walk[i, mem.PARENT] - first)
+            if walk[i, mem.MERGING] == mem.MERGED:
+                _want(wanted, walk[i, mem.OTHERS] - first)
+            elif walk[i, mem.MERGING] == mem.ALSO:
+                _want(wanted, walk[i, mem.STATE] - first)
     moved = np.zeros(end - first, np.int32)
     parents = np.empty(end - first + 1, np.int32)
-    scratch[FREE] = first  # copied: their place may be written to
+    scratch[mem.FREE] = first  # copied: their place may be written to
     for i in range(end - first):
-        if not wanted[i] or walk[i, MERGING] == ALSO:
+        if not wanted[i] or walk[i, mem.MERGING] == mem.ALSO:
             continue
         size = 1
-        parents[0] = _moved(walk[i, PARENT], first, moved)
-        other = walk[i, OTHERS] if walk[i, MERGING] == MERGED else np.int32(0)
+        parents[0] = _moved(walk[i, mem.PARENT], first, moved)
+        other = walk[i, mem.OTHERS] if walk[i, mem.MERGING] == mem.MERGED else np.int32(0)
         while other != 0:
             inner = other >= first
             parents[size] = _moved(
-                walk[other - first, STATE] if inner else nodes[other, STATE], first, moved
+                walk[other - first, mem.STATE] if inner else nodes[other, mem.STATE], first, moved
             )
-            other = walk[other - first, PARENT] if inner else nodes[other, PARENT]
+            other = walk[other - first, mem.PARENT] if inner else nodes[other, mem.PARENT]
             size += 1
         moved[i] = _intern_merged(nodes, scratch, bank, walk[i], parents[:size])
         if moved[i] == 0:
             return False
     for i in range(2 + count):
         scratch[lists[i]] = _moved(scratch[lists[i]], first, moved)
-    scratch[WALK] = scratch[FREE]
+    scratch[mem.WALK] = scratch[mem.FREE]
     return True
 
 
@@ -258,8 +239,8 @@ def _sorted(values):  # type: ignore[no-untyped-def]
 def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-untyped-def]
     """The node of this content over these parents, in an order that only they decide."""
     if parents.shape[0] == 1:
-        flags = 0 if content[2] == MERGED else content[2]
-        field = 0 if content[2] == MERGED else content[1]
+        flags = 0 if content[2] == mem.MERGED else content[2]
+        field = 0 if content[2] == mem.MERGED else content[1]
         return intern(nodes, scratch, bank, content[0], field, flags, parents[0])
     count = _sorted(parents)
     ordered = parents[:count]
@@ -270,70 +251,70 @@ def _intern_merged(nodes, scratch, bank, content, parents):  # type: ignore[no-u
     others = np.int32(0)
     deepest = 0
     for i in range(ordered.shape[0] - 1, 0, -1):
-        others = intern(nodes, scratch, bank, ordered[i], 0, ALSO, others)
+        others = intern(nodes, scratch, bank, ordered[i], 0, mem.ALSO, others)
         if others == 0:
             return np.int32(0)
-        deepest = max(deepest, nodes[ordered[i], DEPTH])
+        deepest = max(deepest, nodes[ordered[i], mem.DEPTH])
     if ordered.shape[0] == 1:
         return intern(nodes, scratch, bank, content[0], 0, 0, ordered[0])
-    made = intern(nodes, scratch, bank, content[0], others, MERGED, ordered[0])
+    made = intern(nodes, scratch, bank, content[0], others, mem.MERGED, ordered[0])
     if made != 0:
-        nodes[made, DEPTH] = max(nodes[made, DEPTH], deepest + 1)
+        nodes[made, mem.DEPTH] = max(nodes[made, mem.DEPTH], deepest + 1)
     return made
 
 
 @njit
 def keep(nodes, scratch, bank, row, lexer_state):  # type: ignore[no-untyped-def]
     """Makes the configuration in `row` a state and drops the walk's nodes; FULL without room."""
-    count = scratch[COUNT_AT + row]
+    count = scratch[mem.COUNT_AT + row]
     merged = False
     for i in range(count):
-        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
-        while node >= scratch[WALK] and not merged:
-            merged = nodes[node, MERGING] == MERGED
-            node = nodes[node, PARENT]
+        node = scratch[mem.stacks(row) + i]
+        while node >= scratch[mem.WALK] and not merged:
+            merged = nodes[node, mem.MERGING] == mem.MERGED
+            node = nodes[node, mem.PARENT]
     if merged and not _keep_merged(nodes, scratch, bank, row):
-        scratch[FREE] = scratch[WALK]
+        scratch[mem.FREE] = scratch[mem.WALK]
         return np.int32(FULL)
-    first = scratch[WALK]
+    first = scratch[mem.WALK]
     lists = 2 + count
     tops = np.empty(lists, np.int32)  # the first permanent node of each list
     size = np.zeros(lists + 1, np.int32)
     for i in range(lists):
         if i < 2:
-            tops[i] = scratch[REGISTERS_AT + row * REGISTERS + (SCOPES if i == 0 else BRACKETS)]
+            tops[i] = scratch[mem.registers(row) + (mem.SCOPES if i == 0 else mem.BRACKETS)]
         else:
-            tops[i] = scratch[STACKS_AT + row * MAX_HYPOTHESES + i - 2]
+            tops[i] = scratch[mem.stacks(row) + i - 2]
         size[i + 1] = size[i]
         node = tops[i]
         while node >= first:
             size[i + 1] += 1
-            node = nodes[node, PARENT]
+            node = nodes[node, mem.PARENT]
     contents = np.empty((size[lists], 3), np.int32)  # newest first
     written = 0
     for i in range(lists):
         node = tops[i]
         while node >= first:
-            contents[written, 0] = nodes[node, STATE]
-            contents[written, 1] = nodes[node, OTHERS]
-            contents[written, 2] = nodes[node, MERGING]
+            contents[written, 0] = nodes[node, mem.STATE]
+            contents[written, 1] = nodes[node, mem.OTHERS]
+            contents[written, 2] = nodes[node, mem.MERGING]
             written += 1
-            node = nodes[node, PARENT]
+            node = nodes[node, mem.PARENT]
         tops[i] = node
-    scratch[FREE] = first  # the contents are copied: their nodes may be overwritten
+    scratch[mem.FREE] = first  # the contents are copied: their nodes may be overwritten
     for i in range(lists):
         part = contents[size[i] : size[i + 1]][::-1]
         if part.shape[0] > 0:
             tops[i] = _stack(nodes, scratch, bank, tops[i], part)
             if tops[i] == 0:
                 return np.int32(FULL)
-    scratch[WALK] = scratch[FREE]
+    scratch[mem.WALK] = scratch[mem.FREE]
     record = np.empty(RECORD + count, np.int32)
     record[0] = lexer_state
-    for i in range(REGISTERS):
-        record[1 + i] = scratch[REGISTERS_AT + row * REGISTERS + i]
-    record[1 + SCOPES], record[1 + BRACKETS] = tops[0], tops[1]
-    record[1 + REGISTERS] = count
+    for i in range(mem.REGISTERS):
+        record[1 + i] = scratch[mem.registers(row) + i]
+    record[1 + mem.SCOPES], record[1 + mem.BRACKETS] = tops[0], tops[1]
+    record[1 + mem.REGISTERS] = count
     for i in range(count):  # sorted: in what order the stacks came about says nothing
         at = RECORD + i
         while at > RECORD and record[at - 1] > tops[2 + i]:

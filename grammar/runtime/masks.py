@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.bank import (
     CALM,
     FULL,
@@ -18,24 +19,7 @@ from gars_vllm.grammar.runtime.bank import (
     mix,
 )
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import (
-    BRACKETS,
-    DEPTH,
-    DONE,
-    MAX_CLAUSES,
-    MAX_LINKS,
-    MAX_NESTING,
-    MAX_SCOPES,
-    MERGED,
-    MERGING,
-    OTHERS,
-    PARENT,
-    REGISTERS,
-    SCOPES,
-    SEEN_AT,
-    STATE,
-    nesting,
-)
+from gars_vllm.grammar.runtime.memory import nesting
 
 # Directory of the memo
 (
@@ -70,48 +54,48 @@ def make_memo(lexer_states: int, entries: int) -> I32:
 def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ignore[no-untyped-def]
     """What a walk depends on that has looked so deep; its length, -1 where it is too long."""
     first = bank[POOL] + bank[bank[STATES] + number]
-    count = bank[first + 1 + REGISTERS]
+    count = bank[first + 1 + mem.REGISTERS]
     if 24 + count * (stack_depth + 2) + 3 * (indents + brackets) > key.shape[0]:
         return -1
     at = 0
-    for i in range(2, REGISTERS):
+    for i in range(2, mem.REGISTERS):
         key[at] = bank[first + 1 + i]
         at += 1
-    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + BRACKETS])
-    key[at] = max(0, deep - MAX_NESTING + NEAR_NESTING)
+    deep = nesting(nodes, bank, first + RECORD, count, bank[first + 1 + mem.BRACKETS])
+    key[at] = max(0, deep - mem.MAX_NESTING + NEAR_NESTING)
     at += 1
-    floor = nodes[bank[first + RECORD], DEPTH] - stack_depth + 1
+    floor = nodes[bank[first + RECORD], mem.DEPTH] - stack_depth + 1
     for i in range(count):
         node = bank[first + RECORD + i]
-        levels = nodes[node, DEPTH] - floor + 1
+        levels = nodes[node, mem.DEPTH] - floor + 1
         if at + levels + 8 + 3 * (indents + brackets) > key.shape[0]:
             return -1
         key[at] = levels
         at += 1
         for _ in range(levels):
-            links = min(max(0, nodes[node, OTHERS] - MAX_LINKS + NEAR_THE_LIMIT), 127)
-            clauses = max(0, nodes[node, MERGING] - MAX_CLAUSES + NEAR_CLAUSES)
-            key[at] = nodes[node, STATE] + ((16 * links + clauses) << 20)
+            links = min(max(0, nodes[node, mem.OTHERS] - mem.MAX_LINKS + NEAR_THE_LIMIT), 127)
+            clauses = max(0, nodes[node, mem.MERGING] - mem.MAX_CLAUSES + NEAR_CLAUSES)
+            key[at] = nodes[node, mem.STATE] + ((16 * links + clauses) << 20)
             at += 1
             if (
-                nodes[node, MERGING] == MERGED
+                nodes[node, mem.MERGING] == mem.MERGED
             ):  # known by its number, which holds until the next sweep
                 key[at - 1] = -2 - node
                 bank[MERGES] = 1
                 break
-            node = nodes[node, PARENT]
-    node = bank[first + 1 + SCOPES]
+            node = nodes[node, mem.PARENT]
+    node = bank[first + 1 + mem.SCOPES]
     for _ in range(indents):
         key[at], key[at + 1], key[at + 2] = (
-            nodes[node, STATE],
-            nodes[node, OTHERS],
-            nodes[node, MERGING],
+            nodes[node, mem.STATE],
+            nodes[node, mem.OTHERS],
+            nodes[node, mem.MERGING],
         )
         at += 3
-        node = nodes[node, PARENT]
-    key[at] = -1 if node == 0 else max(0, nodes[node, DEPTH] - MAX_SCOPES + NEAR_THE_LIMIT)
+        node = nodes[node, mem.PARENT]
+    key[at] = -1 if node == 0 else max(0, nodes[node, mem.DEPTH] - mem.MAX_SCOPES + NEAR_THE_LIMIT)
     at += 1
-    node = bank[first + 1 + BRACKETS]
+    node = bank[first + 1 + mem.BRACKETS]
     for _ in range(brackets):
         if node == 0:
             key[at] = -2
@@ -120,7 +104,7 @@ def _key(nodes, bank, number, stack_depth, indents, brackets, key):  # type: ign
             for i in range(3):
                 key[at] = nodes[node, i]
                 at += 1
-        node = nodes[node, PARENT]
+        node = nodes[node, mem.PARENT]
     key[at] = -1 if node == 0 else 0
     return at + 1
 
@@ -179,7 +163,7 @@ def find_rows(  # type: ignore[no-untyped-def]
     end marker."""
     for i in range(numbers.shape[0]):
         number = numbers[i]
-        done[i] = bank[bank[POOL] + bank[bank[STATES] + number] + 1 + DONE] != 0
+        done[i] = bank[bank[POOL] + bank[bank[STATES] + number] + 1 + mem.DONE] != 0
         found[i] = -1
         if done[i] or remaining[i] >= bank[bank[CALM] + number]:
             found[i] = find_row(nodes, bank, memo, key, number)
@@ -190,10 +174,10 @@ def remember(nodes, scratch, bank, memo, key, number, row):  # type: ignore[no-u
     """Notes the row of a state whose walk has just been made; FULL when the memo has no room."""
     bank[bank[ROWS] + number] = row
     first = bank[POOL] + bank[bank[STATES] + number]
-    tops = (bank[first + RECORD], bank[first + 1 + SCOPES], bank[first + 1 + BRACKETS])
+    tops = (bank[first + RECORD], bank[first + 1 + mem.SCOPES], bank[first + 1 + mem.BRACKETS])
     shape = 0
     for i in range(3):
-        depth = max(0, nodes[tops[i], DEPTH] - scratch[SEEN_AT + i] + 1)
+        depth = max(0, nodes[tops[i], mem.DEPTH] - scratch[mem.SEEN_AT + i] + 1)
         if depth > 1023:
             return 0
         shape = (shape << 10) | depth

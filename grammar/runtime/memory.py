@@ -12,13 +12,7 @@ way to parse what has been read. `scratch` holds MAX_DEPTH of them.
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.frontend.tables import (
-    ACTION,
-    GOTO,
-    NONTERMINALS,
-    RULE_LEFT,
-    SYMBOLS,
-)
+from gars_vllm.grammar.frontend import tables as parts
 from gars_vllm.grammar.runtime.jit import njit
 from numpy.typing import NDArray
 
@@ -89,17 +83,36 @@ def item(tables, part, index):  # type: ignore[no-untyped-def]
 
 
 @njit
-def action(tables, state, symbol):  # type: ignore[no-untyped-def]
-    """The parser's action in a state: 0 none, 1 + the state to shift to, -1 - a rule to reduce by,
-    from CONFLICT on a place in the part `conflicts`, with how many actions there are in front."""
-    return tables[tables[ACTION] + state * tables[SYMBOLS] + symbol]
+def span(tables, part, index):  # type: ignore[no-untyped-def]
+    """From where to where the items of a thing lie in another part: two items of a part that says
+    where they begin."""
+    at = tables[part] + index
+    return tables[at], tables[at + 1]
 
 
 @njit
-def goto(tables, state, rule):  # type: ignore[no-untyped-def]
-    """The parser's state after a reduction by `rule` down to `state`."""
-    left = tables[tables[RULE_LEFT] + rule]
-    return tables[tables[GOTO] + state * tables[NONTERMINALS] + left]
+def registers(row):  # type: ignore[no-untyped-def]
+    """Where the registers of a configuration begin in the working memory."""
+    return REGISTERS_AT + row * REGISTERS
+
+
+@njit
+def stacks(row):  # type: ignore[no-untyped-def]
+    """Where the parser stacks of a configuration begin in the working memory."""
+    return STACKS_AT + row * MAX_HYPOTHESES
+
+
+@njit
+def action(tables, state, symbol):  # type: ignore[no-untyped-def]
+    """The parser's action in a state: 0 none, 1 + the state to shift to, -1 - a rule to reduce by,
+    from CONFLICT on a place in the part `conflicts`, with how many actions there are in front."""
+    return tables[tables[parts.ACTION] + state * tables[parts.SYMBOLS] + symbol]
+
+
+@njit
+def goto(tables, state, left):  # type: ignore[no-untyped-def]
+    """The parser's state after a reduction to the nonterminal `left` down to `state`."""
+    return tables[tables[parts.GOTO] + state * tables[parts.NONTERMINALS] + left]
 
 
 @njit
@@ -149,14 +162,10 @@ def push(nodes, scratch, a, b, c, parent):  # type: ignore[no-untyped-def]
 def copy_row(scratch, source, target):  # type: ignore[no-untyped-def]
     """Copies a configuration."""
     for i in range(REGISTERS):
-        scratch[REGISTERS_AT + target * REGISTERS + i] = scratch[
-            REGISTERS_AT + source * REGISTERS + i
-        ]
+        scratch[registers(target) + i] = scratch[registers(source) + i]
     scratch[COUNT_AT + target] = scratch[COUNT_AT + source]
     for i in range(scratch[COUNT_AT + source]):
-        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[
-            STACKS_AT + source * MAX_HYPOTHESES + i
-        ]
+        scratch[stacks(target) + i] = scratch[stacks(source) + i]
 
 
 @njit

@@ -7,27 +7,11 @@ Where a grammar is ambiguous there may be exponentially many stacks; their graph
 from __future__ import annotations
 
 import numpy as np
+from gars_vllm.grammar.frontend import tables as parts
 from gars_vllm.grammar.frontend.lalr import CONFLICT
-from gars_vllm.grammar.frontend.tables import CONFLICTS, GOTO, NONTERMINALS, RULE_LEFT, RULE_LENGTH
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import (
-    ALSO,
-    COUNT_AT,
-    DEPTH,
-    ERROR,
-    LINKS,
-    MAX_HYPOTHESES,
-    MERGED,
-    MERGING,
-    PARENT,
-    STACKS_AT,
-    STATE,
-    TOO_MANY_STACKS,
-    action,
-    item,
-    look,
-    push,
-)
+from gars_vllm.grammar.runtime.memory import action, goto, item, look, push
 
 _LINKS = 1 << 13  # of a graph-structured stack that one shift may look at
 _ENTRIES = 256
@@ -40,12 +24,12 @@ def comes_before(nodes, a, b):  # type: ignore[no-untyped-def]
     while a != b:
         if a == 0 or b == 0:
             return a == 0
-        if nodes[a, DEPTH] != nodes[b, DEPTH]:
-            return nodes[a, DEPTH] < nodes[b, DEPTH]
-        if nodes[a, STATE] != nodes[b, STATE]:
-            return nodes[a, STATE] < nodes[b, STATE]
-        a = nodes[a, PARENT]
-        b = nodes[b, PARENT]
+        if nodes[a, mem.DEPTH] != nodes[b, mem.DEPTH]:
+            return nodes[a, mem.DEPTH] < nodes[b, mem.DEPTH]
+        if nodes[a, mem.STATE] != nodes[b, mem.STATE]:
+            return nodes[a, mem.STATE] < nodes[b, mem.STATE]
+        a = nodes[a, mem.PARENT]
+        b = nodes[b, mem.PARENT]
     return False
 
 
@@ -86,8 +70,8 @@ def _link(state, value, entries, counts, heads, links, todo):  # type: ignore[no
 @njit
 def _reduce(tables, nodes, scratch, rule, link, entries, counts, heads, links, todo, path):  # type: ignore[no-untyped-def]
     """Reduces by a rule along all ways down that begin with a link; False without room."""
-    left = item(tables, RULE_LEFT, rule)
-    path[0, 0], path[0, 1] = links[link, 0], item(tables, RULE_LENGTH, rule) - 1
+    left = item(tables, parts.RULE_LEFT, rule)
+    path[0, 0], path[0, 1] = links[link, 0], item(tables, parts.RULE_LENGTH, rule) - 1
     depth = 1
     while depth > 0:
         depth -= 1
@@ -95,8 +79,8 @@ def _reduce(tables, nodes, scratch, rule, link, entries, counts, heads, links, t
         if value >= 0:
             look(nodes, scratch, value)
         if more == 0:
-            below = entries[-1 - value] if value < 0 else nodes[value, STATE]
-            following = item(tables, GOTO, below * tables[NONTERMINALS] + left)
+            below = entries[-1 - value] if value < 0 else nodes[value, mem.STATE]
+            following = goto(tables, below, left)
             if not _link(following, value, entries, counts, heads, links, todo):
                 return False
         elif value < 0:
@@ -110,15 +94,15 @@ def _reduce(tables, nodes, scratch, rule, link, entries, counts, heads, links, t
         else:
             if depth == _LINKS:
                 return False
-            path[depth, 0], path[depth, 1] = nodes[value, PARENT], more - 1
+            path[depth, 0], path[depth, 1] = nodes[value, mem.PARENT], more - 1
             depth += 1
-            other = nodes[value, LINKS] if nodes[value, MERGING] == MERGED else 0
+            other = nodes[value, mem.LINKS] if nodes[value, mem.MERGING] == mem.MERGED else 0
             while other != 0:
                 if depth == _LINKS:
                     return False
-                path[depth, 0], path[depth, 1] = nodes[other, STATE], more - 1
+                path[depth, 0], path[depth, 1] = nodes[other, mem.STATE], more - 1
                 depth += 1
-                other = nodes[other, PARENT]
+                other = nodes[other, mem.PARENT]
     return True
 
 
@@ -143,7 +127,7 @@ def _node_of(nodes, scratch, entry, entries, heads, links, made):  # type: ignor
             value = links[at, 0]
             if value < 0 and made[-1 - value] <= 0:
                 if made[-1 - value] < 0 or depth == _ENTRIES:
-                    scratch[ERROR] = TOO_MANY_STACKS
+                    scratch[mem.ERROR] = mem.TOO_MANY_STACKS
                     return np.int32(0)
                 waiting[depth] = -1 - value
                 depth += 1
@@ -166,17 +150,17 @@ def _node_of(nodes, scratch, entry, entries, heads, links, made):  # type: ignor
             value = links[at, 0]
             below = made[-1 - value] if value < 0 else value
             if at != least:
-                others = push(nodes, scratch, below, 0, ALSO, others)
+                others = push(nodes, scratch, below, 0, mem.ALSO, others)
             at = links[at, 1]
-        merged = MERGED if others != 0 else 0
+        merged = mem.MERGED if others != 0 else 0
         node = push(nodes, scratch, entries[entry], others, merged, parent)
         at = links[heads[entry], 1]
         while at >= 0:  # as deep as the deepest
             value = links[at, 0]
             below = made[-1 - value] if value < 0 else value
-            nodes[node, DEPTH] = max(nodes[node, DEPTH], nodes[below, DEPTH] + 1)
+            nodes[node, mem.DEPTH] = max(nodes[node, mem.DEPTH], nodes[below, mem.DEPTH] + 1)
             at = links[at, 1]
-        if scratch[ERROR] != 0:
+        if scratch[mem.ERROR] != 0:
             return np.int32(0)
         made[entry] = node
         depth -= 1
@@ -193,18 +177,20 @@ def shift_merged(tables, nodes, scratch, symbol, source, target):  # type: ignor
     entries, heads = np.empty(_ENTRIES, np.int32), np.empty(_ENTRIES, np.int32)
     links, todo = np.empty((_LINKS, 2), np.int32), np.empty((_LINKS, 2), np.int32)
     path, counts = np.empty((_LINKS, 2), np.int32), np.zeros(3, np.int32)
-    for hypothesis in range(scratch[COUNT_AT + source]):
-        node = scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
+    for hypothesis in range(scratch[mem.COUNT_AT + source]):
+        node = scratch[mem.stacks(source) + hypothesis]
         look(nodes, scratch, node)
-        fits = _link(nodes[node, STATE], nodes[node, PARENT], entries, counts, heads, links, todo)
-        other = nodes[node, LINKS] if nodes[node, MERGING] == MERGED else 0
+        fits = _link(
+            nodes[node, mem.STATE], nodes[node, mem.PARENT], entries, counts, heads, links, todo
+        )
+        other = nodes[node, mem.LINKS] if nodes[node, mem.MERGING] == mem.MERGED else 0
         while other != 0 and fits:
             fits = _link(
-                nodes[node, STATE], nodes[other, STATE], entries, counts, heads, links, todo
+                nodes[node, mem.STATE], nodes[other, mem.STATE], entries, counts, heads, links, todo
             )
-            other = nodes[other, PARENT]
+            other = nodes[other, mem.PARENT]
         if not fits:
-            scratch[ERROR] = TOO_MANY_STACKS
+            scratch[mem.ERROR] = mem.TOO_MANY_STACKS
             return 0
     before = np.int32(0)
     while counts[2] > 0:
@@ -212,18 +198,14 @@ def shift_merged(tables, nodes, scratch, symbol, source, target):  # type: ignor
         entry, link = todo[counts[2], 0], todo[counts[2], 1]
         act = action(tables, entries[entry], symbol)
         several = act >= CONFLICT
-        at = tables[CONFLICTS] + act - CONFLICT + 1
+        at = tables[parts.CONFLICTS] + act - CONFLICT + 1
         for i in range(tables[at - 1] if several else 1):
             one = tables[at + i] if several else act
             if one >= 0:
                 continue
             fits = True
-            if item(tables, RULE_LENGTH, -one - 1) == 0:
-                state = item(
-                    tables,
-                    GOTO,
-                    entries[entry] * tables[NONTERMINALS] + tables[tables[RULE_LEFT] - one - 1],
-                )
+            if item(tables, parts.RULE_LENGTH, -one - 1) == 0:
+                state = goto(tables, entries[entry], item(tables, parts.RULE_LEFT, -one - 1))
                 fits = _link(state, -1 - entry, entries, counts, heads, links, todo)
             else:
                 fits = _reduce(
@@ -231,7 +213,7 @@ def shift_merged(tables, nodes, scratch, symbol, source, target):  # type: ignor
                     path,
                 )  # fmt: skip
             if not fits:
-                scratch[ERROR] = TOO_MANY_STACKS
+                scratch[mem.ERROR] = mem.TOO_MANY_STACKS
                 return 0
         if counts[2] == 0 and counts[1] > before:  # ways through entries that have grown
             inner = False
@@ -258,7 +240,7 @@ def _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, lin
     for entry in range(counts[0]):
         act = action(tables, entries[entry], symbol)
         several = act >= CONFLICT
-        at = tables[CONFLICTS] + act - CONFLICT + 1
+        at = tables[parts.CONFLICTS] + act - CONFLICT + 1
         for i in range(tables[at - 1] if several else 1):
             one = tables[at + i] if several else act
             if one <= 0:
@@ -275,17 +257,19 @@ def _shifted(tables, nodes, scratch, symbol, target, entries, counts, heads, lin
             else:
                 if comes_before(nodes, node, tops[place]):
                     node, tops[place] = tops[place], node
-                others[place] = push(nodes, scratch, node, 0, ALSO, others[place])
-    if found > MAX_HYPOTHESES:
-        scratch[ERROR] = TOO_MANY_STACKS
+                others[place] = push(nodes, scratch, node, 0, mem.ALSO, others[place])
+    if found > mem.MAX_HYPOTHESES:
+        scratch[mem.ERROR] = mem.TOO_MANY_STACKS
         return 0
     for place in range(found):
-        merged = MERGED if others[place] != 0 else 0
+        merged = mem.MERGED if others[place] != 0 else 0
         node = push(nodes, scratch, states[place], others[place], merged, tops[place])
         other = others[place]
         while other != 0:
-            nodes[node, DEPTH] = max(nodes[node, DEPTH], nodes[nodes[other, STATE], DEPTH] + 1)
-            other = nodes[other, PARENT]
-        scratch[STACKS_AT + target * MAX_HYPOTHESES + place] = node
-    scratch[COUNT_AT + target] = found
+            nodes[node, mem.DEPTH] = max(
+                nodes[node, mem.DEPTH], nodes[nodes[other, mem.STATE], mem.DEPTH] + 1
+            )
+            other = nodes[other, mem.PARENT]
+        scratch[mem.stacks(target) + place] = node
+    scratch[mem.COUNT_AT + target] = found
     return found

@@ -4,17 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.frontend.tables import (
-    ALTERNATIVE_NEXT,
-    ALTERNATIVE_START,
-    EMITTED,
-    ENTRY,
-    ENTRY_START,
-    ONE_WAY,
-    TERMINALS,
-)
+from gars_vllm.grammar.frontend import tables as parts
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import DEEPEST, FREE, item
+from gars_vllm.grammar.runtime.memory import DEEPEST, FREE, item, span
 from gars_vllm.grammar.runtime.recogniser import apply, forget, viable
 
 
@@ -28,7 +20,7 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
     there may be more such ways.
     """
     skipped = at[1]
-    several = tables[ONE_WAY] == 0
+    several = tables[parts.ONE_WAY] == 0
     at[1] = 0
     states = np.empty(length + 1, np.int32)  # before each byte
     rows = np.empty(length + 1, np.int32)
@@ -51,10 +43,10 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
             level -= 1
             fresh = False
             continue
-        entry = item(tables, ENTRY, states[level] * 256 + text[level])
-        end = item(tables, ENTRY_START, entry + 1)
+        entry = item(tables, parts.ENTRY, states[level] * 256 + text[level])
+        end = item(tables, parts.ENTRY_START, entry + 1)
         if fresh:
-            tried[level] = item(tables, ENTRY_START, entry)
+            tried[level] = item(tables, parts.ENTRY_START, entry)
         fresh = False
         while tried[level] < end and not fresh:
             a = tried[level]
@@ -64,12 +56,10 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
             row = rows[level]
             count = applied[level]
             fresh = True
-            for k in range(
-                item(tables, ALTERNATIVE_START, a), item(tables, ALTERNATIVE_START, a + 1)
-            ):
-                terminal = item(tables, EMITTED, k)
+            for k in range(*span(tables, parts.ALTERNATIVE_START, a)):
+                terminal = item(tables, parts.EMITTED, k)
                 # A run of blanks counts as one, as in the trie that makes the masks.
-                if terminal < tables[TERMINALS] or text[max(level - 1, 0)] != text[level]:
+                if terminal < tables[parts.TERMINALS] or text[max(level - 1, 0)] != text[level]:
                     count += 1
                 if count >= DEEPEST - 2:
                     fresh = False
@@ -81,7 +71,7 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
                     break
                 row = target
             if fresh:
-                states[level + 1] = item(tables, ALTERNATIVE_NEXT, a)
+                states[level + 1] = item(tables, parts.ALTERNATIVE_NEXT, a)
                 rows[level + 1], tops[level + 1] = row, scratch[FREE]
                 choices[level + 1] = more
                 applied[level + 1] = count

@@ -8,51 +8,11 @@ merged (merged_stacks.py).
 from __future__ import annotations
 
 import numpy as np
+from gars_vllm.grammar.frontend import tables as parts
 from gars_vllm.grammar.frontend.lalr import CONFLICT
-from gars_vllm.grammar.frontend.tables import (
-    CALL,
-    CLAUSE,
-    CONFLICTS,
-    GOTO,
-    LINK,
-    NONTERMINALS,
-    RULE_LEFT,
-    RULE_LENGTH,
-    RULE_LINK,
-    SYMBOL_LINK,
-    SYMBOLS,
-)
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import (
-    BRACKETS,
-    CHAIN_AT,
-    CHAINS,
-    CLAUSES,
-    COUNT_AT,
-    DEPTH,
-    ERROR,
-    LINKS,
-    MAX_CLAUSES,
-    MAX_HYPOTHESES,
-    MAX_LINKS,
-    MERGED,
-    MERGING,
-    MOST,
-    PARENT,
-    REGISTERS,
-    REGISTERS_AT,
-    RESULTS_ROW,
-    STACKS_AT,
-    STATE,
-    TOO_MANY_STACKS,
-    WORK_AT,
-    WORK_SIZE,
-    action,
-    goto,
-    item,
-    look,
-    push,
-)
+from gars_vllm.grammar.runtime.memory import action, goto, item, look, push
 from gars_vllm.grammar.runtime.merged_stacks import shift_merged
 
 _MERGE_FROM = 12  # stacks on which a terminal is shifted before they are merged
@@ -62,14 +22,14 @@ _MERGE_FROM = 12  # stacks on which a terminal is shifted before they are merged
 def same_stack(nodes, a, b):  # type: ignore[no-untyped-def]
     """Two stacks hold the same states."""
     while a != b:
-        if a == 0 or b == 0 or nodes[a, DEPTH] != nodes[b, DEPTH]:
+        if a == 0 or b == 0 or nodes[a, mem.DEPTH] != nodes[b, mem.DEPTH]:
             return False
-        if nodes[a, STATE] != nodes[b, STATE]:
+        if nodes[a, mem.STATE] != nodes[b, mem.STATE]:
             return False
-        if nodes[a, MERGING] == MERGED or nodes[b, MERGING] == MERGED:
+        if nodes[a, mem.MERGING] == mem.MERGED or nodes[b, mem.MERGING] == mem.MERGED:
             return False
-        a = nodes[a, PARENT]
-        b = nodes[b, PARENT]
+        a = nodes[a, mem.PARENT]
+        b = nodes[b, mem.PARENT]
     return True
 
 
@@ -79,20 +39,20 @@ def _chain(tables, scratch, below, top, symbol, rule):  # type: ignore[no-untype
 
     An expression of one name is reduced through every level of precedence: most of the steps.
     """
-    key = below * tables[SYMBOLS] + symbol + 1
-    at = CHAIN_AT + 3 * ((key * 31 + top * 7919) & (CHAINS - 1))
+    key = below * tables[parts.SYMBOLS] + symbol + 1
+    at = mem.CHAIN_AT + 3 * ((key * 31 + top * 7919) & (mem.CHAINS - 1))
     # A conflict's other reduction of the same top would be another chain: the rule is in the key
     key = key * 2048 + rule
     if key >= 1 << 31:  # a grammar so large is not remembered
         key = 0
     if key and scratch[at] == key and scratch[at + 1] == top:
         return scratch[at + 2]
-    state = goto(tables, below, rule)
+    state = goto(tables, below, item(tables, parts.RULE_LEFT, rule))
     while True:
         act = action(tables, state, symbol)
-        if act >= 0 or item(tables, RULE_LENGTH, -act - 1) != 1:
+        if act >= 0 or item(tables, parts.RULE_LENGTH, -act - 1) != 1:
             break
-        state = goto(tables, below, -act - 1)
+        state = goto(tables, below, item(tables, parts.RULE_LEFT, -act - 1))
     if key:
         scratch[at], scratch[at + 1], scratch[at + 2] = key, top, state
     return state
@@ -105,9 +65,13 @@ def _may_link(nodes, node, link, last):  # type: ignore[no-untyped-def]
     An expression may always be made longer once by something of another kind, since it may have to
     be: a call is no target until an attribute follows.
     """
-    if link == CLAUSE:
-        return nodes[node, CLAUSES] < MAX_CLAUSES - 1
-    return last == 0 or nodes[node, LINKS] < MAX_LINKS or (last == CALL and link == LINK)
+    if link == parts.CLAUSE:
+        return nodes[node, mem.CLAUSES] < mem.MAX_CLAUSES - 1
+    return (
+        last == 0
+        or nodes[node, mem.LINKS] < mem.MAX_LINKS
+        or (last == parts.CALL and link == parts.LINK)
+    )
 
 
 @njit
@@ -119,8 +83,8 @@ def shift(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-un
     found = _shift_each(tables, nodes, scratch, symbol, source, target)
     if found < 0:
         found = shift_merged(tables, nodes, scratch, symbol, source, target)
-    if found > scratch[MOST]:
-        scratch[MOST] = found
+    if found > scratch[mem.MOST]:
+        scratch[mem.MOST] = found
     return found
 
 
@@ -130,9 +94,9 @@ def _shifted(nodes, scratch, node, state, link, last, bracket):  # type: ignore[
     if link != 0:
         if not _may_link(nodes, node, link, last):
             return np.int32(0)
-    elif bracket == 0 and nodes[node, LINKS] > 0 and nodes[node, MERGING] != MERGED:
+    elif bracket == 0 and nodes[node, mem.LINKS] > 0 and nodes[node, mem.MERGING] != mem.MERGED:
         # nothing makes it longer any more
-        node = push(nodes, scratch, nodes[node, STATE], 0, 0, nodes[node, PARENT])
+        node = push(nodes, scratch, nodes[node, mem.STATE], 0, 0, nodes[node, mem.PARENT])
     return push(nodes, scratch, state, 0, 0, node)
 
 
@@ -140,21 +104,21 @@ def _shifted(nodes, scratch, node, state, link, last, bracket):  # type: ignore[
 def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore[no-untyped-def]
     """`shift` stack by stack; -1 where they must be merged, or have been."""
     found = 0
-    link = item(tables, SYMBOL_LINK, symbol)
-    bracket = scratch[REGISTERS_AT + source * REGISTERS + BRACKETS]
+    link = item(tables, parts.SYMBOL_LINK, symbol)
+    bracket = scratch[mem.registers(source) + mem.BRACKETS]
     # Results wait there, so that source may equal target
-    out = STACKS_AT + RESULTS_ROW * MAX_HYPOTHESES
-    for hypothesis in range(scratch[COUNT_AT + source]):
-        scratch[WORK_AT] = 4 * scratch[STACKS_AT + source * MAX_HYPOTHESES + hypothesis]
-        scratch[WORK_AT + 1] = 0
+    out = mem.stacks(mem.RESULTS_ROW)
+    for hypothesis in range(scratch[mem.COUNT_AT + source]):
+        scratch[mem.WORK_AT] = 4 * scratch[mem.stacks(source) + hypothesis]
+        scratch[mem.WORK_AT + 1] = 0
         waiting = 1
         while waiting > 0:
             waiting -= 1
-            node = scratch[WORK_AT + 2 * waiting] >> 2
-            last = scratch[WORK_AT + 2 * waiting] & 3  # kind of the last reduction
-            act = scratch[WORK_AT + 2 * waiting + 1]
+            node = scratch[mem.WORK_AT + 2 * waiting] >> 2
+            last = scratch[mem.WORK_AT + 2 * waiting] & 3  # kind of the last reduction
+            act = scratch[mem.WORK_AT + 2 * waiting + 1]
             while True:
-                state = nodes[node, STATE]
+                state = nodes[node, mem.STATE]
                 if act == 0:
                     look(nodes, scratch, node)
                     act = action(tables, state, symbol)
@@ -162,12 +126,14 @@ def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore
                     break
                 if act >= CONFLICT:
                     offset = act - CONFLICT
-                    for i in range(item(tables, CONFLICTS, offset)):
-                        if waiting >= WORK_SIZE:
-                            scratch[ERROR] = TOO_MANY_STACKS
+                    for i in range(item(tables, parts.CONFLICTS, offset)):
+                        if waiting >= mem.WORK_SIZE:
+                            scratch[mem.ERROR] = mem.TOO_MANY_STACKS
                             return 0
-                        scratch[WORK_AT + 2 * waiting] = 4 * node + last
-                        scratch[WORK_AT + 2 * waiting + 1] = item(tables, CONFLICTS, offset + 1 + i)
+                        scratch[mem.WORK_AT + 2 * waiting] = 4 * node + last
+                        scratch[mem.WORK_AT + 2 * waiting + 1] = item(
+                            tables, parts.CONFLICTS, offset + 1 + i
+                        )
                         waiting += 1
                     break
                 if act > 0:
@@ -183,33 +149,33 @@ def _shift_each(tables, nodes, scratch, symbol, source, target):  # type: ignore
                     break
                 rule = -act - 1
                 links, inner, clauses = np.int32(0), np.int32(0), np.int32(0)
-                if item(tables, RULE_LENGTH, rule) == 1:
-                    if nodes[node, MERGING] == MERGED:
+                if item(tables, parts.RULE_LENGTH, rule) == 1:
+                    if nodes[node, mem.MERGING] == mem.MERGED:
                         return -1
-                    links = nodes[node, LINKS]
-                    node = nodes[node, PARENT]
+                    links = nodes[node, mem.LINKS]
+                    node = nodes[node, mem.PARENT]
                     look(nodes, scratch, node)
-                    following = _chain(tables, scratch, nodes[node, STATE], state, symbol, rule)
+                    following = _chain(tables, scratch, nodes[node, mem.STATE], state, symbol, rule)
                     last = np.int32(0)
                 else:
-                    for _ in range(item(tables, RULE_LENGTH, rule)):
-                        if nodes[node, MERGING] == MERGED:
+                    for _ in range(item(tables, parts.RULE_LENGTH, rule)):
+                        if nodes[node, mem.MERGING] == mem.MERGED:
                             return -1
                         links = max(links, inner)
-                        inner, clauses = nodes[node, LINKS], nodes[node, CLAUSES]
-                        node = nodes[node, PARENT]
+                        inner, clauses = nodes[node, mem.LINKS], nodes[node, mem.CLAUSES]
+                        node = nodes[node, mem.PARENT]
                     look(nodes, scratch, node)
-                    following = item(
-                        tables,
-                        GOTO,
-                        nodes[node, STATE] * tables[NONTERMINALS] + item(tables, RULE_LEFT, rule),
+                    following = goto(
+                        tables, nodes[node, mem.STATE], item(tables, parts.RULE_LEFT, rule)
                     )
-                    last = item(tables, RULE_LINK, rule)
-                    clauses = clauses + 1 if last == CLAUSE else np.int32(0)
-                    links = max(links, inner + 1 if last == LINK or last == CALL else inner)
+                    last = item(tables, parts.RULE_LINK, rule)
+                    clauses = clauses + 1 if last == parts.CLAUSE else np.int32(0)
+                    links = max(
+                        links, inner + 1 if last == parts.LINK or last == parts.CALL else inner
+                    )
                 node = push(nodes, scratch, following, links, clauses, node)
                 act = np.int32(0)
     for i in range(found):
-        scratch[STACKS_AT + target * MAX_HYPOTHESES + i] = scratch[out + i]
-    scratch[COUNT_AT + target] = found
+        scratch[mem.stacks(target) + i] = scratch[out + i]
+    scratch[mem.COUNT_AT + target] = found
     return found

@@ -6,12 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from gars_vllm.grammar.frontend.tables import (
-    ALTERNATIVE_NEXT,
-    ALTERNATIVE_START,
-    ENTRY,
-    ENTRY_START,
-)
+from gars_vllm.grammar.frontend import tables as parts
 from gars_vllm.grammar.runtime.jit import njit
 from gars_vllm.grammar.runtime.token_table import (
     I32,
@@ -54,8 +49,8 @@ def _run(  # type: ignore[no-untyped-def]
         alive[0] = 1
         sequences[0, 0] = 0
         states[0, 0] = state
-    entries, starts = tables[ENTRY], tables[ENTRY_START]
-    begins, nexts = tables[ALTERNATIVE_START], tables[ALTERNATIVE_NEXT]
+    entries, starts = tables[parts.ENTRY], tables[parts.ENTRY_START]
+    begins, nexts = tables[parts.ALTERNATIVE_START], tables[parts.ALTERNATIVE_NEXT]
     for level in range(common, length):
         byte = text[offset + level]
         found = 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.bank import (
     POOL,
     RECORD,
@@ -20,14 +21,7 @@ from gars_vllm.grammar.runtime.bank import (
 )
 from gars_vllm.grammar.runtime.calls import read_way
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import (
-    DONE,
-    FREE,
-    REGISTERS,
-    REGISTERS_AT,
-    WALK,
-    copy_row,
-)
+from gars_vllm.grammar.runtime.memory import copy_row
 
 MAX_WAYS = 32  # in which a text can be read; of more the first are followed
 
@@ -39,7 +33,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
     size = 0
     for i in range(count):
         first = bank[POOL] + bank[bank[STATES] + found[i]]
-        inner = bank[first + 1 + REGISTERS] if bank[first] == SET else 1
+        inner = bank[first + 1 + mem.REGISTERS] if bank[first] == SET else 1
         for k in range(inner):
             member = bank[first + RECORD + k] if bank[first] == SET else found[i]
             at = size
@@ -57,7 +51,7 @@ def _join(bank, found, count):  # type: ignore[no-untyped-def]
         return members[0]
     record = np.zeros(RECORD + size, np.int32)
     record[0] = SET
-    record[1 + REGISTERS] = size
+    record[1 + mem.REGISTERS] = size
     record[RECORD:] = members[:size]
     return add_state(bank, record, record.shape[0])
 
@@ -69,7 +63,7 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
     count = 0
     for skipped in range(1 << 20):
         lexer_state = load(scratch, bank, number)
-        if scratch[REGISTERS_AT + DONE]:
+        if scratch[mem.REGISTERS_AT + mem.DONE]:
             return np.int32(REFUSED)
         after, row, more = read_way(
             tables, nodes, scratch, text, text.shape[0], lexer_state, 0, skipped
@@ -89,7 +83,7 @@ def _read(tables, nodes, scratch, bank, text, number):  # type: ignore[no-untype
             count += 1
         if not more:
             break
-    scratch[FREE] = scratch[WALK]
+    scratch[mem.FREE] = scratch[mem.WALK]
     if count == 0:
         return np.int32(REFUSED)
     return found[0] if count == 1 else _join(bank, found, count)
@@ -103,7 +97,7 @@ def _read_all(tables, nodes, scratch, bank, text, number):  # type: ignore[no-un
         return _read(tables, nodes, scratch, bank, text, number)
     found = np.empty(MAX_WAYS, np.int32)
     count = 0
-    for i in range(bank[first + 1 + REGISTERS]):
+    for i in range(bank[first + 1 + mem.REGISTERS]):
         kept = _read(tables, nodes, scratch, bank, text, bank[first + RECORD + i])
         if kept < REFUSED:
             return kept
@@ -185,14 +179,14 @@ def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-u
     state = np.int64(load(scratch, bank, out[1]))
     kept_at = at
     for i in range(at, text.shape[0]):
-        if scratch[REGISTERS_AT + DONE]:
+        if scratch[mem.REGISTERS_AT + mem.DONE]:
             return 0
         after, row, more = read_way(tables, nodes, scratch, text[i : i + 1], 1, state, 0, 0)
         if after < 0:
-            scratch[FREE] = scratch[WALK]
+            scratch[mem.FREE] = scratch[mem.WALK]
             return 0
         if more:  # once more from where the last state was kept, all ways
-            scratch[FREE] = scratch[WALK]
+            scratch[mem.FREE] = scratch[mem.WALK]
             for k in range(kept_at, i + 1):
                 found = _read_all(tables, nodes, scratch, bank, text[k : k + 1], out[1])
                 if found < REFUSED:
@@ -206,7 +200,7 @@ def _feed_run(tables, nodes, scratch, bank, text, at, out):  # type: ignore[no-u
         if i % 64 == 63 or i + 1 == text.shape[0]:
             found = keep(nodes, scratch, bank, 0, state)
             if found < 0:
-                scratch[FREE] = scratch[WALK]
+                scratch[mem.FREE] = scratch[mem.WALK]
                 return found
             out[1] = found
             kept_at = i + 1

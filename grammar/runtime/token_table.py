@@ -13,19 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from gars_vllm.grammar.errors import GrammarFileError
-from gars_vllm.grammar.frontend.tables import (
-    ALTERNATIVE_NEXT,
-    ALTERNATIVE_START,
-    CONTEXT_AFTER,
-    CONTEXT_IN,
-    EMITTED,
-    ENTRY,
-    ENTRY_START,
-    LEX_BRACKETS,
-    TERMINALS,
-)
+from gars_vllm.grammar.frontend import tables as parts
 from gars_vllm.grammar.runtime.jit import inner, njit
-from gars_vllm.grammar.runtime.memory import DEEPEST, item
+from gars_vllm.grammar.runtime.memory import DEEPEST, item, span
 from gars_vllm.grammar.vocabulary import Vocabulary
 from numpy.typing import NDArray
 
@@ -79,16 +69,16 @@ def _child(keys, values, parents, lexemes, depths, counts, node, terminal):  # t
 @njit
 def _has_context(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-def]
     """False where what the same token has asserted says that `terminal` cannot come."""
-    possible = item(tables, CONTEXT_IN, 1 + terminal)
+    possible = item(tables, parts.CONTEXT_IN, 1 + terminal)
     while node > 0 and possible != 0:
         before = lexemes[node]
         node = parents[node]
-        if before >= tables[TERMINALS]:  # blanks
+        if before >= tables[parts.TERMINALS]:  # blanks
             continue
-        after = item(tables, CONTEXT_AFTER, 1 + before)
+        after = item(tables, parts.CONTEXT_AFTER, 1 + before)
         if after != 0:
             return (possible & after) != 0
-        possible &= item(tables, CONTEXT_IN, 1 + before)
+        possible &= item(tables, parts.CONTEXT_IN, 1 + before)
     return possible != 0
 
 
@@ -99,19 +89,19 @@ def _fits(tables, parents, lexemes, node, terminal):  # type: ignore[no-untyped-
     Only a shortcut: the language's rules would refuse it too, but Python's `{}{}{}` would have
     17 ** 3 outcomes.
     """
-    if terminal >= tables[TERMINALS]:
+    if terminal >= tables[parts.TERMINALS]:
         return True
-    if tables[tables[CONTEXT_IN]] != 0:
+    if item(tables, parts.CONTEXT_IN, 0) != 0:
         return _has_context(tables, parents, lexemes, node, terminal)
-    within = item(tables, LEX_BRACKETS, 3 * terminal + WITHIN)
+    within = item(tables, parts.LEX_BRACKETS, 3 * terminal + WITHIN)
     if within == 0:
         return True
     closed = 0
     while node > 0:
         before = lexemes[node]
-        if before < tables[TERMINALS]:
-            opened = item(tables, LEX_BRACKETS, 3 * before + OPENS)
-            if item(tables, LEX_BRACKETS, 3 * before + CLOSES):
+        if before < tables[parts.TERMINALS]:
+            opened = item(tables, parts.LEX_BRACKETS, 3 * before + OPENS)
+            if item(tables, parts.LEX_BRACKETS, 3 * before + CLOSES):
                 closed += 1
             elif opened:
                 if closed == 0:
@@ -132,7 +122,7 @@ def after_outcome(  # type: ignore[no-untyped-def]
     in use with every call, which took a third of the time.
     """
     for k in range(first, last):
-        terminal = item(tables, EMITTED, k)
+        terminal = item(tables, parts.EMITTED, k)
         if not _fits(tables, parents, lexemes, node, terminal):
             return CANNOT
         if terminal == spaces and lexemes[node] >= spaces:
@@ -163,10 +153,10 @@ def _compose(  # type: ignore[no-untyped-def]
             if not few:
                 break
             before, now = arena[i] >> np.int64(32), arena[i] & np.int64(0xFFFFFFFF)
-            entry = item(tables, ENTRY, now * 256 + byte)
-            for a in range(item(tables, ENTRY_START, entry), item(tables, ENTRY_START, entry + 1)):
-                first_item = item(tables, ALTERNATIVE_START, a)
-                last_item = item(tables, ALTERNATIVE_START, a + 1)
+            entry = item(tables, parts.ENTRY, now * 256 + byte)
+            for a in range(*span(tables, parts.ENTRY_START, entry)):
+                first_item = item(tables, parts.ALTERNATIVE_START, a)
+                last_item = item(tables, parts.ALTERNATIVE_START, a + 1)
                 node = np.int64(
                     after_outcome(
                         tables, spaces, keys, values, parents, lexemes, depths, counts, before,
@@ -183,7 +173,7 @@ def _compose(  # type: ignore[no-untyped-def]
                     few = False
                     break
                 arena[written] = (np.int64(node) << np.int64(32)) | np.int64(
-                    item(tables, ALTERNATIVE_NEXT, a)
+                    item(tables, parts.ALTERNATIVE_NEXT, a)
                 )
                 written += 1
         if not few:  # more outcomes than there is room for: tokens that begin so are refused here

@@ -4,32 +4,15 @@
 from __future__ import annotations
 
 import numpy as np
-from gars_vllm.grammar.languages.python.layout import (
-    BARE_BODY,
-    BARE_PARAMETERS,
-    BODY,
-    CLOSERS_AT,
-    COLON_AT,
-    COMPREHENSION,
-    FEND_AT,
-    FIELD_KIND,
-    FLAGS,
-    FOR_AT,
-    HAS_YIELD,
-    IN_TARGET,
-    KIND,
-    MUST_BE_COMPREHENSION,
-    NAME_AT,
-    PARAMETERS,
-    WAYS,
-    place,
-)
+from gars_vllm.grammar.languages.python import layout as py
+from gars_vllm.grammar.languages.python.layout import place
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.calls import shift
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import DEPTH, FREE, PARENT, SEEN_AT, SPARE_ROW, WALK, copy_row
+from gars_vllm.grammar.runtime.memory import copy_row
 
 # Configurations that nothing else uses: what is open, that completed in some way, that closed
-_OPEN, _TRIED, _CLOSED, _STRING = range(SPARE_ROW, SPARE_ROW + 4)
+_OPEN, _TRIED, _CLOSED, _STRING = range(mem.SPARE_ROW, mem.SPARE_ROW + 4)
 
 
 @njit
@@ -42,7 +25,7 @@ def _goes_on(tables, nodes, scratch, row, which):  # type: ignore[no-untyped-def
 def _completes(tables, nodes, scratch, source, target, way):  # type: ignore[no-untyped-def]
     """Completes what stands in a bracket by one of WAYS; False where that way does not fit."""
     copy_row(scratch, source, target)
-    for wanted in WAYS[way]:
+    for wanted in py.WAYS[way]:
         if wanted >= 0 and not _goes_on(tables, nodes, scratch, target, wanted):
             return False
     return True
@@ -52,14 +35,14 @@ def _completes(tables, nodes, scratch, source, target, way):  # type: ignore[no-
 def _closes(tables, nodes, scratch, source, target, kind):  # type: ignore[no-untyped-def]
     """Closes a bracket of this kind that is complete, and the string that a field stands in."""
     copy_row(scratch, source, target)
-    if kind == BARE_PARAMETERS or kind == PARAMETERS:
-        return _goes_on(tables, nodes, scratch, target, COLON_AT) and _goes_on(
-            tables, nodes, scratch, target, NAME_AT
+    if kind == py.BARE_PARAMETERS or kind == py.PARAMETERS:
+        return _goes_on(tables, nodes, scratch, target, py.COLON_AT) and _goes_on(
+            tables, nodes, scratch, target, py.NAME_AT
         )
-    if not _goes_on(tables, nodes, scratch, target, CLOSERS_AT + min(kind, 3)):
+    if not _goes_on(tables, nodes, scratch, target, py.CLOSERS_AT + min(kind, 3)):
         return False
-    if kind >= FIELD_KIND:  # of a field in the format of another the string goes on
-        ends = place(tables, FEND_AT)
+    if kind >= py.FIELD_KIND:  # of a field in the format of another the string goes on
+        ends = place(tables, py.FEND_AT)
         if shift(tables, nodes, scratch, ends, target, _STRING) > 0:
             shift(tables, nodes, scratch, ends, target, target)
     return True
@@ -74,32 +57,32 @@ def ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  # 
     target that it stands in).
     """
     row, tried, closed = _OPEN, _TRIED, _CLOSED
-    top = scratch[FREE]
+    top = scratch[mem.FREE]
     optional = closes  # after a comma the name may be left out
     found = False
     never = np.int32(0)  # what no comprehension around may hold
     copy_row(scratch, source, row)
-    if with_name and not _goes_on(tables, nodes, scratch, row, NAME_AT):
+    if with_name and not _goes_on(tables, nodes, scratch, row, py.NAME_AT):
         if not optional:
-            scratch[FREE] = top
+            scratch[mem.FREE] = top
             return False
         with_name = False
         copy_row(scratch, source, row)
     while bracket != 0 and not found:
-        if bracket < scratch[WALK] and nodes[bracket, DEPTH] < scratch[SEEN_AT + 2]:
-            scratch[SEEN_AT + 2] = nodes[bracket, DEPTH]
-        kind, flags = nodes[bracket, KIND], nodes[bracket, FLAGS]
-        if kind == BARE_BODY or kind == BODY:
+        if bracket < scratch[mem.WALK] and nodes[bracket, mem.DEPTH] < scratch[mem.SEEN_AT + 2]:
+            scratch[mem.SEEN_AT + 2] = nodes[bracket, mem.DEPTH]
+        kind, flags = nodes[bracket, py.KIND], nodes[bracket, py.FLAGS]
+        if kind == py.BARE_BODY or kind == py.BODY:
             break
-        if owed == MUST_BE_COMPREHENSION and flags & IN_TARGET:
+        if owed == py.MUST_BE_COMPREHENSION and flags & py.IN_TARGET:
             break
-        never |= flags & HAS_YIELD
-        may = kind == 0 or (owed == MUST_BE_COMPREHENSION and kind < 3)
+        never |= flags & py.HAS_YIELD
+        may = kind == 0 or (owed == py.MUST_BE_COMPREHENSION and kind < 3)
         may = may and never == 0
-        if may and not flags & COMPREHENSION and not closes:
+        if may and not flags & py.COMPREHENSION and not closes:
             for way in range(3):  # as it is, after `else x`, after `: x` of a dict
                 if _completes(tables, nodes, scratch, row, tried, way) and _goes_on(
-                    tables, nodes, scratch, tried, FOR_AT
+                    tables, nodes, scratch, tried, py.FOR_AT
                 ):
                     found = True
                     break
@@ -107,7 +90,7 @@ def ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  # 
             break
         closes = False
         shut = False
-        for way in range(len(WAYS)):
+        for way in range(len(py.WAYS)):
             if _completes(tables, nodes, scratch, row, tried, way) and _closes(
                 tables, nodes, scratch, tried, closed, kind
             ):
@@ -115,7 +98,7 @@ def ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  # 
                 break
         if shut:
             copy_row(scratch, closed, row)
-            bracket = nodes[bracket, PARENT]
+            bracket = nodes[bracket, mem.PARENT]
         elif optional and with_name:
             with_name = False
             copy_row(scratch, source, row)
@@ -123,5 +106,5 @@ def ahead(tables, nodes, scratch, source, bracket, with_name, closes, owed):  # 
         else:
             break
         optional = False
-    scratch[FREE] = top
+    scratch[mem.FREE] = top
     return found

@@ -6,16 +6,17 @@ from __future__ import annotations
 import numpy as np
 from gars_vllm.grammar.frontend.tables import RULES, TERMINALS
 from gars_vllm.grammar.languages.indentation import COLUMN, TAB_COLUMN
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import BRACKETS, MAX_SCOPES, RULES_OWN, SCOPES
+from gars_vllm.grammar.runtime.memory import item
 
 # Registers. COLUMN and TAB_COLUMN are a line's indentation, as far as it has been read; inside a
 # line, how many static blocks its header opens, and how many chunks of a number's digits there are.
 STATIC_BLOCKS, CHUNKS = COLUMN, TAB_COLUMN
-LINE_FLAGS, HEADER, OPTIONS = RULES_OWN + 2, RULES_OWN + 3, RULES_OWN + 4
+LINE_FLAGS, HEADER, OPTIONS = mem.RULES_OWN + 2, mem.RULES_OWN + 3, mem.RULES_OWN + 4
 # A node of SCOPES is an indentation level: two columns and block flags; one of BRACKETS: its kind,
 # what may not stand in it, and bracket flags.
-INDENT, BRACKET = SCOPES, BRACKETS
+INDENT, BRACKET = mem.SCOPES, mem.BRACKETS
 KIND, CONTEXT, FLAGS = range(3)
 # Block flags, in the third field of an indentation node
 IN_FUNCTION, IN_LOOP, IN_ASYNC, FLOOR, OPENED_BY_DEF = 1, 2, 4, 8, 16
@@ -70,7 +71,7 @@ FIELD_KIND = 8  # bracket kinds from here on: replacement field opened from `fie
 # in a scope (3.12.1 ends with a segmentation fault at 19 `async with`); its parser gives up at
 # some 6,000 rules within each other, of which a bracket takes 30, its compiler at some 3,000
 # expressions, and a whole number has at most 4,300 digits. The others: runtime/memory.py.
-MAX_INDENTS, MAX_BLOCKS, MAX_CHUNKS = MAX_SCOPES, 18, 511
+MAX_INDENTS, MAX_BLOCKS, MAX_CHUNKS = mem.MAX_SCOPES, 18, 511
 DIGITS_IN_CHUNK = 8
 # So much before MAX_NESTING no statement with a block begins: its header and body need some of it.
 BLOCK_MARGIN, TWO_MARGIN = 40, 60
@@ -107,22 +108,22 @@ WAYS = np.array(
 @njit
 def place(tables, which):  # type: ignore[no-untyped-def]
     """A symbol or a state of the parser, by its place."""
-    return tables[tables[RULES] + which]
+    return item(tables, RULES, which)
 
 
 @njit
 def forbidden_in(tables, terminal):  # type: ignore[no-untyped-def]
     """Bits of contexts that a terminal may not stand in."""
-    return tables[tables[RULES] + PLACES + terminal]
+    return item(tables, RULES, PLACES + terminal)
 
 
 @njit
 def opens(tables, terminal):  # type: ignore[no-untyped-def]
     """What a terminal opens: NESTS and so on."""
-    return tables[tables[RULES] + PLACES + tables[TERMINALS] + terminal]
+    return item(tables, RULES, PLACES + tables[TERMINALS] + terminal)
 
 
 @njit
 def field_context(tables, number):  # type: ignore[no-untyped-def]
     """Bits of what a replacement field of this number forbids."""
-    return tables[tables[RULES] + PLACES + 2 * tables[TERMINALS] + number]
+    return item(tables, RULES, PLACES + 2 * tables[TERMINALS] + number)

@@ -14,17 +14,7 @@ import re
 from gars_vllm.grammar.frontend.lexer import LexerSpec, LexTerminal, Op
 from gars_vllm.grammar.frontend.syntax import Syntax, parse
 from gars_vllm.grammar.frontend.tables import CALL, CLAUSE, LINK
-from gars_vllm.grammar.languages.python.layout import (
-    BODY_BLOCKS,
-    CHUNK,
-    DIGITS_IN_CHUNK,
-    ELSE_OF_TRY,
-    FIRST_CHUNK,
-    NEEDED_BLOCKS,
-    NESTS,
-    OPENS_BLOCK,
-    OPENS_TWO,
-)
+from gars_vllm.grammar.languages.python import layout as py
 from gars_vllm.grammar.languages.python.ops import FEATURE, FUTURE_NAME, PLAIN_STRING, PyOp
 
 # What a piece of text contains; a field's surroundings forbid some of it (before 3.12).
@@ -44,19 +34,19 @@ _EXPONENT = rf"[eE][-+]?{_DIGITS}"
 # Digits of a whole number are counted in chunks, by the layout: the first one begins the number,
 # and what follows it, its fraction included, has terminals of its own.
 # A `_` between two of them belongs to the first: after it `_x` would be a name.
-_CHUNK = f"[0-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
-_LONG = f"[1-9](_?[0-9]){{{DIGITS_IN_CHUNK - 1}}}"
-_SHORT = f"[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
-_FRONT = rf"(0(_?[0-9])*|[1-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}})"
+_CHUNK = f"[0-9](_?[0-9]){{{py.DIGITS_IN_CHUNK - 1}}}"
+_LONG = f"[1-9](_?[0-9]){{{py.DIGITS_IN_CHUNK - 1}}}"
+_SHORT = f"[1-9](_?[0-9]){{0,{py.DIGITS_IN_CHUNK - 2}}}"
+_FRONT = rf"(0(_?[0-9])*|[1-9](_?[0-9]){{0,{py.DIGITS_IN_CHUNK - 1}}})"
 _FRACTION = rf"\.({_DIGITS})?({_EXPONENT})?|{_EXPONENT}"
 _NUMBER = (
     rf"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO](_?[0-7])+|0(_?0)*|{_SHORT}"
     rf"|\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})"
 )
 _IMAGINARY = rf"(\.{_DIGITS}({_EXPONENT})?|{_FRONT}({_FRACTION})?)[jJ]"
-_REST = f"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 2}}}"
+_REST = f"[0-9](_?[0-9]){{0,{py.DIGITS_IN_CHUNK - 2}}}"
 _ENDING = rf"({_FRACTION})[jJ]?|[jJ]"
-_TAIL = rf"[0-9](_?[0-9]){{0,{DIGITS_IN_CHUNK - 1}}}({_ENDING})"
+_TAIL = rf"[0-9](_?[0-9]){{0,{py.DIGITS_IN_CHUNK - 1}}}({_ENDING})"
 _OPS: dict[str, int] = {
     "def": PyOp.DEF, "class": PyOp.CLASS, "while": PyOp.LOOP, "for": PyOp.FOR, "async": PyOp.ASYNC,
     "return": PyOp.RETURN, "break": PyOp.JUMP, "continue": PyOp.JUMP, "yield": PyOp.YIELD,
@@ -70,13 +60,13 @@ _OPS: dict[str, int] = {
 # What goes deeper (layout.NESTS and so on), and how many blocks of CPython's compiler the body of a
 # statement is in. Of `try` two, since both its handlers and `finally` may still come.
 _NESTS = {
-    **dict.fromkeys(("(", "[", "{", "lambda", "not", "-", "+", "~", "**"), NESTS),
-    **dict.fromkeys(("elif", "def", "class", "async"), OPENS_BLOCK),
-    **dict.fromkeys(("@", "match"), OPENS_BLOCK | OPENS_TWO),
-    **dict.fromkeys(("for", "while", "with"), OPENS_BLOCK | BODY_BLOCKS | NEEDED_BLOCKS),
-    "if": NESTS | OPENS_BLOCK,
-    "try": OPENS_BLOCK | 2 * BODY_BLOCKS | 3 * NEEDED_BLOCKS,
-    "except": 3 * BODY_BLOCKS, "finally": BODY_BLOCKS, "else": ELSE_OF_TRY,
+    **dict.fromkeys(("(", "[", "{", "lambda", "not", "-", "+", "~", "**"), py.NESTS),
+    **dict.fromkeys(("elif", "def", "class", "async"), py.OPENS_BLOCK),
+    **dict.fromkeys(("@", "match"), py.OPENS_BLOCK | py.OPENS_TWO),
+    **dict.fromkeys(("for", "while", "with"), py.OPENS_BLOCK | py.BODY_BLOCKS | py.NEEDED_BLOCKS),
+    "if": py.NESTS | py.OPENS_BLOCK,
+    "try": py.OPENS_BLOCK | 2 * py.BODY_BLOCKS | 3 * py.NEEDED_BLOCKS,
+    "except": 3 * py.BODY_BLOCKS, "finally": py.BODY_BLOCKS, "else": py.ELSE_OF_TRY,
 }  # fmt: skip
 # What makes an expression longer to the left: its parts nest as deep as they are many.
 _OPERATORS = ("|", "^", "&", "<<", ">>", "+", "-", "*", "/", "//", "%", "@")
@@ -175,9 +165,9 @@ def lexer(grammar: Syntax, version: tuple[int, int]) -> LexerSpec:
 def nesting(grammar: Syntax, spec: LexerSpec) -> list[int]:
     """Per lexical terminal what it opens: bits of layout.py, from NESTS on."""
     words = _words(grammar)
-    named = dict.fromkeys(("LONG", "LONG_"), FIRST_CHUNK)
-    named |= {t.name: CHUNK for t in spec.terminals if t.name.startswith("DIGITS_CHUNK")}
-    named |= {t.name: NESTS for t in spec.terminals if t.op == PyOp.FIELD_OPEN}
+    named = dict.fromkeys(("LONG", "LONG_"), py.FIRST_CHUNK)
+    named |= {t.name: py.CHUNK for t in spec.terminals if t.name.startswith("DIGITS_CHUNK")}
+    named |= {t.name: py.NESTS for t in spec.terminals if t.op == PyOp.FIELD_OPEN}
     return [named.get(t.name, _NESTS.get(words.get(t.symbol or "", ""), 0)) for t in spec.terminals]
 
 

@@ -8,6 +8,8 @@ import functools
 import numpy as np
 from gars_vllm.grammar.frontend.tables import LEX_ARGUMENT, LEX_OP, TERMINALS
 from gars_vllm.grammar.languages.indentation import COLUMN, TAB_COLUMN
+from gars_vllm.grammar.languages.python import layout as py
+from gars_vllm.grammar.languages.python import ops
 from gars_vllm.grammar.languages.python.ahead import ahead
 from gars_vllm.grammar.languages.python.comprehensions import (
     comprehension,
@@ -15,164 +17,76 @@ from gars_vllm.grammar.languages.python.comprehensions import (
     inherited,
     mark_bracket,
 )
-from gars_vllm.grammar.languages.python.layout import (
-    AFTER_ASYNC,
-    AFTER_EXCEPT,
-    AFTER_IMPORT,
-    AFTER_RETURN,
-    AFTER_WITH,
-    AFTER_YIELD,
-    ALIAS_AT,
-    ASYNC_DEF_LINE,
-    ASYNC_FIRST,
-    BARE_BODY,
-    BARE_PARAMETERS,
-    BODY,
-    BRACKET,
-    CLASS_LINE,
-    CONTEXT,
-    DEF_LINE,
-    ELSE_OF_TRY,
-    FIELD_KIND,
-    FLAGS,
-    FUTURE_OVER,
-    GROUPED,
-    HAS_FENCE,
-    HEADER,
-    IN_BODY,
-    IN_LAMBDA,
-    IN_TYPE,
-    IN_WITH,
-    INSIDE_GENERATOR,
-    INSIDE_SUCH,
-    JUST_BEFORE,
-    KIND,
-    LAMBDAS,
-    LINE_FLAGS,
-    LONG_ALIAS_AT,
-    LOOP_LINE,
-    MUST_BE_COMPREHENSION,
-    MUST_BE_GENERATOR,
-    NO_WALRUS,
-    OPTIONS,
-    PARAMETERS,
-    PARAMETERS_AT,
-    ROUND,
-    SETTLED,
-    STAR_LINE,
-    STARTED,
-    STATIC_BLOCKS,
-    TRY_ELSE_AT,
-    WAITING,
-    WITH_ITEMS,
-    field_context,
-    forbidden_in,
-    opens,
-)
+from gars_vllm.grammar.languages.python.layout import field_context, forbidden_in, opens
 from gars_vllm.grammar.languages.python.limits import another_block, fits
 from gars_vllm.grammar.languages.python.lines import close_blocks, of_line
-from gars_vllm.grammar.languages.python.ops import (
-    ASYNC,
-    AWAIT,
-    BEGIN,
-    CLASS,
-    CLOSE,
-    COLON,
-    COMMA,
-    DEF,
-    ENDS,
-    EXCEPT,
-    FENCE,
-    FIELD_CLOSE,
-    FIELD_COLON,
-    FIELD_OPEN,
-    FOR,
-    FROM,
-    IGNORED,
-    IMPORT,
-    LAMBDA,
-    LOOP,
-    NORMAL,
-    OPEN,
-    RETURN,
-    STAR,
-    WALRUS,
-    WITH,
-    YIELD,
-)
 from gars_vllm.grammar.languages.python.scopes import in_async, scope_allows
 from gars_vllm.grammar.languages.python.statements import is_at, is_grouped, statement
-from gars_vllm.grammar.runtime import address
+from gars_vllm.grammar.runtime import address, rules
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.calls import end
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import (
-    NOTES_AT,
-    PARENT,
-    REGISTERS,
-    REGISTERS_AT,
-    bracket_in,
-    item,
-    push,
-)
-from gars_vllm.grammar.runtime.rules import AFTER_SHIFT, BEFORE_SHIFT, REFUSE, SHIFT, SKIP
+from gars_vllm.grammar.runtime.memory import bracket_in, item, push
 from numba import carray
 
 # Notes between the two calls: line flags that the statement sets; the bracket owes a generator
-_EXTRA, _OWES_GENERATOR = NOTES_AT, NOTES_AT + 1
+_EXTRA, _OWES_GENERATOR = mem.NOTES_AT, mem.NOTES_AT + 1
 
 
 @njit
 def before_shift(tables, nodes, scratch, terminal, target):  # type: ignore[no-untyped-def]
-    row = REGISTERS_AT + target * REGISTERS
+    row = mem.registers(target)
     if terminal >= tables[TERMINALS]:
-        if bracket_in(nodes, scratch, row) == 0 and not scratch[row + LINE_FLAGS] & SETTLED:
+        if bracket_in(nodes, scratch, row) == 0 and not scratch[row + py.LINE_FLAGS] & py.SETTLED:
             blanks = terminal - tables[TERMINALS] + 1
             scratch[row + COLUMN] += blanks
             scratch[row + TAB_COLUMN] += blanks
-        return SKIP
+        return rules.SKIP
     forbidden = forbidden_in(tables, terminal)
-    if forbidden and nodes[bracket_in(nodes, scratch, row), CONTEXT] & forbidden:
-        return REFUSE
+    if forbidden and nodes[bracket_in(nodes, scratch, row), py.CONTEXT] & forbidden:
+        return rules.REFUSE
     nests = opens(tables, terminal)
     if nests != 0 and not fits(nodes, scratch, target, nests):
-        return REFUSE
+        return rules.REFUSE
     op = item(tables, LEX_OP, terminal)
-    if op == IGNORED:
-        return SKIP
+    if op == ops.IGNORED:
+        return rules.SKIP
     scratch[_EXTRA], scratch[_OWES_GENERATOR] = 0, 0
-    if op == NORMAL:
-        return SHIFT if _stands(tables, nodes, scratch, terminal, row, op) else REFUSE
-    if op == FENCE:
-        if not scratch[row + OPTIONS] & HAS_FENCE or scratch[row + COLUMN] != 0:
-            return REFUSE
-        return SKIP if end(tables, nodes, scratch, target) else REFUSE
+    if op == ops.NORMAL:
+        return rules.SHIFT if _stands(tables, nodes, scratch, terminal, row, op) else rules.REFUSE
+    if op == ops.FENCE:
+        if not scratch[row + py.OPTIONS] & py.HAS_FENCE or scratch[row + COLUMN] != 0:
+            return rules.REFUSE
+        return rules.SKIP if end(tables, nodes, scratch, target) else rules.REFUSE
     bracket = bracket_in(nodes, scratch, row)
-    if op <= BEGIN:
-        return SKIP if of_line(tables, nodes, scratch, op, bracket, target) else REFUSE
+    if op <= ops.BEGIN:
+        return rules.SKIP if of_line(tables, nodes, scratch, op, bracket, target) else rules.REFUSE
     if _ends_lambda(op):
-        while bracket != 0 and (nodes[bracket, KIND] == BARE_BODY or nodes[bracket, KIND] == BODY):
-            scratch[row + BRACKET] = nodes[bracket, PARENT]
+        while bracket != 0 and (
+            nodes[bracket, py.KIND] == py.BARE_BODY or nodes[bracket, py.KIND] == py.BODY
+        ):
+            scratch[row + py.BRACKET] = nodes[bracket, mem.PARENT]
             bracket = bracket_in(nodes, scratch, row)
     if not _stands(tables, nodes, scratch, terminal, row, op):
-        return REFUSE
+        return rules.REFUSE
     argument = item(tables, LEX_ARGUMENT, terminal)
     if not _belongs(nodes, bracket, op, argument):
-        return REFUSE
-    grouped = op == COLON and bracket == 0 and scratch[row + LINE_FLAGS] & GROUPED != 0
+        return rules.REFUSE
+    grouped = op == ops.COLON and bracket == 0 and scratch[row + py.LINE_FLAGS] & py.GROUPED != 0
     if grouped and not is_grouped(tables, nodes, scratch, target):
-        return REFUSE  # `(x): y`, but not `(x).y: z`
-    if (op == COMMA or op == ASYNC) and not another_block(nodes, scratch, row, bracket, op):
-        return REFUSE
-    if op >= DEF and not _in_scope(nodes, scratch, row, op, bracket):
-        return REFUSE
-    return SHIFT
+        return rules.REFUSE  # `(x): y`, but not `(x).y: z`
+    if (op == ops.COMMA or op == ops.ASYNC) and not another_block(nodes, scratch, row, bracket, op):
+        return rules.REFUSE
+    if op >= ops.DEF and not _in_scope(nodes, scratch, row, op, bracket):
+        return rules.REFUSE
+    return rules.SHIFT
 
 
 @njit
 def _stands(tables, nodes, scratch, terminal, row, op):  # type: ignore[no-untyped-def]
     """What depends on the words before (statements.py); notes the flags that it sets."""
-    flags = scratch[row + LINE_FLAGS]
-    if flags & WAITING or not scratch[row + OPTIONS] & FUTURE_OVER or op == FROM:
+    flags = scratch[row + py.LINE_FLAGS]
+    if flags & py.WAITING or not scratch[row + py.OPTIONS] & py.FUTURE_OVER or op == ops.FROM:
         argument = item(tables, LEX_ARGUMENT, terminal)
         scratch[_EXTRA] = statement(nodes, scratch, row, op, argument)
     return scratch[_EXTRA] >= 0
@@ -182,20 +96,20 @@ def _stands(tables, nodes, scratch, terminal, row, op):  # type: ignore[no-untyp
 def _ends_lambda(op):  # type: ignore[no-untyped-def]
     """What a lambda's body cannot go on with ends it; bodies around it end there too."""
     return (
-        op == COMMA or op == CLOSE or op == COLON or op == ENDS or op == FOR or op == ASYNC
-        or op == FROM or op == FIELD_CLOSE or op == FIELD_COLON
+        op == ops.COMMA or op == ops.CLOSE or op == ops.COLON or op == ops.ENDS or op == ops.FOR
+        or op == ops.ASYNC or op == ops.FROM or op == ops.FIELD_CLOSE or op == ops.FIELD_COLON
     )  # fmt: skip
 
 
 @njit
 def _belongs(nodes, bracket, op, argument):  # type: ignore[no-untyped-def]
     """What closes a bracket closes one of its kind; what a field cannot hold is not in one."""
-    if op == FIELD_CLOSE or op == FIELD_COLON:
-        return bracket != 0 and nodes[bracket, KIND] == FIELD_KIND + argument
-    if op == CLOSE:
-        return bracket != 0 and nodes[bracket, KIND] == argument
-    if op == COLON or op == WALRUS or op == LAMBDA:
-        return bracket == 0 or nodes[bracket, KIND] < FIELD_KIND
+    if op == ops.FIELD_CLOSE or op == ops.FIELD_COLON:
+        return bracket != 0 and nodes[bracket, py.KIND] == py.FIELD_KIND + argument
+    if op == ops.CLOSE:
+        return bracket != 0 and nodes[bracket, py.KIND] == argument
+    if op == ops.COLON or op == ops.WALRUS or op == ops.LAMBDA:
+        return bracket == 0 or nodes[bracket, py.KIND] < py.FIELD_KIND
     return True
 
 
@@ -203,61 +117,61 @@ def _belongs(nodes, bracket, op, argument):  # type: ignore[no-untyped-def]
 def _in_scope(nodes, scratch, row, op, bracket):  # type: ignore[no-untyped-def]
     """A word may stand in this scope and comprehension; notes what it makes of the line."""
     if not scope_allows(nodes, scratch, row, op):
-        if op != AWAIT or bracket == 0:
+        if op != ops.AWAIT or bracket == 0:
             return False
-        owes = not inherited(nodes[bracket, FLAGS]) & INSIDE_GENERATOR
+        owes = not inherited(nodes[bracket, py.FLAGS]) & py.INSIDE_GENERATOR
         scratch[_OWES_GENERATOR] = 1 if owes else 0
     if bracket != 0 and not comprehension(nodes, scratch, row, op):
         return False
-    line = scratch[row + LINE_FLAGS]
-    first = not line & STARTED or (line & ASYNC_FIRST) != 0
-    if op == DEF:
-        scratch[row + HEADER] = ASYNC_DEF_LINE if line & AFTER_ASYNC else DEF_LINE
-    elif op == CLASS:
-        scratch[row + HEADER] = CLASS_LINE
-    elif op == STAR and line & AFTER_EXCEPT:
-        scratch[row + HEADER] = STAR_LINE
-    elif (op == FOR or op == LOOP) and first and bracket == 0:
-        scratch[row + HEADER] = LOOP_LINE
+    line = scratch[row + py.LINE_FLAGS]
+    first = not line & py.STARTED or (line & py.ASYNC_FIRST) != 0
+    if op == ops.DEF:
+        scratch[row + py.HEADER] = py.ASYNC_DEF_LINE if line & py.AFTER_ASYNC else py.DEF_LINE
+    elif op == ops.CLASS:
+        scratch[row + py.HEADER] = py.CLASS_LINE
+    elif op == ops.STAR and line & py.AFTER_EXCEPT:
+        scratch[row + py.HEADER] = py.STAR_LINE
+    elif (op == ops.FOR or op == ops.LOOP) and first and bracket == 0:
+        scratch[row + py.HEADER] = py.LOOP_LINE
     return True
 
 
 @njit
 def after_shift(tables, nodes, scratch, terminal, target):  # type: ignore[no-untyped-def]
-    row = REGISTERS_AT + target * REGISTERS
+    row = mem.registers(target)
     op = item(tables, LEX_OP, terminal)
-    line = scratch[row + LINE_FLAGS]
-    if op == NORMAL:
-        scratch[row + LINE_FLAGS] = (line & ~JUST_BEFORE) | STARTED | scratch[_EXTRA]
-        if opens(tables, terminal) & ELSE_OF_TRY and is_at(
-            tables, nodes, scratch, target, TRY_ELSE_AT
+    line = scratch[row + py.LINE_FLAGS]
+    if op == ops.NORMAL:
+        scratch[row + py.LINE_FLAGS] = (line & ~py.JUST_BEFORE) | py.STARTED | scratch[_EXTRA]
+        if opens(tables, terminal) & py.ELSE_OF_TRY and is_at(
+            tables, nodes, scratch, target, py.TRY_ELSE_AT
         ):
-            scratch[row + STATIC_BLOCKS] = 1
+            scratch[row + py.STATIC_BLOCKS] = 1
         return True
-    bracket = scratch[row + BRACKET]
+    bracket = scratch[row + py.BRACKET]
     if scratch[_OWES_GENERATOR]:
-        mark_bracket(nodes, scratch, row, nodes[bracket, FLAGS] | MUST_BE_GENERATOR)
-        bracket = scratch[row + BRACKET]
-    if bracket != 0 and (op == WALRUS or op == AWAIT or op == COMMA or op == ENDS):
+        mark_bracket(nodes, scratch, row, nodes[bracket, py.FLAGS] | py.MUST_BE_GENERATOR)
+        bracket = scratch[row + py.BRACKET]
+    if bracket != 0 and (op == ops.WALRUS or op == ops.AWAIT or op == ops.COMMA or op == ops.ENDS):
         # What the bracket owes must still be possible after what has just been read.
-        for owed in (MUST_BE_GENERATOR, MUST_BE_COMPREHENSION):
-            if nodes[bracket, FLAGS] & owed and not ahead(
-                tables, nodes, scratch, target, bracket, True, op == COMMA, owed
+        for owed in (py.MUST_BE_GENERATOR, py.MUST_BE_COMPREHENSION):
+            if nodes[bracket, py.FLAGS] & owed and not ahead(
+                tables, nodes, scratch, target, bracket, True, op == ops.COMMA, owed
             ):
                 return False
     argument = item(tables, LEX_ARGUMENT, terminal)
     kept = _line_flags(tables, nodes, scratch, target, op, argument, bracket)
-    scratch[row + LINE_FLAGS] = kept | STARTED | scratch[_EXTRA]
-    if op == OPEN or op == FIELD_OPEN:
-        _open(tables, nodes, scratch, row, op, argument, line & AFTER_WITH)
-    elif op == LAMBDA or (op == COLON and bracket != 0):
+    scratch[row + py.LINE_FLAGS] = kept | py.STARTED | scratch[_EXTRA]
+    if op == ops.OPEN or op == ops.FIELD_OPEN:
+        _open(tables, nodes, scratch, row, op, argument, line & py.AFTER_WITH)
+    elif op == ops.LAMBDA or (op == ops.COLON and bracket != 0):
         _of_lambda(nodes, scratch, row, op)
-    elif op == CLOSE or op == FIELD_CLOSE:
-        scratch[row + BRACKET] = nodes[bracket, PARENT]
-        held = hand_on(nodes, scratch, row, nodes[bracket, FLAGS])
-        outer = nodes[bracket, PARENT]
-        for owed in (MUST_BE_GENERATOR, MUST_BE_COMPREHENSION):
-            if op == CLOSE and held & owed:
+    elif op == ops.CLOSE or op == ops.FIELD_CLOSE:
+        scratch[row + py.BRACKET] = nodes[bracket, mem.PARENT]
+        held = hand_on(nodes, scratch, row, nodes[bracket, py.FLAGS])
+        outer = nodes[bracket, mem.PARENT]
+        for owed in (py.MUST_BE_GENERATOR, py.MUST_BE_COMPREHENSION):
+            if op == ops.CLOSE and held & owed:
                 fits_in = ahead(tables, nodes, scratch, target, outer, False, False, owed)
                 if not fits_in:
                     return False
@@ -268,79 +182,85 @@ def after_shift(tables, nodes, scratch, terminal, target):  # type: ignore[no-un
 def _line_flags(tables, nodes, scratch, target, op, argument, bracket):  # type: ignore[no-untyped-def]
     """The flags of the line after a terminal that is not NORMAL; `bracket`: the innermost one
     before it opens or closes any."""
-    row = REGISTERS_AT + target * REGISTERS
-    line, header = scratch[row + LINE_FLAGS], scratch[row + HEADER]
-    kept = line & ~JUST_BEFORE
-    of_def = header == DEF_LINE or header == ASYNC_DEF_LINE
-    if op == IMPORT:
-        kept |= AFTER_IMPORT
-    elif op == EXCEPT:
-        kept |= AFTER_EXCEPT
-    elif op == YIELD:
-        kept |= AFTER_YIELD
-    elif op == RETURN:
-        if header == ASYNC_DEF_LINE or (header != DEF_LINE and in_async(nodes, scratch, row)):
-            kept |= AFTER_RETURN
-    elif op == WITH:
-        kept |= AFTER_WITH | IN_WITH
-    elif op == COLON and bracket == 0:
-        kept &= ~(IN_WITH | IN_TYPE)
-        if of_def or header == CLASS_LINE:
-            kept |= IN_BODY
-    elif op == ASYNC:
-        kept |= AFTER_ASYNC
-        if not line & STARTED:
-            kept |= ASYNC_FIRST
-    elif op == ENDS and argument == 1:
-        kept &= ~(GROUPED | IN_TYPE)
-    elif op == ENDS and bracket == 0:
-        for which in (ALIAS_AT, LONG_ALIAS_AT):
+    row = mem.registers(target)
+    line, header = scratch[row + py.LINE_FLAGS], scratch[row + py.HEADER]
+    kept = line & ~py.JUST_BEFORE
+    of_def = header == py.DEF_LINE or header == py.ASYNC_DEF_LINE
+    if op == ops.IMPORT:
+        kept |= py.AFTER_IMPORT
+    elif op == ops.EXCEPT:
+        kept |= py.AFTER_EXCEPT
+    elif op == ops.YIELD:
+        kept |= py.AFTER_YIELD
+    elif op == ops.RETURN:
+        if header == py.ASYNC_DEF_LINE or (header != py.DEF_LINE and in_async(nodes, scratch, row)):
+            kept |= py.AFTER_RETURN
+    elif op == ops.WITH:
+        kept |= py.AFTER_WITH | py.IN_WITH
+    elif op == ops.COLON and bracket == 0:
+        kept &= ~(py.IN_WITH | py.IN_TYPE)
+        if of_def or header == py.CLASS_LINE:
+            kept |= py.IN_BODY
+    elif op == ops.ASYNC:
+        kept |= py.AFTER_ASYNC
+        if not line & py.STARTED:
+            kept |= py.ASYNC_FIRST
+    elif op == ops.ENDS and argument == 1:
+        kept &= ~(py.GROUPED | py.IN_TYPE)
+    elif op == ops.ENDS and bracket == 0:
+        for which in (py.ALIAS_AT, py.LONG_ALIAS_AT):
             if is_at(tables, nodes, scratch, target, which):
-                kept |= IN_TYPE
-    elif op == OPEN and bracket == 0 and is_at(tables, nodes, scratch, target, PARAMETERS_AT):
-        kept |= IN_TYPE
-    elif op == CLOSE and line & IN_TYPE and nodes[bracket, PARENT] == 0:
+                kept |= py.IN_TYPE
+    elif (
+        op == ops.OPEN and bracket == 0 and is_at(tables, nodes, scratch, target, py.PARAMETERS_AT)
+    ):
+        kept |= py.IN_TYPE
+    elif op == ops.CLOSE and line & py.IN_TYPE and nodes[bracket, mem.PARENT] == 0:
         if of_def:
-            kept &= ~IN_TYPE
-    elif op == CLOSE and nodes[bracket, PARENT] == 0 and is_grouped(tables, nodes, scratch, target):
-        kept |= GROUPED
+            kept &= ~py.IN_TYPE
+    elif (
+        op == ops.CLOSE
+        and nodes[bracket, mem.PARENT] == 0
+        and is_grouped(tables, nodes, scratch, target)
+    ):
+        kept |= py.GROUPED
     return kept
 
 
 @njit
 def _open(tables, nodes, scratch, row, op, argument, after_with):  # type: ignore[no-untyped-def]
     """Opens a bracket, or a replacement field."""
-    bracket = scratch[row + BRACKET]
-    inner, context = inherited(nodes[bracket, FLAGS]), nodes[bracket, CONTEXT]
+    bracket = scratch[row + py.BRACKET]
+    inner, context = inherited(nodes[bracket, py.FLAGS]), nodes[bracket, py.CONTEXT]
     kind = argument
-    if op == FIELD_OPEN:
-        kind = FIELD_KIND + argument
+    if op == ops.FIELD_OPEN:
+        kind = py.FIELD_KIND + argument
         context |= field_context(tables, argument)
     else:
-        inner |= ROUND if kind == 0 else 0
-        inner |= WITH_ITEMS if after_with else 0
-    scratch[row + BRACKET] = push(nodes, scratch, kind, context, inner, bracket)
+        inner |= py.ROUND if kind == 0 else 0
+        inner |= py.WITH_ITEMS if after_with else 0
+    scratch[row + py.BRACKET] = push(nodes, scratch, kind, context, inner, bracket)
 
 
 @njit
 def _of_lambda(nodes, scratch, row, op):  # type: ignore[no-untyped-def]
     """A lambda's parameters begin, or its body does, at the colon after them."""
-    bracket = scratch[row + BRACKET]
-    kind, context = nodes[bracket, KIND], nodes[bracket, CONTEXT]
-    if op == LAMBDA:
-        bare = bracket == 0 or kind == BARE_PARAMETERS or kind == BARE_BODY
-        inner = inherited(nodes[bracket, FLAGS])
-        scratch[row + BRACKET] = push(
-            nodes, scratch, BARE_PARAMETERS if bare else PARAMETERS, context + LAMBDAS, inner,
-            bracket,
+    bracket = scratch[row + py.BRACKET]
+    kind, context = nodes[bracket, py.KIND], nodes[bracket, py.CONTEXT]
+    if op == ops.LAMBDA:
+        bare = bracket == 0 or kind == py.BARE_PARAMETERS or kind == py.BARE_BODY
+        inner = inherited(nodes[bracket, py.FLAGS])
+        scratch[row + py.BRACKET] = push(
+            nodes, scratch, py.BARE_PARAMETERS if bare else py.PARAMETERS, context + py.LAMBDAS,
+            inner, bracket,
         )  # fmt: skip
-    elif kind == BARE_PARAMETERS or kind == PARAMETERS:
-        scratch[row + BRACKET] = nodes[bracket, PARENT]
-        hand_on(nodes, scratch, row, nodes[bracket, FLAGS])
-        outer = scratch[row + BRACKET]
-        inner = (inherited(nodes[outer, FLAGS]) & (NO_WALRUS | INSIDE_SUCH)) | IN_LAMBDA
-        body = kind + BARE_BODY - BARE_PARAMETERS
-        scratch[row + BRACKET] = push(nodes, scratch, body, context, inner, outer)
+    elif kind == py.BARE_PARAMETERS or kind == py.PARAMETERS:
+        scratch[row + py.BRACKET] = nodes[bracket, mem.PARENT]
+        hand_on(nodes, scratch, row, nodes[bracket, py.FLAGS])
+        outer = scratch[row + py.BRACKET]
+        inner = (inherited(nodes[outer, py.FLAGS]) & (py.NO_WALRUS | py.INSIDE_SUCH)) | py.IN_LAMBDA
+        body = kind + py.BARE_BODY - py.BARE_PARAMETERS
+        scratch[row + py.BRACKET] = push(nodes, scratch, body, context, inner, outer)
 
 
 def _entry(  # type: ignore[no-untyped-def]
@@ -349,9 +269,9 @@ def _entry(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     tables, nodes = carray(tables_at, (table_count,)), carray(nodes_at, (node_count, 5))
     scratch = carray(scratch_at, (scratch_count,))
-    if which == BEFORE_SHIFT:
+    if which == rules.BEFORE_SHIFT:
         return np.int64(before_shift(tables, nodes, scratch, terminal, target))
-    if which == AFTER_SHIFT:
+    if which == rules.AFTER_SHIFT:
         return np.int64(after_shift(tables, nodes, scratch, terminal, target))
     return np.int64(close_blocks(tables, nodes, scratch, target))
 

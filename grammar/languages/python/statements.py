@@ -3,41 +3,12 @@
 
 from __future__ import annotations
 
-from gars_vllm.grammar.languages.python.layout import (
-    AFTER_FROM,
-    AFTER_FUTURE,
-    AFTER_RETURN,
-    AFTER_YIELD,
-    BEFORE_FEATURE,
-    DOC_SEEN,
-    FUTURE_OVER,
-    GROUPED_AT,
-    HAS_FENCE,
-    IMPORTS_FEATURES,
-    IN_DOC,
-    LINE_FLAGS,
-    OPTIONS,
-    RETURNS,
-    STRING_SEEN,
-    place,
-)
-from gars_vllm.grammar.languages.python.ops import (
-    CLOSE,
-    COMMA,
-    DOT,
-    ENDS,
-    FEATURE,
-    FROM,
-    FUTURE_NAME,
-    IMPORT,
-    NEWLINE,
-    NORMAL,
-    OPEN,
-    PLAIN_STRING,
-)
+from gars_vllm.grammar.languages.python import layout as py
+from gars_vllm.grammar.languages.python import ops
+from gars_vllm.grammar.languages.python.layout import place
 from gars_vllm.grammar.languages.python.scopes import marks
+from gars_vllm.grammar.runtime import memory as mem
 from gars_vllm.grammar.runtime.jit import njit
-from gars_vllm.grammar.runtime.memory import COUNT_AT, MAX_HYPOTHESES, STACKS_AT, STATE
 
 
 @njit
@@ -47,60 +18,60 @@ def statement(nodes, scratch, row, op, argument):  # type: ignore[no-untyped-def
     That may follow only the docstring and its like (CPython's Python/future.c). Returns line
     flags to set after the terminal, -1 where it may not stand.
     """
-    line = scratch[row + LINE_FLAGS]
-    ends = op == NEWLINE or (op == ENDS and argument == 1)
-    if line & AFTER_RETURN and not ends and not marks(nodes, scratch, row, RETURNS):
+    line = scratch[row + py.LINE_FLAGS]
+    ends = op == ops.NEWLINE or (op == ops.ENDS and argument == 1)
+    if line & py.AFTER_RETURN and not ends and not marks(nodes, scratch, row, py.RETURNS):
         return -1
     extra = 0
-    if line & BEFORE_FEATURE:
-        if op == OPEN:
-            extra |= BEFORE_FEATURE
-        elif op != CLOSE and (op != NORMAL or argument != FEATURE):
+    if line & py.BEFORE_FEATURE:
+        if op == ops.OPEN:
+            extra |= py.BEFORE_FEATURE
+        elif op != ops.CLOSE and (op != ops.NORMAL or argument != ops.FEATURE):
             return -1
-    elif line & IMPORTS_FEATURES and op == COMMA:
-        extra |= BEFORE_FEATURE
-    options = scratch[row + OPTIONS]
-    over = (options & FUTURE_OVER) != 0
-    if op == FROM and not line & AFTER_YIELD:
-        extra |= AFTER_FROM
-    elif line & AFTER_FROM and op == NORMAL and argument == FUTURE_NAME:
-        extra |= AFTER_FUTURE
-    elif line & AFTER_FROM and op == DOT:
-        extra |= AFTER_FROM
-    elif line & AFTER_FUTURE and op == IMPORT:
+    elif line & py.IMPORTS_FEATURES and op == ops.COMMA:
+        extra |= py.BEFORE_FEATURE
+    options = scratch[row + py.OPTIONS]
+    over = (options & py.FUTURE_OVER) != 0
+    if op == ops.FROM and not line & py.AFTER_YIELD:
+        extra |= py.AFTER_FROM
+    elif line & py.AFTER_FROM and op == ops.NORMAL and argument == ops.FUTURE_NAME:
+        extra |= py.AFTER_FUTURE
+    elif line & py.AFTER_FROM and op == ops.DOT:
+        extra |= py.AFTER_FROM
+    elif line & py.AFTER_FUTURE and op == ops.IMPORT:
         if over:
             return -1
-        extra |= IMPORTS_FEATURES | BEFORE_FEATURE
-    elif not over and not line & IMPORTS_FEATURES:
-        if options & IN_DOC:
-            if op == NORMAL and argument == PLAIN_STRING:
-                options |= STRING_SEEN
-            elif ends and options & STRING_SEEN:
-                options = (options & ~(IN_DOC | STRING_SEEN)) | DOC_SEEN
-            elif op != CLOSE and (op != OPEN or argument != 0 or options & STRING_SEEN):
+        extra |= py.IMPORTS_FEATURES | py.BEFORE_FEATURE
+    elif not over and not line & py.IMPORTS_FEATURES:
+        if options & py.IN_DOC:
+            if op == ops.NORMAL and argument == ops.PLAIN_STRING:
+                options |= py.STRING_SEEN
+            elif ends and options & py.STRING_SEEN:
+                options = (options & ~(py.IN_DOC | py.STRING_SEEN)) | py.DOC_SEEN
+            elif op != ops.CLOSE and (op != ops.OPEN or argument != 0 or options & py.STRING_SEEN):
                 over = True
-        elif not options & DOC_SEEN and op == NORMAL and argument == PLAIN_STRING:
-            options |= IN_DOC | STRING_SEEN
-        elif not options & DOC_SEEN and op == OPEN and argument == 0:
-            options |= IN_DOC
+        elif not options & py.DOC_SEEN and op == ops.NORMAL and argument == ops.PLAIN_STRING:
+            options |= py.IN_DOC | py.STRING_SEEN
+        elif not options & py.DOC_SEEN and op == ops.OPEN and argument == 0:
+            options |= py.IN_DOC
         else:
             over = True
     elif not over and ends:
-        options |= DOC_SEEN
+        options |= py.DOC_SEEN
     if ends:
-        scratch[row + LINE_FLAGS] &= ~IMPORTS_FEATURES
+        scratch[row + py.LINE_FLAGS] &= ~py.IMPORTS_FEATURES
     if over:
-        options = (options & HAS_FENCE) | FUTURE_OVER
-    scratch[row + OPTIONS] = options
+        options = (options & py.HAS_FENCE) | py.FUTURE_OVER
+    scratch[row + py.OPTIONS] = options
     return extra
 
 
 @njit
 def is_at(tables, nodes, scratch, row, which):  # type: ignore[no-untyped-def]
     """The parser may be in the state of a place in the rules' tables."""
-    for i in range(scratch[COUNT_AT + row]):
-        node = scratch[STACKS_AT + row * MAX_HYPOTHESES + i]
-        if nodes[node, STATE] == place(tables, which):
+    for i in range(scratch[mem.COUNT_AT + row]):
+        node = scratch[mem.stacks(row) + i]
+        if nodes[node, mem.STATE] == place(tables, which):
             return True
     return False
 
@@ -111,4 +82,4 @@ def is_grouped(tables, nodes, scratch, row):  # type: ignore[no-untyped-def]
 
     CPython tries such a target as the whole of what is annotated, and nothing else after it.
     """
-    return is_at(tables, nodes, scratch, row, GROUPED_AT)
+    return is_at(tables, nodes, scratch, row, py.GROUPED_AT)
