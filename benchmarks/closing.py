@@ -187,6 +187,8 @@ def walk(grammar: CompiledGrammar, prefix: str, draw: random.Random) -> str:
             matcher.advance(token)
         except MemoryError:
             return "too ambiguous"
+        except GrammarError:
+            return "allowed and refused"
     return "whole" if matcher.can_stop() else "cut off"
 
 

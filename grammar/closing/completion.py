@@ -284,10 +284,22 @@ class Closer:
             old = self._plans.get(following)
             if old is None or len(old[0]) - old[1] > len(tokens) - at - 1:
                 self._plans[following] = (tokens, at + 1)
-            # A token of several outcomes is one text: that can be completed, as was read.
-            ways = grammar.outcomes_of(number, tokens[at])
-            allowed[ways] |= possible[ways]
+            allowed |= self._of_plan(number, tokens[at], remaining)
         return grammar.restricted_row(number, allowed)
+
+    def _of_plan(self, number: int, token: int, remaining: int) -> NDArray[np.bool_]:
+        """The outcomes that lead on in the state's plan, whose first token this is: that text can
+        be completed, as was read. Of several, those in which it can be, or all that are viable."""
+        ways = self._grammar.outcomes_of(number, token)
+        table = self._grammar.state_tables[self._grammar.load(number)]
+        asked = np.zeros(len(table.outs), np.bool_)
+        asked[ways] = True
+        if len(ways) == 1:
+            return asked
+        after = self._find(number, remaining, _ALL, asked.view(np.uint8))
+        viable = asked & (after != endings.NOT_VIABLE)
+        in_time = viable & (after < remaining)
+        return in_time if in_time.any() else viable
 
     def _far(self, number: int) -> tuple[int, int, bool]:
         """limits.far of a state."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gars_vllm.benchmarks import closing as measured
 from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
-from gars_vllm.grammar.closing import endings
+from gars_vllm.grammar.closing import completion, endings
 from gars_vllm.grammar.closing.stack_costs import IMPOSSIBLE
 from gars_vllm.grammar.closing.tables import Tokens
 from hypothesis import given, settings
@@ -132,6 +132,34 @@ def test_the_closing_knows_of_the_same_tokens_as_the_mask(
         if not tokens:
             break
         matcher.advance(draw.choice(tokens))
+
+
+@pytest.mark.parametrize("work", [0, 2_000])
+def test_a_budget_only_takes_tokens_away(work: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the work for a mask runs out before each token has been looked at: a token that
+    ends brackets and then may begin a comment, a line or nothing has many outcomes, of which most
+    are impossible here and possible for another token."""
+    monkeypatch.setattr(completion, "_WORK", work)
+    texts = [bytes([i]) for i in range(256)]
+    texts += [b")})", b"})", b")}", b"}s", b")}</", b")}\n", b")})\n\n", b"]}", b"}]", b"'}", b"')"]
+    texts += [b")}" + bytes([i]) for i in b"([{,.:=+-*/<>#'\"\n a1"]
+    grammar = compile_grammar("python", Vocabulary.from_tokens(texts, eos=[len(texts)]))
+    draw, seen, fewer = random.Random(1), 0, 0
+    for prefix in [*PREFIXES, "x = [(y, {'a': (z, [a()],\n", "x = {'a': [f(b, {y: (z, [c],\n"]:
+        for _ in range(4):
+            matcher = grammar.matcher(prefix)
+            budget = matcher.completion_length() + draw.randrange(4)
+            for left in range(budget, 0, -1):
+                within, plain = allowed(matcher, left), allowed(matcher)
+                assert set(within) <= set(plain), (prefix, left)
+                assert within
+                seen, fewer = seen + 1, fewer + (len(within) < len(plain))
+                token = draw.choice(within)
+                matcher.advance(token)
+                if grammar.is_eos(token):
+                    break
+            assert matcher.can_stop()
+    assert min(seen, fewer) > 100
 
 
 def test_a_completion_keeps_the_function_whole(python: CompiledGrammar) -> None:
