@@ -299,7 +299,7 @@ class Closer:
         after = self._find(number, remaining, _ALL, asked.view(np.uint8))
         viable = asked & (after != endings.NOT_VIABLE)
         in_time = viable & (after < remaining)
-        return in_time if in_time.any() else viable
+        return np.where(in_time.any(), in_time, viable)
 
     def _far(self, number: int) -> tuple[int, int, bool]:
         """limits.far of a state."""

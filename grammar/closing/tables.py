@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,15 +114,13 @@ def build(language: Language, frontend: LanguageTables, vocabulary: Vocabulary) 
     column = {name: i for i, name in enumerate(parser.terminals)}
     known = _terminals(frontend, texts, tokens, separators)
     symbols = _derived(parser.rules, known)
-    unread = _unread(frontend, texts)
-    derive = _in_states(frontend, known, unread)
     nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
     start, left, length, cost, items = [0], [], [], [], []
     flat, found = _Flat(), _Flat()
-    for state, state_items in enumerate(parser.items):
+    for state_items in parser.items:
         for rule, at in state_items:
             name, right = parser.rules[rule] if rule >= 0 else ("", (parser.start,))
-            missing = derive(state, right[at:]) if derive else _joined(right[at:], symbols)
+            missing = _joined(right[at:], symbols)
             if missing.cost < IMPOSSIBLE:
                 left.append(nonterminal[name] if rule >= 0 else -1)
                 length.append(at)
@@ -165,7 +163,7 @@ def build(language: Language, frontend: LanguageTables, vocabulary: Vocabulary) 
         ],
     }  # fmt: skip
     parts["terminal_text"], parts["finish_text"] = text_at, finish_text
-    worst, read, worst_of, adds, most = _worst(frontend, start, left, length, cost, bool(unread))
+    worst, read, worst_of, adds, most = _worst(frontend, start, left, length, cost)
     slack = 2 * owed + 4
     whole = symbols[parser.start].cost
     most = max(most, -(-whole // COST_UNIT) if whole < IMPOSSIBLE else 0)
@@ -287,141 +285,14 @@ def _derived(rules: Rules, terminals: dict[str, _Text]) -> dict[str, _Text]:
     return known
 
 
-def _unread(frontend: LanguageTables, texts: list[bytes]) -> set[tuple[int, str]]:
-    """Pairs of a parser state and a terminal whose text may be another's there: the lexer of .lark
-    files asks what the parser accepts in the state that the last terminal led to, before it reduces
-    anything."""
-    parser, spec = frontend.parser, frontend.machine.spec
-    column = {name: i for i, name in enumerate(parser.terminals)}
-    accepted = parser.action != 0
-    found = set()
-    for index, terminal in enumerate(spec.terminals):
-        ways = _asserted(frontend.machine, texts[index], index)
-        if terminal.symbol not in column or not ways or () in ways:
-            continue
-        readable = np.zeros(len(parser.action), np.bool_)
-        for way in ways:
-            named = [spec.terminals[a] for a in way]
-            wanted = [accepted[:, column[t.symbol or ""]] == (t.argument == 1) for t in named]
-            readable |= np.logical_and.reduce(wanted)
-        readable |= ~accepted[:, column[terminal.symbol]]
-        found |= {(int(s), terminal.symbol) for s in np.flatnonzero(~readable)}
-    return _before_reductions(parser, found) if found else found
-
-
-def _before_reductions(parser: lalr.Table, unread: set[tuple[int, str]]) -> set[tuple[int, str]]:
-    """The pairs for the states that reductions lead to, from those of the states before them."""
-    bad: list[set[str]] = [set() for _ in parser.items]
-    shifts = lalr.shifts(parser)
-    shifted = {after for found in shifts for after in found.values()} | {parser.start_state}
-    for state, symbol in unread:
-        if state in shifted:
-            bad[state].add(symbol)
-    column = {name: i for i, name in enumerate(parser.terminals)}
-    nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
-    leads: set[tuple[int, int]] = set()  # from where a rule has been read to where it is reduced
-    for left, right in parser.rules:
-        for state in np.flatnonzero(parser.goto[:, nonterminal[left]] >= 0).tolist():
-            at = state
-            for symbol in right:
-                if symbol in nonterminal:
-                    at = int(parser.goto[at, nonterminal[symbol]])
-                else:
-                    at = shifts[at].get(column[symbol], -1)
-                if at < 0:
-                    break
-            if at >= 0:
-                leads.add((at, int(parser.goto[state, nonterminal[left]])))
-    changed = True
-    while changed:
-        changed = False
-        for source, target in leads:
-            if not bad[source] <= bad[target]:
-                bad[target] |= bad[source]
-                changed = True
-    return {(state, symbol) for state, symbols in enumerate(bad) for symbol in symbols}
-
-
-def _asserted(machine: Machine, text: bytes, terminal: int) -> set[tuple[int, ...]]:
-    """What must hold of the parser, in one of the ways, for a text of its own to be a terminal."""
-    spec = machine.spec
-    found, states = set(), {machine.start}
-
-    def note(emitted: tuple[int, ...]) -> None:
-        plain = machine.plain(emitted)
-        asserted = [t for t in plain if spec.terminals[t].op == Op.ASSERT]
-        rest = [t for t in plain if spec.terminals[t].op not in (Op.ASSERT, Op.END)]
-        if rest == [terminal]:
-            found.add(tuple(asserted))
-
-    for at, byte in enumerate(text):
-        ways = [a for s in states for a in machine.alternatives[int(machine.entry[s, byte])]]
-        states = {after for emitted, after in ways if not emitted}
-        for emitted, _ in ways if at == len(text) - 1 else ():
-            note(emitted)
-    for state in states:
-        for emitted in machine.ends[state]:
-            note(emitted)
-    return found
-
-
-def _in_states(
-    frontend: LanguageTables, terminals: dict[str, _Text], unread: set[tuple[int, str]]
-) -> Callable[[int, Sequence[str]], _Text] | None:
-    """The cheapest text of some symbols that are missing in a parser state; None where that is the
-    same in each (_derived)."""
-    parser = frontend.parser
-    if not unread:
-        return None
-    nonterminal = {name: i for i, name in enumerate(parser.nonterminals)}
-    known: dict[tuple[int, str], _Text] = {}
-    none = _Text(IMPOSSIBLE)
-    shifts = [
-        {parser.terminals[symbol]: after for symbol, after in row.items()}
-        for row in lalr.shifts(parser)
-    ]
-
-    def joined(state: int, right: Sequence[str]) -> _Text:
-        found = _Text(0)
-        for symbol in right:
-            if symbol in nonterminal:
-                found = found.then(known.get((state, symbol), none))
-                state = int(parser.goto[state, nonterminal[symbol]])
-            else:
-                found = found.then(none if (state, symbol) in unread else terminals[symbol])
-                state = shifts[state].get(symbol, -1)
-            if found.cost >= IMPOSSIBLE or state < 0:
-                return none
-        return found
-
-    by_left: dict[str, list[tuple[str, ...]]] = {}
-    for left, right in parser.rules:
-        by_left.setdefault(left, []).append(right)
-    entered = [
-        (s, parser.nonterminals[a], by_left[parser.nonterminals[a]])
-        for s, a in np.argwhere(parser.goto >= 0).tolist()
-    ]
-    changed = True
-    while changed:
-        changed = False
-        for state, left, ways in entered:
-            least = min((joined(state, right) for right in ways), key=lambda text: text.cost)
-            if least.cost < known.get((state, left), none).cost:
-                known[state, left] = least
-                changed = True
-    return joined
-
-
 def _worst(
     frontend: LanguageTables,
     start: list[int],
     left: list[int],
     length: list[int],
     cost: list[int],
-    endless: bool,
 ) -> tuple[NDArray[np.int16], I32, I32, I32, int]:
     """ClosingTables.worst, `read`, `any`, `adds`; the most that a state's own items may need.
-    `endless`: a state that no text is known to leave counts.
 
     From each state that can stand on another, the least that it costs to leave that other one.
     """
@@ -450,7 +321,7 @@ def _worst(
                     if least < known:
                         leave[top] = known = least
                         changed = True
-        tokens = {top: -(-c // COST_UNIT) for top, c in leave.items() if c < IMPOSSIBLE or endless}
+        tokens = {top: -(-c // COST_UNIT) for top, c in leave.items() if c < IMPOSSIBLE}
         worst_of[state] = max((tokens.get(g, 0) for g in gotos.values()), default=0)
         most = max(most, *tokens.values(), 0)
         for symbol, top in (*gotos.items(), *shifted[state].items()):
