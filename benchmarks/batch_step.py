@@ -31,7 +31,7 @@ from gars_vllm.benchmarks.peers import Llguidance, Ours, XGrammar
 from gars_vllm.benchmarks.tables import Result, Value, say
 from gars_vllm.benchmarks.texts import Cutter
 from gars_vllm.engine.masking.batch import Batch
-from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 
 BATCHES = (1, 8, 32, 128, 256, 512, 1024)
@@ -75,14 +75,14 @@ class OurBatch:
 
     def __init__(self, mask: Ours, language: str, batch: int, size: int) -> None:
         self.grammar = mask.grammar
-        self.asked = Asked(language, budget=_BUDGET)
+        self.parameters = RequestParameters(language, budget=_BUDGET)
         self.rows = Batch()
         self.places = np.array([self.rows.add(self.fresh("")) for _ in range(batch)])
         self.masker = Masker(size, torch.device("cpu"))
         self.gathered = torch.empty((batch, (size + 31) // 32), dtype=torch.int32)
 
     def fresh(self, prefix: str) -> Constraint:
-        return Constraint(self.asked, self.grammar.matcher(prefix, completion=bool(prefix)))
+        return Constraint(self.parameters, self.grammar.matcher(prefix, completion=bool(prefix)))
 
     def begin(self, samples: dict[int, str]) -> None:
         for i, prefix in samples.items():
@@ -93,12 +93,12 @@ class OurBatch:
         started = time.perf_counter()
         self.masker.begin()
         self.rows.feed(self.places, np.array(tokens, np.int64))
-        slots = self.masker.look(self.rows, self.places).slots
-        found = time.perf_counter()
+        slots = self.masker.find_masks(self.rows, self.places).slots
+        looked_up = time.perf_counter()
         self.masker.table.gather(slots, self.gathered)
         gathered = time.perf_counter()
         self.masker.table.apply(logits, slots)
-        return found - started, gathered - found, time.perf_counter() - gathered
+        return looked_up - started, gathered - looked_up, time.perf_counter() - gathered
 
 
 class XGrammarBatch:
@@ -117,9 +117,9 @@ class XGrammarBatch:
         started = time.perf_counter()
         assert all(self.together.batch_accept_token(self.matchers, tokens))
         self.together.batch_fill_next_token_bitmask(self.matchers, self.bits)
-        found = time.perf_counter()
+        filled = time.perf_counter()
         xgrammar.apply_token_bitmask_inplace(logits, self.bits)
-        return found - started, 0.0, time.perf_counter() - found
+        return filled - started, 0.0, time.perf_counter() - filled
 
 
 class LlguidanceBatch:
@@ -144,9 +144,9 @@ class LlguidanceBatch:
         assert all(llguidance.numpy.consume_token_par(self.executor, reads))
         fills = list(zip(self.matchers, itertools.count()))
         llguidance.numpy.fill_next_token_bitmask_par(self.executor, fills, self.bits)
-        found = time.perf_counter()
+        filled = time.perf_counter()
         xgrammar.apply_token_bitmask_inplace(logits, torch.from_numpy(self.bits))
-        return found - started, 0.0, time.perf_counter() - found
+        return filled - started, 0.0, time.perf_counter() - filled
 
 
 def measure(
@@ -176,14 +176,14 @@ def measure(
     try:
         for _ in range(steps):
             tokens, begun = samples.next()
-            for one, found in zip(batches, times, strict=True):
+            for one, timings in zip(batches, times, strict=True):
                 one.begin(begun)
-                found.append(one.step(tokens, logits))
+                timings.append(one.step(tokens, logits))
     finally:
         gc.enable()
     rows: list[dict[str, Value]] = []
-    for one, found in zip(batches, times, strict=True):
-        stages = 1000 * np.array(found)
+    for one, timings in zip(batches, times, strict=True):
+        stages = 1000 * np.array(timings)
         host = stages[:, 0]
         # What goes over the bus to a device: row numbers and masks it has not seen, or all masks.
         words = (size + 31) // 32
@@ -231,8 +231,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--run", type=Path, help="read a run's samples instead of solutions")
-    asked = parser.parse_args()
-    for result in run(tuple(asked.folders), asked.steps, asked.run):
+    args = parser.parse_args()
+    for result in run(tuple(args.folders), args.steps, args.run):
         result.show()
 
 

@@ -68,8 +68,8 @@ def examine(grammar: CompiledGrammar, state: int) -> tuple[int, int, int]:
     for outcome in np.flatnonzero((after != endings.NOT_VIABLE) & ~exact):
         following = grammar.step(state, token_of(grammar, state, int(outcome)))
         if following >= 0:
-            found = (grammar.closer.costs(following, 1) == 0).any()
-            exact[outcome] = bool(found) or grammar.can_stop(following)
+            is_completed = (grammar.closer.costs(following, 1) == 0).any()
+            exact[outcome] = bool(is_completed) or grammar.can_stop(following)
     should = grammar.mask(grammar.restricted_row(state, exact))
     does = grammar.mask(grammar.closer.row(state, 2))
     return tuple(  # type: ignore[return-value]
@@ -100,7 +100,7 @@ def places(grammar: CompiledGrammar, encoder: Encoder, source: str) -> Iterator[
 
 def deep_texts() -> list[tuple[str, str]]:
     """(language, text)"""
-    found = [("json", a * (n // len(a.replace('"a":', ""))) + b)
+    texts = [("json", a * (n // len(a.replace('"a":', ""))) + b)
              for n in (10, 30, 100, 300, 1000, 2500, 5000) for a in ("[", '{"a":', '[{"a":')
              for b in ("", "1", '"x')]  # fmt: skip
     shapes = (
@@ -117,16 +117,16 @@ def deep_texts() -> list[tuple[str, str]]:
     )
     for n, shape in itertools.product((5, 20, 60, 90), shapes):
         if "yield" not in shape:
-            found += [("python", "x = " + shape * n + tail) for tail in ("", "y", "'s")]
+            texts += [("python", "x = " + shape * n + tail) for tail in ("", "y", "'s")]
     for n in (5, 20, 60, 95):
         for head in ("if x:", "try:", "while x:", "for x in y:", "def f():", "class A:"):
             blocks = "".join(" " * i + head + "\n" for i in range(n))
-            found += [("python", blocks + " " * n), ("python", blocks + " " * n + "x = (")]
-    found += [("python", "x = " + "lambda y: " * n) for n in (5, 50, 150)]
-    found += [("python", "x = " + "y if z else " * n) for n in (5, 50, 500)]
-    found += [("python", "x = " + "not " * n) for n in (50, 500)]
-    found += [("python", "x = f'{" + "(" * n + "y") for n in (5, 50, 150)]
-    return found
+            texts += [("python", blocks + " " * n), ("python", blocks + " " * n + "x = (")]
+    texts += [("python", "x = " + "lambda y: " * n) for n in (5, 50, 150)]
+    texts += [("python", "x = " + "y if z else " * n) for n in (5, 50, 500)]
+    texts += [("python", "x = " + "not " * n) for n in (50, 500)]
+    texts += [("python", "x = f'{" + "(" * n + "y") for n in (5, 50, 150)]
+    return texts
 
 
 def _milliseconds(matcher: Matcher, left: int) -> float:
@@ -219,7 +219,7 @@ def random_grammar(draw: random.Random) -> str:
 
 def walk_grammars(vocabulary: Vocabulary, count: int, seed: int, walks: int = 6) -> Counter[str]:
     """How random walks of random grammars end; of those that are refused one entry."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         file, taken = Path(folder) / "g.lark", 0
@@ -229,15 +229,15 @@ def walk_grammars(vocabulary: Vocabulary, count: int, seed: int, walks: int = 6)
             try:
                 grammar = compile_grammar(file, vocabulary)
             except (GrammarError, ValueError, MemoryError):
-                found["refused"] += 1
+                counts["refused"] += 1
                 continue
             taken += 1
             for _ in range(walks):
                 result = walk(grammar, "", draw)
-                found[result] += 1
+                counts[result] += 1
                 if result not in ("whole", "too ambiguous"):
                     console().print(f"{result}:\n{text}", markup=False)
-    return found
+    return counts
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -251,38 +251,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--walks", type=int, default=0)
     parser.add_argument("--grammars", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(arguments)
-    for folder in asked.tokenizers:
+    args = parser.parse_args(arguments)
+    for folder in args.tokenizers:
         encoder = Encoder.of(folder)
-        if asked.positions:
+        if args.positions:
             grammar = compile_grammar("python", encoder.vocabulary)
-            found = [
+            examined = [
                 examine(grammar, matcher.state)
                 for matcher in itertools.islice(
-                    places(grammar, encoder, asked.source), asked.positions
+                    places(grammar, encoder, args.source), args.positions
                 )
                 if matcher.completion_length() <= 2
             ]  # fmt: skip
-            possible, forbidden, late = (sum(column) for column in zip(*found, strict=True))
+            possible, forbidden, late = (sum(column) for column in zip(*examined, strict=True))
             console().print(
-                f"{folder.name}: {len(found)} places, {possible:,} possible, "
+                f"{folder.name}: {len(examined)} places, {possible:,} possible, "
                 f"{forbidden:,} forbidden ({100 * forbidden / max(possible, 1):.2f} %), "
                 f"{late} too late",
                 highlight=False,
             )  # fmt: skip
-        if asked.deep:
+        if args.deep:
             times, worst = deep(encoder)
             console().print(
                 f"{folder.name}: {len(deep_texts())} deep texts, {len(times)} calls, median "
                 f"{np.median(times):.2f} ms, worst {max(times):.2f} ms: {worst}",
                 markup=False, highlight=False,
             )  # fmt: skip
-        if asked.walks:
-            grammar, draw = compile_grammar("python", encoder.vocabulary), random.Random(asked.seed)
-            ends = Counter(walk(grammar, draw.choice(BEGINNINGS), draw) for _ in range(asked.walks))
+        if args.walks:
+            grammar, draw = compile_grammar("python", encoder.vocabulary), random.Random(args.seed)
+            ends = Counter(walk(grammar, draw.choice(BEGINNINGS), draw) for _ in range(args.walks))
             console().print(f"{folder.name}: walks of Python: {dict(ends)}", highlight=False)
-        if asked.grammars:
-            ends = walk_grammars(encoder.vocabulary, asked.grammars, asked.seed)
+        if args.grammars:
+            ends = walk_grammars(encoder.vocabulary, args.grammars, args.seed)
             console().print(f"{folder.name}: walks of grammars: {dict(ends)}", highlight=False)
 
 

@@ -100,17 +100,17 @@ def _child(code: str, *arguments: str, cache: Path | None = None) -> dict[str, f
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def _row(
-    name: str, language: str, cutter: Cutter, label: str, found: dict[str, float], disk: int
+    name: str, language: str, cutter: Cutter, label: str, figures: dict[str, float], disk: int
 ) -> dict[str, Value]:
     return {
         "mask": name, "language": language, "vocabulary": len(cutter.vocabulary), "": label,
-        "grammar s": found["grammar"], "first mask s": found["mask"],
-        "peak MB": found["peak"] / 1e6, "added MB": found["added"] / 1e6,
+        "grammar s": figures["grammar"], "first mask s": figures["mask"],
+        "peak MB": figures["peak"] / 1e6, "added MB": figures["added"] / 1e6,
         "disk MB": disk / 1e6 if disk else "-",
     }  # fmt: skip
 
@@ -129,9 +129,9 @@ def ours(cutter: Cutter, language: str, numba: list[float]) -> list[dict[str, Va
             if label == "kernels cached":
                 for file in cache.rglob("*.gars"):
                     file.unlink()
-            found = _child(_OURS, str(cutter.folder), language, cache=cache)
-            numba.append(found["numba"])
-            rows.append(_row("gars-vllm", language, cutter, label, found, _size(cache)))
+            figures = _child(_OURS, str(cutter.folder), language, cache=cache)
+            numba.append(figures["numba"])
+            rows.append(_row("gars-vllm", language, cutter, label, figures, _size(cache)))
     return rows
 
 
@@ -143,15 +143,15 @@ def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
             result.rows += ours(cutter, language, numba)
         for peer in ("XGrammar", "Llguidance"):
             say(f"{cutter.name}: {peer}")
-            found = _child(_PEER, str(cutter.folder), peer)
-            result.rows.append(_row(peer.lower(), "json", cutter, "", found, 0))
+            figures = _child(_PEER, str(cutter.folder), peer)
+            result.rows.append(_row(peer.lower(), "json", cutter, "", figures, 0))
         if syncode and syncode_mask.is_installed():
             say(f"{cutter.name}: SynCode's store (minutes)")
             with tempfile.TemporaryDirectory() as name:
                 for label in ("nothing cached", "warm"):
-                    found = _child(_PEER, str(cutter.folder), "SynCode", cache=Path(name))
+                    figures = _child(_PEER, str(cutter.folder), "SynCode", cache=Path(name))
                     size = _size(Path(name))
-                    result.rows.append(_row("syncode", "python", cutter, label, found, size))
+                    result.rows.append(_row("syncode", "python", cutter, label, figures, size))
     result.notes.append(f"numba's own modules: {statistics.median(numba):.2f} s more")
     return [result]
 
@@ -160,8 +160,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--syncode", action="store_true", help="beside SynCode; minutes")
-    asked = parser.parse_args()
-    for result in run(tuple(asked.folders), asked.syncode):
+    args = parser.parse_args()
+    for result in run(tuple(args.folders), args.syncode):
         result.show()
 
 

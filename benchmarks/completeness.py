@@ -64,15 +64,15 @@ def random_split(text: str, encoder: Encoder, rng: random.Random) -> list[int]:
     """Tokens that join to the text, each drawn among all that fit there."""
     ids = _by_bytes(encoder)
     longest = min(max(map(len, ids)), 16)
-    data, at, found = text.encode(), 0, []
+    data, at, tokens = text.encode(), 0, []
     while at < len(data):
         sizes = [
             n for n in range(1, longest + 1) if at + n <= len(data) and data[at : at + n] in ids
         ]
         size = rng.choice(sizes)
-        found.append(ids[data[at : at + size]])
+        tokens.append(ids[data[at : at + size]])
         at += size
-    return found
+    return tokens
 
 
 @functools.cache
@@ -108,14 +108,14 @@ def main() -> None:
                 for which, prefix, text in texts:
                     if label.endswith("pieces"):
                         pieces = random_split(text, encoder, rng)
-                        found = acceptance.check_tokens(compiled, pieces, text, prefix, False)
+                        result = acceptance.check_tokens(compiled, pieces, text, prefix, False)
                     else:
-                        found = acceptance.check(compiled, encoder, text, prefix)
-                    tokens += found.tokens
-                    if not found.accepted:
+                        result = acceptance.check(compiled, encoder, text, prefix)
+                    tokens += result.tokens
+                    if not result.accepted:
                         refused += 1
                         refusals.append(
-                            f"{name}: {which}:{found.line}:{found.column}: {found.message}"
+                            f"{name}: {which}:{result.line}:{result.column}: {result.message}"
                         )
                     bar.advance(task)
                 seconds = time.perf_counter() - started

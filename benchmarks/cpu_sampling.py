@@ -77,7 +77,7 @@ def _milliseconds(ways: dict[str, Callable[[], object]], rounds: int = 7) -> dic
             way()
             if number:
                 times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(measured) for name, measured in times.items()}
 
 
 def _parts_of(cutter: Cutter) -> dict[str, float]:
@@ -134,9 +134,9 @@ def settings(model: str, rounds: int) -> Result:
         script.flush()
         for engine, top_p, ours in tried:
             say(f"{engine}, top_p {top_p}, {'our' if ours else 'its own'} drawing")
-            asked = json.dumps({"engine": engine, "top_p": top_p, "ours": ours})
+            setting = json.dumps({"engine": engine, "top_p": top_p, "ours": ours})
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", script.name, model, asked, str(rounds)],
+                [sys.executable, "-W", "ignore", script.name, model, setting, str(rounds)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             speeds = [float(x[5:]) for x in done.stdout.splitlines() if x.startswith("FOUND")]
@@ -157,8 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--rounds", type=int, default=2)
-    asked = parser.parse_args()
-    for result in (parts(), settings(asked.model, asked.rounds)):
+    args = parser.parse_args()
+    for result in (parts(), settings(args.model, args.rounds)):
         result.show()
 
 

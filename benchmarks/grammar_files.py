@@ -88,8 +88,8 @@ def measure(file: Path) -> Outcome:
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    found = [f for p in paths for f in (sorted(p.rglob("*.lark")) if p.is_dir() else [p])]
-    return list(dict.fromkeys(found))
+    files = [f for p in paths for f in (sorted(p.rglob("*.lark")) if p.is_dir() else [p])]
+    return list(dict.fromkeys(files))
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:

@@ -76,11 +76,11 @@ def compare(file: Path, texts: int, seed: int = 0) -> Compared:
     ours: list[str] = []
     theirs: list[str] = []
     for text in _texts(grammar, draw, texts):
-        expected, found = takes(reference, text), stands(grammar, text)
+        expected, accepted = takes(reference, text), stands(grammar, text)
         counts["texts"] += 1
         counts["taken"] += expected
-        if found != expected:
-            (ours if found else theirs).append(text)
+        if accepted != expected:
+            (ours if accepted else theirs).append(text)
     conflicts = grammar.frontend.parser.conflict_count
     return Compared(
         str(file), "", counts["texts"], counts["taken"], conflicts, tuple(ours), tuple(theirs)
@@ -151,17 +151,18 @@ def main(texts: int, seed: int, paths: tuple[Path, ...]) -> None:
     """Compare with Lark what each .lark file of PATHS takes."""
     total = 0
     for file in files_in(paths):
-        found = compare(file, texts, seed)
-        if found.reason:
-            click.echo(f"{file}: not compared: {found.reason}")
+        compared = compare(file, texts, seed)
+        if compared.reason:
+            click.echo(f"{file}: not compared: {compared.reason}")
             continue
-        total += found.differences
+        total += compared.differences
         click.echo(
-            f"{file}: {found.texts} texts, {found.taken} taken by Lark, {found.conflicts} conflicts"
-            f", only by us {len(found.ours)}, only by Lark {len(found.theirs)}"
+            f"{file}: {compared.texts} texts, {compared.taken} taken by Lark, "
+            f"{compared.conflicts} conflicts, only by us {len(compared.ours)}, "
+            f"only by Lark {len(compared.theirs)}"
         )
-        for text in (*found.theirs[:3], *found.ours[:3]):
-            click.echo(f"    {'ours' if text in found.ours else 'lark'}: {text[:300]!r}")
+        for text in (*compared.theirs[:3], *compared.ours[:3]):
+            click.echo(f"    {'ours' if text in compared.ours else 'lark'}: {text[:300]!r}")
     click.echo(f"differences that the conflicts do not explain: {total}")
 
 

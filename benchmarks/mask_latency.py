@@ -51,11 +51,11 @@ def microseconds(
     gc.disable()
     try:
         for ids in documents:
-            for mask, found in zip(masks, times, strict=True):
-                found += read(mask.begin(), ids)
+            for mask, nanoseconds in zip(masks, times, strict=True):
+                nanoseconds += read(mask.begin(), ids)
     finally:
         gc.enable()
-    return [np.array(found) / 1000 for found in times]
+    return [np.array(nanoseconds) / 1000 for nanoseconds in times]
 
 
 def json_beside_peers(cutter: Cutter) -> Result:
@@ -152,31 +152,31 @@ def by_length(cutter: Cutter, syncode: bool) -> Result:
             row[str(n)] = "-"
             continue
         say(f"{cutter.name}: SynCode at {n} tokens")
-        found = []
+        nanoseconds = []
         for d in short:
             position = theirs.begin(d[: n - _LAST])
-            found += read(position, d[n - _LAST : n])
+            nanoseconds += read(position, d[n - _LAST : n])
             gave_up += position.gave_up
-        row[str(n)] = float(np.median(found) / 1000)
+        row[str(n)] = float(np.median(nanoseconds) / 1000)
     result.rows.append(row)
     result.notes.append(f"SynCode gave up on {gave_up} of {len(_SHORT) * len(short) * _LAST} masks")
     return result
 
 
 def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
-    found = []
+    results = []
     for cutter in texts.cutters(folders):
-        found += [json_beside_peers(cutter), python_cold_and_warm(cutter), misses(cutter)]
-        found.append(by_length(cutter, syncode))
-    return found
+        results += [json_beside_peers(cutter), python_cold_and_warm(cutter), misses(cutter)]
+        results.append(by_length(cutter, syncode))
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--syncode", action="store_true", help="beside SynCode; makes its store")
-    asked = parser.parse_args()
-    for result in run(tuple(asked.folders), asked.syncode):
+    args = parser.parse_args()
+    for result in run(tuple(args.folders), args.syncode):
         result.show()
 
 

@@ -106,14 +106,14 @@ def main() -> None:
     parser.add_argument("--stdlib", type=int, default=60)
     parser.add_argument("--walks", type=int, default=100)
     parser.add_argument("--compare", type=Path, nargs=2)
-    asked = parser.parse_args()
-    if asked.compare:
-        sys.exit(compare(*asked.compare) > 0)
-    if asked.file is None or not asked.tokenizers:
+    args = parser.parse_args()
+    if args.compare:
+        sys.exit(compare(*args.compare) > 0)
+    if args.file is None or not args.tokenizers:
         parser.error("give a file to write and folders with tokenizer.json")
-    with asked.file.open("w", encoding="utf-8") as out, progress() as bar:
+    with args.file.open("w", encoding="utf-8") as out, progress() as bar:
         task = bar.add_task("texts", total=None)
-        for line in record(asked.tokenizers, asked.stdlib, asked.walks):
+        for line in record(args.tokenizers, args.stdlib, args.walks):
             out.write(json.dumps(line) + "\n")
             bar.advance(task)
 

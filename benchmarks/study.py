@@ -10,7 +10,7 @@ runs/study/, tables to runs/study/tables.md and plots to docs/study/.
 
 In float32, in which a sample is the same whatever else is in its batch: then both runs of a model
 draw the same samples until the grammar makes one of them draw another token
-(engine/analysis/pairs.py).
+(engine/analysis/paired_samples.py).
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def run(part: Part, quick: bool) -> None:
 
 def tables() -> None:
     """One file of all tables, and the plots, of the parts that are there."""
-    found = [part for part in PARTS if (part.folder / "results.jsonl").exists()]
+    present = [part for part in PARTS if (part.folder / "results.jsonl").exists()]
     target = OUT / "tables.md"
     target.unlink(missing_ok=True)
-    for model in dict.fromkeys(part.model for part in found):
-        runs = [str(part.folder) for part in found if part.model == model]
+    for model in dict.fromkeys(part.model for part in present):
+        runs = [str(part.folder) for part in present if part.model == model]
         gars("report", *runs, "--png", str(PLOTS / model), out=target)
         if len(runs) == 2:
             gars("compare", *runs, out=target)
     with target.open("a") as file:
-        for part in found:
+        for part in present:
             file.write(f"{part.name}: {counts(part)}\n\n")
     print(f"tables: {target}; plots: {PLOTS}")
 
@@ -101,18 +101,20 @@ def counts(part: Part) -> str:
     """By temperature: samples whose last function is its docstring and nothing else, and what kinds
     of exceptions those raise that were syntax errors without the grammar."""
     run = open_run(str(part.folder))
-    heats = {key_of(s): s["temperature"] for s in run.samples.read()}
+    temperatures = {key_of(s): s["temperature"] for s in run.samples.read()}
     empty = Counter(s["temperature"] for s in run.samples.read() if _is_empty(s["program"]))
     plain = RunFolder(replace(part, grammar="none").folder).results.read()  # nothing, if not there
     broken = {key_of(r) for r in plain if r["outcome"] == "syntax error"}
-    raised: dict[float, Counter[str]] = {heat: Counter() for heat in heats.values()}
+    raised: dict[float, Counter[str]] = {
+        temperature: Counter() for temperature in temperatures.values()
+    }
     for result in run.results.read():
         if result["outcome"] == "exception" and key_of(result) in broken:
-            raised[heats[key_of(result)]][result["detail"].partition(":")[0]] += 1
+            raised[temperatures[key_of(result)]][result["detail"].partition(":")[0]] += 1
     return "; ".join(
-        f"T {heat:g}: {empty[heat]} with a docstring alone"
-        + "".join(f", {name} {count}" for name, count in raised[heat].most_common(3))
-        for heat in sorted(raised)
+        f"T {temperature:g}: {empty[temperature]} with a docstring alone"
+        + "".join(f", {name} {count}" for name, count in raised[temperature].most_common(3))
+        for temperature in sorted(raised)
     )
 
 
@@ -130,10 +132,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", choices=[part.name for part in PARTS], action="append")
     parser.add_argument("--quick", action="store_true", help="two problems, two samples")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     for part in PARTS:
-        if not asked.part or part.name in asked.part:
-            run(part, asked.quick)
+        if not args.part or part.name in args.part:
+            run(part, args.quick)
     tables()
 
 

@@ -52,11 +52,11 @@ def shown(value: Value) -> str:
 
 def spread(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
     """Mean, median and tails."""
-    found = np.asarray(values, float)
-    middle, p99, p999 = np.percentile(found, [50, 99, 99.9])
+    numbers = np.asarray(values, float)
+    middle, p99, p999 = np.percentile(numbers, [50, 99, 99.9])
     return {
-        "mean": float(found.mean()), "p50": float(middle), "p99": float(p99),
-        "p99.9": float(p999), "max": float(found.max()),
+        "mean": float(numbers.mean()), "p50": float(middle), "p99": float(p99),
+        "p99.9": float(p999), "max": float(numbers.max()),
     }  # fmt: skip
 
 

@@ -66,12 +66,12 @@ def cutters(folders: tuple[Path, ...] = ()) -> list[Cutter]:
         if not (folder / "tokenizer.json").is_file():
             raise UserError(f"{folder} holds no tokenizer.json: give a folder that does")
     here = [models.folder_of(models.lookup(name)) for name in MODELS]
-    found = list(folders) or [f for f in here if (f / "tokenizer.json").is_file()]
-    if not found:
+    usable = list(folders) or [f for f in here if (f / "tokenizer.json").is_file()]
+    if not usable:
         raise UserError(
             "no tokenizer is at hand: give a folder with tokenizer.json, or run `make demo` first"
         )
-    return [Cutter(f) for f in found]
+    return [Cutter(f) for f in usable]
 
 
 def python_texts() -> list[str]:
@@ -84,23 +84,23 @@ def sampled(run: Path) -> list[tuple[str, str]]:
     file = run / "samples.jsonl"
     if not file.is_file():
         raise UserError(f"{run} holds no samples.jsonl: give a run's folder")
-    found = []
+    pairs = []
     for line in file.read_text("utf-8").splitlines():
         sample = json.loads(line)
         before = sample["program"].removesuffix(sample["completion"])
         if before != sample["program"] and objection(sample["program"].encode(), "python") is None:
-            found.append((before, sample["completion"]))
-    return found
+            pairs.append((before, sample["completion"]))
+    return pairs
 
 
 def json_documents() -> list[str]:
     """164 documents: a HumanEval problem's texts, and the syntax tree of its solution."""
-    found = []
+    documents = []
     for p in read_problems().values():
         value = {"prompt": p["prompt"], "tests": p["test"][:200], "tree": _tree(p)}
         # llguidance takes no \\u escapes but those of control characters
-        found.append(json.dumps(value, ensure_ascii=False))
-    return found
+        documents.append(json.dumps(value, ensure_ascii=False))
+    return documents
 
 
 def _tree(problem: dict[str, str]) -> Any:

@@ -164,7 +164,7 @@ def equal_work(
     )
     for n in sizes:
         say(f"equal work, n = {n}")
-        asked = {
+        job = {
             "model": model, "n": n, "limit": limit, "tokens": tokens, "rounds": rounds,
             "kinds": [*kinds, *reversed(kinds)], "batch": batch, "engine": dict(engine),
         }  # fmt: skip
@@ -172,14 +172,14 @@ def equal_work(
             script.write(_EQUAL)
             script.flush()
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", script.name, json.dumps(asked)],
+                [sys.executable, "-W", "ignore", script.name, json.dumps(job)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND")]
         if done.returncode or not lines:
             raise RuntimeError(done.stderr)
-        found = json.loads(lines[-1].removeprefix("FOUND"))
-        runs_of = {kind: _rounds(found, kind) for kind in kinds}
+        measured = json.loads(lines[-1].removeprefix("FOUND"))
+        runs_of = {kind: _rounds(measured, kind) for kind in kinds}
         plain = [run[0] / run[1] for run in runs_of[kinds[0]]]
         for kind, runs in runs_of.items():
             ratios = [t / s / p for (t, s, *_), p in zip(runs, plain, strict=True)]
@@ -201,10 +201,10 @@ def equal_work(
     return result
 
 
-def _rounds(found: Sequence[Sequence[Any]], kind: str) -> list[list[float]]:
+def _rounds(measured: Sequence[Sequence[Any]], kind: str) -> list[list[float]]:
     """Tokens, seconds, seconds in the mask, the forward pass, the sampling: of each round, there
     and back."""
-    runs = [numbers for name, *numbers in found if name == kind]
+    runs = [numbers for name, *numbers in measured if name == kind]
     return [
         [a + b for a, b in zip(there, back, strict=True)]
         for there, back in zip(runs[::2], runs[1::2], strict=True)
@@ -226,14 +226,14 @@ def run(
     )
     masks = MASKS | (SYNCODE if syncode else {})
     for n in sizes:
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in masks}
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in masks}
         for number in range(rounds):
             for name, options in masks.items():
                 if name in SYNCODE and number:
                     continue  # slow, and far from a tie
                 say(f"n = {n}, {name}, round {number + 1} of {rounds}")
-                found[name].append(one(model, n, limit, tokens, temperature, options, number))
-        for name, runs in found.items():
+                figures[name].append(one(model, n, limit, tokens, temperature, options, number))
+        for name, runs in figures.items():
             speed = [f["tokens"] / f["seconds"] for f in runs]
             seconds = sum(f["seconds"] for f in runs)
             row: dict[str, Value] = {
@@ -251,9 +251,9 @@ def run(
 
 def _arguments(text: str) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
+        arguments = json.loads(text)
+        if isinstance(arguments, dict):
+            return arguments
     raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, say {{"enforce_eager": true}}')
 
 
@@ -271,16 +271,16 @@ def main() -> None:
     parser.add_argument(
         "--engine", type=_arguments, default=NOTHING, help="vLLM's, as a JSON object (with --mask)"
     )
-    asked = parser.parse_args()
-    if asked.mask:
+    args = parser.parse_args()
+    if args.mask:
         equal_work(
-            asked.model, tuple(asked.n or (128,)), asked.rounds, asked.limit, asked.max_tokens,
-            asked.mask, asked.batch, asked.engine,
+            args.model, tuple(args.n or (128,)), args.rounds, args.limit, args.max_tokens,
+            args.mask, args.batch, args.engine,
         ).show()  # fmt: skip
         return
     for result in run(
-        asked.model, tuple(asked.n or (1, 16, 128)), asked.rounds, asked.limit, asked.max_tokens,
-        asked.temperature, asked.syncode,
+        args.model, tuple(args.n or (1, 16, 128)), args.rounds, args.limit, args.max_tokens,
+        args.temperature, args.syncode,
     ):  # fmt: skip
         result.show()
 

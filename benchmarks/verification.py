@@ -47,7 +47,7 @@ def ours(samples: Sequence[Record], tasks: dict[str, Task], how: Checking, once:
         (s["task_id"], meaning(s["program"])) if once else i for i, s in enumerate(samples)
     ]
     first = {name: i for i, name in reversed(list(enumerate(names)))}
-    found: dict[Any, bool] = {}
+    passed: dict[Any, bool] = {}
     with how.pool() as pool:
         references = References(pool, how)
         references.measure(tasks[s["task_id"]] for s in samples)
@@ -58,8 +58,8 @@ def ours(samples: Sequence[Record], tasks: dict[str, Task], how: Checking, once:
             jobs.append(Job(name, program, references.limits(task)))
         with closing(pool.run(jobs)) as verdicts:
             for job, verdict in verdicts:
-                found[job.what] = verdict.passed
-    return [found[name] for name in names]
+                passed[job.what] = verdict.passed
+    return [passed[name] for name in names]
 
 
 def human_eval(samples: Sequence[Record], tasks: dict[str, Task]) -> Passed:
@@ -188,7 +188,7 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--sandbox", default="auto")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     for timeouts in (True, False):
-        for one in run(asked.run, asked.samples, asked.sandbox, timeouts):
+        for one in run(args.run, args.samples, args.sandbox, timeouts):
             one.show()

@@ -47,8 +47,8 @@ def writable_folder(path: Path | None) -> None:
 def free_port(host: str, port: int) -> None:
     """Raises UserError when no server could listen there now."""
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = addresses[0]
         with socket.socket(family, kind, protocol) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
             tried.bind(address)

@@ -73,19 +73,19 @@ def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
     names = tables.short_names(listed)
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for name, column in zip(names, listed, strict=True):
-        worth = column.worth
-        if not worth.curve:
+        statistics = column.statistics
+        if not statistics.curve:
             continue
-        ks, coverage = zip(*worth.curve, strict=True)
+        ks, coverage = zip(*statistics.curve, strict=True)
         (line,) = axes.plot(ks, coverage, marker="." if len(ks) < 3 else None, label=name)
-        known = [(a.k, a.interval) for a in worth.at if a.interval is not None]
+        known = [(a.k, a.interval) for a in statistics.at if a.interval is not None]
         if known:
             k, intervals = zip(*known, strict=True)
             low, high = [i.low for i in intervals], [i.high for i in intervals]
             axes.fill_between(k, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
-        if worth.extrapolation is not None:
-            points = worth.extrapolation.points
-            fit = worth.extrapolation.fit
+        if statistics.extrapolation is not None:
+            points = statistics.extrapolation.points
+            fit = statistics.extrapolation.fit
             beyond = [p.k for p in points]
             axes.plot(beyond, [fit.at(k) for k in beyond], "--", color=line.get_color(), alpha=0.7)
     axes.set(xscale="log", xlabel="samples a problem (k)", ylabel="coverage (pass@k)", ylim=(0, 1))
@@ -97,13 +97,13 @@ def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
     figure, axes = plt.subplots(figsize=(8, 0.5 * max(len(listed), 2) + 1.6), layout="constrained")
     left = [0.0] * len(listed)
     for number, outcome in enumerate(Outcome):
-        shares = [
+        fractions = [
             column.summary.outcomes.get(outcome.value, 0) / max(1, column.summary.verified)
             for column in listed
         ]
-        if any(shares):
-            axes.barh(names, shares, left=left, label=outcome.value, color=f"C{number}")
-            left = [a + b for a, b in zip(left, shares, strict=True)]
+        if any(fractions):
+            axes.barh(names, fractions, left=left, label=outcome.value, color=f"C{number}")
+            left = [a + b for a, b in zip(left, fractions, strict=True)]
     axes.set(xlabel="share of the verified samples", xlim=(0, 1))
     axes.invert_yaxis()
     if any(left):
@@ -149,7 +149,9 @@ def page_of(
             _run(name, column, [[n, row.label, row.texts[i]] for n, row in rows])
             for i, (name, column) in enumerate(zip(names, listed, strict=True))
         ],
-        "reference": [asdict(p) for p in PUBLISHED] if any(c.worth.reaches for c in listed) else [],
+        "reference": [asdict(p) for p in PUBLISHED]
+        if any(c.statistics.reaches for c in listed)
+        else [],
         "problems": _problems(listed, prompts, programs),
         "samples": [sample for shown in programs.values() for sample in shown.samples],
         "comparison": comparison,
@@ -157,20 +159,20 @@ def page_of(
 
 
 def _run(name: str, column: Column, numbers: list[list[Any]]) -> dict[str, Any]:
-    worth, summary = column.worth, column.summary
-    ahead = worth.extrapolation
+    statistics, summary = column.statistics, column.summary
+    ahead = statistics.extrapolation
     return {
         "name": name,
         "model": summary.model or "",
         "grammar": summary.grammar or "none",
         "temperature": summary.temperature,
         "numbers": numbers,
-        "ks": [a.k for a in worth.at],
-        "pass_at": [a.rate for a in worth.at],
-        "low": [None if a.interval is None else a.interval.low for a in worth.at],
-        "high": [None if a.interval is None else a.interval.high for a in worth.at],
-        "curve_k": [k for k, _ in worth.curve],
-        "curve": [c for _, c in worth.curve],
+        "ks": [a.k for a in statistics.at],
+        "pass_at": [a.rate for a in statistics.at],
+        "low": [None if a.interval is None else a.interval.low for a in statistics.at],
+        "high": [None if a.interval is None else a.interval.high for a in statistics.at],
+        "curve_k": [k for k, _ in statistics.curve],
+        "curve": [c for _, c in statistics.curve],
         "fit": None if ahead is None else asdict(ahead.fit),
         "extrapolated": [
             {
@@ -181,7 +183,7 @@ def _run(name: str, column: Column, numbers: list[list[Any]]) -> dict[str, Any]:
             }
             for p in (ahead.points if ahead else ())
         ],
-        "notes": [*summary.notes(), *worth.notes()],
+        "notes": [*summary.notes(), *statistics.notes()],
     }
 
 
@@ -190,7 +192,7 @@ def _problems(
 ) -> list[dict[str, Any]]:
     by_run = [{row.task_id: row for row in c.summary.per_problem} for c in listed]
     ids = dict.fromkeys(row.task_id for c in listed for row in c.summary.per_problem)
-    found = []
+    problems = []
     for task_id in ids:
         cells: list[dict[str, Any] | None] = []
         for place, rows in enumerate(by_run):
@@ -211,8 +213,8 @@ def _problems(
                     "shown": len(here.samples),
                 }
             )
-        found.append({"task_id": task_id, "prompt": prompts.get(task_id, ""), "cells": cells})
-    return found
+        problems.append({"task_id": task_id, "prompt": prompts.get(task_id, ""), "cells": cells})
+    return problems
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,14 @@ def check(
         bar.update(task, description="files", total=len(texts), completed=0)
         refused = 0
         for file, text in texts:
-            found = acceptance.check(compiled, reader, text, prefix)
-            refused += not found.accepted
+            result = acceptance.check(compiled, reader, text, prefix)
+            refused += not result.accepted
             if as_json:
-                click.echo(json.dumps({"file": str(file)} | found.to_json()))
-            elif found.accepted:
-                click.echo(f"{file}: accepted, {found.tokens:,} tokens")
+                click.echo(json.dumps({"file": str(file)} | result.to_json()))
+            elif result.accepted:
+                click.echo(f"{file}: accepted, {result.tokens:,} tokens")
             else:
-                click.echo(f"{file}:{found.line}:{found.column}: {found.message}")
+                click.echo(f"{file}:{result.line}:{result.column}: {result.message}")
             bar.advance(task)
     if refused:
         raise click.exceptions.Exit(1)
@@ -125,7 +125,7 @@ def walk(
         compiled = compile_grammar(language, encoder.vocabulary)
         walks.check_prefix(compiled, prefix)
         bar.update(task, description="walks", total=count, completed=0)
-        found = walks.walk(
+        report = walks.walk(
             walks.GrammarWalker(compiled, closing),
             encoder.vocabulary,
             walks.weights_of(walks.Weights(weights), encoder.vocabulary, encoder),
@@ -133,31 +133,38 @@ def walk(
             progress=lambda report: bar.update(task, completed=report.walks),
         )  # fmt: skip
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps(report.to_json()))
     else:
-        _show_walks(found, language)
-    if found.valid < found.walks:
+        _show_walks(report, language)
+    if report.valid < report.walks:
         raise click.exceptions.Exit(1)
 
 
-def _show_walks(found: walks.Report, language: str) -> None:
+def _show_walks(report: walks.Report, language: str) -> None:
     out = console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("walks", "tokens", "finished", "closed in time", "stuck", "valid"):
         table.add_column(heading, justify="right")
-    numbers = (found.walks, found.tokens, found.finished, found.closed, found.stuck, found.valid)
+    numbers = (
+        report.walks,
+        report.tokens,
+        report.finished,
+        report.closed,
+        report.stuck,
+        report.valid,
+    )
     table.add_row(*(f"{n:,}" for n in numbers))
     out.print(table)
-    if not found.invalid:
+    if not report.invalid:
         return
-    classes = Counter(walks.kind_of(i.message) for i in found.invalid)
+    classes = Counter(walks.kind_of(i.message) for i in report.invalid)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"what {language}'s reader says")
     table.add_column("walks", justify="right")
     table.add_column("message", overflow="fold")
     for message, number in classes.most_common():
         table.add_row(str(number), escape(message))
     out.print(table)
-    for one in found.invalid[:20]:
+    for one in report.invalid[:20]:
         click.echo(f"{one.message}: {one.text!r}")
 
 
@@ -179,46 +186,48 @@ def explain(
         text = sys.stdin.read()
     compiled = compile_grammar(language, encoder.vocabulary)
     walks.check_prefix(compiled, prefix)
-    found = explanation.explain(compiled, encoder, text, prefix)
+    explained = explanation.explain(compiled, encoder, text, prefix)
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps(explained.to_json()))
     else:
-        _show_explanation(found)
+        _show_explanation(explained)
 
 
-def _show_explanation(found: explanation.Explanation) -> None:
+def _show_explanation(explained: explanation.Explanation) -> None:
     out = console()
-    shown = Text(found.read[-400:], style="green")
-    shown.append(found.pending, style="yellow")
-    if found.refused is not None:
-        shown.append(found.refused, style="bold red")
-        shown.append(found.after[:80], style="dim")
+    shown = Text(explained.read[-400:], style="green")
+    shown.append(explained.pending, style="yellow")
+    if explained.refused is not None:
+        shown.append(explained.refused, style="bold red")
+        shown.append(explained.after[:80], style="dim")
     out.print(shown)
     out.print()
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    rows = [("read", f"{found.tokens} tokens, to line {found.line}, column {found.column}")]
-    if found.refused is not None:
-        rows.append(("refused", f"token {found.refused!r}: {found.reason}"))
-    elif found.pending:
-        rows.append(("in the middle of", f"{found.pending!r}"))
+    rows = [
+        ("read", f"{explained.tokens} tokens, to line {explained.line}, column {explained.column}")
+    ]
+    if explained.refused is not None:
+        rows.append(("refused", f"token {explained.refused!r}: {explained.reason}"))
+    elif explained.pending:
+        rows.append(("in the middle of", f"{explained.pending!r}"))
     seen = "  ".join(
-        f"{name} {piece!r}" if piece else name for name, piece in found.terminals[-16:]
+        f"{name} {piece!r}" if piece else name for name, piece in explained.terminals[-16:]
     )
-    rows.append(("terminals seen", ("... " if len(found.terminals) > 16 else "") + seen))
-    if found.blocks:
-        rows.append(("blocks", "  ".join(f"column {c}: {kind}" for c, kind in found.blocks)))
-    rows.append(("open brackets", " ".join(found.brackets) or "none"))
-    if found.parses > 1:
-        rows.append(("parses", f"{found.parses}, until what follows decides"))
-    rows.append(("may come next", ", ".join(found.expected) or "nothing"))
-    rows.append(("tokens allowed", f"{found.allowed:,} of {found.vocabulary:,}"))
-    rows.append(("may end here", "yes" if found.can_stop else "no"))
-    if not found.can_stop:
-        count = len(found.completion)
+    rows.append(("terminals seen", ("... " if len(explained.terminals) > 16 else "") + seen))
+    if explained.blocks:
+        rows.append(("blocks", "  ".join(f"column {c}: {kind}" for c, kind in explained.blocks)))
+    rows.append(("open brackets", " ".join(explained.brackets) or "none"))
+    if explained.parses > 1:
+        rows.append(("parses", f"{explained.parses}, until what follows decides"))
+    rows.append(("may come next", ", ".join(explained.expected) or "nothing"))
+    rows.append(("tokens allowed", f"{explained.allowed:,} of {explained.vocabulary:,}"))
+    rows.append(("may end here", "yes" if explained.can_stop else "no"))
+    if not explained.can_stop:
+        count = len(explained.completion)
         rows.append(
-            ("to close", f"{count} token{'s' * (count != 1)}: {''.join(found.completion)!r}")
+            ("to close", f"{count} token{'s' * (count != 1)}: {''.join(explained.completion)!r}")
             if count else ("to close", "the vocabulary cannot write an end")
         )  # fmt: skip
     for name, value in rows:

@@ -21,7 +21,7 @@ _PIPE_BYTES = 1 << 20  # that wait to be shown; what writes more while it keeps 
 
 def live_console() -> Console:
     """Standard error's console; where that is a terminal, by a descriptor of its own, so that it
-    goes on writing there within `Above`."""
+    goes on writing there within `OutputAboveLive`."""
     if not sys.stderr.isatty():
         return console(stderr=True)
     return _OwnTerminal(
@@ -38,12 +38,12 @@ class _OwnTerminal(Console):
     @property  # type: ignore[misc]  # that it can be set is not used
     def size(self) -> ConsoleDimensions:
         there = os.get_terminal_size(self.file.fileno())
-        asked = os.environ.get("COLUMNS", "")
-        width = int(asked) if asked.isdecimal() else 0
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdecimal() else 0
         return ConsoleDimensions(width or there.columns or 80, there.lines or 25)
 
 
-class Above:
+class OutputAboveLive:
     """While it lasts, what this process and those that it starts write to standard error, and to
     standard output where that is a terminal, is printed by `out` line by line: above its live view.
 
@@ -56,7 +56,7 @@ class Above:
         self._saved: list[tuple[int, int]] = []  # a descriptor, and a copy of what it was
         self._rest = b""
 
-    def __enter__(self) -> Above:
+    def __enter__(self) -> OutputAboveLive:
         self._read, write = os.pipe()
         with suppress(OSError, AttributeError):  # of Linux, and within a user's limit
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -100,8 +100,8 @@ def _lacking(error: ModuleNotFoundError, command: str) -> Exception:
     """One line for a package that an extra brings; any other missing module is a bug."""
     from gars_vllm.engine import extras
 
-    told = extras.explain(error, f"`gars-vllm {command}`")
-    return error if told is None else Refused(str(told))
+    explained = extras.explain(error, f"`gars-vllm {command}`")
+    return error if explained is None else Refused(str(explained))
 
 
 def _module_exists(name: str) -> bool:

@@ -14,8 +14,8 @@ from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
 from gars_vllm.cli.terminal_plot import Curve, draw
 from gars_vllm.engine import extras
+from gars_vllm.engine.analysis.run_statistics import statistics_of
 from gars_vllm.engine.analysis.summary import Summary, summarise
-from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.runs.folder import open_run
@@ -67,8 +67,8 @@ def report(
     )
     if png is not None:
         extras.require(Extra.PLOTS, "--png")
-    found = [summary for run in runs for summary in summarise(open_run(run))]
-    listed = [Column(summary, worth_of(summary)) for summary in found]
+    summaries = [summary for run in runs for summary in summarise(open_run(run))]
+    listed = [Column(summary, statistics_of(summary)) for summary in summaries]
     written = []
     if html is not None or png is not None or csv_file is not None:
         from gars_vllm.cli import exports  # brings matplotlib where it draws
@@ -80,7 +80,7 @@ def report(
         except OSError as error:
             raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
     if as_json:
-        records = [c.summary.to_json() | {"worth": c.worth.to_json()} for c in listed]
+        records = [c.summary.to_json() | {"worth": c.statistics.to_json()} for c in listed]
         click.echo(json.dumps(records, indent=2))
         return
     out = console()
@@ -94,7 +94,7 @@ def report(
             out.print(draw(curves, min(out.width, _WIDEST)), end="")
     for column in listed:
         before = f"{column.summary.name}: " if len(listed) > 1 else ""
-        for note in [*column.summary.notes(), *column.worth.notes()]:
+        for note in [*column.summary.notes(), *column.statistics.notes()]:
             out.print(escape(before + note))
     for note in _notes(listed):
         out.print(note)
@@ -106,18 +106,18 @@ def report(
 
 
 def _notes(listed: Sequence[Column]) -> list[str]:
-    found = []
-    if any(c.worth.reaches for c in listed):
-        found.append(
+    notes = []
+    if any(c.statistics.reaches for c in listed):
+        notes.append(
             "reaches: the samples a problem at which the run has a larger model's published "
             "pass@1, from other harnesses than this one (--json names the sources)"
         )
-    if any(c.worth.extrapolation for c in listed):
-        found.append(
+    if any(c.statistics.extrapolation for c in listed):
+        notes.append(
             "coverage by the fit is what the power law of these problems gives, with the spread "
             "of resampled problems; it takes every problem for solvable"
         )
-    return found
+    return notes
 
 
 def summary_table(listed: Sequence[Column]) -> Table:
@@ -137,9 +137,9 @@ def coverage_curves(listed: Sequence[Column]) -> list[Curve]:
     """Those of runs that have more than one sample a problem."""
     named = zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", tables.short_names(listed), listed, strict=False)
     return [
-        Curve(letter, name, [(k, c) for k, c in column.worth.curve])
+        Curve(letter, name, [(k, c) for k, c in column.statistics.curve])
         for letter, name, column in named
-        if len(column.worth.curve) > 1
+        if len(column.statistics.curve) > 1
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from gars_vllm.cli import checks
-from gars_vllm.cli.beside import Beside
+from gars_vllm.cli.background_verifier import BackgroundVerifier
 from gars_vllm.cli.sample_options import (
     AUTO,
     BackendOptions,
@@ -158,9 +158,9 @@ def sample(
     checks.writable_folder(folder.path)
     known = {"model": spec.name, "tasks": wanted.source}
     folder.check_place(known | settings_config(settings))
-    beside = Beside(folder.path, sandbox.arguments()) if verifies else None
+    verifier = BackgroundVerifier(folder.path, sandbox.arguments()) if verifies else None
     engine = source.engine()
-    with Screen(beside) as screen:
+    with Screen(verifier) as screen:
         files = models.resolve(spec, screen)
         drawn = sampling.run(
             folder, spec, files, chosen, settings, source.starter(engine),
@@ -168,9 +168,9 @@ def sample(
             engine=engine, servers=source.servers, watcher=screen,
         )  # fmt: skip
         verified = None
-        if beside is not None:
+        if verifier is not None:
             screen.stage("verifying the rest")
-            verified = beside.finish()
+            verified = verifier.finish()
             screen.stage("")
     count = sum(1 for _ in folder.samples.read())
     if as_json:

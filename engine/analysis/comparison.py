@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from gars_vllm.engine.analysis import estimates
 from gars_vllm.engine.analysis.estimates import Difference, Ratio
-from gars_vllm.engine.analysis.pairs import Judged, Pairs, pair
+from gars_vllm.engine.analysis.paired_samples import Judged, PairedSamples, pair_samples
+from gars_vllm.engine.analysis.run_statistics import ENOUGH_PROBLEMS, few_problems, finite, flops_of
 from gars_vllm.engine.analysis.summary import ProblemRow, Summary
-from gars_vllm.engine.analysis.worth import ENOUGH_PROBLEMS, few, finite, flops_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.sandbox.outcome import Outcome
 
@@ -46,7 +46,8 @@ class Comparison:
     passing sample of, and those that only b has. `only_in`: problems that were left out.
     `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `flops_per_solved`: b's to a's, over
     these problems; None where it is not known for one of them. `pairs`: of samples with one seed
-    (pairs.py); None where there are none, they were not given, or `unpaired` says why one seed does
+    (paired_samples.py); None where there are none, they were not given, or `unpaired` says why one
+    seed does
     not make them pairs. That runs of one seed draw alike
     narrows the paired intervals too: a problem's values differ by what the grammar did, less by
     chance.
@@ -67,12 +68,12 @@ class Comparison:
     tokens: tuple[int, int]
     seconds: tuple[float | None, float | None]
     flops_per_solved: Ratio | None
-    pairs: Pairs | None
+    pairs: PairedSamples | None
     unpaired: str | None
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = finite(asdict(self))
-        return found
+        record: dict[str, Any] = finite(asdict(self))
+        return record
 
     @property
     def is_enough(self) -> bool:
@@ -83,16 +84,16 @@ class Comparison:
         """One line: which is better at its first and last k, or that it is within noise, or that
         there are too few problems to say (fewer than ENOUGH_PROBLEMS)."""
         if not self.is_enough:
-            return f"{few(self.problems)}, and neither run is called better"
+            return f"{few_problems(self.problems)}, and neither run is called better"
         first, last = self.at[0], self.at[-1]
         parts = []
-        for found in [first] if first.k == last.k else [first, last]:
-            d = found.difference
+        for point in [first] if first.k == last.k else [first, last]:
+            d = point.difference
             if d.is_noise:
-                parts.append(f"pass@{found.k}: the difference of {d.mean:+.3f} is within noise")
+                parts.append(f"pass@{point.k}: the difference of {d.mean:+.3f} is within noise")
             else:
                 better = "b" if d.mean > 0 else "a"
-                parts.append(f"pass@{found.k}: {better} is better ({d.mean:+.3f})")
+                parts.append(f"pass@{point.k}: {better} is better ({d.mean:+.3f})")
         return "; ".join(parts)
 
 
@@ -142,7 +143,7 @@ def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None)
             None if b.seconds is None else b.seconds * share_b,
         ),
         flops_per_solved=_cost(a, b, pairs),
-        pairs=pair(*judged, frozenset(shared)) if judged and not unpaired else None,
+        pairs=pair_samples(*judged, frozenset(shared)) if judged and not unpaired else None,
         unpaired=unpaired,
     )
 
@@ -171,7 +172,7 @@ def _cost(a: Summary, b: Summary, pairs: list[tuple[ProblemRow, ProblemRow]]) ->
     ]
     if flops[0] is None or flops[1] is None:
         return None
-    solved = [[float(pair[side].passed > 0) for pair in pairs] for side in (0, 1)]
+    solved = [[float(pair_samples[side].passed > 0) for pair_samples in pairs] for side in (0, 1)]
     return estimates.paired_ratio((flops[0], solved[0]), (flops[1], solved[1]))
 
 

@@ -52,15 +52,15 @@ def pass_at_k_matrix(counts: Counts, ks: ArrayLike) -> Floats:
     k = np.asarray(ks, dtype=np.int64)
     if k.ndim != 1 or (k < 1).any():
         raise ValueError(f"ks are {k.tolist()}: a list of numbers of at least 1 is needed")
-    found = np.full((len(n), len(k)), np.nan)
+    matrix = np.full((len(n), len(k)), np.nan)
     for size in np.unique(n):
         rows, known = np.flatnonzero(n == size), np.flatnonzero(k <= size)
         i = size - np.arange(c[rows].max())
         with np.errstate(divide="ignore"):  # log 0: more than n-c samples always hold a passed one
             terms = np.log1p(-np.minimum(k[known, None] / i, 1.0))
         log_failed = np.pad(np.cumsum(terms, axis=1), ((0, 0), (1, 0)))  # (known ks, c = 0, 1, ..)
-        found[np.ix_(rows, known)] = (0.0 - np.expm1(log_failed[:, c[rows]])).T
-    return found
+        matrix[np.ix_(rows, known)] = (0.0 - np.expm1(log_failed[:, c[rows]])).T
+    return matrix
 
 
 def ks_for(n: int) -> tuple[int, ...]:
@@ -209,9 +209,9 @@ def paired_ratio(
 
     def ratio(sums: Floats) -> Floats:
         above, below = sums[:, 2] * sums[:, 1], sums[:, 0] * sums[:, 3]
-        found = np.full(len(sums), np.inf)
-        np.divide(above, below, out=found, where=below > 0)
-        return found[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
+        ratios = np.full(len(sums), np.inf)
+        np.divide(above, below, out=ratios, where=below > 0)
+        return ratios[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
 
     value = float(ratio(table.sum(axis=0)[None])[0])
     resampled = ratio(_resampled_means(table, resamples, seed))
@@ -321,7 +321,7 @@ def extrapolate(
     if any(not 1 <= k <= farthest for k in ks):
         raise ValueError(f"ks are {list(ks)}: from these samples 1 to {farthest} can be asked for")
     curves = _resampled_means(pass_at_k_matrix(counts, curve_ks), resamples, seed)
-    fits = [found for curve in curves if (found := fit_power_law(curve_ks, curve)) is not None]
+    fits = [fitted for curve in curves if (fitted := fit_power_law(curve_ks, curve)) is not None]
     intervals: Sequence[Interval | None] = [None] * len(ks)
     if len(counts) >= 2 and len(fits) >= 2:
         intervals = _percentiles(np.array([[f.at(k) for k in ks] for f in fits]), level)

@@ -62,7 +62,7 @@ class Summary:
     What the grammar did to the model (weights.py), of the `weighed` samples, those that have
     finished and whose log Z is known: `effective`, the mean over the problems of their effective
     sizes; `log_z`, the median; `overruled`, the share of their tokens at which the model's most
-    likely token was forbidden. `freed` samples lost their grammar on the way.
+    likely token was forbidden. `unconstrained` samples lost their grammar on the way.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Summary:
     effective: float | None
     log_z: float | None
     overruled: float | None
-    freed: int
+    unconstrained: int
     sandboxes: tuple[str, ...]  # the tiers in which the verdicts were reached
     checks: dict[str, tuple[int, int]]  # of each other verifier: samples it judged, passed
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
@@ -119,26 +119,27 @@ class Summary:
 
     def notes(self) -> list[str]:
         """What a reader must know about the numbers, and do next; one line each."""
-        found = []
+        notes = []
         if not self.is_complete:
-            found.append(
+            notes.append(
                 f"{self.samples} of {self.planned} samples so far: the same `gars-vllm sample` "
                 "command continues the run"
             )
         if self.unverified:
             which = "no sample is" if not self.verified else f"{self.unverified} samples are not"
-            found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
+            notes.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
         if self.untested:
-            found.append(f"{self.untested} samples have no test and cannot be verified")
+            notes.append(f"{self.untested} samples have no test and cannot be verified")
         if self.not_judged:
-            found.append(
+            notes.append(
                 f"{self.not_judged} samples are not judged and count nowhere: results.jsonl has "
                 "the reasons"
             )
-        return found + list(self.file_notes)
+        return notes + list(self.file_notes)
 
     def to_json(self) -> dict[str, Any]:
         record = asdict(self)
+        record["freed"] = record.pop("unconstrained")  # the name that readers of --json know
         record["pass_at"] = {str(k): value for k, value in self.pass_at.items()}
         record["valid_share"] = self.valid_share
         record["valid_finished_share"] = self.valid_finished_share
@@ -243,7 +244,7 @@ def summarise_records(
             sum(int(s.get("overruled") or 0) for s in weighed),
             sum(int(s.get("tokens", 0)) for s in weighed),
         ),
-        freed=sum(1 for sample in listed if sample.get("freed_at") is not None),
+        unconstrained=sum(1 for sample in listed if sample.get("freed_at") is not None),
         sandboxes=tuple(sorted({str(v.get("sandbox", "none")) for v in verdicts.values()})),
         checks={name: _checked(found, known) for name, found in (checks or {}).items()},
         outcomes={o.value: outcomes[o.value] for o in Outcome if outcomes[o.value]},
@@ -274,9 +275,11 @@ def summarise(run: RunFolder) -> list[Summary]:
     samples, results = list(run.samples.read()), list(run.results.read())
     temperatures = config.get("temperature")
     if not isinstance(temperatures, list):
-        found = [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
-        return _with_notes(found, run)
-    found = []
+        summaries = [
+            summarise_records(str(run.path), config, info, samples, results, untested, checks)
+        ]
+        return _with_notes(summaries, run)
+    summaries = []
     whole = sum(_tokens(sample) for sample in samples)
     layout = Layout.of(config)
     for temperature in temperatures:
@@ -287,7 +290,7 @@ def summarise(run: RunFolder) -> list[Summary]:
             session | {n: session.get(n, 0) * part for n in ("seconds", "mask_seconds", "tokens")}
             for session in info.get("sessions", [])
         ]
-        found.append(
+        summaries.append(
             summarise_records(
                 f"{run.path} @ {temperature:g}",
                 config | {"temperature": temperature, "n": len(layout.indices(temperature))},
@@ -299,12 +302,12 @@ def summarise(run: RunFolder) -> list[Summary]:
                 str(run.path),
             )
         )
-    return _with_notes(found, run)
+    return _with_notes(summaries, run)
 
 
-def _with_notes(found: list[Summary], run: RunFolder) -> list[Summary]:
+def _with_notes(summaries: list[Summary], run: RunFolder) -> list[Summary]:
     """The first of a run's summaries says what there is to say of its files."""
-    return [replace(found[0], file_notes=tuple(run.notes())), *found[1:]]
+    return [replace(summaries[0], file_notes=tuple(run.notes())), *summaries[1:]]
 
 
 def _tokens(sample: Record) -> int:
@@ -324,19 +327,19 @@ def _rows(samples: Sequence[Record], verdicts: dict[Key, Record]) -> tuple[Probl
 
 
 def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> ProblemRow:
-    found = [verdicts[key] for key in map(key_of, samples) if key in verdicts]
-    passed = sum(1 for verdict in found if verdict["passed"])
-    outcomes = Counter(str(verdict["outcome"]) for verdict in found)
+    judged = [verdicts[key] for key in map(key_of, samples) if key in verdicts]
+    passed = sum(1 for verdict in judged if verdict["passed"])
+    outcomes = Counter(str(verdict["outcome"]) for verdict in judged)
     log_z = [float(sample["log_z"]) for sample in samples if _is_weighed(sample)]
     return ProblemRow(
         task_id=name,
         samples=len(samples),
         finished=sum(1 for sample in samples if _finished(sample)),
         valid=sum(1 for sample in samples if sample.get("valid")),
-        verified=len(found),
+        verified=len(judged),
         passed=passed,
         tokens=sum(map(_tokens, samples)),
-        pass_at_1=share(passed, len(found)),
+        pass_at_1=share(passed, len(judged)),
         weighed=len(log_z),
         effective=effective_size(log_z),
         outcomes=dict(outcomes.most_common()),

@@ -11,8 +11,8 @@ from gars_vllm.engine.backends.base import (
     Job,
     Request,
     Requests,
+    sampling_parameters,
     seed_of,
-    wishes_of,
 )
 from gars_vllm.engine.backends.settings import OnInvalid, Settings
 
@@ -24,6 +24,6 @@ __all__ = [
     "Request",
     "Requests",
     "Settings",
+    "sampling_parameters",
     "seed_of",
-    "wishes_of",
 ]

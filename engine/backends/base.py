@@ -102,7 +102,7 @@ def seed_of(seed: int, request: Request) -> int:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class SamplingParameters:
     """What a vLLM is asked for one sample: `args` as `extra_args`, over HTTP `vllm_xargs`."""
 
     args: dict[str, Any] | None
@@ -111,7 +111,9 @@ class Wishes:
     seed: int
 
 
-def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool) -> Wishes:
+def sampling_parameters(
+    settings: Settings, request: Request, key: int | None, draws: bool
+) -> SamplingParameters:
     """`key`: where the sample's weight is to be kept, if it is; `draws`: our own sampler is loaded
     there, which draws the token and makes it the greatest (vllm/cpu_sampler.py)."""
     args: dict[str, Any] = {}
@@ -131,5 +133,5 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
             args["grammar_key"] = key
     if draws and temperature > 0:
         args["draw"] = [temperature, settings.top_p]
-        return Wishes(args, 0.0, 1.0, seed)
-    return Wishes(args or None, temperature, settings.top_p, seed)
+        return SamplingParameters(args, 0.0, 1.0, seed)
+    return SamplingParameters(args or None, temperature, settings.top_p, seed)

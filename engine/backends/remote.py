@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, wishes_of
+from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, sampling_parameters
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.weights import Weight
 
@@ -186,14 +186,14 @@ class RemoteBackend:
         weighed = settings.weights and bool(server.about.get("weights"))
         weighed = weighed and settings.grammar != "none"
         draws = bool(server.about.get("draws"))
-        wishes = wishes_of(settings, request, key if weighed else None, draws)
+        parameters = sampling_parameters(settings, request, key if weighed else None, draws)
         answer = await server.client.completions.create(
             model=server.model,
             prompt=list(prompt.ids),
             max_tokens=settings.max_tokens,
-            temperature=wishes.temperature,
-            top_p=wishes.top_p,
-            seed=wishes.seed,
+            temperature=parameters.temperature,
+            top_p=parameters.top_p,
+            seed=parameters.seed,
             stop=list(prompt.stop) or None,
             extra_body={
                 # Also what is as by default: a server takes what is not said from the model's own
@@ -201,7 +201,7 @@ class RemoteBackend:
                 "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0,
                 "stop_token_ids": list(self._job.tokenizer.vocabulary.eos),
                 "return_token_ids": True,
-                "vllm_xargs": wishes.args,
+                "vllm_xargs": parameters.args,
                 **({"logprobs": 0} if settings.logprobs else {}),
             },
         )  # fmt: skip
@@ -211,7 +211,9 @@ class RemoteBackend:
         ids = tuple(choice.token_ids)
         weight = await self._weight(server, key, len(ids)) if weighed else None
         logprob = sum(choice.logprobs.token_logprobs) if settings.logprobs else None
-        return Drawn(request, ids, choice.text, choice.finish_reason, weight, logprob, wishes.seed)
+        return Drawn(
+            request, ids, choice.text, choice.finish_reason, weight, logprob, parameters.seed
+        )
 
     async def _weight(self, server: _Server, key: int, tokens: int) -> Weight | None:
         if server.http is None:
@@ -220,10 +222,10 @@ class RemoteBackend:
             kept = httpx.Limits(max_connections=None, keepalive_expiry=_KEPT)
             server.http = httpx.AsyncClient(limits=kept, timeout=_PATIENCE)
         for _ in range(_WEIGHT_TRIES):
-            found = await server.http.post(
+            response = await server.http.post(
                 f"{server.root}/gars/weights", json={"samples": [[key, tokens]]}
             )
-            [record] = found.json()
+            [record] = response.json()
             if record is not None:
                 return Weight.from_json(record, tokens)
             await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of
 from gars_vllm.engine.masking import syncode_mask
-from gars_vllm.engine.masking.constraints import Asked, Constraint, Mask
+from gars_vllm.engine.masking.constraints import Constraint, Mask, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.syncode_mask import SynCodeMask
 from gars_vllm.engine.masking.weights import Weight, Weights
@@ -40,11 +40,11 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         """`budget`: tokens within which each text is brought to an end; `temperature`: of the
         distribution that the weights are of."""
         first = programs.matcher(grammar, prompt.prefix, prompt.mode)
-        asked = Asked(
+        parameters = RequestParameters(
             grammar.language.name, "", prompt.mode, budget=budget, temperature=temperature,
             heal=prompt.heal,
         )  # fmt: skip
-        self._rows = [Constraint(replace(asked, key=row), first.fork()) for row in range(rows)]
+        self._rows = [Constraint(replace(parameters, key=row), first.fork()) for row in range(rows)]
         self._ends = grammar.vocabulary.eos
         self._weights = Weights(capacity=rows)
         self._masker: Masker | None = None
@@ -138,8 +138,7 @@ class TransformersBackend:
             masks.append(SynCodeLogits(self._syncode, ends))
         if self._grammar is not None:
             budget = settings.max_tokens if settings.closing else None
-            heat = temperature or 1.0
-            masks.append(GrammarLogits(self._grammar, prompt, rows, budget, heat))
+            masks.append(GrammarLogits(self._grammar, prompt, rows, budget, temperature or 1.0))
         hot = temperature > 0
         seed = seed_of(settings.seed, requests[0])  # one generator draws the batch
         torch.manual_seed(seed)

@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of, wishes_of
+from gars_vllm.engine.backends.base import (
+    Drawn,
+    Job,
+    Request,
+    Requests,
+    sampling_parameters,
+    seed_of,
+)
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.constraints import Mask
 from gars_vllm.engine.masking.names import FILES_ALLOWED, STATISTICS, WEIGHTS
@@ -41,12 +48,12 @@ class VllmBackend:
         self._job = job
         for key, value in QUIET.items():
             os.environ.setdefault(key, value)
-        self._told = {
+        self._environment = {
             STATISTICS: str(self._statistics),
             WEIGHTS: str(self._folder / "weights"),
             FILES_ALLOWED: "1",
         }
-        os.environ.update(self._told)
+        os.environ.update(self._environment)
         extra: dict[str, object] = {}
         here = on_cpu()
         # The V1 runner's, which is what a CPU gets.
@@ -94,28 +101,30 @@ class VllmBackend:
                 weight = None
                 if self._weighs():
                     weight = self._weights.read(name, len(one.token_ids))
-                asked = waiting.pop(name)
+                finished = waiting.pop(name)
                 yield Drawn(
-                    asked,
+                    finished,
                     tuple(one.token_ids),
                     one.text,
                     one.finish_reason or "error",
                     weight,
                     one.cumulative_logprob,
-                    seed_of(self._job.settings.seed, asked),
+                    seed_of(self._job.settings.seed, finished),
                 )
 
     def _params(self, request: Request, number: int) -> Any:
         settings = self._job.settings
-        wishes = wishes_of(settings, request, number if self._weighs() else None, self._draws)
+        parameters = sampling_parameters(
+            settings, request, number if self._weighs() else None, self._draws
+        )
         return compat.params(
-            temperature=wishes.temperature,
-            top_p=wishes.top_p,
-            seed=wishes.seed,
+            temperature=parameters.temperature,
+            top_p=parameters.top_p,
+            seed=parameters.seed,
             max_tokens=settings.max_tokens,
             stop=list(request.prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
-            extra_args=wishes.args,
+            extra_args=parameters.args,
             logprobs=0 if settings.logprobs else None,
         )
 
@@ -138,6 +147,6 @@ class VllmBackend:
         self._forget()
 
     def _forget(self) -> None:
-        for name in self._told:  # another engine of this process is told its own
+        for name in self._environment:  # another engine of this process is told its own
             os.environ.pop(name, None)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -123,17 +123,17 @@ def weights_of(kind: Weights, vocabulary: Vocabulary, encoder: Encoder) -> NDArr
     texts = [t if t is not None else b"" for t in vocabulary.tokens]
     real = np.array([bool(t) for t in texts])
     if kind is Weights.UNIFORM:
-        found = real.astype(np.float64)
+        weights = real.astype(np.float64)
     elif kind is Weights.TRIE:
-        found = _trie_weights(texts)
+        weights = _trie_weights(texts)
     else:
-        found = np.zeros(len(texts))
+        weights = np.zeros(len(texts))
         for text in _corpus():
-            np.add.at(found, encoder.encode(text), 1.0)
-        found *= real
+            np.add.at(weights, encoder.encode(text), 1.0)
+        weights *= real
     eos = list(vocabulary.eos)
-    found[eos] = found[real].mean() if kind is not Weights.TRIE else 1 / 256
-    return found
+    weights[eos] = weights[real].mean() if kind is not Weights.TRIE else 1 / 256
+    return weights
 
 
 def _trie_weights(texts: Sequence[bytes]) -> NDArray[np.float64]:
@@ -142,25 +142,25 @@ def _trie_weights(texts: Sequence[bytes]) -> NDArray[np.float64]:
     for text in whole:
         for cut in range(len(text)):
             children.setdefault(text[:cut], set()).add(text[cut])
-    found = np.zeros(len(texts))
+    weights = np.zeros(len(texts))
     for index, text in enumerate(texts):
         weight = 1.0 if text else 0.0
         for cut in range(len(text)):
             weight /= len(children[text[:cut]]) + (text[:cut] in whole)
         if text:
-            found[index] = weight / (len(children.get(text, ())) + 1)
-    return found
+            weights[index] = weight / (len(children.get(text, ())) + 1)
+    return weights
 
 
 def _corpus() -> list[str]:
-    found, size = [], 0
+    texts, size = [], 0
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         text = file.read_text("utf-8", "ignore")
-        found.append(text)
+        texts.append(text)
         size += len(text)
         if size > _CORPUS_BYTES:
             break
-    return found
+    return texts
 
 
 def check_counts(walks: int, max_tokens: int) -> None:
@@ -260,9 +260,9 @@ def objection(text: bytes, language: str) -> str | None:
         except (LarkError, RecursionError) as error:
             return str(error).strip().splitlines()[0]
         return None
-    asked = programs.language_of(language).objection
-    assert asked is not None, language  # check_language has seen to it
-    return asked(decoded)
+    object_to = programs.language_of(language).objection
+    assert object_to is not None, language  # check_language has seen to it
+    return object_to(decoded)
 
 
 @lru_cache(maxsize=8)

@@ -29,7 +29,8 @@ class Batch:
     """A constraint is known by its place, which is its own until it is dropped.
 
     Arrays by place, to be read only. `read`: tokens; `limit`: those within which the text is
-    closed; `key`: of its weight, -1 where none is wanted; `heat`: temperature; `crossed`, `drawn`:
+    closed; `key`: of its weight, -1 where none is wanted; `temperature`: temperature;
+    `has_other_rules`, `own_sampler`:
     see Asked; `refused`, `stopped`: see Constraint; `ended`: by EOS; `heals`: it owes the beginning
     of its text.
     """
@@ -40,12 +41,12 @@ class Batch:
         self._newlines: list[NDArray[np.bool_]] = []  # of each grammar's tokens
         self._constraints: list[Constraint | None] = [None]
         self._free: list[int] = []
-        self.freed: list[tuple[int, int]] = []  # keys and positions, not yet told of
+        self.newly_unconstrained: list[tuple[int, int]] = []  # keys and positions, not yet told of
         # Which of the grammars, -1 without a matcher; and the matcher's state.
         self._group, self._state = np.full(1, -1, np.int64), np.zeros(1, np.int64)
         self.read, self.limit = np.zeros(1, np.int64), np.full(1, _ENDLESS, np.int64)
-        self.key, self.heat = np.full(1, -1, np.int64), np.ones(1, np.float32)
-        self.crossed, self.drawn, self.refused, self.stopped, self.ended = np.zeros(
+        self.key, self.temperature = np.full(1, -1, np.int64), np.ones(1, np.float32)
+        self.has_other_rules, self.own_sampler, self.refused, self.stopped, self.ended = np.zeros(
             (5, 1), np.bool_
         )
         # A comment at the margin would stop it, and a line is about to begin there.
@@ -70,11 +71,14 @@ class Batch:
             self._constraints.append(constraint)
             if place == len(self.read):
                 self._grow()
-        asked = constraint.asked
-        self.limit[place] = asked.limit(_ENDLESS)
-        self.key[place] = -1 if asked.key is None else asked.key
-        self.heat[place] = asked.temperature
-        self.crossed[place], self.drawn[place] = asked.crossed, asked.drawn
+        parameters = constraint.parameters
+        self.limit[place] = parameters.limit(_ENDLESS)
+        self.key[place] = -1 if parameters.key is None else parameters.key
+        self.temperature[place] = parameters.temperature
+        self.has_other_rules[place], self.own_sampler[place] = (
+            parameters.has_other_rules,
+            parameters.own_sampler,
+        )
         self._take(place, constraint)
         return place
 
@@ -97,15 +101,17 @@ class Batch:
         self.read[place], self.refused[place] = constraint.read, constraint.refused
         self.stopped[place], self.ended[place] = constraint.stopped, False
         self._stops[place], self._at_margin[place] = constraint.stops, constraint.at_margin
-        self.heals[place] = bool(constraint.owed)
+        self.heals[place] = bool(constraint.to_heal)
         self._group[place] = -1
         if matcher is not None:
             self._group[place] = self._number(matcher.grammar)
             self._state[place], self.ended[place] = matcher.state, matcher.ended
-        elif constraint.freed_at is not None and not constraint.told:
-            constraint.told = True
-            if constraint.asked.key is not None:
-                self.freed.append((constraint.asked.key, constraint.freed_at))
+        elif constraint.unconstrained_at is not None and not constraint.is_reported:
+            constraint.is_reported = True
+            if constraint.parameters.key is not None:
+                self.newly_unconstrained.append(
+                    (constraint.parameters.key, constraint.unconstrained_at)
+                )
 
     def _number(self, grammar: CompiledGrammar) -> int:
         for number, known in enumerate(self._grammars):
@@ -120,11 +126,11 @@ class Batch:
 
     def constraint(self, place: int) -> Constraint:
         """It, brought up to date."""
-        found = self._constraints[place]
-        assert found is not None
-        if found.matcher is not None:
-            found.catch_up(int(self._state[place]), int(self.read[place]))
-        return found
+        constraint = self._constraints[place]
+        assert constraint is not None
+        if constraint.matcher is not None:
+            constraint.catch_up(int(self._state[place]), int(self.read[place]))
+        return constraint
 
     # --- steps
     def feed(self, places: Places, tokens: NDArray[np.int64]) -> None:
@@ -165,12 +171,12 @@ class Batch:
     ) -> list[tuple[CompiledGrammar, slice | NDArray[np.int64], Places, NDArray[np.bool_]]]:
         """By grammar, the rows of `places` that have a matcher, the numbers of their masks, -1
         where it must be asked of each; and which have ended by a mark of the text's own."""
-        found = []
+        masks = []
         for number, rows in self.by_grammar(places):
             some, grammar = places[rows], self._grammars[number]
             remaining = self.limit[some] - self.read[some]
-            found.append((grammar, rows, *grammar.rows_of(self._state[some], remaining)))
-        return found
+            masks.append((grammar, rows, *grammar.rows_of(self._state[some], remaining)))
+        return masks
 
 
 class _States:

@@ -56,11 +56,12 @@ class Mask(StrEnum):
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestParameters:
     """See the module. `key` is None where no weight is asked for. `temperature` is the request's
-    own; `budget` its most tokens. `crossed`: another rule of the request's forbids tokens too
+    own; `budget` its most tokens. `has_other_rules`: another rule of the request's forbids tokens
+    too
     (min_tokens, bad_words, allowed_token_ids, logit_bias), so that the two may leave nothing.
-    `drawn`: by our own sampler, where that is loaded (vllm/cpu_sampler.py)."""
+    `own_sampler`: by our own sampler, where that is loaded (vllm/cpu_sampler.py)."""
 
     grammar: str
     prefix: str = ""
@@ -70,12 +71,12 @@ class Asked:
     key: int | None = None
     temperature: float = 1.0
     budget: int | None = None
-    crossed: bool = False
-    drawn: bool = False
+    has_other_rules: bool = False
+    own_sampler: bool = False
     heal: str = ""
 
     @classmethod
-    def of(cls, params: Any, room: int | None = None) -> Asked | None:
+    def of(cls, params: Any, room: int | None = None) -> RequestParameters | None:
         """Reads vLLM's SamplingParams; None where no grammar is asked for.
 
         `room`: tokens that the model's context leaves. Raises ValueError with one line.
@@ -95,7 +96,7 @@ class Asked:
             )
         limits = [n for n in (params.max_tokens, room) if n is not None]
         draw = drawing(args)
-        heat = draw[0] if draw else float(params.temperature)
+        temperature = draw[0] if draw else float(params.temperature)
         return cls(
             name,
             text(args, "grammar_prefix"),
@@ -103,7 +104,7 @@ class Asked:
             switch(args, "grammar_closing", True),
             choice(args, "grammar_mask", Mask.GARS),
             number(args, "grammar_key", 1 << 62),
-            heat if heat > 0 else 1.0,
+            temperature if temperature > 0 else 1.0,
             min(limits, default=None),
             bool(
                 getattr(params, "min_tokens", 0)
@@ -125,23 +126,23 @@ def drawing(args: Mapping[str, Any]) -> tuple[float, float] | None:
 
     Raises ValueError with one line.
     """
-    asked = args.get("draw")
-    if asked is None:
+    value = args.get("draw")
+    if value is None:
         return None
     try:
-        temperature, top_p = (float(number) for number in asked)
+        temperature, top_p = (float(number) for number in value)
     except (ValueError, TypeError):
         temperature = top_p = 0.0
     if not 0 < temperature < 1000 or not 0 < top_p <= 1:
-        raise ValueError(f"draw is {asked!r}; it is [temperature above 0, top_p from 0 to 1]")
+        raise ValueError(f"draw is {value!r}; it is [temperature above 0, top_p from 0 to 1]")
     return temperature, top_p
 
 
 def validate(params: Any) -> None:
     """Refuses what cannot be done where the request is made. Raises ValueError with one line."""
-    asked = Asked.of(params)
-    if asked is not None:
-        check(asked.grammar, asked.prefix, asked.mode, asked.heal)
+    parameters = RequestParameters.of(params)
+    if parameters is not None:
+        check(parameters.grammar, parameters.prefix, parameters.mode, parameters.heal)
 
 
 def _is_served(file: str) -> bool:
@@ -170,13 +171,14 @@ def check(name: str, prefix: str, mode: Mode, heal: str = "") -> None:
         raise ValueError(f"grammar_heal does not fit {name} after the prefix: {error}") from None
 
 
-def begins_with(added: bytes, owed: bytes) -> bool:
-    """A token that adds this may begin a text that begins with `owed`."""
-    return bool(added) and (added.startswith(owed) or owed.startswith(added))
+def begins_with(added: bytes, to_heal: bytes) -> bool:
+    """A token that adds this may begin a text that begins with `to_heal`."""
+    return bool(added) and (added.startswith(to_heal) or to_heal.startswith(added))
 
 
 class Constraint:
-    """A request with a grammar. `read`: how many of its tokens are known here; `owed`: what is left
+    """A request with a grammar. `read`: how many of its tokens are known here; `to_heal`: what is
+    left
     of Asked.heal.
 
     `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
@@ -186,25 +188,27 @@ class Constraint:
     """
 
     __slots__ = (
-        "_begins", "_comment", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
-        "told",
+        "_begins", "_comment", "is_reported", "matcher", "parameters", "read", "refused", "stopped",
+        "to_heal", "unconstrained_at",
     )  # fmt: skip
 
-    def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
-        self.asked, self.matcher, self.refused = asked, matcher, refused
+    def __init__(
+        self, parameters: RequestParameters, matcher: Matcher | None, refused: bool = False
+    ) -> None:
+        self.parameters, self.matcher, self.refused = parameters, matcher, refused
         self.read = 0
-        self.owed = asked.heal.encode() if matcher is not None else b""
-        self.freed_at = 0 if matcher is None and not refused else None
-        self.told = False  # that it was freed is written where its weight is
+        self.to_heal = parameters.heal.encode() if matcher is not None else b""
+        self.unconstrained_at = 0 if matcher is None and not refused else None
+        self.is_reported = False  # that it was freed is written where its weight is
         self.stopped = False
-        stops = matcher is not None and asked.mode is Mode.COMPLETION
-        self._comment = language_of(asked.grammar).comment.encode() if stops else b""
+        stops = matcher is not None and parameters.mode is Mode.COMPLETION
+        self._comment = language_of(parameters.grammar).comment.encode() if stops else b""
         self._begins = b" "  # the first byte of the line that is being drawn, b"" before it
 
     @property
     def remaining(self) -> int | None:
         """Tokens within which the text is brought to an end, if it is to be."""
-        limit = self.asked.limit(-1)
+        limit = self.parameters.limit(-1)
         return None if limit < 0 else limit - self.read
 
     @property
@@ -233,7 +237,7 @@ class Constraint:
         """The token can follow; of a request without its grammar any can."""
         if self.matcher is None:
             return not self.refused and token >= 0
-        if self.owed and not begins_with(self._text(token), self.owed):
+        if self.to_heal and not begins_with(self._text(token), self.to_heal):
             return False
         try:
             self.matcher.fork().advance(token)
@@ -243,8 +247,12 @@ class Constraint:
 
     def fork(self) -> Constraint:
         """An independent copy, to read what may yet be taken back."""
-        twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
-        twin.read, twin.freed_at, twin.owed = self.read, self.freed_at, self.owed
+        twin = Constraint(self.parameters, self.matcher and self.matcher.fork(), self.refused)
+        twin.read, twin.unconstrained_at, twin.to_heal = (
+            self.read,
+            self.unconstrained_at,
+            self.to_heal,
+        )
         twin.stopped, twin._begins = self.stopped, self._begins
         return twin
 
@@ -271,19 +279,21 @@ class Constraint:
                 self.matcher.advance(token)
             except GrammarError as error:
                 logger.warning("a request is freed of its grammar: %s", error)
-                self.matcher, self.freed_at = None, self.read - 1
+                self.matcher, self.unconstrained_at = None, self.read - 1
             else:
-                if self.owed:
+                if self.to_heal:
                     added = self._text(token)
-                    self.owed = self.owed[len(added) :] if begins_with(added, self.owed) else b""
+                    self.to_heal = (
+                        self.to_heal[len(added) :] if begins_with(added, self.to_heal) else b""
+                    )
                 if self.stops:
-                    self._look(self.matcher, token)
+                    self._check_stop(self.matcher, token)
 
     def _text(self, token: int) -> bytes:
         assert self.matcher is not None
         return self.matcher.grammar.vocabulary.tokens[token] or b""
 
-    def _look(self, matcher: Matcher, token: int) -> None:
+    def _check_stop(self, matcher: Matcher, token: int) -> None:
         """Whether the token begins a comment at the margin, and the program is whole there (within
         a text or brackets it is not)."""
         added = matcher.grammar.vocabulary.tokens[token] or b""
@@ -333,18 +343,18 @@ class Grammars:
             self._compiled[name] = compile_grammar(name, self.vocabulary)
         return self._compiled[name]
 
-    def constraint(self, asked: Asked) -> Constraint:
+    def constraint(self, parameters: RequestParameters) -> Constraint:
         """Where a request's text begins. What fails is logged and ends it, not the engine."""
         try:
-            grammar = self.compiled(asked.grammar)
+            grammar = self.compiled(parameters.grammar)
         except (ValueError, OSError) as error:
             logger.error("a request is ended, its grammar cannot be made: %s", error)
-            return Constraint(asked, None, refused=True)
+            return Constraint(parameters, None, refused=True)
         try:
-            return Constraint(asked, matcher(grammar, asked.prefix, asked.mode))
+            return Constraint(parameters, matcher(grammar, parameters.prefix, parameters.mode))
         except GrammarError as error:
             logger.warning("a request goes on without its grammar: %s", error)
-            return Constraint(asked, None)
+            return Constraint(parameters, None)
 
     def row_counts(self) -> dict[str, int]:
         """Distinct masks so far, per grammar."""

@@ -42,8 +42,8 @@ class MaskTable:
         self._owners: dict[int, tuple[CompiledGrammar, int]] = {}
         # Rows of this step alone, of texts that owe their beginning, by their bits; and the tokens
         # that begin with such a text.
-        self._owed: dict[bytes, int] = {}
-        self._owed_at = 0
+        self._healing_rows: dict[bytes, int] = {}
+        self._healing_step = 0
         self._begins: dict[tuple[CompiledGrammar, bytes], NDArray[np.int32]] = {}
         self._step = 1
         self._used = np.zeros(len(self._rows), np.int64)  # the step that last needed a row
@@ -59,56 +59,56 @@ class MaskTable:
         """A new step: the rows of the last one may be overwritten."""
         self._step += 1
 
-    def slot(self, matcher: Matcher, remaining: int | None = None, owed: bytes = b"") -> int:
+    def slot(self, matcher: Matcher, remaining: int | None = None, to_heal: bytes = b"") -> int:
         """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
 
-        It holds until `begin` is called. `owed`: what the text must begin with from here, if the
+        It holds until `begin` is called. `to_heal`: what the text must begin with from here, if the
         mask allows any token of the kind.
         """
         grammar, row = matcher.grammar, matcher.mask_id(remaining)
-        if owed:
-            found = self._owing(grammar, row, owed)
-            if found >= 0:
-                return found
+        if to_heal:
+            slot = self._healing_row(grammar, row, to_heal)
+            if slot >= 0:
+                return slot
         places = self._places_of(grammar)
-        found = int(places[row])
-        if found < 0:
-            found = self._place()
-            self._owners[found] = grammar, row
-            places[row] = found
-            self._new.append((found, grammar.mask(row)))
-        self._used[found] = self._step
-        return found
+        slot = int(places[row])
+        if slot < 0:
+            slot = self._place()
+            self._owners[slot] = grammar, row
+            places[row] = slot
+            self._new.append((slot, grammar.mask(row)))
+        self._used[slot] = self._step
+        return slot
 
-    def _owing(self, grammar: CompiledGrammar, row: int, owed: bytes) -> int:
+    def _healing_row(self, grammar: CompiledGrammar, row: int, to_heal: bytes) -> int:
         """The row of what both allow; -1 where that is nothing."""
-        if (grammar, owed) not in self._begins:
+        if (grammar, to_heal) not in self._begins:
             if len(self._begins) >= _BEGINNINGS:
                 self._begins.clear()
             allowed = np.zeros(32 * self._rows.shape[1], np.bool_)
             for token, added in enumerate(grammar.vocabulary.tokens):
-                allowed[token] = added is not None and begins_with(added, owed)
+                allowed[token] = added is not None and begins_with(added, to_heal)
             packed = np.packbits(allowed, bitorder="little").view(np.int32)
-            self._begins[grammar, owed] = packed
-        mask = grammar.mask(row) & self._begins[grammar, owed]
+            self._begins[grammar, to_heal] = packed
+        mask = grammar.mask(row) & self._begins[grammar, to_heal]
         if not mask.any():
             return -1
-        if self._owed_at != self._step:
-            self._owed.clear()
-            self._owed_at = self._step
+        if self._healing_step != self._step:
+            self._healing_rows.clear()
+            self._healing_step = self._step
         key = mask.tobytes()
-        if key not in self._owed:
-            found = self._owed[key] = self._place()
-            self._owners.pop(found, None)
-            self._new.append((found, mask))
-            self._used[found] = self._step
-        return self._owed[key]
+        if key not in self._healing_rows:
+            place = self._healing_rows[key] = self._place()
+            self._owners.pop(place, None)
+            self._new.append((place, mask))
+            self._used[place] = self._step
+        return self._healing_rows[key]
 
     def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
-        found = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
-        self._used[found[found >= 0]] = self._step
-        return found
+        slots = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
+        self._used[slots[slots >= 0]] = self._step
+        return slots
 
     def _places_of(self, grammar: CompiledGrammar) -> NDArray[np.int64]:
         places = self._places.get(grammar)
@@ -152,21 +152,21 @@ class MaskTable:
         else:
             _apply(logits, self.gather(slots))
 
-    def keep(self, shares: torch.Tensor, slots: Slots) -> torch.Tensor:
+    def keep(self, probabilities: torch.Tensor, slots: Slots) -> torch.Tensor:
         """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
 
-        `shares`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
+        `probabilities`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
         """
         self._flush()
         sums = np.zeros(len(slots))
-        keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
+        keep(probabilities.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
         return torch.from_numpy(sums)
 
     def weigh(
         self,
         logits: torch.Tensor,
         slots: NDArray[np.int64],
-        heats: NDArray[np.float32],
+        temperatures: NDArray[np.float32],
         revived: NDArray[np.bool_],
     ) -> torch.Tensor:
         """As `apply`, on a device; what it took, float32 [2, rows]: log Z, the logarithm of the
@@ -175,12 +175,14 @@ class MaskTable:
         Of rows in `revived` that have nothing left, what the mask allows gets the logit 0.
         """
         self._flush()
-        asked = np.stack([slots.astype(np.int32), heats.view(np.int32), revived.astype(np.int32)])
-        there = kernels(logits.device)
-        found: torch.Tensor = (there.weigh if there else weigh_by_torch)(
-            logits, self._rows, upload(asked, logits.device)
+        parameters = np.stack(
+            [slots.astype(np.int32), temperatures.view(np.int32), revived.astype(np.int32)]
         )
-        return found
+        there = kernels(logits.device)
+        removed: torch.Tensor = (there.weigh if there else weigh_by_torch)(
+            logits, self._rows, upload(parameters, logits.device)
+        )
+        return removed
 
     def gather(self, slots: Slots, out: torch.Tensor | None = None) -> torch.Tensor:
         """int32 [len(slots), words], into `out` where that is given."""
@@ -195,17 +197,20 @@ class MaskTable:
         return int(self._rows.nbytes)
 
 
-def weigh_by_torch(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `asked` int32
+def weigh_by_torch(
+    logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor
+) -> torch.Tensor:
+    """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `parameters`
+    int32
     [3, n]: numbers of rows, the bits of temperatures in float32, and which are revived."""
-    heat = asked[1].view(torch.float32).unsqueeze(1)
-    before, best = (logits / heat).logsumexp(1), logits.amax(1)
-    masks = rows.index_select(0, asked[0])
+    temperature = parameters[1].view(torch.float32).unsqueeze(1)
+    before, best = (logits / temperature).logsumexp(1), logits.amax(1)
+    masks = rows.index_select(0, parameters[0])
     _apply(logits, masks)
-    after, best_left = (logits / heat).logsumexp(1), logits.amax(1)
+    after, best_left = (logits / temperature).logsumexp(1), logits.amax(1)
     alike = torch.zeros_like(logits)
     _apply(alike, masks)
-    is_revived = (asked[2] != 0) & (best_left == -torch.inf)
+    is_revived = (parameters[2] != 0) & (best_left == -torch.inf)
     logits.copy_(torch.where(is_revived.unsqueeze(1), alike, logits))
     return torch.stack([after - before, (best_left < best).float()])
 
@@ -268,9 +273,9 @@ def forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
 
 
 @partial(njit, fastmath=True)
-def keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
+def keep(probabilities, rows, slots, sums):  # type: ignore[no-untyped-def]
     """MaskTable.keep."""
-    size = shares.shape[1]
+    size = probabilities.shape[1]
     for row in range(slots.shape[0]):
         slot = slots[row]
         total = np.float64(0)
@@ -280,20 +285,20 @@ def keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
             some = np.float32(0)
             if bits == 0:
                 for i in range(32):
-                    shares[row, first + i] = 0
+                    probabilities[row, first + i] = 0
             elif bits == -1:
                 for i in range(32):
-                    some += shares[row, first + i]
+                    some += probabilities[row, first + i]
             else:
                 for i in range(32):
-                    value = shares[row, first + i] if (bits >> i) & 1 else np.float32(0)
-                    shares[row, first + i] = value
+                    value = probabilities[row, first + i] if (bits >> i) & 1 else np.float32(0)
+                    probabilities[row, first + i] = value
                     some += value
             total += some
         for i in range(size % 32):
             at = size - size % 32 + i
             if (rows[slot, at // 32] >> i) & 1:
-                total += shares[row, at]
+                total += probabilities[row, at]
             else:
-                shares[row, at] = 0
+                probabilities[row, at] = 0
         sums[row] = total

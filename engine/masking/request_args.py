@@ -85,21 +85,21 @@ def check_body(body: bytes) -> None:
     """Raises ValueError where a request over HTTP asks for a grammar in the wrong place, which vLLM
     takes and ignores. What is no JSON is left to vLLM."""
     try:
-        asked = json.loads(body)
+        request = json.loads(body)
     except ValueError:
         return
-    if not isinstance(asked, dict):
+    if not isinstance(request, dict):
         return
-    check_keys(asked)
-    for key in asked:
+    check_keys(request)
+    for key in request:
         if key in KEYS:
             raise ValueError(f'{key} belongs into vllm_xargs: {{"vllm_xargs": {{"{key}": ...}}}}')
         is_near = key in ("extra_args", "extra_body") or difflib.get_close_matches(key, [_PLACE])
-        inner = asked[key]
+        inner = request[key]
         if key != _PLACE and is_near and isinstance(inner, dict) and set(inner) & set(KEYS):
             raise ValueError(f"{key} is not read here; did you mean {_PLACE}?")
-    args = asked.get(_PLACE)
-    guided = sorted(key for key in asked if key.startswith("guided_"))
+    args = request.get(_PLACE)
+    guided = sorted(key for key in request if key.startswith("guided_"))
     if guided and isinstance(args, dict) and args.get(NAME):
         raise ValueError(f"{NAME} and {guided[0]}: a text cannot keep to both; leave one away")
 

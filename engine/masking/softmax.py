@@ -21,10 +21,10 @@ class Softmax:
         size = logits.numel()
         if len(self._memory) < 2 * size or self._memory.dtype != logits.dtype:
             self._memory = torch.empty(2 * size, dtype=logits.dtype)
-        scaled, found = self._memory[: 2 * size].view(2, *logits.shape)
+        scaled, probabilities = self._memory[: 2 * size].view(2, *logits.shape)
         # A division by one number is the faster one.
         alike = bool((temperature == temperature[0]).all()) if len(temperature) else True
         by = temperature[:1] if alike else temperature
         torch.div(logits, by.unsqueeze(1), out=scaled)
         # torch's softmax takes -inf in its stride; its exp and logsumexp are ten times slower then.
-        return torch.softmax(scaled, 1, out=found)
+        return torch.softmax(scaled, 1, out=probabilities)

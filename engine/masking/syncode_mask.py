@@ -72,10 +72,10 @@ class SynCodeMask:
             raise SynCodeGaveUp(f"{type(error).__name__}: {error}") from error
         if self._constrainer.parse_failed:
             raise SynCodeGaveUp("its parser failed")
-        found: NDArray[np.bool_] = (masked[0] == 0).numpy()
-        if found.all():
+        allowed: NDArray[np.bool_] = (masked[0] == 0).numpy()
+        if allowed.all():
             raise SynCodeGaveUp("its mask was empty")
-        return found
+        return allowed
 
     def forbid(self, tokens: Sequence[int], logits: torch.Tensor) -> None:
         """Sets to -inf, in place, the logits (float, [vocabulary or wider]) of what may not follow

@@ -14,15 +14,15 @@ import triton.language as tl
 _BLOCK, _WARPS, _SLOTS = 4096, 8, 128
 
 
-def weigh(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+def weigh(logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     """`mask_table.weigh_by_torch` by one kernel, a program for each row of logits."""
-    found = torch.empty((2, len(logits)), dtype=torch.float32, device=logits.device)
+    out = torch.empty((2, len(logits)), dtype=torch.float32, device=logits.device)
     if len(logits):
         _weigh[(len(logits),)](
-            logits, logits.stride(0), rows, rows.stride(0), asked, found, *logits.shape,
+            logits, logits.stride(0), rows, rows.stride(0), parameters, out, *logits.shape,
             BLOCK=_BLOCK, num_warps=_WARPS,
         )  # fmt: skip
-    return found
+    return out
 
 
 def last_tokens(tokens: torch.Tensor, totals: torch.Tensor, width: int) -> torch.Tensor:
@@ -30,21 +30,21 @@ def last_tokens(tokens: torch.Tensor, totals: torch.Tensor, width: int) -> torch
     int32 [slots, length], `totals` int32 [slots]; where a slot has fewer, in front what is not one.
     """
     slots = len(totals)
-    found = torch.empty((slots, width + 1), dtype=torch.int32, device=totals.device)
+    out = torch.empty((slots, width + 1), dtype=torch.int32, device=totals.device)
     _last_tokens[(triton.cdiv(slots, _SLOTS),)](
-        tokens, tokens.stride(0), totals, found, slots, width, BLOCK=_SLOTS
+        tokens, tokens.stride(0), totals, out, slots, width, BLOCK=_SLOTS
     )
-    return found
+    return out
 
 
 # Triton reads annotations as code, and knows no types but its own.
 @triton.jit(do_not_specialize=["count"])  # type: ignore[untyped-decorator]
 def _weigh(  # type: ignore[no-untyped-def]
-    logits, logits_stride, rows, rows_stride, asked, found, count, size, BLOCK: tl.constexpr
+    logits, logits_stride, rows, rows_stride, parameters, out, count, size, BLOCK: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
-    slot = tl.load(asked + row).to(tl.int64)
-    heat = tl.load(asked + count + row).to(tl.float32, bitcast=True)
+    slot = tl.load(parameters + row).to(tl.int64)
+    temperature = tl.load(parameters + count + row).to(tl.float32, bitcast=True)
     # Largest logit, and the sum of exp((logit - largest) / temperature), of all and of the kept.
     most, total = -float("inf"), 0.0
     most_kept, kept = -float("inf"), 0.0
@@ -56,12 +56,12 @@ def _weigh(  # type: ignore[no-untyped-def]
         words = tl.load(rows + slot * rows_stride + at // 32, here, 0)
         allowed = ((words >> (at % 32)) & 1) != 0
         tl.store(places, -float("inf"), here & ~allowed)
-        scaled = values.to(tl.float32) / heat
+        scaled = values.to(tl.float32) / temperature
         most, total = _add(most, total, scaled)
         most_kept, kept = _add(most_kept, kept, tl.where(allowed, scaled, -float("inf")))
-    tl.store(found + row, most_kept + tl.log(kept) - (most + tl.log(total)))
-    tl.store(found + count + row, tl.where(most_kept < most, 1.0, 0.0))
-    if (most_kept == -float("inf")) & (tl.load(asked + 2 * count + row) != 0):
+    tl.store(out + row, most_kept + tl.log(kept) - (most + tl.log(total)))
+    tl.store(out + count + row, tl.where(most_kept < most, 1.0, 0.0))
+    if (most_kept == -float("inf")) & (tl.load(parameters + 2 * count + row) != 0):
         for first in range(0, size, BLOCK):
             at = first + tl.arange(0, BLOCK)
             here = at < size
@@ -80,7 +80,7 @@ def _add(most, total, values):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _last_tokens(  # type: ignore[no-untyped-def]
-    tokens, tokens_stride, totals, found, slots, width, BLOCK: tl.constexpr
+    tokens, tokens_stride, totals, out, slots, width, BLOCK: tl.constexpr
 ):
     slot = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
     here = slot < slots
@@ -88,8 +88,8 @@ def _last_tokens(  # type: ignore[no-untyped-def]
     for i in range(width):
         at = tl.maximum(total - width + i, 0)
         tl.store(
-            found + slot * (width + 1) + i,
+            out + slot * (width + 1) + i,
             tl.load(tokens + slot * tokens_stride + at, here, 0),
             here,
         )
-    tl.store(found + slot * (width + 1) + width, total, here)
+    tl.store(out + slot * (width + 1) + width, total, here)

@@ -15,12 +15,12 @@ def add_steps(  # type: ignore[no-untyped-def]
     int64, float64 and int32."""
     KEY, STEPS, LOG_Z, SMALLEST, SMALLEST_AT = layout[0], layout[1], layout[2], layout[3], layout[4]
     OVERRULED, OVERRULED_AT, LAST, LAST_OVERRULED = layout[5], layout[6], layout[7], layout[8]
-    FREED, MOST = layout[9], layout[10]
+    UNCONSTRAINED, MOST = layout[9], layout[10]
     for i in range(keys.shape[0]):
         place, at = keys[i] % whole.shape[0], positions[i]
         if whole[place, KEY] != keys[i] + 1 or at == 0:
             whole[place, :] = 0
-            whole[place, KEY], whole[place, FREED] = keys[i] + 1, -1
+            whole[place, KEY], whole[place, UNCONSTRAINED] = keys[i] + 1, -1
         steps = whole[place, STEPS]
         if at > 0 and steps == at:  # the last step stands
             last, was_overruled = real[place, LAST], whole[place, LAST_OVERRULED]

@@ -66,7 +66,8 @@ LAYOUT = np.array([_AT[name][1] // 8 for name in _FIELDS] + [SPOTS])
 class Weight:
     """Of one sample. `log_z`: natural logarithm of the allowed mass, summed over its `steps`;
     `smallest`: of one step, `smallest_at` which (0 is the first token). `overruled`: steps at which
-    the model's most likely token was forbidden. `freed_at`: the token that the mask had forbidden
+    the model's most likely token was forbidden. `unconstrained_at`: the token that the mask had
+    forbidden
     and that came all the same; from there on the sample had no grammar, and no weight.
     `overruled_at`: the first SPOTS of the steps at which the model was overruled."""
 
@@ -75,7 +76,7 @@ class Weight:
     smallest: float
     smallest_at: int
     overruled: int
-    freed_at: int | None = None
+    unconstrained_at: int | None = None
     overruled_at: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class Weight:
             "smallest_log_z_at": self.smallest_at,
             "overruled": self.overruled,
             "overruled_at": list(self.overruled_at),
-            "freed_at": self.freed_at,
+            "freed_at": self.unconstrained_at,
         }
 
     @classmethod
@@ -138,7 +139,7 @@ class Weights:
         key, at = np.asarray(keys, np.int64), np.asarray(positions, np.int64)
         add_steps(LAYOUT, self._whole, self._real, self._spots, key, at, log_z, overruled)
 
-    def free(self, key: int, position: int) -> None:
+    def mark_unconstrained(self, key: int, position: int) -> None:
         """The sample has lost its grammar: its token at `position` was forbidden."""
         place = key % len(self._records)
         if self._records["key"][place] != key + 1:

@@ -71,10 +71,10 @@ def resolve(spec: ModelSpec, download: Download | None = None) -> ModelFiles:
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             spec.hub_id, local_files_only=not reachable, allow_patterns=patterns
         )
-        return ModelFiles(Path(found), "hub")
+        return ModelFiles(Path(folder), "hub")
     except Exception as error:  # the hub's client has a dozen kinds
         if spec.gguf is None:
             reason = " ".join(str(error).split())[:160] if reachable else "the hub is unreachable"

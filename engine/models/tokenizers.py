@@ -149,10 +149,10 @@ def _check_bytes(file: Path, vocabulary: Vocabulary, backend: Any) -> None:
     All are decoded at once, the same plain token between them (0.2 s for 150,000).
     """
     texts = {i: text for i, text in enumerate(vocabulary.tokens) if text}
-    found = (i for i, text in texts.items() if text.isascii() and text == text.rstrip())
+    candidates = (i for i, text in texts.items() if text.isascii() and text == text.rstrip())
     # not a byte: the library reads a run of bytes as one
     plain = next(
-        (i for i in found if not (backend.id_to_token(i) or "<0x").startswith("<0x")), None
+        (i for i in candidates if not (backend.id_to_token(i) or "<0x").startswith("<0x")), None
     )
     if plain is None:
         raise UserError(f"{file}: none of its tokens is plain text; no program can be written")
@@ -235,7 +235,7 @@ def _repaired_copy(model: Path) -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -33,44 +33,57 @@ class Layout:
     def of(cls, config: Mapping[str, Any]) -> Layout:
         """A run's; without `blocks` it is `n` samples at each temperature in turn."""
         if "blocks" in config:
-            return cls(tuple((heat, int(count)) for heat, count in config["blocks"]))
-        heat = config.get("temperature")
-        heats = heat if isinstance(heat, (list, tuple)) else [] if heat is None else [heat]
-        return cls(tuple((heat, int(config["n"])) for heat in heats)) if "n" in config else cls()
+            return cls(tuple((temperature, int(count)) for temperature, count in config["blocks"]))
+        temperature = config.get("temperature")
+        temperatures = (
+            temperature
+            if isinstance(temperature, (list, tuple))
+            else []
+            if temperature is None
+            else [temperature]
+        )
+        return (
+            cls(tuple((temperature, int(config["n"])) for temperature in temperatures))
+            if "n" in config
+            else cls()
+        )
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        return tuple(dict.fromkeys(heat for heat, _ in self.blocks))
+        return tuple(dict.fromkeys(temperature for temperature, _ in self.blocks))
 
     def indices(self, temperature: float) -> list[int]:
         """Of the samples at that temperature, ascending."""
-        found: list[int] = []
+        indices: list[int] = []
         start = 0
-        for heat, count in self.blocks:
-            found += range(start, start + count) if heat == temperature else ()
+        for of_block, count in self.blocks:
+            indices += range(start, start + count) if of_block == temperature else ()
             start += count
-        return found
+        return indices
 
     def grown(self, n: int, temperatures: Sequence[float]) -> Layout:
         """With at least n samples at each of these temperatures."""
         blocks = list(self.blocks)
-        for heat in temperatures:
-            more = n - len(self.indices(heat))
+        for temperature in temperatures:
+            more = n - len(self.indices(temperature))
             if more <= 0:
                 continue
-            if blocks and blocks[-1][0] == heat:
+            if blocks and blocks[-1][0] == temperature:
                 more += blocks.pop()[1]
-            blocks.append((heat, more))
+            blocks.append((temperature, more))
         return Layout(tuple(blocks))
 
     def to_config(self) -> dict[str, Any]:
         """`blocks` only where `n` and `temperature` do not say the same."""
-        heats = self.temperatures
-        n = max(len(self.indices(heat)) for heat in heats)
-        found: dict[str, Any] = {"n": n, "temperature": heats[0] if len(heats) == 1 else [*heats]}
-        if Layout.of(found) != self:
-            found["blocks"] = [[*block] for block in self.blocks]
-        return found
+        temperatures = self.temperatures
+        n = max(len(self.indices(temperature)) for temperature in temperatures)
+        config: dict[str, Any] = {
+            "n": n,
+            "temperature": temperatures[0] if len(temperatures) == 1 else [*temperatures],
+        }
+        if Layout.of(config) != self:
+            config["blocks"] = [[*block] for block in self.blocks]
+        return config
 
 
 def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
@@ -82,7 +95,7 @@ def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def grown(
-    held: Mapping[str, Any], asked: Layout, tasks: Sequence[Task], known: Sequence[Task]
+    held: Mapping[str, Any], wanted: Layout, tasks: Sequence[Task], known: Sequence[Task]
 ) -> dict[str, Any]:
     """The configuration of a run of which these samples of these tasks are asked, too: all of both.
 
@@ -101,8 +114,8 @@ def grown(
         raise UserError(f"{what}: choose another --out, or give the prompts as they were")
     every = mine | {task.task_id for task in tasks}
     layout = Layout.of(held)
-    for heat in asked.temperatures:
-        layout = layout.grown(len(asked.indices(heat)), [heat])
+    for temperature in wanted.temperatures:
+        layout = layout.grown(len(wanted.indices(temperature)), [temperature])
     kept = {name: value for name, value in held.items() if name not in GROWING}
     both = [task for task in known if task.task_id in every]
     return kept | tasks_config(both) | layout.to_config()
@@ -110,12 +123,12 @@ def grown(
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """In what two configurations of a run differ, for a reader: ("n", "4", "8")."""
-    found = []
+    differences = []
     for name in ("n", "tasks", "temperatures"):
         old, new = _shown(name, before), _shown(name, after)
         if old != new:
-            found.append((name, old, new))
-    return found
+            differences.append((name, old, new))
+    return differences
 
 
 def _shown(name: str, config: Mapping[str, Any]) -> str:
@@ -127,11 +140,13 @@ def _shown(name: str, config: Mapping[str, Any]) -> str:
 def settings_config(settings: Settings) -> dict[str, Any]:
     """What a run's configuration says of its settings; not how many samples at which temperatures,
     which may grow."""
-    asked = asdict(settings)
-    del asked["n"], asked["temperature"]
+    config = asdict(settings)
+    del config["n"], config["temperature"]
     for name in ("logprobs", "require_statement", "prompt_end"):  # as runs were before these were
-        if asked[name] == type(settings).__dataclass_fields__[name].default:
-            del asked[name]
+        if config[name] == type(settings).__dataclass_fields__[name].default:
+            del config[name]
     if settings.prompt_kind is PromptKind.CHAT:
-        asked["chat_preamble"] = True  # answers once were programs without it: no run mixes the two
-    return asked
+        config["chat_preamble"] = (
+            True  # answers once were programs without it: no run mixes the two
+        )
+    return config

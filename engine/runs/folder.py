@@ -62,14 +62,14 @@ class RunFolder:
 
     def notes(self) -> list[str]:
         """What is wrong with the files that were read, and does not matter to the numbers."""
-        found = [*self.samples.notes(), *self.results.notes()]
+        notes = [*self.samples.notes(), *self.results.notes()]
         new = self.results.successor().path
         if new.exists():
-            found.append(
+            notes.append(
                 f"{new} holds verdicts of a `gars-vllm verify --force` that has not come to its "
                 "end: the same command goes on with it; until then the old verdicts count"
             )
-        return found
+        return notes
 
     def load(self) -> Record:
         """run.json: `config`, which defines the run, and `info`, which describes it.
@@ -210,9 +210,9 @@ class RunFolder:
     def _refuse_other_config(self, held: Record, wanted: Record) -> None:
         hashed = "grammar_hash"  # last: what another grammar is called says more
         one, other = ({k: v for k, v in c.items() if k != hashed} for c in (held, wanted))
-        found = first_difference(one, other)
-        if found is not None:
-            name, theirs, ours = found
+        difference = first_difference(one, other)
+        if difference is not None:
+            name, theirs, ours = difference
             raise UserError(
                 f"{self.path} holds a run with {name} = {_shown(theirs)}, not {_shown(ours)}: "
                 "choose another --out, or ask for the same to continue that run"
@@ -254,9 +254,9 @@ def first_difference(one: Any, other: Any, name: str = "") -> tuple[str, Any, An
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
             inner = f"{name}.{key}" if name else str(key)
-            found = first_difference(one.get(key, _ABSENT), other.get(key, _ABSENT), inner)
-            if found is not None:
-                return found
+            difference = first_difference(one.get(key, _ABSENT), other.get(key, _ABSENT), inner)
+            if difference is not None:
+                return difference
         return None
     return None if one == other else (name, one, other)
 

@@ -22,7 +22,7 @@ from gars_vllm.engine.models.catalogue import ModelSpec
 from gars_vllm.engine.models.files import ModelFiles
 from gars_vllm.engine.models.parameters import parameters_of
 from gars_vllm.engine.models.tokenizers import Tokenizer
-from gars_vllm.engine.runs import surroundings
+from gars_vllm.engine.runs import environment
 from gars_vllm.engine.runs.config import Layout, changes, grown, settings_config, tasks_config
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.runs.sample_record import record_of
@@ -91,14 +91,14 @@ def run(
     watcher.stage("reading the tokenizer")
     tokenizer = tokenizers.load(files.folder)
     ours = settings.grammar if settings.mask is Mask.GARS else "none"
-    asked = [
+    built = [
         prompts.build(t, settings.prompt_kind, ours, tokenizer, settings.prompt_end) for t in tasks
     ]
-    context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
+    context = prompts.context_length(built, settings.max_tokens, _limit(files.folder))
     if ours != "none":
         width = len(tokenizer.vocabulary)
         watcher.stage(f"tables of {settings.grammar} for {width:,} tokens (kept for later)")
-    grammar = _compiled(ours, tokenizer, asked)
+    grammar = _compiled(ours, tokenizer, built)
     config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
     config["tasks"] = task_source
     with folder:
@@ -112,7 +112,7 @@ def run(
         wanted = [(i, t) for t in settings.temperatures for i in layout.indices(t)[: settings.n]]
         missing = [
             Request(prompt, index, temperature)
-            for prompt in asked
+            for prompt in built
             for index, temperature in wanted
             if (prompt.task.task_id, index) not in done
         ]
@@ -123,7 +123,7 @@ def run(
             watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
             job = Job(
                 files.folder, tokenizer, settings, context, batch, engine or {}, servers,
-                {prompt.task.task_id: len(prompt.ids) for prompt in asked},
+                {prompt.task.task_id: len(prompt.ids) for prompt in built},
             )  # fmt: skip
             try:
                 source = backend(job)
@@ -136,14 +136,14 @@ def run(
 
 
 def _growth(
-    asked: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    wanted: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
 ) -> list[str]:
     """What became of a run that held another number of samples, tasks or temperatures."""
     notes = []
     grows = ", ".join(f"{n} {old} -> {new}" for n, old, new in changes(before or after, after))
     if grows:
         notes.append(f"the run grows: {grows}")
-    keeps = ", ".join(f"{name} {there}" for name, _, there in changes(asked, after))
+    keeps = ", ".join(f"{name} {there}" for name, _, there in changes(wanted, after))
     if keeps:
         notes.append(f"the run holds more than this asks for, and keeps it: {keeps}")
     return notes
@@ -171,9 +171,9 @@ def _draw(
             tokens += len(drawn.ids)
             record = record_of(drawn, job, grammar)
             if _is_given_up(record, job.settings):
-                asked = drawn.request
-                spent = asked.spent + len(drawn.ids)
-                requests.add(replace(asked, draws=asked.draws + 1, spent=spent))
+                request = drawn.request
+                spent = request.spent + len(drawn.ids)
+                requests.add(replace(request, draws=request.draws + 1, spent=spent))
                 continue
             folder.samples.append(record)
             finished += 1
@@ -205,8 +205,8 @@ def _draw(
         }
         known = folder.load()["info"].get("prompt_tokens") or {}  # of tasks not asked for now
         about = {
-            "versions": surroundings.versions(),
-            "machine": surroundings.machine(),
+            "versions": environment.versions(),
+            "machine": environment.machine(),
             "parameters": parameters_of(job.model),
             "prompt_tokens": {**known, **job.prompt_tokens},
         }
@@ -245,11 +245,11 @@ def _limit(model: Path) -> int | None:
     return None
 
 
-def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> CompiledGrammar | None:
+def _compiled(name: str, tokenizer: Tokenizer, built: Sequence[Prompt]) -> CompiledGrammar | None:
     if name == "none":
         return None
     grammar = compile_grammar(name, tokenizer.vocabulary)
-    for number, prompt in enumerate(asked):
+    for number, prompt in enumerate(built):
         try:
             matcher = programs.matcher(grammar, prompt.prefix, prompt.mode)
             if number == 0:

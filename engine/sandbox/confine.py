@@ -354,7 +354,7 @@ def seccomp_works() -> bool:
     return int(_libc.syscall(_call("seccomp"), 2, 0, action)) == 0  # SECCOMP_GET_ACTION_AVAIL
 
 
-class Filter:
+class SeccompFilter:
     """Closes what a program has no business with; made once, since a child that has just been
     forked pays for all memory that it touches."""
 
@@ -368,7 +368,7 @@ class Filter:
             places = [i for i in range(4, len(data), 8) if data[i : i + 4] == here]
             self._programs.append((code, header, places, flags))
 
-    def install(self, tells: bool = True) -> int | None:
+    def install(self, notifies: bool = True) -> int | None:
         """For good; for one process, which forks no more. One thread only.
 
         Returns a descriptor on which a forbidden call can be read while the caller waits in it, or
@@ -377,7 +377,7 @@ class Filter:
         no_new_privileges()
         mine = struct.pack("=I", os.getpid())
         for code, header, places, flags in self._programs:
-            if flags and not tells:
+            if flags and not notifies:
                 continue
             for place in places:
                 ctypes.memmove(ctypes.addressof(code) + place, mine, 4)

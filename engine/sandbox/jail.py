@@ -4,7 +4,7 @@
 It is started as `tiers.cell` says, with a socket to the foreman (frames of FRAME bytes, JSON, with
 descriptors beside them) and imports the standard library only. The child closes that socket before
 it reads its program: from then on it has one descriptor, the channel to the judge, on which it can
-say nothing but values (cell.py).
+say nothing but values (program_server.py).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from gars_vllm.engine.sandbox import cell, confine, honest, wire
-from gars_vllm.engine.sandbox.promises import FILE_BYTES, FILES
+from gars_vllm.engine.sandbox import confine, library_shims, program_server, wire
+from gars_vllm.engine.sandbox.fixed_limits import FILE_BYTES, FILES
 
 FRAME = 512
 FULL = 71  # the code of a child that could not say that its memory was full
@@ -77,15 +77,15 @@ def main(setting: dict[str, Any]) -> NoReturn:
             importlib.import_module(name)
         os.chdir(setting["scratch"])
         _no_streams()
-        honest.make_do()
-        walls = confine.Filter() if setting["seccomp"] else None
+        library_shims.install()
+        seccomp_filter = confine.SeccompFilter() if setting["seccomp"] else None
         gc.collect()
         gc.freeze()
         send_frame(end, {"ready": True})
         while True:
             message, descriptors = receive_frame(end)
             if descriptors:  # else an order to end a program that had just ended
-                _run(end, message, descriptors, setting, walls)
+                _run(end, message, descriptors, setting, seccomp_filter)
     except EOFError:
         os._exit(0)  # the foreman is gone
     except BaseException as error:
@@ -146,7 +146,7 @@ def _run(
     message: dict[str, Any],
     descriptors: list[int],
     setting: dict[str, Any],
-    walls: confine.Filter | None,
+    seccomp_filter: confine.SeccompFilter | None,
 ) -> None:
     """One program: forks, waits for the child's end or for the order to end it, and tidies up.
 
@@ -158,8 +158,8 @@ def _run(
     if child == 0:
         for descriptor in judging:
             os.close(descriptor)
-        _child(end, channel, message, setting, walls)
-    judge = _fork_judge(end, channel, judging, setting, walls) if judging else 0
+        _child(end, channel, message, setting, seccomp_filter)
+    judge = _fork_judge(end, channel, judging, setting, seccomp_filter) if judging else 0
     for descriptor in descriptors:
         os.close(descriptor)
     processes = [child, judge] if judge else [child]
@@ -194,7 +194,7 @@ def _fork_judge(
     channel: int,
     judging: list[int],
     setting: dict[str, Any],
-    walls: confine.Filter | None,
+    seccomp_filter: confine.SeccompFilter | None,
 ) -> int:
     """A judge that shares files with the program, and nothing else: it never runs a line of it."""
     process = os.fork()
@@ -208,8 +208,8 @@ def _fork_judge(
         confine.limit(resource.RLIMIT_CORE, 0)
         confine.limit(resource.RLIMIT_FSIZE, FILE_BYTES)
         confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
-        if walls is not None:
-            walls.install(tells=False)
+        if seccomp_filter is not None:
+            seccomp_filter.install(notifies=False)
         os.environ["HOME"] = "/"  # no settings that the program has written
         from gars_vllm.engine.sandbox import judge
 
@@ -223,9 +223,9 @@ def _ended_within(process: int, seconds: float) -> int:
     """How a process has ended, as `os.waitstatus_to_exitcode` says; 0 when it has not."""
     until = time.monotonic() + seconds
     while True:
-        found = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if found is not None:
-            return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        status = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if status is not None:
+            return status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
         if time.monotonic() > until:
             return 0
         time.sleep(0.001)
@@ -254,11 +254,11 @@ def _end_others() -> None:
     """Ends and buries what a program has left behind, which is by now a child of this process."""
     while True:
         try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            status = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if found is not None:
-            os.waitpid(found.si_pid, 0)
+        if status is not None:
+            os.waitpid(status.si_pid, 0)
             continue
         if os.getpid() == 1:
             _kill(-1)
@@ -305,7 +305,7 @@ def _child(
     channel: int,
     message: dict[str, Any],
     setting: dict[str, Any],
-    walls: confine.Filter | None,
+    seccomp_filter: confine.SeccompFilter | None,
 ) -> NoReturn:
     try:
         os.setsid()
@@ -317,12 +317,12 @@ def _child(
         if sys.platform == "linux" and setting["processes"]:
             confine.limit(resource.RLIMIT_NPROC, setting["processes"])
         confine.limit(resource.RLIMIT_AS, int(message["memory"]))
-        listener = None if walls is None else walls.install()
+        listener = None if seccomp_filter is None else seccomp_filter.install()
         if listener is not None:
             send_frame(end, {"guarded": True}, listener)
             os.close(listener)
         end.close()
-        cell.serve(wire.Channel(socket.socket(fileno=channel)))
+        program_server.serve(wire.Channel(socket.socket(fileno=channel)))
         os._exit(0)
     except MemoryError:
         os._exit(FULL)

@@ -17,8 +17,8 @@ import sys
 import warnings
 from typing import Any
 
-from gars_vllm.engine.sandbox.cell import words
 from gars_vllm.engine.sandbox.needs import Needs
+from gars_vllm.engine.sandbox.program_server import words
 
 _STREAMS = ("stdout", "stderr")
 _NEVER = frozenset(
@@ -81,27 +81,27 @@ class Mirror:
 
     def now(self) -> dict[str, Any]:
         """What the program must be told before it goes on; empty where all is as it was."""
-        found: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         streams = [name for name in _STREAMS if getattr(sys, name) is not self._streams[name]]
         if streams:
-            found["streams"] = streams
+            changes["streams"] = streams
         if sys.stdin is not self._streams["stdin"] and isinstance(sys.stdin, io.StringIO):
-            found["in"] = sys.stdin.getvalue()[sys.stdin.tell() :]
+            changes["in"] = sys.stdin.getvalue()[sys.stdin.tell() :]
         patched = list(self._patched())
         if patched:
-            found["patched"] = patched
+            changes["patched"] = patched
         if self._needs.warnings:
-            found["warnings"] = True
+            changes["warnings"] = True
         if self._needs.files:
-            found |= self._files()
+            changes |= self._files()
         if sys.getrecursionlimit() != self._recursion:
-            found["recursion"] = sys.getrecursionlimit()
+            changes["recursion"] = sys.getrecursionlimit()
         if _decimal() != self._decimal:
-            found["decimal"] = self._decimal = _decimal()
+            changes["decimal"] = self._decimal = _decimal()
         if self._seeded:
-            found["seeds"] = [[name.partition(".")[0], _state(name)] for name in self._seeded]
+            changes["seeds"] = [[name.partition(".")[0], _state(name)] for name in self._seeded]
             self._seeded.clear()
-        return found
+        return changes
 
     def _patched(self) -> Any:
         if builtins.input is not self._input and "builtins" not in self._modules:
@@ -112,17 +112,17 @@ class Mirror:
                     yield name, key, value
 
     def _files(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"environment": True}
+        changes: dict[str, Any] = {"environment": True}
         now = dict(os.environ)
         if now != self._environment:
             names = {**self._environment, **now}
-            found["environ"] = [
+            changes["environ"] = [
                 [n, now.get(n)] for n in names if self._environment.get(n) != now.get(n)
             ]
         folder = _folder()
         if folder != self._folder:
-            found["folder"] = self._folder = folder
-        return found
+            changes["folder"] = self._folder = folder
+        return changes
 
     def take(self, said: Any) -> None:
         """What the program has printed, warned of, read and set. Raises TypeError or ValueError for

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gars_vllm.engine.sandbox.cell import words
+from gars_vllm.engine.sandbox.program_server import words
 
 _LARGE = 200_000  # a test with a number of this size may mean that many items
 _FILES = frozenset(words("os pathlib tempfile shutil glob sqlite3 fileinput zipfile tarfile"))
@@ -133,13 +133,13 @@ def _patched(tree: ast.AST, names: set[str], modules: set[str]) -> Iterator[str]
     }  # fmt: skip
     if names & {"patch", "MonkeyPatch", "monkeypatch"} or assigned & (modules | {"builtins"}):
         yield "builtins"
-        found = set(modules)
+        candidates = set(modules)
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 module, dot, _ = node.value.rpartition(".")
                 if dot and all(part.isidentifier() for part in module.split(".")):
-                    found.add(module)
-        standard = {m for m in found if m.partition(".")[0] in sys.stdlib_module_names}
+                    candidates.add(module)
+        standard = {m for m in candidates if m.partition(".")[0] in sys.stdlib_module_names}
         yield from sorted(standard - {"builtins", "unittest", "unittest.mock", "typing"})
 
 
@@ -312,21 +312,21 @@ class _Flow:
                         yield inner.id
 
     def _look(self, node: ast.AST, now: set[str]) -> None:
-        for found in ast.walk(node):
+        for inner in ast.walk(node):
             sides: list[ast.expr] = []
-            if isinstance(found, ast.Compare):
-                sides = [found.left, *found.comparators]
+            if isinstance(inner, ast.Compare):
+                sides = [inner.left, *inner.comparators]
             elif (
-                isinstance(found, ast.Call) and len(found.args) > 1 and not self._is_program(found)
+                isinstance(inner, ast.Call) and len(inner.args) > 1 and not self._is_program(inner)
             ):
-                sides = list(found.args)
+                sides = list(inner.args)
             if len(sides) < 2:
                 continue
             mentioned = {name for side in sides for name in self._reads(side)}
             all_depend = all(self._is_dependent(side, now) for side in sides)
             if mentioned & self._passed:
-                is_one = isinstance(found, ast.Compare) and isinstance(
-                    found.ops[0], (ast.Is, ast.IsNot)
+                is_one = isinstance(inner, ast.Compare) and isinstance(
+                    inner.ops[0], (ast.Is, ast.IsNot)
                 )  # whether it is the same object misleads nobody
                 self._unclear |= all_depend and not is_one
                 self._taken |= is_one or not all_depend

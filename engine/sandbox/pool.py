@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import foreman, surroundings
+from gars_vllm.engine.sandbox import environment, worker
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
 
@@ -49,7 +49,7 @@ class Pool:
         self.workers = default_workers() if workers is None else workers
         if self.workers < 1:
             raise UserError(f"workers is {workers}: it must be at least 1")
-        self._foremen: list[_Foreman] = []
+        self._workers: list[_WorkerProcess] = []
 
     def run(self, jobs: Iterable[Job[T]]) -> Generator[tuple[Job[T], Verdict], None, None]:
         """Yields each job with its verdict. Ended early, it ends what still runs.
@@ -69,34 +69,34 @@ class Pool:
                         except StopIteration:
                             finished = True
                     self._hand_out(waiting, selector)
-                    if finished and not waiting and not any(f.orders for f in self._foremen):
+                    if finished and not waiting and not any(f.orders for f in self._workers):
                         return
                     for key, _ in selector.select():
                         yield from self._take(key.data, waiting, selector)
         finally:
-            if any(one.orders for one in self._foremen):
+            if any(one.orders for one in self._workers):
                 self.close()
 
     def _hand_out(self, waiting: deque[_Order[Any]], selector: selectors.BaseSelector) -> None:
         while waiting:
-            if len(self._foremen) < self.workers and all(f.orders for f in self._foremen):
-                self._foremen.append(_Foreman(self.tier, self._image))
-            chosen = min(self._foremen, key=lambda f: len(f.orders))
+            if len(self._workers) < self.workers and all(f.orders for f in self._workers):
+                self._workers.append(_WorkerProcess(self.tier, self._image))
+            chosen = min(self._workers, key=lambda f: len(f.orders))
             if len(chosen.orders) >= _AHEAD:
                 break
             chosen.give(waiting.popleft())
         known = {key.fileobj for key in selector.get_map().values()}
-        for one in self._foremen:
+        for one in self._workers:
             if one.output not in known:
                 selector.register(one.output, selectors.EVENT_READ, one)
 
     def _take(
-        self, one: _Foreman, waiting: deque[_Order[Any]], selector: selectors.BaseSelector
+        self, one: _WorkerProcess, waiting: deque[_Order[Any]], selector: selectors.BaseSelector
     ) -> Generator[tuple[Job[Any], Verdict], None, None]:
         answers = one.answers()
         if answers is None:  # it is gone, and its cell with it
             selector.unregister(one.output)
-            self._foremen.remove(one)
+            self._workers.remove(one)
             orders = one.end()
             if orders:
                 orders[0].lost += 1
@@ -115,9 +115,9 @@ class Pool:
 
     def close(self) -> None:
         """Ends all that runs; the pool can be used again."""
-        for one in self._foremen:
+        for one in self._workers:
             one.end()
-        self._foremen.clear()
+        self._workers.clear()
 
     def __enter__(self) -> Pool:
         return self
@@ -144,17 +144,17 @@ class _Order(Generic[T]):
     again: bool = False
 
 
-class _Foreman:
+class _WorkerProcess:
     """A foreman's process: its orders, oldest first."""
 
     def __init__(self, tier: Tier, image: str | None) -> None:
         self.orders: deque[_Order[Any]] = deque()
         self._read = b""
         self._process = subprocess.Popen(
-            [sys.executable, *surroundings.FLAGS, "-m", foreman.__name__, tier, image or ""],
+            [sys.executable, *environment.FLAGS, "-m", worker.__name__, tier, image or ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=surroundings.of_judge(tier is Tier.DOCKER),
+            env=environment.for_judge(tier is Tier.DOCKER),
             start_new_session=True,  # a Ctrl-C is ours to act on
         )
         assert self._process.stdin is not None
@@ -175,7 +175,7 @@ class _Foreman:
         if not data:
             return None
         *lines, self._read = (self._read + data).split(b"\n")
-        found = []
+        verdicts = []
         for line in lines:
             outcome, detail, seconds, waited, outputs, judge = json.loads(line)
             if outcome is None:
@@ -184,8 +184,8 @@ class _Foreman:
                     "work, and the same command continues"
                 )
             verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs), judge)
-            found.append((self.orders.popleft(), verdict))
-        return found
+            verdicts.append((self.orders.popleft(), verdict))
+        return verdicts
 
     def end(self) -> list[_Order[Any]]:
         """Ends the process; the orders that it has not answered. It ends its cell and its judge,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from gars_vllm.engine.sandbox import wire
-from gars_vllm.engine.sandbox.cell import OPERATORS, SPECIAL, words
+from gars_vllm.engine.sandbox.program_server import OPERATORS, SPECIAL, words
 
 _PLAIN = ("__call__", "__getitem__", "__len__", "__iter__")  # of a node that says no more
 _FLAVOURS = {
@@ -48,7 +48,7 @@ _PREDICATES = frozenset(
 ) | {"equals", "equal", "allclose", "array_equal"}
 
 
-class Asking(Protocol):
+class Client(Protocol):
     """What a Remote needs of the judge (`judge.Cell`)."""
 
     tested: set[int]  # numbers of the program's classes that the test names
@@ -70,50 +70,50 @@ class Remote:
         about: About = object.__getattribute__(self, "_gars")
         if name.startswith("__") and name.endswith("__") and name not in _GIVEN_BY_VALUE:
             if name == "__signature__" and about.flavour:
-                return signature(about.asking, self)
+                return signature(about.client, self)
             if name == "__code__" and about.flags:
                 return types.SimpleNamespace(co_flags=about.flags)
             if name in _REACH_BEYOND and about.flavour:
-                raise about.asking.give_up(f"the test reads {name} of what the program gave")
+                raise about.client.give_up(f"the test reads {name} of what the program gave")
             raise AttributeError(f"{about.name} has no {name} in a test")
         if name in _PREDICATES and not _is_own(self):
-            raise about.asking.give_up(
+            raise about.client.give_up(
                 f"the test asks an object of {about.name}, a class that it does not name, `{name}`"
             )
-        return about.asking.apply("attribute", self, name)
+        return about.client.apply("attribute", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _about(self).asking.apply("set", self, name, value)
+        _about(self).client.apply("set", self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        _about(self).asking.apply("delete", self, name)
+        _about(self).client.apply("delete", self, name)
 
     def __dir__(self) -> list[str]:
-        return list(_about(self).asking.apply("names", self))
+        return list(_about(self).client.apply("names", self))
 
     def __copy__(self) -> Any:
-        return _about(self).asking.apply("copy", self)
+        return _about(self).client.apply("copy", self)
 
     def __deepcopy__(self, _: Any) -> Any:
-        return _about(self).asking.apply("deepcopy", self)
+        return _about(self).client.apply("deepcopy", self)
 
     def __reduce_ex__(self, _: Any) -> Any:
-        raise _about(self).asking.give_up("the test pickles an object of the program's")
+        raise _about(self).client.give_up("the test pickles an object of the program's")
 
 
 class About:
     """Of a Remote: where it is, its class there, what it is like."""
 
     def __init__(
-        self, asking: Asking, number: int, name: str, kind: int, flavour: str, flags: int
+        self, client: Client, number: int, name: str, kind: int, flavour: str, flags: int
     ) -> None:
-        self.asking, self.number, self.name, self.kind = asking, number, name, kind
+        self.client, self.number, self.name, self.kind = client, number, name, kind
         self.flavour, self.flags = flavour, flags
 
 
 def _about(remote: Any) -> About:
-    found: About = object.__getattribute__(remote, "_gars")
-    return found
+    about: About = object.__getattribute__(remote, "_gars")
+    return about
 
 
 def is_remote(value: Any) -> bool:
@@ -124,12 +124,12 @@ def number_of(value: Any) -> int | None:
     """The number in the cell of a Remote, or of a class that stands for one of the program's."""
     if is_remote(value):
         return _about(value).number
-    found = (
+    number = (
         type.__dict__["__dict__"].__get__(value).get("_gars_number")
         if isinstance(value, type)
         else None
     )
-    return found if isinstance(found, int) else None
+    return number if isinstance(number, int) else None
 
 
 def shown(value: Any) -> str | None:
@@ -143,54 +143,54 @@ class RemoteClass(type):
     """A class of the program's: calling it makes an object there."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RemoteClass:
-        asking = next((b._gars_asking for b in bases if isinstance(b, RemoteClass)), None)
-        if asking is not None and "_gars_number" not in namespace:
-            raise asking.give_up(f"the test makes a class from the program's {bases[0].__name__}")
+        client = next((b._gars_client for b in bases if isinstance(b, RemoteClass)), None)
+        if client is not None and "_gars_number" not in namespace:
+            raise client.give_up(f"the test makes a class from the program's {bases[0].__name__}")
         return super().__new__(cls, name, bases, namespace)
 
-    _gars_asking: Any
+    _gars_client: Any
     _gars_number: int
     _gars_kind: str = "type"
 
     def __call__(cls, *values: Any, **named: Any) -> Any:
-        return cls._gars_asking.call(cls._gars_number, values, named)
+        return cls._gars_client.call(cls._gars_number, values, named)
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__") and name not in _GIVEN_BY_VALUE:
             if name == "__signature__":
-                return signature(cls._gars_asking, cls)
+                return signature(cls._gars_client, cls)
             raise AttributeError(name)
-        return cls._gars_asking.apply("attribute", cls, name)
+        return cls._gars_client.apply("attribute", cls, name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if name.startswith(("__", "_gars", "_abc")):
             type.__setattr__(cls, name, value)
         else:
-            cls._gars_asking.apply("set", cls, name, value)
+            cls._gars_client.apply("set", cls, name, value)
 
     def __instancecheck__(cls, value: Any) -> bool:
         if is_remote(value):
-            return bool(cls._gars_asking.apply("isinstance", value, cls) is True)
+            return bool(cls._gars_client.apply("isinstance", value, cls) is True)
         return False
 
     def __iter__(cls) -> Any:
-        return iter(cls._gars_asking.apply("special", cls, "__iter__"))
+        return iter(cls._gars_client.apply("special", cls, "__iter__"))
 
     def __len__(cls) -> int:
-        return int(cls._gars_asking.apply("special", cls, "__len__"))
+        return int(cls._gars_client.apply("special", cls, "__len__"))
 
     def __bool__(cls) -> bool:
         return True
 
     def __getitem__(cls, key: Any) -> Any:
-        return cls._gars_asking.apply("special", cls, "__getitem__", key)
+        return cls._gars_client.apply("special", cls, "__getitem__", key)
 
 
 class Remotes:
     """Makes Remotes, and their classes, from the nodes that come; one for each object there."""
 
-    def __init__(self, asking: Asking, error_base: Callable[[list[Any]], Any]) -> None:
-        self._asking, self._error_base = asking, error_base
+    def __init__(self, client: Client, error_base: Callable[[list[Any]], Any]) -> None:
+        self._client, self._error_base = client, error_base
         self._classes: dict[int, Any] = {}
         self._shapes: dict[tuple[Any, ...], Any] = {}
         self._objects: dict[int, Any] = {}
@@ -199,10 +199,10 @@ class Remotes:
         """Raises BrokenMessage for what is none."""
         what, number, *rest = node
         if what == "builtin":
-            found = getattr(builtins, number, None) if type(number) is str else None
-            if not isinstance(found, type):
+            kind = getattr(builtins, number, None) if type(number) is str else None
+            if not isinstance(kind, type):
                 raise wire.BrokenMessage("no class")
-            return found
+            return kind
         name, is_iterator, *more = rest
         if what not in ("object", "class") or type(number) is not int or type(name) is not str:
             raise wire.BrokenMessage("no object")
@@ -224,14 +224,14 @@ class Remotes:
             flavour, flags, shape = more
             kind = shape[0]
             if flavour == "coroutine":
-                return _awaited(self._asking, number)
+                return _awaited(self._client, number)
             made = self._class_of(shape, flavour)
             if shape[2] not in ("program", "test", "builtins") and not flavour:
-                self._asking.foreign.add(f"{shape[2]}.{name}")
+                self._client.foreign.add(f"{shape[2]}.{name}")
         if type(flags) is not int or not isinstance(made, type) or not issubclass(made, Remote):
             raise wire.BrokenMessage("no object")
         remote = object.__new__(made)
-        about = About(self._asking, number, name, kind, str(flavour), flags)
+        about = About(self._client, number, name, kind, str(flavour), flags)
         object.__setattr__(remote, "_gars", about)
         return remote
 
@@ -259,9 +259,11 @@ class Remotes:
         if base.__qualname__ == known[0][1] and base.__module__ != "builtins":
             return base  # the prompt's own
         parents = tuple(
-            found for found in map(self._class_of, bases) if issubclass(found, BaseException)
+            parent for parent in map(self._class_of, bases) if issubclass(parent, BaseException)
         ) or (base,)
-        mark = () if any(issubclass(found, _Told) for found in parents) else (_Told,)
+        mark = (
+            () if any(issubclass(parent, _ReportedText) for parent in parents) else (_ReportedText,)
+        )
         return type(name, mark + parents, {"_gars_number": number, "__module__": "program"})
 
     def _shaped(
@@ -274,7 +276,7 @@ class Remotes:
                 "__doc__": _Doc(),
                 "__module__": "program",
                 "_gars_number": number,
-                "_gars_asking": self._asking,
+                "_gars_client": self._client,
             }
             namespace |= {method: _METHODS.get(method) or _forward(method) for method in methods}
             if "__eq__" in methods and "__hash__" not in methods:
@@ -293,7 +295,7 @@ class Remotes:
         return self._shapes[key]
 
 
-class _Told:
+class _ReportedText:
     """An exception of a class of the program's own: its text is what the program says."""
 
     _gars_text: str | None = None
@@ -307,18 +309,18 @@ class _Doc:
 
     def __get__(self, remote: Any, owner: Any) -> Any:
         if remote is not None:
-            return _about(remote).asking.apply("attribute", remote, "__doc__")
-        return owner._gars_asking.apply("attribute", owner, "__doc__")
+            return _about(remote).client.apply("attribute", remote, "__doc__")
+        return owner._gars_client.apply("attribute", owner, "__doc__")
 
 
-def told(error: Any, text: Any) -> None:
-    if isinstance(error, _Told) and type(text) is str:
+def set_reported_text(error: Any, text: Any) -> None:
+    if isinstance(error, _ReportedText) and type(text) is str:
         error._gars_text = text
 
 
 def _forward(method: str) -> Callable[..., Any]:
     def forwarded(self: Any, *values: Any) -> Any:
-        return _about(self).asking.apply("special", self, method, *values)
+        return _about(self).client.apply("special", self, method, *values)
 
     forwarded.__name__ = method
     return forwarded
@@ -326,13 +328,13 @@ def _forward(method: str) -> Callable[..., Any]:
 
 def _called(self: Any, *values: Any, **named: Any) -> Any:
     about = _about(self)
-    return about.asking.call(about.number, values, named)
+    return about.client.call(about.number, values, named)
 
 
 def _is_own(self: Any) -> bool:
     """Its class is one that the test names: its operators are what is tested."""
     about = _about(self)
-    return about.kind in about.asking.tested
+    return about.kind in about.client.tested
 
 
 class _Anything:
@@ -344,8 +346,8 @@ _ORDER = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
 
 
 def _no_operator(about: About) -> BaseException:
-    if f".{about.name}" in "".join(f"{name}," for name in about.asking.foreign):
-        return about.asking.give_up(f"objects of {about.name} cannot be carried")
+    if f".{about.name}" in "".join(f"{name}," for name in about.client.foreign):
+        return about.client.give_up(f"objects of {about.name} cannot be carried")
     return TypeError(f"what is computed with objects of its own class {about.name} is not believed")
 
 
@@ -356,42 +358,42 @@ def _operator(method: str) -> Callable[..., Any]:
         about = _about(self)
         if not _is_own(self):
             raise _no_operator(about)
-        return about.asking.apply("special", self, method, *values)
+        return about.client.apply("special", self, method, *values)
 
     operated.__name__ = method
     return operated
 
 
-def _judging(method: str) -> Callable[..., Any]:
+def _comparison(method: str) -> Callable[..., Any]:
     """A method whose answer decides a test."""
 
     def judged(self: Any, other: Any) -> Any:
         about = _about(self)
         if method in ("__eq__", "__ne__") and not is_remote(other):
             where = f"{type(other).__module__}.{type(other).__qualname__}"
-            if where in about.asking.foreign:
-                raise about.asking.give_up(f"objects of {where} cannot be carried")
+            if where in about.client.foreign:
+                raise about.client.give_up(f"objects of {where} cannot be carried")
             if not _is_own(self) or other is None or _is_foreign(other):
                 return NotImplemented
-            plain = about.asking.apply("base", self)
+            plain = about.client.apply("base", self)
             if not is_remote(plain):  # it is of a subclass of, say, list: what it holds is data
                 return (plain == other) is (method == "__eq__")
-            raise about.asking.give_up(
+            raise about.client.give_up(
                 f"the test compares an object of the program's {about.name} with "
                 f"{type(other).__name__}: its own `==` would be told what is expected"
             )
         if not _is_own(self) and method in _ORDER:
             raise _no_operator(about)
         if not _is_own(self):
-            raise about.asking.give_up(
+            raise about.client.give_up(
                 f"the test compares objects of {about.name}, a class that it does not call itself"
             )
         if method in _ANYTHING:
             with suppress(Exception):  # an honest one may not bear what it does not know
-                lie = about.asking.apply("special", self, method, _probe)
+                lie = about.client.apply("special", self, method, _probe)
                 if lie is not NotImplemented and lie is not False:
                     return False  # it is true of anything
-        return about.asking.apply("special", self, method, other)
+        return about.client.apply("special", self, method, other)
 
     judged.__name__ = method
     return judged
@@ -408,18 +410,18 @@ def _probe() -> None:
 
 def _contains(self: Any, value: Any) -> Any:
     if _is_own(self):
-        return _judging("__contains__")(self, value)
+        return _comparison("__contains__")(self, value)
     if hasattr(type(self), "__iter__"):  # by plain values, whatever the program says
         return any(held is value or held == value for held in self)
-    return _judging("__contains__")(self, value)
+    return _comparison("__contains__")(self, value)
 
 
-async def _awaited(asking: Asking, number: int) -> Any:
+async def _awaited(client: Client, number: int) -> Any:
     """A coroutine of the program's: it begins when this one does, and runs beside others."""
-    task = asking.apply("start", _Numbered(number))
+    task = client.apply("start", _Numbered(number))
     if task is not None:
         await asyncio.sleep(0)
-    return asking.apply("finish", task)
+    return client.apply("finish", task)
 
 
 class _Numbered:
@@ -437,24 +439,24 @@ def _later(method: str) -> Callable[..., Any]:
     """A method that gives a coroutine."""
 
     def forwarded(self: Any, *values: Any) -> Any:
-        found = _about(self).asking.apply("special", self, method, *values)
-        if inspect.iscoroutine(found):
-            return found
-        return _awaited(_about(self).asking, _about(found).number)
+        awaitable = _about(self).client.apply("special", self, method, *values)
+        if inspect.iscoroutine(awaitable):
+            return awaitable
+        return _awaited(_about(self).client, _about(awaitable).number)
 
     return forwarded
 
 
 def _left(self: Any, kind: Any, error: Any, _: Any) -> Any:
     about = _about(self)
-    answer = about.asking.apply("special", self, "__exit__", kind, error, None)
+    answer = about.client.apply("special", self, "__exit__", kind, error, None)
     if answer and isinstance(error, AssertionError) and not hasattr(error, "_gars"):
         return False  # no program takes back what a test has asserted
     return answer
 
 
 def _wait(self: Any) -> Any:
-    return _awaited(_about(self).asking, _about(self).number).__await__()
+    return _awaited(_about(self).client, _about(self).number).__await__()
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -466,16 +468,16 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__aexit__": _later("__aexit__"),
     "__anext__": _later("__anext__"),
     "__aiter__": lambda self: self if hasattr(type(self), "__anext__")
-    else _about(self).asking.apply("special", self, "__aiter__"),
+    else _about(self).client.apply("special", self, "__aiter__"),
 }  # fmt: skip
-_METHODS.update({f"__{n}__": _judging(f"__{n}__") for n in ("eq", "ne", "lt", "le", "gt", "ge")})
+_METHODS.update({f"__{n}__": _comparison(f"__{n}__") for n in ("eq", "ne", "lt", "le", "gt", "ge")})
 _METHODS.update(
     {f"__{s}{n}__": _operator(f"__{s}{n}__") for n in OPERATORS for s in ("", "r", "i")}
 )
 
 
-def signature(asking: Asking, remote: Any) -> inspect.Signature:
-    listed, has_return, returned = asking.apply("signature", remote)
+def signature(client: Client, remote: Any) -> inspect.Signature:
+    listed, has_return, returned = client.apply("signature", remote)
     empty = inspect.Parameter.empty
     parameters = [
         inspect.Parameter(

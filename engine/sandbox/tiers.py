@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.sandbox import confine, surroundings
+from gars_vllm.engine.sandbox import confine, environment
 
 SCRATCH = "/scratch"  # where a program may write, in a root of its own
 SCRATCH_BYTES = 64 << 20
@@ -49,7 +49,7 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class JailCommand:
     """How a cell is started: the command and the environment, and what the process in it does."""
 
     tier: Tier
@@ -74,25 +74,27 @@ def readable() -> list[str]:
         *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/alternatives"),
     ]
     wanted += [os.path.realpath(sys.executable), os.path.realpath(str(SOURCES))]
-    found: list[str] = []
+    paths: list[str] = []
     for path in sorted(set(wanted), key=lambda path: (len(path), path)):
-        inside = any(path == f or path.startswith(f.rstrip("/") + "/") for f in found)
+        inside = any(path == f or path.startswith(f.rstrip("/") + "/") for f in paths)
         if os.path.lexists(path) and not inside:
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def hidden(readable: Sequence[str]) -> list[str]:
     """What no program may read, though it lies within what is readable."""
-    found: list[str] = []
+    paths: list[str] = []
     for name in _ANSWERS:
         spec = importlib.util.find_spec(name)
-        found += list(spec.submodule_search_locations or ()) if spec else []
+        paths += list(spec.submodule_search_locations or ()) if spec else []
     within = tuple(path.rstrip("/") + "/" for path in readable)
-    return [path for path in found if path.startswith(within)]
+    return [path for path in paths if path.startswith(within)]
 
 
-def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) -> Cell:
+def jail_command(
+    tier: Tier, descriptor: int, folder: Path, image: str | None = None
+) -> JailCommand:
     """The command of a cell whose socket is `descriptor`; `folder` is its own, and empty."""
     shown = readable()
     secret = hidden(shown)
@@ -109,11 +111,13 @@ def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) ->
     }
     if tier is Tier.DOCKER:
         setting |= {"socket": "/gars/socket", "scratch": SCRATCH}
-        return Cell(tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting)
-    command = (sys.executable, *surroundings.FLAGS, "-c", _boot(setting, str(SOURCES)))
+        return JailCommand(
+            tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting
+        )
+    command = (sys.executable, *environment.FLAGS, "-c", _boot(setting, str(SOURCES)))
     if tier is Tier.BWRAP:
-        return Cell(tier, (*_bwrap(shown, secret), *command), setting)
-    return Cell(tier, command, setting)
+        return JailCommand(tier, (*_bwrap(shown, secret), *command), setting)
+    return JailCommand(tier, command, setting)
 
 
 def _boot(setting: dict[str, Any], sources: str) -> str:
@@ -161,8 +165,8 @@ def _docker(image: str, folder: Path, boot: str) -> tuple[str, ...]:
         "--security-opt", "seccomp=unconfined", "--pids-limit", str(PROCESSES),
         "--tmpfs", f"{SCRATCH}:size={SCRATCH_BYTES},mode=1777", "--user", f"{user}:{user}",
         "--volume", f"{SOURCES}:/gars/sandbox:ro", "--volume", f"{folder}/socket:/gars/socket",
-        *(f"--env={name}={value}" for name, value in surroundings.of_cell(SCRATCH).items()),
-        "--entrypoint", "python3", image, *surroundings.FLAGS, "-c", boot,
+        *(f"--env={name}={value}" for name, value in environment.for_jail(SCRATCH).items()),
+        "--entrypoint", "python3", image, *environment.FLAGS, "-c", boot,
     )  # fmt: skip
 
 
@@ -170,7 +174,7 @@ def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:
     """Landlock knows no exception to a rule: a folder that holds something hidden goes entry by
     entry."""
     secret = [os.path.realpath(path) for path in hidden]
-    found: list[str] = []
+    paths: list[str] = []
     waiting = [*readable]
     while waiting:
         path = waiting.pop()
@@ -180,8 +184,8 @@ def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:
         if any(inside.startswith(real + "/") for inside in secret):
             waiting += [entry.path for entry in os.scandir(path)]
         else:
-            found.append(path)
-    return [*found, "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"]
+            paths.append(path)
+    return [*paths, "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"]
 
 
 def _processes() -> int:

@@ -5,7 +5,8 @@ A message is four bytes of length and JSON. A value is a table of nodes and an i
 JSON scalar (null, true, 1, 0.5, "text") or [i], the node i. Only data crosses: what is decoded here
 has exactly the types below, whatever class it had there, so that no `__eq__` of an untrusted class
 is ever called by a judge. An object that is no data crosses as a handle: a number and the name of
-its class. Like carried.py this is also read in the cell, and imports the standard library only.
+its class. Like library_values.py this is also read in the cell, and imports the standard library
+only.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
-from gars_vllm.engine.sandbox import carried
+from gars_vllm.engine.sandbox import library_values
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,16 @@ class TooLarge(Exception):
 
 def exactly(end: socket.socket, size: int) -> bytes:
     """That many bytes. Raises EOFError when the other end is gone."""
-    found = bytearray()
-    while len(found) < size:
+    received = bytearray()
+    while len(received) < size:
         try:
-            data = end.recv(min(1 << 20, size - len(found)))
+            data = end.recv(min(1 << 20, size - len(received)))
         except ConnectionError:
             data = b""
         if not data:
             raise EOFError
-        found += data
-    return bytes(found)
+        received += data
+    return bytes(received)
 
 
 class Channel:
@@ -205,10 +206,10 @@ class Encoder:
     def _node(self, value: Any) -> list[Any]:
         kind = type(value)
         if kind not in _BASIC:
-            found = None if self._records is None else self._records.pack(value, self.item)
-            found = found or carried.pack(value, self.item)
-            if found is not None:
-                return found
+            node = None if self._records is None else self._records.pack(value, self.item)
+            node = node or library_values.pack(value, self.item)
+            if node is not None:
+                return node
             if kind.__module__ == "numpy":
                 return self._handle(value)
             if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
@@ -364,8 +365,8 @@ def _table(
             elif kind == "bytearray" and type(into.get(index)) is bytearray:
                 made[index] = into[index]
                 made[index][:] = bytes.fromhex(node[1])
-            elif (new := carried.empty(kind)) is not None:
-                made[index] = into[index] if carried.is_of(kind, into.get(index)) else new
+            elif (new := library_values.empty(kind)) is not None:
+                made[index] = into[index] if library_values.is_of(kind, into.get(index)) else new
             elif kind == "record" and records is not None:
                 made[index] = records.empty(node[1][0])
                 if index in into and type(into[index]) is type(made[index]):
@@ -373,7 +374,10 @@ def _table(
             elif kind in ("keys", "items", "values"):
                 seen[index] = {}
                 made[index] = getattr(seen[index], kind)()
-            elif kind in ("tuple", "frozenset", "named", "enum", "error") or kind in carried.FROZEN:
+            elif (
+                kind in ("tuple", "frozenset", "named", "enum", "error")
+                or kind in library_values.FROZEN
+            ):
                 frozen.append(index)
             elif kind in _MAKE:
                 made[index] = _MAKE[kind](node[1])
@@ -411,7 +415,7 @@ def _table(
             elif kind in ("named", "enum", "error"):
                 made[index] = _built(kind, items, records)
             else:
-                made[index] = carried.build(kind, items)
+                made[index] = library_values.build(kind, items)
             stack.pop()
 
     def fill() -> None:
@@ -434,8 +438,8 @@ def _table(
             elif node[0] in ("list", "deque"):
                 plain = set(map(type, node[1])).isdisjoint((list, dict))
                 made[index].extend(node[1] if plain else map(value_of, node[1]))
-            elif carried.empty(node[0]) is not None:
-                carried.fill(node[0], made[index], [value_of(item) for item in node[1]])
+            elif library_values.empty(node[0]) is not None:
+                library_values.fill(node[0], made[index], [value_of(item) for item in node[1]])
 
     def build() -> Callable[[Any], Any]:
         freeze(first())
@@ -455,7 +459,7 @@ def _built(kind: str, items: list[Any], records: Records | None) -> Any:
     if kind != "named":
         raise LookupError("no such class")
     name, count, *rest = items
-    return carried.tuple_class(name, tuple(rest[:count]))(*rest[count:])
+    return library_values.tuple_class(name, tuple(rest[:count]))(*rest[count:])
 
 
 _EMPTY: dict[str, Callable[[], Any]] = {"list": list, "dict": dict, "set": set, "deque": deque}

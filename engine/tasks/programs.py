@@ -115,8 +115,8 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
 def is_empty(program: str, grammar: str, function: str | None) -> bool | None:
     """Whether the function of that name, or the program's last statement where that is one, has
     nothing but documentation for a body; None where the language has no such thing."""
-    asked = language_of(grammar).is_empty
-    return None if asked is None else asked(program, function)
+    has_no_body = language_of(grammar).is_empty
+    return None if has_no_body is None else has_no_body(program, function)
 
 
 def meaning(program: str) -> str:

@@ -79,10 +79,10 @@ def select(
     chosen = list(tasks)
     if task_ids is not None:
         texts = [task_ids] if isinstance(task_ids, str) else list(task_ids)
-        asked = [part.strip() for text in texts for part in text.split(",") if part.strip()]
-        if not asked:
+        parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        if not parts:
             raise UserError("no task id was given: write for example 0-19 or HumanEval/3")
-        wanted = {found for part in asked for found in _resolve(part, tasks)}
+        wanted = {task_id for part in parts for task_id in _resolve(part, tasks)}
         chosen = [task for task in tasks if task.task_id in wanted]
     if limit is not None:
         if limit < 1:
@@ -91,36 +91,36 @@ def select(
     return chosen
 
 
-def _resolve(asked: str, tasks: Sequence[Task]) -> list[str]:
+def _resolve(text: str, tasks: Sequence[Task]) -> list[str]:
     ids = [task.task_id for task in tasks]
-    if asked in ids:
-        return [asked]
-    if re.fullmatch(r"[0-9]+", asked):
-        return [_numbered(int(asked), asked, ids)]
-    bounds = re.fullmatch(r"([0-9]+)-([0-9]+)", asked)
+    if text in ids:
+        return [text]
+    if re.fullmatch(r"[0-9]+", text):
+        return [_numbered(int(text), text, ids)]
+    bounds = re.fullmatch(r"([0-9]+)-([0-9]+)", text)
     if bounds is None:
-        raise _unknown(asked, ids)
+        raise _unknown(text, ids)
     first, last = int(bounds[1]), int(bounds[2])
     if first > last:
-        raise UserError(f"task ids {asked}: the range runs backwards, write {last}-{first}")
+        raise UserError(f"task ids {text}: the range runs backwards, write {last}-{first}")
     if last - first >= len(ids):
-        raise UserError(f"task ids {asked}: there are only {_extent(ids)}")
+        raise UserError(f"task ids {text}: there are only {_extent(ids)}")
     return [_numbered(number, str(number), ids) for number in range(first, last + 1)]
 
 
-def _numbered(number: int, asked: str, ids: Sequence[str]) -> str:
-    found = [name for name in ids if name.rpartition("/")[2] == str(number)]
-    if not found:
-        raise _unknown(f"{ids[0].rpartition('/')[0]}/{asked}".lstrip("/"), ids)
-    if len(found) > 1:
-        raise UserError(f"task id {asked} is ambiguous: {', '.join(found[:3])}; write it whole")
-    return found[0]
+def _numbered(number: int, text: str, ids: Sequence[str]) -> str:
+    matching = [name for name in ids if name.rpartition("/")[2] == str(number)]
+    if not matching:
+        raise _unknown(f"{ids[0].rpartition('/')[0]}/{text}".lstrip("/"), ids)
+    if len(matching) > 1:
+        raise UserError(f"task id {text} is ambiguous: {', '.join(matching[:3])}; write it whole")
+    return matching[0]
 
 
-def _unknown(asked: str, ids: Sequence[str]) -> UserError:
-    near = difflib.get_close_matches(asked, ids, n=3, cutoff=0.5)
+def _unknown(text: str, ids: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(text, ids, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}? " if near else ""
-    return UserError(f"unknown task id {asked!r}: {hint}there are {_extent(ids)}")
+    return UserError(f"unknown task id {text!r}: {hint}there are {_extent(ids)}")
 
 
 def _extent(ids: Sequence[str]) -> str:

@@ -44,9 +44,9 @@ def of_task(task: Task) -> list[Example]:
     """
     if task.entry_point is None:
         return []
-    found = [*_doctests(task.prompt, task.entry_point), *_prose(task.prompt, task.entry_point)]
+    examples = [*_doctests(task.prompt, task.entry_point), *_prose(task.prompt, task.entry_point)]
     kept: dict[str, Example] = {}
-    for example in found:
+    for example in examples:
         kept.setdefault(canonical(example.arguments), example)
     return list(kept.values())
 
@@ -60,13 +60,13 @@ def as_test(examples: list[Example]) -> str:
     return f"{_IMPORTS}\n\n{_SAME}\n\ndef check(candidate):\n" + "\n".join(lines) + "\n"
 
 
-def same(found: Any, expected: Any) -> bool:
+def same(actual: Any, expected: Any) -> bool:
     """Equal but for the rounding of floats, in lists and tuples too. Part of each test."""
-    if isinstance(found, float) and isinstance(expected, (int, float)):
-        return found == expected or math.isclose(found, expected, rel_tol=1e-6)
-    if type(found) is type(expected) and isinstance(found, (list, tuple)):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    return bool(found == expected)
+    if isinstance(actual, float) and isinstance(expected, (int, float)):
+        return actual == expected or math.isclose(actual, expected, rel_tol=1e-6)
+    if type(actual) is type(expected) and isinstance(actual, (list, tuple)):
+        return len(actual) == len(expected) and all(map(same, actual, expected))
+    return bool(actual == expected)
 
 
 _IMPORTS = "import math\nfrom typing import Any"
@@ -116,9 +116,9 @@ def _leading_literal(text: str, start: int) -> tuple[Any] | None:
     for end in range(len(line), 0, -1):
         if line[end - 1].isspace() or line[end - 1] in ".,":
             continue
-        found = _literal(line[:end].strip())
-        if found is not None and _AFTER.match(line, end):
-            return found
+        literal = _literal(line[:end].strip())
+        if literal is not None and _AFTER.match(line, end):
+            return literal
     return None
 
 

@@ -70,8 +70,8 @@ def verify_file(
             references = References(pool, checking)
             references.measure([task for task, _ in programs.values()])
             jobs = [Job(n, p, references.limits(t)) for n, (t, p) in programs.items()]
-            with closing(judged(pool, jobs, references, lambda name: name[0])) as found:
-                for job, verdict in found:
+            with closing(judged(pool, jobs, references, lambda name: name[0])) as verdicts:
+                for job, verdict in verdicts:
                     for place in places[job.what]:
                         results[place] = _record(lines[place][0], verdict)
                         append_line(descriptor, results[place], out)
@@ -169,7 +169,7 @@ def _record(record: Record, verdict: Verdict) -> Record:
 
 def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:
     advice = "a line has a `task_id` and a `completion` (or EvalPlus' `solution`)"
-    found = []
+    answers = []
     for place, line in lines_of(path):
         record = record_of(line, Answer, place, advice)
         if "solution" not in record and "completion" not in record:
@@ -179,10 +179,10 @@ def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:
             raise UserError(
                 f"{place}: {name} is no task with a test here: give the tasks' file with --prompts"
             )
-        found.append((record, tasks[name]))
-    if not found:
+        answers.append((record, tasks[name]))
+    if not answers:
         raise UserError(f"{path} holds no completions")
-    return found
+    return answers
 
 
 def _done(out: Path, lines: Sequence[tuple[Record, Task]], path: Path) -> dict[int, Record]:

@@ -30,9 +30,9 @@ def inputs_for(task: Task, count: int = COUNT) -> list[Arguments]:
     rng = random.Random(task.task_id)
     given = [example.arguments for example in examples.of_task(task)]
     makers = _by_hints(task)
-    found: dict[str, Arguments] = {canonical(arguments): arguments for arguments in given}
+    inputs: dict[str, Arguments] = {canonical(arguments): arguments for arguments in given}
     for attempt in range(count * 8):
-        if len(found) >= count or not (given or makers):
+        if len(inputs) >= count or not (given or makers):
             break
         try:
             if given and (makers is None or attempt % 2):
@@ -41,8 +41,8 @@ def inputs_for(task: Task, count: int = COUNT) -> list[Arguments]:
                 made = tuple(make(rng) for make in makers or ())
         except TypeError:  # Set[List[int]]: there is no such value
             continue
-        found.setdefault(canonical(made), made)
-    return list(found.values())[:count]
+        inputs.setdefault(canonical(made), made)
+    return list(inputs.values())[:count]
 
 
 def _changed(value: Any, rng: random.Random) -> Any:
@@ -123,12 +123,12 @@ def _maker(hint: ast.expr | None, depth: int = 0) -> _Make | None:
 
 def _alternatives(hint: ast.expr) -> list[ast.expr | None]:
     """A, B and C of A | B | C, which may be as long as it likes; None for another operator."""
-    found: list[ast.expr | None] = []
+    operands: list[ast.expr | None] = []
     node = hint
     while isinstance(node, ast.BinOp):
-        found.append(node.right if isinstance(node.op, ast.BitOr) else None)
+        operands.append(node.right if isinstance(node.op, ast.BitOr) else None)
         node = node.left
-    return [node, *found[::-1]]
+    return [node, *operands[::-1]]
 
 
 def _is_dots(node: ast.expr) -> bool:

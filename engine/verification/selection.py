@@ -130,8 +130,8 @@ def select(
             f"the run holds a sample of {unknown}, which is none of these tasks: give the prompts "
             "file of the run with --prompts"
         )
-    asked = [(by_id[name], group) for name, group in groups.items()]
-    behaviours = observe(asked, checking, progress)
+    problems = [(by_id[name], group) for name, group in groups.items()]
+    behaviours = observe(problems, checking, progress)
     accuracies: dict[str, dict[str, float]] = {name: {} for name in (*SELECTORS, ORACLE)}
     chosen: dict[str, dict[str, int]] = {name: {} for name in SELECTORS}
     has_logprobs = any("mean_logprob" in s for group in groups.values() for s in group)
@@ -181,7 +181,7 @@ def best_of(
 ) -> list[Candidate]:
     scores = [score(candidate) for candidate in candidates]
     top = max(scores)
-    return [c for c, found in zip(candidates, scores, strict=True) if found == top]
+    return [c for c, reached in zip(candidates, scores, strict=True) if reached == top]
 
 
 @dataclass(frozen=True)
@@ -211,20 +211,20 @@ def observe(
 ) -> Behaviours:
     """Runs each different program on its task's inputs, those of the examples first."""
     jobs: list[Job[tuple[Task, str]]] = []
-    found: Behaviours = {}
+    behaviours: Behaviours = {}
     for task, group in groups:
         inputs = inputs_for(task)
         encoded = tuple(wire.encode_all(arguments, _no_object) for arguments in inputs)
         preamble = preamble_of(task)
         for sample in group:
             name = (task.task_id, meaning(str(sample["program"])))
-            if name in found:
+            if name in behaviours:
                 continue
-            found[name] = Behaviour((), None)
+            behaviours[name] = Behaviour((), None)
             text = str(sample["program"])
             if not encoded:  # nothing to try it on: it agrees with itself
                 if oracle.objection(text) is None:
-                    found[name] = Behaviour((f"program {name[1]}",), None)
+                    behaviours[name] = Behaviour((f"program {name[1]}",), None)
                 continue
             program = Program(text, task.entry_point or "None", "", preamble, encoded)
             jobs.append(Job((task, name[1]), program, checking.limits()))
@@ -240,13 +240,13 @@ def observe(
                     if verdict.outcome in _NOT_THROUGH and 0 < len(given) < len(job.program.inputs):
                         again.append(replace(job, program=replace(job.program, inputs=given)))
                         total += 1
-                    found[task.task_id, text] = Behaviour(
+                    behaviours[task.task_id, text] = Behaviour(
                         verdict.outputs, _examples_share(task, verdict.outputs)
                     )
                     seen += 1
                     progress(seen, total)
             jobs = again
-    return found
+    return behaviours
 
 
 def _no_object(value: object) -> list[Any]:
@@ -266,8 +266,8 @@ def _is(output: str, expected: Any) -> bool:
     """An output, in its canonical form, is an example's value as the example's test has it."""
     if output.startswith("raises "):
         return False
-    found, wanted = (json.loads(t, object_hook=_value) for t in (output, canonical(expected)))
-    return examples.same(found, wanted)
+    actual, wanted = (json.loads(t, object_hook=_value) for t in (output, canonical(expected)))
+    return examples.same(actual, wanted)
 
 
 def _value(node: dict[str, Any]) -> Any:

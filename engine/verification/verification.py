@@ -14,10 +14,10 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.records.json_lines import JsonLines, Key, key_of
 from gars_vllm.engine.records.records import Record
 from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.sandbox.environment import check_limits
 from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
-from gars_vllm.engine.sandbox.surroundings import check_limits
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
@@ -194,18 +194,18 @@ def judged(
 def unjudged(tasks: Iterable[Task]) -> dict[str, str]:
     """Tasks whose tests use what no judge can carry, with the reason: known before a sample is
     drawn or run."""
-    found = {
+    reasons = {
         task.task_id: needs_of(task.test, task.entry_point or "").reason
         for task in tasks
         if task.test is not None
     }
-    return {name: reason for name, reason in found.items() if reason}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def by_number(outcomes: Counter[str]) -> dict[str, int]:
     """Those that occur, commonest first; alike ones in the order of `Outcome`."""
-    found = [outcome.value for outcome in Outcome if outcomes[outcome.value]]
-    return {name: outcomes[name] for name in sorted(found, key=lambda name: -outcomes[name])}
+    names = [outcome.value for outcome in Outcome if outcomes[outcome.value]]
+    return {name: outcomes[name] for name in sorted(names, key=lambda name: -outcomes[name])}
 
 
 @dataclass(frozen=True)

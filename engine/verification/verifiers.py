@@ -130,13 +130,13 @@ class Lint:
         def against(folder: Path, places: Sequence[int]) -> dict[int, str]:
             result = _run(command, folder, places)
             try:
-                found = json.loads(result.stdout)
+                errors = json.loads(result.stdout)
             except ValueError:
-                found = None
-            if result.returncode != 0 or found is None:
+                errors = None
+            if result.returncode != 0 or errors is None:
                 raise _Ended("ruff", result)
             first: dict[int, str] = {}
-            for error in found:
+            for error in errors:
                 place = int(Path(error["filename"]).stem[1:])
                 row = error["location"]["row"]
                 first.setdefault(place, f"{error['code']} {error['message']} (line {row})")
@@ -269,10 +269,12 @@ def _folders(
 
 def known() -> dict[str, Callable[[], Verifier]]:
     """All verifiers by name: ours, and those that are installed as plug-ins."""
-    found: dict[str, Callable[[], Verifier]] = {v.name: v for v in (Compile, Examples, Lint, Types)}
+    verifiers: dict[str, Callable[[], Verifier]] = {
+        v.name: v for v in (Compile, Examples, Lint, Types)
+    }
     for point in importlib.metadata.entry_points(group=GROUP):
-        found.setdefault(point.name, partial(_plug_in, point))
-    return found
+        verifiers.setdefault(point.name, partial(_plug_in, point))
+    return verifiers
 
 
 def _plug_in(point: importlib.metadata.EntryPoint) -> Verifier:
@@ -292,7 +294,7 @@ def verifiers_named(names: str) -> list[Verifier]:
     Raises UserError for a name that is none and for one whose tool is missing.
     """
     every = known()
-    found = []
+    chosen = []
     for name in dict.fromkeys(part.strip() for part in names.split(",")):
         if name == TESTS:
             continue
@@ -302,8 +304,8 @@ def verifiers_named(names: str) -> list[Verifier]:
         missing = verifier.missing()
         if missing is not None:
             raise UserError(f"the verifier {name}: {missing}")
-        found.append(verifier)
-    return found
+        chosen.append(verifier)
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,7 @@ def run_checks(
     if not verifiers:
         return {}
     by_id = {t.task_id: t for t in (of_run(run.load()["config"]) if tasks is None else tasks)}
-    found = {}
+    checks = {}
     for verifier in verifiers:
         began = time.monotonic()
         begins(verifier.name)
@@ -376,5 +378,5 @@ def run_checks(
             said = [r["passed"] for r in file.read() if r["passed"] is not None]
             if again:
                 old.take(file)
-        found[verifier.name] = Check(len(said), sum(said), time.monotonic() - began)
-    return found
+        checks[verifier.name] = Check(len(said), sum(said), time.monotonic() - began)
+    return checks

@@ -31,13 +31,13 @@ T = TypeVar("T")
 
 def interfaces() -> list[type]:
     """What a logits processor must be of, as far as this vLLM has it: for V1, for V2."""
-    found = []
+    classes = []
     for name in _INTERFACES:
         try:
-            found.append(importlib.import_module(name).LogitsProcessor)
+            classes.append(importlib.import_module(name).LogitsProcessor)
         except (ImportError, AttributeError):
             continue
-    return found
+    return classes
 
 
 def is_v2(is_pin_memory: bool | None) -> bool:

@@ -11,7 +11,8 @@ The distribution is vLLM's: softmax(logits / temperature), restricted to the lea
 likely tokens whose mass reaches top_p (Holtzman et al. 2020), all of them where top_p is 1.
 
 A token's random number is made from the request's seed, the number of tokens before it, and the
-token (race.py), as vLLM's V2 runner does on a device. So a sample does not depend on what else is
+token (gumbel_max.py), as vLLM's V2 runner does on a device. So a sample does not depend on what
+else is
 in the batch, and two requests of one seed draw the same token as long as they have the same text
 and both may draw it: what a grammar changes is what it must.
 """
@@ -27,7 +28,7 @@ from gars_vllm.engine.masking.constraints import drawing
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.softmax import Softmax
 from gars_vllm.engine.vllm import compat
-from gars_vllm.engine.vllm.race import Ints, race
+from gars_vllm.engine.vllm.gumbel_max import Ints, gumbel_max
 
 _FIRST = 256  # of the most likely tokens, which are looked at one by one
 
@@ -56,12 +57,12 @@ def draw_from(
     every = every.to(torch.float32)
     first = every.topk(min(_FIRST, every.shape[1]), dim=1).indices
     goals = torch.where(top_p < 1, top_p * mass, torch.inf)
-    tokens = race(every.numpy(), first.numpy(), goals.numpy(), seeds, positions)
+    tokens = gumbel_max(every.numpy(), first.numpy(), goals.numpy(), seeds, positions)
     return torch.from_numpy(tokens)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _DrawRequest:
     """Of a row: `output` grows as the request does."""
 
     temperature: float
@@ -75,21 +76,21 @@ class CpuSampler:
 
     def __init__(self, seed: int) -> None:
         """`seed`: of the requests that bring none."""
-        self._rows: dict[int, _Asked] = {}
+        self._rows: dict[int, _DrawRequest] = {}
         self._softmax = Softmax()
         self._chance = torch.Generator().manual_seed(seed)
 
     def update(self, batch_update: Any) -> None:
         compat.follow(self._rows, batch_update, self._asked)
 
-    def _asked(self, params: Any, prompt: Any, output: list[int]) -> _Asked | None:
+    def _asked(self, params: Any, prompt: Any, output: list[int]) -> _DrawRequest | None:
         draw = drawing(params.extra_args or {})
         if draw is None:
             return None
         seed = params.seed
         if seed is None:
             seed = int(torch.randint(1 << 62, (1,), generator=self._chance))
-        return _Asked(*draw, seed, output)
+        return _DrawRequest(*draw, seed, output)
 
     def apply(self, logits: torch.Tensor, masker: Masker | None) -> None:
         """Makes the token that is drawn for a row the greatest of it, in place. `masker`: the one
@@ -97,17 +98,17 @@ class CpuSampler:
         index = [i for i in sorted(self._rows) if i < logits.shape[0]]
         if not index:
             return
-        asked = [self._rows[i] for i in index]
-        temperature = torch.tensor([a.temperature for a in asked], dtype=torch.float64)
-        top_p = torch.tensor([a.top_p for a in asked], dtype=torch.float64)
-        seeds = np.array([a.seed for a in asked], np.int64)
-        positions = np.array([len(a.output) for a in asked], np.int64)
+        requests = [self._rows[i] for i in index]
+        temperature = torch.tensor([a.temperature for a in requests], dtype=torch.float64)
+        top_p = torch.tensor([a.top_p for a in requests], dtype=torch.float64)
+        seeds = np.array([a.seed for a in requests], np.int64)
+        positions = np.array([len(a.output) for a in requests], np.int64)
         rows = torch.tensor(index)
-        shares = None if masker is None else masker.shares(logits, rows, temperature)
+        kept = None if masker is None else masker.take_probabilities(logits, rows, temperature)
         every = len(index) == logits.shape[0]
-        if shares is not None:
-            values = shares.values if every else shares.values[rows]
-            tokens = draw_from(values, shares.mass[rows], top_p, seeds, positions)
+        if kept is not None:
+            values = kept.values if every else kept.values[rows]
+            tokens = draw_from(values, kept.mass[rows], top_p, seeds, positions)
         else:
             some = logits if every else logits[rows]
             tokens = draw(some, temperature, top_p, seeds, positions, self._softmax)

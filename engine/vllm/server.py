@@ -90,8 +90,8 @@ class Routes:
             return 400, {"error": f"at most {_MOST} samples, keys from 0 on"}
         if self._weights is None:
             return 200, [None] * len(samples)
-        found = [self._weights.read(key, tokens, timeout=0) for key, tokens in samples]
-        return 200, [weight and weight.to_json() for weight in found]
+        weights = [self._weights.read(key, tokens, timeout=0) for key, tokens in samples]
+        return 200, [weight and weight.to_json() for weight in weights]
 
 
 def _whole(body: bytes) -> tuple[int, Any]:
@@ -99,14 +99,16 @@ def _whole(body: bytes) -> tuple[int, Any]:
     had them, to {"whole": ...}: programs.is_whole."""
     # Only here: vLLM's worker, a fork of the process that imports this module, must not have numba
     # loaded when it starts (compat.keep_llvmlite_from_vllm).
-    from gars_vllm.engine.masking.constraints import Asked, check
+    from gars_vllm.engine.masking.constraints import RequestParameters, check
     from gars_vllm.engine.tasks.programs import is_whole
 
     try:
-        asked = json.loads(body)
-        args = {key: value for key, value in asked.items() if key != "text"}
-        drawn = text(asked, "text")
-        wanted = Asked.of(SimpleNamespace(extra_args=args, max_tokens=None, temperature=1.0))
+        request = json.loads(body)
+        args = {key: value for key, value in request.items() if key != "text"}
+        drawn = text(request, "text")
+        wanted = RequestParameters.of(
+            SimpleNamespace(extra_args=args, max_tokens=None, temperature=1.0)
+        )
         if wanted is None or len(drawn) > _LONGEST:
             return 400, {"error": f"name a grammar, and a text of at most {_LONGEST:,} characters"}
         check(wanted.grammar, wanted.prefix, wanted.mode)
@@ -133,15 +135,15 @@ async def _answer(send: Callable[[Message], Awaitable[None]], status: int, body:
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
     """Arguments of vLLM's engine as `vllm serve` takes them."""
-    found = []
+    arguments = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
-            found.append(f"--{flag}" if value else f"--no-{flag}")
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-            found += [f"--{flag}", text]
-    return found
+            arguments += [f"--{flag}", text]
+    return arguments
 
 
 def command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gars_vllm.engine.masking.batch import NOTHING, Batch
-from gars_vllm.engine.masking.constraints import Asked, Grammars, Mask
+from gars_vllm.engine.masking.constraints import Grammars, Mask, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.vllm import compat
 
@@ -50,13 +50,15 @@ class V1Rows:
             self._batch.drop(place)
 
     def _row(self, params: Any, prompt: Any, output: list[int]) -> _Row | None:
-        asked = Asked.of(params, None if prompt is None else self._context - len(prompt))
-        if asked is None:
+        parameters = RequestParameters.of(
+            params, None if prompt is None else self._context - len(prompt)
+        )
+        if parameters is None:
             return None
-        if asked.mask is Mask.SYNCODE:
-            return _Row(asked.grammar, NOTHING, output, list(prompt or ()))
-        place = self._batch.add(self._grammars.constraint(asked))
-        return _Row(asked.grammar, place, output)
+        if parameters.mask is Mask.SYNCODE:
+            return _Row(parameters.grammar, NOTHING, output, list(prompt or ()))
+        place = self._batch.add(self._grammars.constraint(parameters))
+        return _Row(parameters.grammar, place, output)
 
     def apply(self, logits: torch.Tensor) -> None:
         """Reads each request's new tokens and masks its row, in place."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from gars_vllm.engine.masking.batch import NOTHING, Batch
-from gars_vllm.engine.masking.constraints import Asked, Constraint, Grammars, Mask
+from gars_vllm.engine.masking.constraints import Constraint, Grammars, Mask, RequestParameters
 from gars_vllm.engine.masking.mask_table import kernels, upload
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.vllm import compat
@@ -71,14 +71,14 @@ class V2Slots:
             self._batch.drop(int(self._places[slot]))
             self._places[slot] = NOTHING
         prompt = int(self._states.prompts[slot])
-        asked = Asked.of(params, self._context - prompt)
-        if asked is None:
+        parameters = RequestParameters.of(params, self._context - prompt)
+        if parameters is None:
             return False
-        if asked.mask is Mask.SYNCODE:
+        if parameters.mask is Mask.SYNCODE:
             logger.error("a request is ended: SynCode's mask needs VLLM_USE_V2_MODEL_RUNNER=0")
-            made = Constraint(asked, None, refused=True)
+            made = Constraint(parameters, None, refused=True)
         else:
-            made = self._grammars.constraint(asked)
+            made = self._grammars.constraint(parameters)
         self._places[slot] = self._batch.add(made)
         # One that comes back after a preemption brings the tokens that it had.
         self._is_behind |= int(self._states.known[slot]) > prompt
@@ -100,18 +100,18 @@ class V2Slots:
 
     def _starts(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many tokens of each slot are known, the prompt's included."""
-        found: NDArray[np.int64] = (
+        starts: NDArray[np.int64] = (
             self._batch.read[self._places[slots]] + self._states.prompts[slots]
         )
-        return found
+        return starts
 
     def _ask(self, slots: NDArray[np.int64], width: int) -> _Copy:
         starts = self._starts(slots)
-        found = self._read(slots, starts, width)
+        copied = self._read(slots, starts, width)
         if self._states.device.type != "cuda":
-            return _Copy(slots, starts, *found, None)
-        pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in found]
-        for host, there in zip(pinned, found, strict=True):
+            return _Copy(slots, starts, *copied, None)
+        pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in copied]
+        for host, there in zip(pinned, copied, strict=True):
             host.copy_(there, non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()
@@ -191,8 +191,8 @@ class _LastTokens:
         """They are on their way, for `wait` to be told of these slots."""
         self.slots = slots
         tokens, totals = self._states.tokens, self._states.totals
-        found = self._kernels.last_tokens(tokens, totals, self._width)
-        self._host.copy_(found, non_blocking=True)
+        last = self._kernels.last_tokens(tokens, totals, self._width)
+        self._host.copy_(last, non_blocking=True)
         self._arrived.record()
         return self
 

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 from gars_vllm.engine.analysis.summary import summarise
-from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of, wishes_of
+from gars_vllm.engine.backends.base import (
+    Drawn,
+    Job,
+    Request,
+    Requests,
+    sampling_parameters,
+    seed_of,
+)
 from gars_vllm.engine.backends.settings import OnInvalid, Settings
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.constraints import Mask
@@ -156,7 +163,7 @@ class Seeded(Fixed):
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         for drawn in super().draw(requests):
-            wishes = wishes_of(self.job.settings, drawn.request, None, draws=False)
+            wishes = sampling_parameters(self.job.settings, drawn.request, None, draws=False)
             text = f"    return {wishes.seed}, {wishes.temperature}\n"
             yield replace(drawn, text=text, ids=tuple(self.job.tokenizer.encode(text)))
 
@@ -293,7 +300,7 @@ def test_several_temperatures_are_one_run(tmp_path: Path, tiny_model: Path) -> N
     class Noted(Fixed):
         def draw(self, requests: Requests) -> Iterator[Drawn]:
             for drawn in super().draw(requests):
-                wishes = wishes_of(settings, drawn.request, None, draws=False)
+                wishes = sampling_parameters(settings, drawn.request, None, draws=False)
                 asked.append((drawn.request.index, wishes.temperature))
                 yield drawn
 

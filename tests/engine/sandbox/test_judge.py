@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from gars_vllm.engine.sandbox import cell, wire
+from gars_vllm.engine.sandbox import program_server, wire
 from gars_vllm.engine.sandbox.judge import canonical, judge
 from gars_vllm.engine.sandbox.outcome import Outcome, Program
 
@@ -18,7 +18,7 @@ def run(text: str, test: str = "", entry: str = "f", preamble: str = "", inputs:
     """(outcome, detail, outputs) of a program."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        inside = threading.Thread(target=cell.serve, args=(wire.Channel(theirs),))
+        inside = threading.Thread(target=program_server.serve, args=(wire.Channel(theirs),))
         inside.start()
         encoded = tuple(wire.encode_all(values, list) for values in inputs)
         found = judge(Program(text, entry, test, preamble, encoded), wire.Channel(ours))

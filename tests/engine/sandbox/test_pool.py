@@ -84,21 +84,21 @@ def test_a_lost_foreman_costs_one_more_run_and_two_cost_the_program(tier: Tier) 
         run = pool.run(
             jobs(["import time\ntime.sleep(0.3)\ndef f(): return 1", "def f(): return 1"])
         )
-        (foreman,) = pool._foremen
-        os.kill(foreman._process.pid, signal.SIGKILL)
+        (worker,) = pool._workers
+        os.kill(worker._process.pid, signal.SIGKILL)
         assert [(j.what, v.outcome) for j, v in run] == [(0, "passed"), (1, "passed")]
 
 
 def test_a_program_that_always_ends_its_foreman_is_given_up(
     tier: Tier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Mortal(pools._Foreman):
+    class Mortal(pools._WorkerProcess):
         def give(self, order: pools._Order[int]) -> None:
             super().give(order)
             if order.job.what == 1:
                 os.kill(self._process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(pools, "_Foreman", Mortal)
+    monkeypatch.setattr(pools, "_WorkerProcess", Mortal)
     monkeypatch.setattr(pools, "_AHEAD", 1)
     with Pool(tier, 1) as pool:
         found = {j.what: v for j, v in pool.run(jobs(["def f(): return 1"] * 3))}

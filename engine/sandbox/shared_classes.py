@@ -16,7 +16,7 @@ _DATA = (int, float, str, list, tuple, set, frozenset, dict, deque, bytes, bytea
 _TOO_MANY = 100_000  # attributes
 
 
-class Known:
+class SharedClasses:
     """`find` gives this side's class of a name, of those in `names`. `error` makes an exception of
     its class, its arguments, its attributes and its text."""
 
@@ -101,15 +101,15 @@ def new_error(made: Any, arguments: list[Any]) -> Any:
 
 
 def _slots(kind: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    slots: dict[str, Any] = {}
     for base in kind.__mro__:
         names = base.__dict__.get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
             if name not in ("__dict__", "__weakref__") and hasattr(
                 base.__dict__.get(name), "__set__"
             ):
-                found[name] = base.__dict__[name]
-    return found
+                slots[name] = base.__dict__[name]
+    return slots
 
 
 def _state(value: Any) -> dict[str, Any]:

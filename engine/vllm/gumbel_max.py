@@ -39,37 +39,37 @@ def _time(bits):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _is_inside(shares, first, token, goal):  # type: ignore[no-untyped-def]
+def _is_inside(probabilities, first, token, goal):  # type: ignore[no-untyped-def]
     """Those before a token, which is none of the first, do not reach the goal: the first and the
     more likely ones, and of equals those with a lower number."""
-    mine = shares[token]
+    mine = probabilities[token]
     before = 0.0
-    for other in range(shares.shape[0]):
-        if shares[other] > mine or (shares[other] == mine and other < token):
-            before += shares[other]
+    for other in range(probabilities.shape[0]):
+        if probabilities[other] > mine or (probabilities[other] == mine and other < token):
+            before += probabilities[other]
     for other in first:
-        if shares[other] == mine and other > token:
-            before += shares[other]
+        if probabilities[other] == mine and other > token:
+            before += probabilities[other]
     return before < goal
 
 
 @njit
-def draw(shares, first, goals, seeds, positions, tokens):  # type: ignore[no-untyped-def]
-    size, count = shares.shape[1], first.shape[1]
+def draw(probabilities, first, goals, seeds, positions, tokens):  # type: ignore[no-untyped-def]
+    size, count = probabilities.shape[1], first.shape[1]
     block = np.empty(_BLOCK, np.int64)
-    for row in range(shares.shape[0]):
+    for row in range(probabilities.shape[0]):
         key = _mixed(_mixed(seeds[row]) + (positions[row] + 1) * _STEP)
         goal, best, winner, total = goals[row], np.inf, first[row, 0], 0.0
         ended = False
         for i in range(count):
             token = first[row, i]
-            share = np.float64(shares[row, token])
-            if share <= 0 or total >= goal:
+            probability = np.float64(probabilities[row, token])
+            if probability <= 0 or total >= goal:
                 ended = True
                 break
-            total += share
+            total += probability
             bits = (_mixed(key + (token + 1) * _STEP) >> 11) & _LOW_53
-            time = _time(bits) / share
+            time = _time(bits) / probability
             if time < best:
                 best, winner = time, token
         tokens[row] = winner
@@ -78,7 +78,7 @@ def draw(shares, first, goals, seeds, positions, tokens):  # type: ignore[no-unt
         # Of the others, none more likely than the last of these, only one with bits as many as
         # these can come before the best: its logarithm is worked out, and whether the nucleus
         # holds it, which asks for no order.
-        least = np.float64(shares[row, first[row, count - 1]])
+        least = np.float64(probabilities[row, first[row, count - 1]])
         enough = np.int64(math.exp(-best * least) * 2.0**53) - 2
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
@@ -87,20 +87,20 @@ def draw(shares, first, goals, seeds, positions, tokens):  # type: ignore[no-unt
             for i in range(stop - start):
                 if block[i] < enough:
                     continue
-                share = np.float64(shares[row, start + i])
-                if share <= 0:
+                probability = np.float64(probabilities[row, start + i])
+                if probability <= 0:
                     continue
-                time = _time(block[i]) / share
+                time = _time(block[i]) / probability
                 token = np.int64(start + i)
                 if time < best and (
-                    goal == np.inf or _is_inside(shares[row], first[row], token, goal)
+                    goal == np.inf or _is_inside(probabilities[row], first[row], token, goal)
                 ):
                     best, winner = time, token
         tokens[row] = winner
 
 
-def race(
-    shares: NDArray[np.float32],
+def gumbel_max(
+    probabilities: NDArray[np.float32],
     first: Ints,
     goals: NDArray[np.float64],
     seeds: Ints,
@@ -109,11 +109,12 @@ def race(
     """int64 [rows]: the token that comes first among the nucleus of each row: the least number of
     most likely tokens whose shares add up to the row's goal, all of them where it is infinite.
 
-    `shares`: float32 [rows, vocabulary], 0 or more, in any unit; `first`: int64 [rows, some], the
+    `probabilities`: float32 [rows, vocabulary], 0 or more, in any unit; `first`: int64 [rows,
+    some], the
     most likely tokens of each row, falling; `seeds`, `positions`: int64 [rows], of the request,
     and of the token in it. Takes about a millisecond for 128 rows of 256 first tokens, and a third
     of one for each row whose nucleus does not end among them and has 151,936.
     """
-    tokens = np.empty(len(shares), np.int64)
-    draw(shares, first, goals, seeds, positions, tokens)
+    tokens = np.empty(len(probabilities), np.int64)
+    draw(probabilities, first, goals, seeds, positions, tokens)
     return tokens

@@ -20,7 +20,7 @@ PROGRAM = "<program>"
 _ASIDE = frozenset(("platform", "uuid", "ctypes.util"))  # they look, and go on without
 
 
-def make_do() -> None:
+def install() -> None:
     """Some libraries start a command or open a socket when they are imported, and go on without:
     they are told that there is none. Semaphores between processes are between threads here."""
     getpass.getuser = lambda: "user"

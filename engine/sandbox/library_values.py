@@ -155,8 +155,8 @@ _MUTABLE: dict[str, _Mutable] = {
 
 def empty(kind: str) -> Any:
     """A new object of a kind that is filled later; None for other kinds."""
-    found = _MUTABLE.get(kind)
-    return None if found is None else found.empty()
+    mutable = _MUTABLE.get(kind)
+    return None if mutable is None else mutable.empty()
 
 
 def is_of(kind: str, value: Any) -> bool:
@@ -238,11 +238,11 @@ def _numpy(kind: str, shape: Any, data: bytes) -> Any:
     numpy: Any = importlib.import_module("numpy")
     if type(data) is not bytes:
         raise TypeError("no data")
-    found = numpy.frombuffer(data, _dtype(kind)).copy()
+    values = numpy.frombuffer(data, _dtype(kind)).copy()
     if shape is None:
-        (value,) = found
+        (value,) = values
         return value
-    return found.reshape(tuple(int(n) for n in shape))
+    return values.reshape(tuple(int(n) for n in shape))
 
 
 def _dtype(kind: str) -> Any:
@@ -254,10 +254,10 @@ def _dtype(kind: str) -> Any:
 
 def _objects(shape: tuple[int, ...], *items: Any) -> Any:
     numpy: Any = importlib.import_module("numpy")
-    found = numpy.empty(len(items), object)
+    values = numpy.empty(len(items), object)
     for index, held in enumerate(items):
-        found[index] = held
-    return found.reshape(tuple(map(int, shape)))
+        values[index] = held
+    return values.reshape(tuple(map(int, shape)))
 
 
 # ---- sympy ----

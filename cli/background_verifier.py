@@ -13,10 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-OVER = b"\n"  # what the sampler says when it has drawn all; an end without it means that it died
+ALL_DRAWN = (
+    b"\n"  # what the sampler says when it has drawn all; an end without it means that it died
+)
 
 
-class Beside:
+class BackgroundVerifier:
     """`gars-vllm verify --follow` on a run that is being written.
 
     Its programs get no time on a core that anything else wants (SCHED_IDLE) until `finish`, when it
@@ -63,7 +65,7 @@ class Beside:
             return None
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(OVER)
+            self._process.stdin.write(ALL_DRAWN)
             self._process.stdin.close()
         code = self._process.wait()
         self._reader.join()

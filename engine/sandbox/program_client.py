@@ -17,11 +17,11 @@ from contextlib import suppress
 from typing import Any
 
 from gars_vllm.engine.sandbox import remote, wire
+from gars_vllm.engine.sandbox.environment import compile_with_asserts
 from gars_vllm.engine.sandbox.mirror import Mirror
 from gars_vllm.engine.sandbox.needs import Changes, Needs
 from gars_vllm.engine.sandbox.outcome import Outcome, Program
-from gars_vllm.engine.sandbox.records import Known, new_error
-from gars_vllm.engine.sandbox.surroundings import compile_as_ours
+from gars_vllm.engine.sandbox.shared_classes import SharedClasses, new_error
 
 MISSING = object()
 _UNKNOWN = object()
@@ -39,7 +39,7 @@ _repr.maxstring = _repr.maxother = 60
 _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 8
 
 
-class Over(BaseException):
+class JudgingEnded(BaseException):
     """The program is at its end, whatever the test would make of an exception."""
 
     def __init__(self, outcome: Outcome | None, detail: str = "") -> None:
@@ -47,28 +47,28 @@ class Over(BaseException):
         self.detail = detail
 
 
-class Said:
+class ReportedError:
     """What the program says of an exception that it has raised; on that as `_gars`."""
 
     def __init__(self, name: str, detail: str, denied: bool) -> None:
         self.name, self.detail, self.denied = name, detail, denied
 
 
-def said_of(error: BaseException) -> Said | None:
-    found = getattr(error, "__dict__", {}).get("_gars")
-    return found if isinstance(found, Said) else None
+def reported_error(error: BaseException) -> ReportedError | None:
+    reported = getattr(error, "__dict__", {}).get("_gars")
+    return reported if isinstance(reported, ReportedError) else None
 
 
-def head_of(program: Program) -> str:
+def entry_name(program: Program) -> str:
     return program.entry.partition(".")[0].partition("(")[0].strip()
 
 
 @functools.lru_cache(maxsize=16)
 def compiled(source: str, name: str) -> types.CodeType:
-    return compile_as_ours(source, name)
+    return compile_with_asserts(source, name)
 
 
-class Cell:
+class ProgramClient:
     """What the judge can ask of the program's side."""
 
     def __init__(self, channel: wire.Channel, needs: Needs, program: Program) -> None:
@@ -78,7 +78,7 @@ class Cell:
             channel.received = wire.LARGE
         self._functions: list[Callable[..., Any]] = []
         self._last: Any = _UNKNOWN
-        self._records = _Records(self)
+        self._records = _TestClasses(self)
         self._terms = wire.Terms(self._handle, wire.LARGE, self._records)
         self._remotes = remote.Remotes(self, self._error_base)
         self._ours: dict[str, Any] | None = None
@@ -92,7 +92,7 @@ class Cell:
         self.foreign: set[str] = set()
         self.lost: set[str] = set()
         self.swallowed = False
-        self.over: Over | wire.BrokenMessage | None = None  # what ended the matter
+        self.ended: JudgingEnded | wire.BrokenMessage | None = None  # what ended the matter
 
     # ---- the prompt's names ----
 
@@ -104,9 +104,9 @@ class Cell:
                 exec(compiled(self._program.preamble, "<prompt>"), self._ours)
         return self._ours
 
-    def share(self) -> list[str]:
+    def share_classes(self) -> list[str]:
         """The prompt's classes, as far as the program has them unchanged."""
-        names = _common(self._program.preamble, self._program.text) - {head_of(self._program)}
+        names = _common(self._program.preamble, self._program.text) - {entry_name(self._program)}
         if names:
             ours = self.preamble()
             self.classes = {n: ours[n] for n in names if isinstance(ours.get(n), type)}
@@ -122,10 +122,10 @@ class Cell:
         reply = self.ask({"do": "name", "name": expression})
         if "missing" in reply:
             return MISSING
-        found = self._value(reply)
-        if isinstance(found, remote.RemoteClass) and self._is_asked_for_as_class(expression):
-            self.tested.add(found._gars_number)
-        return found
+        value = self._value(reply)
+        if isinstance(value, remote.RemoteClass) and self._is_asked_for_as_class(expression):
+            self.tested.add(value._gars_number)
+        return value
 
     def _is_asked_for_as_class(self, name: str) -> bool:
         """A function that the program has written as a class gets no operators believed."""
@@ -182,14 +182,14 @@ class Cell:
 
     def broken(self, what: str) -> wire.BrokenMessage:
         """To raise: no `except:` of a test's undoes it."""
-        self.over = self.over or wire.BrokenMessage(what)
+        self.ended = self.ended or wire.BrokenMessage(what)
         return wire.BrokenMessage(what)
 
     def give_up(self, reason: str) -> BaseException:
         """To raise: the judge cannot carry what the test does."""
-        over = Over(Outcome.NOT_JUDGED, reason)
-        self.over = self.over or over
-        return over
+        ended = JudgingEnded(Outcome.NOT_JUDGED, reason)
+        self.ended = self.ended or ended
+        return ended
 
     def last(self) -> str:
         """What the last call gave, for a verdict's detail."""
@@ -205,8 +205,8 @@ class Cell:
         try:
             with self._lock:
                 return self._ask(request)
-        except (Over, wire.BrokenMessage) as error:
-            self.over = self.over or error
+        except (JudgingEnded, wire.BrokenMessage) as error:
+            self.ended = self.ended or error
             raise
 
     def _ask(self, request: wire.Message) -> wire.Message:
@@ -225,7 +225,7 @@ class Cell:
                 except (TypeError, ValueError, LookupError):
                     raise self.broken("nothing said") from None
             if "large" in reply:
-                raise Over(Outcome.WRONG_ANSWER, f"it gave {reply['large']}")
+                raise JudgingEnded(Outcome.WRONG_ANSWER, f"it gave {reply['large']}")
             if "raised" in reply:
                 raise self._exception(reply)
             return reply
@@ -238,7 +238,7 @@ class Cell:
             self._waits = True
             reply = self._channel.receive()
         except (EOFError, ConnectionError):
-            raise Over(None) from None
+            raise JudgingEnded(None) from None
         self._waits = False
         return reply
 
@@ -255,12 +255,12 @@ class Cell:
         count = len(values) - len(names)
         try:
             named = dict(zip(map(str, names), values[count:], strict=True))
-            found = self._functions[number](*values[:count], **named)
-            if inspect.iscoroutine(found):
-                found = _ran(found)
-            return {"value": wire.encode(found, self._terms)}
+            result = self._functions[number](*values[:count], **named)
+            if inspect.iscoroutine(result):
+                result = _ran(result)
+            return {"value": wire.encode(result, self._terms)}
         except Exception as error:
-            self.swallowed |= isinstance(error, AssertionError) and said_of(error) is None
+            self.swallowed |= isinstance(error, AssertionError) and reported_error(error) is None
             return {"error": wire.encode(error, self._terms)}
 
     # ---- values ----
@@ -272,8 +272,8 @@ class Cell:
             return ["own", number]
         if isinstance(value, type) and self._records.is_shared(value):
             return ["known", value.__name__]
-        if (found := _library_name(value)) is not None:
-            return ["name", *found]
+        if (place := _library_name(value)) is not None:
+            return ["name", *place]
         if isinstance(value, types.ModuleType):
             return ["name", value.__name__, ""]
         if isinstance(value, Iterator) and not callable(value):
@@ -298,11 +298,11 @@ class Cell:
         try:
             if not isinstance(message, dict):
                 raise wire.BrokenMessage("no value")
-            found = decode(message)
+            value = decode(message)
             self.lost.update(map(str, message.get("lost") or ()))
-            return found
+            return value
         except wire.BrokenMessage as error:
-            self.over = self.over or error
+            self.ended = self.ended or error
             raise
 
     def _exception(self, reply: wire.Message) -> BaseException:
@@ -312,14 +312,14 @@ class Cell:
         detail = f"{text} (line {line})" if isinstance(line, int) and line else text
         base: Any = Exception
         for kind in kinds if isinstance(kinds, list) else ():
-            found = getattr(builtins, kind, None) if isinstance(kind, str) else None
-            if isinstance(found, type) and issubclass(found, BaseException):
-                base = found
+            builtin = getattr(builtins, kind, None) if isinstance(kind, str) else None
+            if isinstance(builtin, type) and issubclass(builtin, BaseException):
+                base = builtin
                 break
         is_expected = base is SystemExit and self.needs.exits
         if not issubclass(base, Exception) and not is_expected:  # KeyboardInterrupt ...
             is_left = base is SystemExit and self._step in ("load", "call")
-            return Over(Outcome.EXITED_EARLY if is_left else Outcome.EXCEPTION, detail)
+            return JudgingEnded(Outcome.EXITED_EARLY if is_left else Outcome.EXCEPTION, detail)
         try:
             sent = reply.get("arguments")
             if not isinstance(sent, dict):
@@ -330,16 +330,16 @@ class Cell:
         made = arguments[0] if arguments else None
         if not isinstance(made, base):
             made = types.new_class(name, (base,))()
-        made.__dict__["_gars"] = Said(name, detail, reply.get("denied") is True)
+        made.__dict__["_gars"] = ReportedError(name, detail, reply.get("denied") is True)
         return made  # type: ignore[no-any-return]
 
 
-class _Records(Known):
+class _TestClasses(SharedClasses):
     """The classes that both sides have; the test's own are given to the cell when one is needed."""
 
-    def __init__(self, cell: Cell) -> None:
-        super().__init__(lambda name: cell.classes.get(name), self._made)
-        self._cell = cell
+    def __init__(self, client: ProgramClient) -> None:
+        super().__init__(lambda name: client.classes.get(name), self._made)
+        self._client = client
 
     def is_shared(self, kind: Any) -> bool:
         if self.name_of(kind) is None and getattr(kind, "__module__", "") == "check":
@@ -352,11 +352,11 @@ class _Records(Known):
         return super().pack(value, item)
 
     def _share(self, kind: type) -> None:
-        source = _source_of(self._cell._program.test, kind.__name__)
+        source = _source_of(self._client._program.test, kind.__name__)
         if source is None:
-            raise self._cell.give_up(f"the test passes an object of its {kind.__name__}")
-        self._cell.ask({"do": "define", "source": source, "names": [kind.__name__]})
-        self._cell.classes[kind.__name__] = kind
+            raise self._client.give_up(f"the test passes an object of its {kind.__name__}")
+        self._client.ask({"do": "define", "source": source, "names": [kind.__name__]})
+        self._client.classes[kind.__name__] = kind
         self.names.add(kind.__name__)
 
     @staticmethod
@@ -367,25 +367,25 @@ class _Records(Known):
         for name, value in state.items():
             if type(name) is str and not name.startswith("_"):
                 error.__dict__[name] = value
-        remote.told(error, text)
+        remote.set_reported_text(error, text)
         return error
 
 
 def _definitions(preamble: str) -> dict[str, bool]:
     """The names of functions and classes at the top of a text, and which are classes."""
-    found = {}
+    definitions = {}
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         for node in ast.parse(preamble).body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                found[node.name] = isinstance(node, ast.ClassDef)
-    return found
+                definitions[node.name] = isinstance(node, ast.ClassDef)
+    return definitions
 
 
 def _common(preamble: str, program: str) -> set[str]:
     """Names of classes at the top of both texts that are made in the same way."""
     if "class " not in preamble and "tuple(" not in preamble:
         return set()
-    found: list[dict[str, str]] = []
+    definitions: list[dict[str, str]] = []
     for source in (preamble, program):
         try:
             body = ast.parse(source).body
@@ -398,8 +398,8 @@ def _common(preamble: str, program: str) -> set[str]:
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
                 made[name] = made.get(name, "") + ast.dump(node)
-        found.append(made)
-    return {name for name, text in found[0].items() if found[1].get(name) == text}
+        definitions.append(made)
+    return {name for name, text in definitions[0].items() if definitions[1].get(name) == text}
 
 
 def _source_of(test: str, name: str) -> str | None:
@@ -441,12 +441,12 @@ def _library_name(value: Any) -> tuple[str, str] | None:
         module, name = "builtins", f"{value.__objclass__.__name__}.{value.__name__}"
     if not isinstance(module, str) or not isinstance(name, str):
         return None
-    found: Any = sys.modules.get(module)
-    if found is None or module.partition(".")[0] in ("check", "preamble", "program", "gars_vllm"):
+    target: Any = sys.modules.get(module)
+    if target is None or module.partition(".")[0] in ("check", "preamble", "program", "gars_vllm"):
         return None
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return (module, name) if found is value else None
+        target = getattr(target, part, None)
+    return (module, name) if target is value else None
 
 
 def _description(value: Any) -> list[Any]:
@@ -485,13 +485,13 @@ def _library_error(known: list[Any], find: Callable[[str], Any]) -> Any:
         if type(module) is not str or type(name) is not str:
             raise wire.BrokenMessage("no class")
         if module == "program":
-            found = find(name)
+            kind = find(name)
         elif module == "builtins":
-            found = getattr(builtins, name, None)
+            kind = getattr(builtins, name, None)
         else:
-            found = sys.modules.get(module)
+            kind = sys.modules.get(module)
             for part in name.split("."):
-                found = found.__dict__.get(part) if hasattr(found, "__dict__") else None
-        if isinstance(found, type) and issubclass(found, BaseException):
-            return found
+                kind = kind.__dict__.get(part) if hasattr(kind, "__dict__") else None
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return kind
     return None

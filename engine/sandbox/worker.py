@@ -24,7 +24,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.sandbox import confine, jail, surroundings, tiers, wire
+from gars_vllm.engine.sandbox import confine, environment, jail, tiers, wire
 from gars_vllm.engine.sandbox.judge import judge
 from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import (
@@ -45,7 +45,7 @@ _JUDGE_PROGRAMS = 200  # that one process judges
 _TICK = 0.05
 
 
-class CellFailed(Exception):
+class JailFailed(Exception):
     """A cell did not start, or was lost."""
 
 
@@ -53,7 +53,7 @@ class ParentGone(Exception):
     """Nobody wants the verdict any more."""
 
 
-class Foreman:
+class Worker:
     """One cell, and the programs that are run in it one after the other."""
 
     def __init__(self, tier: Tier, image: str | None = None, parent: int = -1) -> None:
@@ -62,7 +62,7 @@ class Foreman:
         self._folder = _new_folder(prefix="gars-cell-")
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._judge: _Judge | _Beside | None = None
+        self._judge: _Judge | _JudgeInJail | None = None
 
     def run(self, program: Program, limits: Limits) -> Verdict:
         """Raises CellFailed when the cell cannot be started."""
@@ -70,14 +70,16 @@ class Foreman:
             try:
                 self._start()
             except OSError as error:
-                raise CellFailed(str(error)) from None
+                raise JailFailed(str(error)) from None
         assert self._control is not None
         if self._judge is not None and not self._judge.suits(program):
             self._end_judge()
         if self._judge is None:
-            is_beside = bool(program.test) and needs_of(program.test, program.entry).files
-            self._judge = _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
-        where = "inside" if isinstance(self._judge, _Beside) else "outside"
+            is_inside = bool(program.test) and needs_of(program.test, program.entry).files
+            self._judge = (
+                _JudgeInJail() if is_inside else _Judge(program.test, [self._control.fileno()])
+            )
+        where = "inside" if isinstance(self._judge, _JudgeInJail) else "outside"
         ours, theirs = socket.socketpair()
         run = _Run(self._control, self._judge, limits, self._parent)
         try:
@@ -90,7 +92,7 @@ class Foreman:
             if not run.judge_is_fit:
                 self._end_judge()
         if not run.is_clean:
-            self.close_cell()
+            self.close_jail()
         if verdict is None:
             verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
         return replace(verdict, judge=where) if program.test else verdict
@@ -109,7 +111,7 @@ class Foreman:
             listener.bind(str(work / "socket"))
             (work / "socket").chmod(0o666)  # the container's user may be another
             listener.listen(1)
-        started = tiers.cell(self.tier, theirs.fileno(), work, self._image)
+        started = tiers.jail_command(self.tier, theirs.fileno(), work, self._image)
         with theirs:
             self._process = subprocess.Popen(
                 started.command,
@@ -130,11 +132,11 @@ class Foreman:
             message, _ = jail.receive_frame(ours)
         except (EOFError, TimeoutError):
             ours.close()
-            raise CellFailed(self._words("its interpreter did not start")) from None
+            raise JailFailed(self._words("its interpreter did not start")) from None
         if "refused" in message:
             ours.close()
             self._words("")
-            raise CellFailed(str(message["refused"]))
+            raise JailFailed(str(message["refused"]))
         ours.settimeout(None)
         self._control = ours
 
@@ -146,7 +148,7 @@ class Foreman:
         while self._process.poll() is None and time.monotonic() < until:
             with suppress(TimeoutError):
                 return listener.accept()[0]
-        raise CellFailed(self._words("the container did not answer"))
+        raise JailFailed(self._words("the container did not answer"))
 
     def _words(self, otherwise: str) -> str:
         """Ends a cell that did not start; what it said."""
@@ -159,7 +161,7 @@ class Foreman:
         docker = [line for line in lines if line.startswith("docker: ")]
         return one_line((docker or lines[-1:] or [otherwise])[0])
 
-    def close_cell(self) -> None:
+    def close_jail(self) -> None:
         """Ends the cell; the next program gets a new one."""
         if self._control is not None:
             self._control.close()
@@ -177,7 +179,7 @@ class Foreman:
 
     def close(self) -> None:
         self._end_judge()
-        self.close_cell()
+        self.close_jail()
         with suppress(RecursionError):
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._folder.exists():  # a tree too deep for Python, or folders closed to their owner
@@ -194,10 +196,10 @@ def _new_folder(**where: Any) -> Path:
     return folder
 
 
-def _environment(started: tiers.Cell) -> dict[str, str]:
+def _environment(started: tiers.JailCommand) -> dict[str, str]:
     if started.tier is Tier.DOCKER:  # docker's own; the container's is in the command
-        return surroundings.of_judge(True)
-    return surroundings.of_cell(started.setting["scratch"])
+        return environment.for_judge(True)
+    return environment.for_jail(started.setting["scratch"])
 
 
 class _Judge:
@@ -236,8 +238,8 @@ class _Judge:
                 return
             text = wire.exactly(end, int.from_bytes(head, "big"))
             with socket.socket(fileno=descriptors[0]) as channel:
-                found = judge(Program(**json.loads(text)), wire.Channel(channel))
-            answer = json.dumps(None if found is None else [str(found[0]), *found[1:]]).encode()
+                report = judge(Program(**json.loads(text)), wire.Channel(channel))
+            answer = json.dumps(None if report is None else [str(report[0]), *report[1:]]).encode()
             end.sendall(len(answer).to_bytes(8, "big") + answer)
 
     def descriptors(self, _: socket.socket) -> list[int]:
@@ -266,7 +268,7 @@ class _Judge:
         os.waitpid(self._process, 0)
 
 
-class _Beside:
+class _JudgeInJail:
     """A judge in the cell with the program, for a test that shares files with it: one program's.
 
     There it reaches no more than the program does, and the program no more of it than its files.
@@ -305,7 +307,7 @@ class _Run:
     """One program: its judge, its process in the cell, its time."""
 
     def __init__(
-        self, control: socket.socket, judge: _Judge | _Beside, limits: Limits, parent: int
+        self, control: socket.socket, judge: _Judge | _JudgeInJail, limits: Limits, parent: int
     ) -> None:
         self._control, self._judge, self._limits = control, judge, limits
         self._parent = parent
@@ -391,7 +393,7 @@ class _Run:
         if "started" in message:
             self._handles += descriptors
             self._schedule = schedule_of(descriptors[0]) if descriptors else None
-            if isinstance(self._judge, _Beside) and len(descriptors) > 1:
+            if isinstance(self._judge, _JudgeInJail) and len(descriptors) > 1:
                 self._judge.schedule = schedule_of(descriptors[1])
             self._began = time.monotonic()
         elif "guarded" in message:
@@ -432,7 +434,7 @@ class _Run:
         if judged == -signal.SIGSYS:
             reason = "the test does what nothing in the jail may do"
             return Verdict(Outcome.NOT_JUDGED, reason, seconds, waited)
-        if self._judge_broke and (judged or not isinstance(self._judge, _Beside)):
+        if self._judge_broke and (judged or not isinstance(self._judge, _JudgeInJail)):
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
@@ -447,7 +449,9 @@ class _Run:
     @property
     def judge_is_fit(self) -> bool:
         """It has come to a verdict, and can judge another program."""
-        return self.is_judged and not self._judge_broke and not isinstance(self._judge, _Beside)
+        return (
+            self.is_judged and not self._judge_broke and not isinstance(self._judge, _JudgeInJail)
+        )
 
     def close(self) -> None:
         for descriptor in (self._listener, *self._handles):
@@ -458,15 +462,15 @@ class _Run:
 def main(tier: str, image: str) -> None:
     """Reads programs from standard input, a line of JSON each, and writes their verdicts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
-    foreman = Foreman(Tier(tier), image or None, parent=0)
+    worker = Worker(Tier(tier), image or None, parent=0)
     try:
-        surroundings.become_ours()
+        environment.prepare_process()
         for line in sys.stdin.buffer:
             program, limits = json.loads(line)
             try:
-                v = foreman.run(Program(**program), Limits(**limits))
+                v = worker.run(Program(**program), Limits(**limits))
                 answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs, v.judge]
-            except CellFailed as error:
+            except JailFailed as error:
                 answer = [None, str(error), 0.0, 0.0, (), ""]
             sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
             sys.stdout.buffer.flush()
@@ -475,7 +479,7 @@ def main(tier: str, image: str) -> None:
     except RuntimeError as error:
         sys.stdout.buffer.write(json.dumps([None, str(error), 0.0, 0.0, (), ""]).encode() + b"\n")
     finally:
-        foreman.close()
+        worker.close()
 
 
 if __name__ == "__main__":

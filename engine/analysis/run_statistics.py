@@ -21,7 +21,7 @@ ENOUGH_PROBLEMS = 20
 AHEAD = (1, 2, 5, 10)  # times n: how far coverage is extrapolated, and where that begins
 
 
-def few(problems: int) -> str:
+def few_problems(problems: int) -> str:
     """What is said of the intervals of fewer than ENOUGH_PROBLEMS."""
     return (
         f"{problems} problem{'s' * (problems != 1)}: with fewer than {ENOUGH_PROBLEMS} the "
@@ -50,7 +50,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Worth:
+class RunStatistics:
     """Of one run. `n`: verified samples of the problem that has fewest, 0 when there are none; then
     the lists are empty. `curve`: up to 40 log-spaced (k, coverage). `all_problems`: these are
     HumanEval's 164, which `reaches` compares with; it is empty otherwise."""
@@ -66,26 +66,26 @@ class Worth:
     reaches: tuple[Reach, ...]
 
     def at_k(self, k: int) -> AtK | None:
-        return next((found for found in self.at if found.k == k), None)
+        return next((point for point in self.at if point.k == k), None)
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = finite(asdict(self))
-        return found
+        record: dict[str, Any] = finite(asdict(self))
+        return record
 
     def notes(self) -> list[str]:
         """What a reader must know about the numbers; one line each."""
-        found = []
+        notes = []
         if 0 < self.problems < ENOUGH_PROBLEMS:
-            found.append(f"{few(self.problems)}, and coverage is not extrapolated")
+            notes.append(f"{few_problems(self.problems)}, and coverage is not extrapolated")
         elif self.extrapolation is None and self.n >= 2 and self.at[0].rate > 0:
-            found.append("coverage follows no power law here, and is not extrapolated")
+            notes.append("coverage follows no power law here, and is not extrapolated")
         if self.extrapolation is not None and self.extrapolation.unfitted:
             e = self.extrapolation
-            found.append(f"{e.unfitted} of {e.resamples} resamples could not be fitted")
-        return found
+            notes.append(f"{e.unfitted} of {e.resamples} resamples could not be fitted")
+        return notes
 
 
-def worth_of(summary: Summary) -> Worth:
+def statistics_of(summary: Summary) -> RunStatistics:
     """Cost: about a second for 164 problems, most of it the refits of the extrapolation."""
     rows = [row for row in summary.per_problem if row.verified]
     counts = [(row.verified, row.passed) for row in rows]
@@ -102,7 +102,7 @@ def worth_of(summary: Summary) -> Worth:
     curve_k, coverage = estimates.coverage_curve(counts)
     cost, per_solved, interval = _cost(summary, counts)
     whole = summary.task_source == HUMANEVAL and len(rows) == 164
-    return Worth(
+    return RunStatistics(
         n=n,
         problems=len(rows),
         at=at,
@@ -126,10 +126,12 @@ def _extrapolation(
     """None of too few problems or samples, and of a fit that has less ahead than was reached."""
     if len(counts) < ENOUGH_PROBLEMS or n < 2:
         return None
-    found = estimates.extrapolate(counts, [n * times for times in AHEAD])
-    if found is not None and any(p.k > n and p.fitted < reached for p in found.points):
+    extrapolation = estimates.extrapolate(counts, [n * times for times in AHEAD])
+    if extrapolation is not None and any(
+        p.k > n and p.fitted < reached for p in extrapolation.points
+    ):
         return None
-    return found
+    return extrapolation
 
 
 def _cost(

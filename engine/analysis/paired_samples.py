@@ -20,7 +20,7 @@ from gars_vllm.engine.tasks.programs import meaning
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairedSamples:
     """`same`: pairs that came to the same program, comments and layout aside. `only_a`, `only_b`:
     pairs of which that one alone passed. `mended`: what became in b of the programs that were
     syntax errors in a, by outcome, commonest first; `broken`: the reverse."""
@@ -49,7 +49,7 @@ class Judged:
         return cls(tuple(some), {key_of(r): r for r in results if is_judged(r)})
 
 
-def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:
+def pair_samples(a: Judged, b: Judged, task_ids: Set[str]) -> PairedSamples | None:
     """The pairs of these tasks that have one seed and a verdict each; None where there is none."""
     second = {key_of(s): s for s in b.samples if key_of(s) in b.verdicts}
     same = only_a = only_b = count = 0
@@ -75,4 +75,4 @@ def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:
     if not count:
         return None
     tallies = (dict(t.most_common()) for t in (mended, broken))
-    return Pairs(count, same, only_a, only_b, *tallies)
+    return PairedSamples(count, same, only_a, only_b, *tallies)

@@ -67,19 +67,19 @@ def _without_defaults(call: Call) -> Call:
 
 def iterator(step: Callable[[], Any]) -> Iterator[Any]:
     """The judge's iterator; `step` gives an item in a list, or nothing at the end."""
-    while found := step():
-        yield found[0]
+    while items := step():
+        yield items[0]
 
 
 def named(module: str, name: str) -> Any:
     """A class or a function of a library, by its name; with "" the module itself."""
-    found: Any = importlib.import_module(module)
+    target: Any = importlib.import_module(module)
     for part in name.split(".") if name else ():
-        found = getattr(found, part)
-    return found
+        target = getattr(target, part)
+    return target
 
 
-class Around:
+class MirroredEnvironment:
     """Makes the program's surroundings what the test's are, for as long as one call takes."""
 
     def __init__(self) -> None:
@@ -87,20 +87,20 @@ class Around:
         self._imported = {"random": random}
 
     @contextlib.contextmanager
-    def within(self, asked: dict[str, Any], said: dict[str, Any]) -> Iterator[None]:
-        """`asked`: what the judge says of the test's (`mirror.py`); `said` gets what it wants to
+    def within(self, wanted: dict[str, Any], said: dict[str, Any]) -> Iterator[None]:
+        """`wanted`: what the judge says of the test's (`mirror.py`); `said` gets what it wants to
         have back. Whatever the program does to its own surroundings stays as it is."""
-        self._set(asked)
+        self._set(wanted)
         with contextlib.ExitStack() as stack:
-            for module, name, value in asked.get("patched", ()):
+            for module, name, value in wanted.get("patched", ()):
                 stack.enter_context(_patched(module, name, value))
-            streams = {n: stack.enter_context(_captured(n)) for n in asked.get("streams", ())}
+            streams = {n: stack.enter_context(_captured(n)) for n in wanted.get("streams", ())}
             given = None
-            if "in" in asked:
-                given = io.StringIO(asked["in"])
+            if "in" in wanted:
+                given = io.StringIO(wanted["in"])
                 stack.enter_context(_replaced("stdin", given))
             caught: list[Any] = []
-            if asked.get("warnings"):
+            if wanted.get("warnings"):
                 recorded = stack.enter_context(warnings.catch_warnings(record=True))
                 caught = [] if recorded is None else recorded
                 warnings.simplefilter("always")
@@ -115,25 +115,25 @@ class Around:
                     said["read"] = given.tell()
                 if caught:
                     said["warned"] = [[w.category, str(w.message)] for w in caught]
-        if asked.get("environment"):
+        if wanted.get("environment"):
             said["environment"] = self._changes()
 
-    def _set(self, asked: dict[str, Any]) -> None:
-        for name, value in asked.get("environ", ()):
+    def _set(self, wanted: dict[str, Any]) -> None:
+        for name, value in wanted.get("environ", ()):
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        if asked.get("environ"):
+        if wanted.get("environ"):
             self._environment = dict(os.environ)
-        if "folder" in asked:
-            os.chdir(asked["folder"])
-        if "recursion" in asked:
-            sys.setrecursionlimit(asked["recursion"])
-        if "decimal" in asked:
+        if "folder" in wanted:
+            os.chdir(wanted["folder"])
+        if "recursion" in wanted:
+            sys.setrecursionlimit(wanted["recursion"])
+        if "decimal" in wanted:
             context = decimal.getcontext()
-            context.prec, context.rounding = asked["decimal"]
-        for module, state in asked.get("seeds", ()):
+            context.prec, context.rounding = wanted["decimal"]
+        for module, state in wanted.get("seeds", ()):
             if module == "random":
                 random.setstate((state[0], tuple(state[1]), state[2]))
             else:

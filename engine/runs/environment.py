@@ -24,10 +24,10 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The versions that a run's numbers depend on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -18,9 +18,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from gars_vllm.engine.sandbox import guests, wire
-from gars_vllm.engine.sandbox.honest import PROGRAM as NAME
-from gars_vllm.engine.sandbox.records import Known, new_error
+from gars_vllm.engine.sandbox import judge_proxies, wire
+from gars_vllm.engine.sandbox.library_shims import PROGRAM as NAME
+from gars_vllm.engine.sandbox.shared_classes import SharedClasses, new_error
 
 _ARGUMENT_BYTES = 1 << 16  # of what an exception carries
 
@@ -45,16 +45,16 @@ SPECIAL = tuple(
 
 def serve(channel: wire.Channel) -> None:
     """Loads the program that the judge sends, and does what the judge asks, until it is gone."""
-    inside = _Inside(channel)
+    server = _ProgramServer(channel)
     while True:
         try:
             request = channel.receive()
         except EOFError:
             return
-        inside.serve(request)
+        server.serve(request)
 
 
-class _Inside:
+class _ProgramServer:
     """The program, its objects that the judge has handles of, and the judge's functions."""
 
     def __init__(self, channel: wire.Channel) -> None:
@@ -64,9 +64,9 @@ class _Inside:
         self._numbers: dict[int, int] = {}
         self._module = types.ModuleType("program")
         sys.modules["program"] = self._module
-        self._known = Known(self._class_of, _made_error)
+        self._known = SharedClasses(self._class_of, _made_error)
         self._terms = wire.Terms(self._handle, wire.USUAL, self._known)
-        self._around = guests.Around()
+        self._around = judge_proxies.MirroredEnvironment()
         self._loop: Any = None
         full = json.dumps(self._raised(MemoryError())).encode()
         self._full = len(full).to_bytes(4, "big") + full
@@ -161,14 +161,14 @@ class _Inside:
         return {"loaded": True}
 
     def _class_of(self, name: str) -> Any:
-        return self._module.__dict__.get(name) or self._guests.get(name)
+        return self._module.__dict__.get(name) or self._test_classes.get(name)
 
-    _guests: dict[str, Any] = {}  # classes of the test's  # noqa: RUF012 (one program a process)
+    _test_classes: dict[str, Any] = {}  # classes of the test's  # noqa: RUF012 (one program a process)
 
     def _define(self, source: str, names: list[str]) -> None:
         scope: dict[str, Any] = {"__name__": "test"}
         exec(compile(source, "<test>", "exec", dont_inherit=True, optimize=0), scope)
-        self._guests.update({name: scope[name] for name in names})
+        self._test_classes.update({name: scope[name] for name in names})
         self._known.names.update(names)
 
     def _value(self, value: Any) -> wire.Message:
@@ -201,8 +201,8 @@ class _Inside:
             number = self._numbers[id(kind)] = len(self._objects) - 1
         special = []
         for name in SPECIAL:
-            found = getattr(kind, name, None)
-            if found is not None and found is not getattr(object, name, None):
+            method = getattr(kind, name, None)
+            if method is not None and method is not getattr(object, name, None):
                 special.append(name)
         bases = [self._shape(b) for b in kind.__bases__ if b.__module__ in ("program", "test")]
         known = [
@@ -221,15 +221,15 @@ class _Inside:
             return self._objects[given[0]]
         if what == "back":
             number, name, doc, spec, is_async = given
-            return guests.function(self._back(number), name, doc, spec, is_async)
+            return judge_proxies.function(self._back(number), name, doc, spec, is_async)
         if what == "iterator":
             step = self._back(given[0])
-            return guests.iterator(lambda: step([], {}))
+            return judge_proxies.iterator(lambda: step([], {}))
         if what == "known":
             return self._class_of(given[0])
-        return guests.named(*given)
+        return judge_proxies.named(*given)
 
-    def _back(self, number: int) -> guests.Call:
+    def _back(self, number: int) -> judge_proxies.Call:
         """A function of the judge's, which the program may call."""
 
         def call(values: list[Any], named: dict[str, Any]) -> Any:
@@ -305,13 +305,13 @@ def _special(target: Any, name: str, *values: Any) -> Any:
 
 def _signature(target: Any) -> list[Any]:
     """[name, kind, has a default, default, annotation] of each parameter, and what it gives."""
-    found = inspect.signature(target)
+    signature = inspect.signature(target)
     none = inspect.Parameter.empty
     listed = [
         [p.name, int(p.kind), *_maybe(p.default, none), *_maybe(p.annotation, none)]
-        for p in found.parameters.values()
+        for p in signature.parameters.values()
     ]
-    return [listed, *_maybe(found.return_annotation, none)]
+    return [listed, *_maybe(signature.return_annotation, none)]
 
 
 def _maybe(value: Any, none: Any) -> list[Any]:

@@ -15,7 +15,7 @@ import types
 import warnings
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox.promises import FILE_BYTES, FILES
+from gars_vllm.engine.sandbox.fixed_limits import FILE_BYTES, FILES
 
 # No user's packages or start-up file, no current folder on the path. PYTHON* variables are left
 # out of the environment instead (-E, -I), so that PYTHONHASHSEED can be ours.
@@ -35,7 +35,7 @@ _CPU_SECONDS = 3600  # of the process that watches all programs of a core
 _PROCESSES = 512  # threads too
 
 
-def of_judge(with_docker: bool = False) -> dict[str, str]:
+def for_judge(with_docker: bool = False) -> dict[str, str]:
     """The environment of the worker and its judge; with what docker's command needs."""
     names: tuple[str, ...] = _LOADER
     if with_docker:
@@ -45,7 +45,7 @@ def of_judge(with_docker: bool = False) -> dict[str, str]:
     return _FIXED | home | kept
 
 
-def of_cell(scratch: str) -> dict[str, str]:
+def for_jail(scratch: str) -> dict[str, str]:
     """All that a program finds in its environment; `scratch`: where it may write."""
     kept = {name: os.environ[name] for name in _LOADER if name in os.environ}
     # For the C library when it starts: a thread's own arena takes 64 MiB of address space. The cell
@@ -54,7 +54,7 @@ def of_cell(scratch: str) -> dict[str, str]:
     return _FIXED | {"HOME": scratch, "TMPDIR": scratch} | arenas | kept
 
 
-def become_ours() -> None:
+def prepare_process() -> None:
     """Puts this process, a worker's, into the state that verdicts are reached in.
 
     Raises RuntimeError where `assert` does nothing: there every program would pass.
@@ -69,13 +69,13 @@ def become_ours() -> None:
 def assert_works() -> bool:
     """Whether a test's `assert` can fail, compiled as tests are."""
     try:
-        exec(compile_as_ours("assert False", "<check>"), {})
+        exec(compile_with_asserts("assert False", "<check>"), {})
     except AssertionError:
         return True
     return False
 
 
-def compile_as_ours(source: str, name: str) -> types.CodeType:
+def compile_with_asserts(source: str, name: str) -> types.CodeType:
     """Compiles with asserts, at whatever level the interpreter itself was started."""
     return compile(source, name, "exec", dont_inherit=True, optimize=0)
 
