@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One engine step for B samples: read their last tokens, find their masks, bring them together,
-apply them to the logits; beside xgrammar and llguidance, which fill B masks with their own threads.
+"""One engine step for B samples: read their last tokens, look up their masks, gather them, apply
+them to the logits. Compared with xgrammar and llguidance, which fill B masks with their own
+threads.
 
     python -m gars_vllm.benchmarks.batch_step [--run RUN] [FOLDER_WITH_TOKENIZER_JSON]
 
-Every sample stands somewhere else in a text of its own: HumanEval's solutions for Python, the JSON
-documents of mask_latency for JSON; with `--run` the samples of a run, after their prompts. "cold":
-the grammar has seen nothing; "warm": it has read these texts before. "host": reading and finding
-masks, for the peers reading and filling them. "gather": B rows of the table copied into one
-tensor, as a device would. "apply": to float32 logits, ours without the gather.
+Every sample is at another position of its own text: HumanEval's solutions for Python, the JSON
+documents of mask_latency for JSON; with `--run` the samples of a run, after their prompts.
+"cold": the grammar has read nothing before; "warm": it has read these texts. "host": reading
+tokens and looking masks up, for the peers filling masks. "gather": copying B rows of the table
+into one tensor, as on a device. "apply": to float32 logits, ours without the gather.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 
 BATCHES = (1, 8, 32, 128, 256, 512, 1024)
-_BUDGET = 512  # tokens that a sample may have, so that the closing is asked as in a real run
+_BUDGET = 512  # tokens per sample, so that budget completion is active as in a real run
 Stages = tuple[float, float, float]  # seconds: host, gather, apply
 
 
@@ -46,7 +47,7 @@ class Text:
 
 
 class Samples:
-    """B texts under way: when a sample's text ends it begins the next that none has begun."""
+    """B texts in progress: a sample whose text ends begins the next unused one."""
 
     def __init__(self, documents: Sequence[Text], batch: int) -> None:
         self.documents = documents
@@ -58,7 +59,7 @@ class Samples:
         return (self.begun - 1) % len(self.documents)
 
     def next(self) -> tuple[list[int], dict[int, str]]:
-        """The next token of each sample, and of those that begin a text the prefix."""
+        """The next token of each sample, and the prefix of each sample that begins a text."""
         tokens, begun = [], {}
         for i, (document, at) in enumerate(self.place):
             if at == len(self.documents[document].tokens):
@@ -152,7 +153,7 @@ class LlguidanceBatch:
 def measure(
     cutter: Cutter, language: str, documents: list[Text], batch: int, steps: int, warm: bool = False
 ) -> list[dict[str, Value]]:
-    """The stages of `steps` steps per mask; for JSON the peers in turn, on the same tokens."""
+    """The stages of `steps` steps per mask; for JSON the peers alternate on the same tokens."""
     size = len(cutter.vocabulary)
     ours = Ours(cutter, language)
     if warm:
@@ -185,7 +186,7 @@ def measure(
     for one, timings in zip(batches, times, strict=True):
         stages = 1000 * np.array(timings)
         host = stages[:, 0]
-        # What goes over the bus to a device: row numbers and masks it has not seen, or all masks.
+        # Bytes sent to a device: row numbers and new masks, or all masks.
         words = (size + 31) // 32
         if isinstance(one, OurBatch):
             traffic = 8 * batch + (one.grammar.row_count - known) * 4 * words / steps

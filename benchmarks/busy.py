@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples under a scheduler that never rests: prompts prefilled in chunks, requests preempted.
+"""Samples under memory pressure: prompts prefilled in chunks, requests preempted.
 
     python -m gars_vllm.benchmarks.busy [--model NAME] [--limit N] [--n N] [--blocks N] [--chunk N]
 
-vLLM is given so few blocks for keys and values that it must throw requests out and begin them
-again, and so few tokens a step that a prompt takes several. Every finished sample must be valid.
+vLLM gets so few KV cache blocks that it must preempt requests, and so few tokens per step that a
+prompt takes several steps. Every finished sample must be valid.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gars_vllm.engine.tasks import data_sets
 
 
 class Counted(VllmBackend):
-    """Remembers how often vLLM preempted a request."""
+    """Counts vLLM's preemptions."""
 
     preemptions = 0.0
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What it costs to start: each language and vocabulary in processes of their own, cold and warm.
+"""Startup cost: each language and vocabulary in separate processes, cold and warm.
 
     python -m gars_vllm.benchmarks.compile [--syncode] [FOLDER_WITH_TOKENIZER_JSON...]
 
-"nothing cached": neither compiled kernels nor tables are on disk. "kernels cached": numba's machine
-code is, the tables are not. "warm": both are. "grammar": the call that compiles or loads the
-grammar; "first mask": from there to a mask, an advance and a mask near a budget's end. Reading the
-vocabulary and importing modules is not counted, those that numba loads when it is first asked
-included: they are a note of their own. "added": resident memory above what the process
-had before, at its peak. Peers: their tokenizer's preparation and the grammar.
+"nothing cached": neither compiled kernels nor tables are on disk. "kernels cached": numba's
+machine code is, the tables are not. "warm": both are. "grammar": the call that compiles or loads
+the grammar; "first mask": from there to a mask, an advance and a mask near the end of a budget.
+Reading the vocabulary and importing modules is not counted; numba's lazily loaded modules are in
+a separate note. "added": peak resident memory above that before. Peers: preparing their
+tokenizer and the grammar.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import json, sys, time
 from pathlib import Path
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-def peak():  # ru_maxrss would begin with that of the process that started this one
+def peak():  # ru_maxrss would start from the parent process's
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 def tell(grammar, mask, before, numba=0.0):
@@ -120,7 +120,7 @@ def _size(folder: Path) -> int:
 
 
 def ours(cutter: Cutter, language: str, numba: list[float]) -> list[dict[str, Value]]:
-    """`numba`: gets the seconds that numba's own modules took."""
+    """`numba`: receives the seconds that numba's own modules took."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name) / "cache"
@@ -159,7 +159,7 @@ def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--syncode", action="store_true", help="beside SynCode; minutes")
+    parser.add_argument("--syncode", action="store_true", help="include SynCode; takes minutes")
     args = parser.parse_args()
     for result in run(tuple(args.folders), args.syncode):
         result.show()

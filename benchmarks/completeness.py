@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every valid program is allowed token by token: HumanEval and the standard library.
+"""Checks that every valid program is allowed token by token: HumanEval and the standard library.
 
     python benchmarks/completeness.py [--stdlib N] [--splits N] TOKENIZER...
 
 For each folder with a tokenizer.json: HumanEval's 164 prompts with their canonical solutions, as
 whole texts and as completions after their prompts, and N files of the running interpreter's
-standard library (0: none, -1: all), those that `compile()` accepts, each as the tokenizer writes it
-and, with --splits, N of them in random pieces: at each byte any token of the vocabulary that fits.
-Exits with 1 if any token was refused.
+standard library (0: none, -1: all) that `compile()` accepts, each as tokenized and, with
+--splits, N of them in random splits: at each byte any token of the vocabulary that fits. Exits
+with 1 if any token was refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def stdlib(count: int) -> Iterator[Text]:
 
 
 def random_split(text: str, encoder: Encoder, rng: random.Random) -> list[int]:
-    """Tokens that join to the text, each drawn among all that fit there."""
+    """Tokens that join to the text, each drawn from all that fit there."""
     ids = _by_bytes(encoder)
     longest = min(max(map(len, ids)), 16)
     data, at, tokens = text.encode(), 0, []

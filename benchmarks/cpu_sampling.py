@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why vLLM's settings on a CPU are what they are: parts of a step, and whole runs by setting.
+"""Justifies vLLM's settings on a CPU: parts of a step, and whole runs by setting.
 
     python -m gars_vllm.benchmarks.cpu_sampling [--model NAME] [--rounds N]
 
-Parts: 128 rows of logits at once, medians, each way in turn. Runs: 4 HumanEval prompts x 32 samples
-of just 96 tokens, no grammar, an engine of its own for each setting; the start is not counted.
+Parts: 128 rows of logits at once, medians, alternating. Runs: 4 HumanEval prompts x 32 samples
+of exactly 96 tokens, no grammar, one engine per setting; startup is not counted.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _parts_of(cutter: Cutter) -> dict[str, float]:
     size = len(cutter.vocabulary)
     chance = torch.Generator().manual_seed(0)
     logits = torch.randn((_ROWS, size), generator=chance) * 2.5
-    logits[:, :50] += 14  # most of the mass in a few tokens, as a model has it
+    logits[:, :50] += 14  # most of the mass in a few tokens, as in a model
     grammar = Ours(cutter, "python").grammar
     table = MaskTable((size + 31) // 32, torch.device("cpu"))
     slots: list[int] = []
@@ -112,7 +112,7 @@ def _parts_of(cutter: Cutter) -> dict[str, float]:
 
 
 def parts() -> Result:
-    """Milliseconds of what a step does besides the model."""
+    """Milliseconds of a step's work outside the model."""
     result = Result(f"Parts of a step, {_ROWS} rows of logits, milliseconds")
     for cutter in texts.cutters():
         result.rows.append({"vocabulary": len(cutter.vocabulary), **_parts_of(cutter)})

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of a mask and an advance, per token of one text: beside xgrammar and llguidance on JSON,
-beside SynCode on Python, and at texts' lengths.
+"""Time of a mask and an advance per token of one text: compared with xgrammar and llguidance on
+JSON, with SynCode on Python, and by text length.
 
     python -m gars_vllm.benchmarks.mask_latency [--syncode] [FOLDER_WITH_TOKENIZER_JSON...]
 
-All engines read the same documents in turn. "cold": a grammar that has seen nothing. "unseen": it
-has read the other half of the texts. "warm": it has read these texts before.
+All engines read the same documents in turn. "cold": a new grammar. "unseen": it has read the
+other half of the texts. "warm": it has read these texts before.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from gars_vllm.benchmarks.texts import Cutter
 from numpy.typing import NDArray
 
 LENGTHS = (50, 200, 500, 2000)
-_SHORT = (50, 200)  # at which SynCode is asked
+_SHORT = (50, 200)  # at which SynCode is measured
 _TEXTS = 8
-_LAST = 10  # tokens before a length whose times count for it
+_LAST = 10  # tokens measured before each length
 
 
 def read(position: Position, ids: Sequence[int]) -> list[int]:
@@ -44,7 +44,7 @@ def read(position: Position, ids: Sequence[int]) -> list[int]:
 def microseconds(
     masks: Iterable[Mask], documents: Sequence[list[int]]
 ) -> list[NDArray[np.float64]]:
-    """Per mask the times of all tokens; document by document, the masks in turn."""
+    """Per mask the times of all tokens; the masks alternate by document."""
     masks = list(masks)
     times: list[list[int]] = [[] for _ in masks]
     gc.collect()
@@ -74,7 +74,7 @@ def json_beside_peers(cutter: Cutter) -> Result:
 
 
 def warm_up(cutter: Cutter, language: str, ids: Sequence[int]) -> None:
-    """Loads compiled code, so that it counts for nothing."""
+    """Loads compiled code, so that it is not measured."""
     read(Ours(cutter, language).begin(), ids[:50])
 
 
@@ -104,7 +104,7 @@ def python_cold_and_warm(cutter: Cutter) -> Result:
 
 
 def misses(cutter: Cutter) -> Result:
-    """The time of a mask that the grammar has never seen: one walk, no text read twice."""
+    """The time of a mask that is not cached: one walk, no text read twice."""
     documents = [cutter.cut(t) for t in texts.python_texts()]
     warm_up(cutter, "python", documents[0])
     grammar = Ours(cutter, "python").grammar
@@ -125,8 +125,8 @@ def misses(cutter: Cutter) -> Result:
 
 
 def by_length(cutter: Cutter, syncode: bool) -> Result:
-    """Medians of the last tokens before each length; ours warm. Up to 200 tokens the texts are
-    HumanEval's solutions, beyond files of the standard library, since no solution is so long."""
+    """Medians over the last tokens before each length; ours warm. Up to 200 tokens the texts are
+    HumanEval's solutions, beyond that files of the standard library."""
     size = len(cutter.vocabulary)
     result = Result(
         f"Python, median microseconds per token at a text's length, vocabulary {size:,}"
@@ -174,7 +174,9 @@ def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--syncode", action="store_true", help="beside SynCode; makes its store")
+    parser.add_argument(
+        "--syncode", action="store_true", help="include SynCode, whose store takes minutes to build"
+    )
     args = parser.parse_args()
     for result in run(tuple(args.folders), args.syncode):
         result.show()

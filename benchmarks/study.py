@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The study of docs/results.md: what a grammar is worth to small models, cold and hot.
+"""The study of docs/results.md: the effect of a grammar on small models at several temperatures.
 
     python -m gars_vllm.benchmarks.study [--part NAME] [--quick]     (make study)
 
-Every fourth problem of HumanEval from 0 on (41 of them), SmolLM2-135M-Instruct with 50 samples a
-problem and Qwen2.5-Coder-0.5B-Instruct with 20, at temperatures 0.8, 1.1 and 1.4, without a grammar
-and with Python's. An hour on two cores; interrupted, the same command goes on. Samples go to
-runs/study/, tables to runs/study/tables.md and plots to docs/study/.
+Every fourth problem of HumanEval from 0 on (41 of them), SmolLM2-135M-Instruct with 50 samples
+per problem and Qwen2.5-Coder-0.5B-Instruct with 20, at temperatures 0.8, 1.1 and 1.4, without a
+grammar and with Python's. Takes an hour on two cores; an interrupted study continues. Samples go
+to runs/study/, tables to runs/study/tables.md and plots to docs/study/.
 
-In float32, in which a sample is the same whatever else is in its batch: then both runs of a model
-draw the same samples until the grammar makes one of them draw another token
+Uses float32, where a sample does not depend on its batch: both runs of a model draw the same
+samples until the grammar makes one of them draw another token
 (engine/analysis/paired_samples.py).
 """
 
@@ -58,7 +58,7 @@ PARTS = [
 
 
 def gars(*arguments: str, out: Path | None = None) -> None:
-    """Runs our own command; what it prints goes to `out` too."""
+    """Runs our own command; its output goes to `out`, too."""
     command = [sys.executable, "-m", "gars_vllm.cli.main", *arguments]
     print("gars-vllm", *arguments, flush=True)
     if out is None:
@@ -70,7 +70,7 @@ def gars(*arguments: str, out: Path | None = None) -> None:
 
 
 def run(part: Part, quick: bool) -> None:
-    """Draws and verifies what is missing of a part."""
+    """Draws and verifies the missing samples of a part."""
     gars(
         "sample", "--model", part.model, "--grammar", part.grammar, "--n",
         "2" if quick else str(part.n), "--task-ids", "0,4" if quick else PROBLEMS,
@@ -82,7 +82,7 @@ def run(part: Part, quick: bool) -> None:
 
 
 def tables() -> None:
-    """One file of all tables, and the plots, of the parts that are there."""
+    """Writes all tables to one file, and the plots, for the existing parts."""
     present = [part for part in PARTS if (part.folder / "results.jsonl").exists()]
     target = OUT / "tables.md"
     target.unlink(missing_ok=True)
@@ -98,12 +98,12 @@ def tables() -> None:
 
 
 def counts(part: Part) -> str:
-    """By temperature: samples whose last function is its docstring and nothing else, and what kinds
-    of exceptions those raise that were syntax errors without the grammar."""
+    """By temperature: samples whose last function is only a docstring, and the exceptions of
+    those that were syntax errors without the grammar."""
     run = open_run(str(part.folder))
     temperatures = {key_of(s): s["temperature"] for s in run.samples.read()}
     empty = Counter(s["temperature"] for s in run.samples.read() if _is_empty(s["program"]))
-    plain = RunFolder(replace(part, grammar="none").folder).results.read()  # nothing, if not there
+    plain = RunFolder(replace(part, grammar="none").folder).results.read()  # empty if missing
     broken = {key_of(r) for r in plain if r["outcome"] == "syntax error"}
     raised: dict[float, Counter[str]] = {
         temperature: Counter() for temperature in temperatures.values()

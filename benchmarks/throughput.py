@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples end to end: the same job under different masks, one after another, `--rounds` times.
+"""Sampling end to end: the same job under different masks, alternating, `--rounds` times.
 
     python -m gars_vllm.benchmarks.throughput [--model NAME] [--n N]... [--rounds N] [--syncode]
     python -m gars_vllm.benchmarks.throughput --mask none --mask python [--engine JSON] ...
 
-The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
-that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through
-the masks and back again, since a machine's speed drifts. The second form makes this table only, of
-the masks named (see KINDS), on as many samples at once as `--batch` says.
+The first table compares equal work: every sample has the same number of tokens and EOS is
+forbidden, so that only the mask differs (no budget completion). Its ratios are per round, each
+of which goes through the masks and back, since a machine's speed drifts. The second form makes
+only this table, for the given masks (see KINDS), with `--batch` samples at once.
 
-The second table is of real runs, `gars-vllm sample` without the start of its engine: "none" has no
-grammar and the usual stop strings, so that its samples are longer. "valid" are samples that
-compile; "solved" are problems with a sample that passes HumanEval's tests, per minute of sampling.
-SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind transformers' `generate`
-in float32, as SynCode itself uses it; "JSON" is the same model under our JSON grammar and under
-vLLM's structured outputs.
+The second table is of real runs, `gars-vllm sample` without the start of its engine: "none" has
+no grammar and the usual stop strings, so its samples are longer. "valid" are samples that
+compile; "solved" are problems with a sample that passes HumanEval's tests, per minute of
+sampling. SynCode's mask (`--mask syncode`) runs in the same vLLM, and in transformers'
+`generate` in float32, as SynCode itself uses it; "JSON" is the same model under our JSON grammar
+and under vLLM's structured outputs.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def time_parts():
         setattr(Runner, name, timed)
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    model, n, limit, length = (asked[k] for k in ("model", "n", "limit", "tokens"))
+    arguments = json.loads(sys.argv[1])
+    model, n, limit, length = (arguments[k] for k in ("model", "n", "limit", "tokens"))
     spec = models.lookup(model)
     files = models.resolve(spec)
     tokenizer = tokenizers.load(files.folder)
     backend, found = None, []
-    for number in range(asked["rounds"] + 1):  # the first loads compiled code and is not counted
-        for kind in asked["kinds"]:
+    for number in range(arguments["rounds"] + 1):  # the first loads compiled code and is not counted
+        for kind in arguments["kinds"]:
             structured = kind == "structured"
             grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
             settings = Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
@@ -88,7 +88,7 @@ if __name__ == "__main__":
             ]
             context = prompts.context_length(texts, length, None)
             job = Job(files.folder, tokenizer, settings, context,
-                               min(asked["batch"], n * limit), asked["engine"])
+                               min(arguments["batch"], n * limit), arguments["engine"])
             if backend is None:
                 backend = Endless(job)
                 time_parts()
@@ -126,7 +126,7 @@ SYNCODE = {
 
 def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: tuple[str, ...],
         seed: int) -> dict[str, float]:  # fmt: skip
-    """Numbers of one run: tokens, seconds, share of time in the mask, samples, valid, solved."""
+    """Figures of one run: tokens, seconds, fraction of time in the mask, samples, valid, solved."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         command = [
@@ -155,9 +155,9 @@ def equal_work(
     model: str, sizes: tuple[int, ...], rounds: int, limit: int, tokens: int,
     kinds: Sequence[str] = tuple(KINDS), batch: int = 128, engine: Mapping[str, Any] = NOTHING,
 ) -> Result:  # fmt: skip
-    """Tokens per second where every sample has the same number of tokens.
+    """Tokens per second with the same number of tokens per sample.
 
-    `kinds`: of KINDS, the first is what the others are compared with; `engine`: vLLM's arguments.
+    `kinds`: of KINDS; the first is the baseline; `engine`: vLLM's arguments.
     """
     result = Result(
         f"Equal work: vLLM, {model}, {limit} prompts, {tokens} tokens a sample, temperature 0.8"
@@ -189,7 +189,7 @@ def equal_work(
                 f"of {kinds[0]}": _range(ratios),
                 "mask %": 100 * statistics.median(run[2] / run[1] for run in runs),
             }  # fmt: skip
-            # Milliseconds of a step; on a GPU the runner is in another process.
+            # Milliseconds per step; on a GPU the runner is in another process.
             steps = [run[0] / min(batch, n * limit) for run in runs]
             for at, name in ((3, "forward ms"), (4, "sampling ms")):
                 if any(run[at] for run in runs):
@@ -202,8 +202,8 @@ def equal_work(
 
 
 def _rounds(measured: Sequence[Sequence[Any]], kind: str) -> list[list[float]]:
-    """Tokens, seconds, seconds in the mask, the forward pass, the sampling: of each round, there
-    and back."""
+    """Tokens, seconds, seconds in the mask, the forward pass, the sampling: for each round,
+    forth and back."""
     runs = [numbers for name, *numbers in measured if name == kind]
     return [
         [a + b for a, b in zip(there, back, strict=True)]
@@ -219,7 +219,7 @@ def run(
     model: str = "smollm2-135m", sizes: tuple[int, ...] = (1, 16, 128), rounds: int = 3,
     limit: int = 4, tokens: int = 128, temperature: float = 0.8, syncode: bool = False,
 ) -> list[Result]:  # fmt: skip
-    models.lookup(model)  # refuses a name that nobody knows before an engine is started
+    models.lookup(model)  # checks the name before an engine starts
     result = Result(
         f"Sampling, {model}, HumanEval/0 to {limit - 1}, up to {tokens} tokens, "
         f"temperature {temperature:g}"
@@ -230,7 +230,7 @@ def run(
         for number in range(rounds):
             for name, options in masks.items():
                 if name in SYNCODE and number:
-                    continue  # slow, and far from a tie
+                    continue  # slow, and the difference is large
                 say(f"n = {n}, {name}, round {number + 1} of {rounds}")
                 figures[name].append(one(model, n, limit, tokens, temperature, options, number))
         for name, runs in figures.items():

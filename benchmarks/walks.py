@@ -4,10 +4,10 @@
     python -m gars_vllm.benchmarks.walks [--walks N] [--max-tokens N] [--weights KIND ...]
                                          [--vocabulary N | --tokenizer DIR]
 
-SynCode's store for a real vocabulary takes minutes and more, and a step some 100 ms, so the walks
-use a byte-level BPE trained here on the standard library unless `--tokenizer` gives one; its store
-is then kept in `~/.cache/gars-vllm`. Where SynCode's parser fails, or its mask is empty, it
-constrains nothing: then every token is allowed, as in its own processor.
+SynCode's store for a real vocabulary takes minutes or more, and a step some 100 ms, so the walks
+use a byte-level BPE trained here on the standard library unless `--tokenizer` is given; its
+store is then cached in `~/.cache/gars-vllm`. Where SynCode's parser fails, or its mask is empty,
+it constrains nothing: then every token is allowed, as in its own processor.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from transformers import PreTrainedTokenizerFast
 
 
 class SynCodeWalker:
-    """SynCode's mask as a walk sees it. It has no closing: a walk ends where it draws EOS, or where
-    EOS is allowed when its budget is spent."""
+    """SynCode's mask as a Walker. It has no budget completion: a walk ends when it draws EOS, or
+    if EOS is allowed when its budget is spent."""
 
     def __init__(self, mask: SynCodeMask, size: int, eos: int) -> None:
         self._mask, self._size, self._eos = mask, size, eos

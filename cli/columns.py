@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of runs as a table that every view shows: a row a number, a column a run."""
+"""The numbers of runs as a table shared by every view: one row per number, one column per run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Column:
 @dataclass(frozen=True)
 class Row:
     label: str
-    texts: tuple[str, ...]  # one a column
+    texts: tuple[str, ...]  # one per column
 
 
 _Show = Callable[[Column], str]
 
 
 def sections(columns: Sequence[Column]) -> list[list[Row]]:
-    """Rows that belong together; those that say nothing of any column are left out."""
+    """Sections of related rows; rows without any value are left out."""
     filled = [
         [Row(label, tuple(show(c) for c in columns)) for label, show in section]
         for section in _sections(columns)
@@ -92,7 +92,7 @@ def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
     ]
 
 
-# What the grammar did to the model's own distribution.
+# The effect of the grammar on the model's distribution.
 _WEIGHTS: list[tuple[str, _Show]] = [
     (
         "model overruled",
@@ -186,7 +186,7 @@ def _check(name: str) -> tuple[str, _Show]:
 
 
 def short_names(columns: Sequence[Column]) -> list[str]:
-    """The last parts of the paths, unless two are alike."""
+    """The last parts of the paths, unless two are equal."""
     names = [column.summary.name for column in columns]
     short = [Path(name).name if "/" in name else name for name in names]
     short = [Path(name).resolve().name if name in (".", "..") else name for name in short]
@@ -213,14 +213,14 @@ def percent(value: float | None) -> str:
 
 
 def number(value: float | None, digits: int | None) -> str:
-    """`digits` after the point; None: as few as it takes."""
+    """`digits` after the decimal point; None: as few as necessary."""
     if value is None:
         return "-"
     return f"{value:g}" if digits is None else f"{value:,.{digits}f}"
 
 
 def size(path: Path) -> str:
-    """Of a file, in kB or MB."""
+    """A file's size in kB or MB."""
     count = path.stat().st_size
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 

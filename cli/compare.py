@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm compare`: one run beside another, problem by problem."""
+"""`gars-vllm compare`: compares two runs problem by problem."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-_NAMED = 12  # problems that are named
+_NAMED = 12  # problems listed by name
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page, all in it."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
-    """Show what run B has that run A has not, on the problems that both have verified.
+    """Compare run B with run A on the problems that both have verified.
 
     Differences are B minus A, paired by problem, with 95 % intervals (bootstrap over problems);
-    one that holds 0 is within noise. With fewer than 20 problems neither run is called better.
-    Samples that one model drew from one seed are paired too: they are the same until something, say
-    the grammar, makes one of them draw another token. Runs at several temperatures are compared at
-    each of them.
+    an interval that contains 0 is within noise. With fewer than 20 problems neither run is
+    called better. Samples that one model drew from one seed are paired, too: they are equal
+    until something, say the grammar, makes one of them draw another token. Runs at several
+    temperatures are compared at each of them.
     """
     checks.writable_file(html, makes_folders=True)
     runs = [open_run(a), open_run(b)]
@@ -93,7 +93,7 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
 
 
 def _pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[tuple[Summary, Summary]]:
-    """The runs, or the temperatures that both have. Raises UserError when there is none."""
+    """The runs, or their common temperatures. Raises UserError if there are none."""
     if len(a) == len(b) == 1:
         return [(a[0], b[0])]
     common = [(x, y) for x in a for y in b if x.temperature == y.temperature]
@@ -103,7 +103,7 @@ def _pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[tuple[Summary, Su
 
 
 def _runs(one: Comparison) -> Table:
-    """What the two runs are."""
+    """The settings of the two runs."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", f"a: {one.a}", f"b: {one.b}"):
         table.add_column(escape(name), overflow="fold")
@@ -139,7 +139,7 @@ def _named(name: str, side: Side) -> str:
 
 
 def rows_of(one: Comparison) -> list[tuple[str, str]]:
-    """What a table shows: a label and a text."""
+    """The rows of the table: label and text."""
     rows = [("problems", f"{one.problems}")]
     rows += [(f"pass@{point.k}", _difference(point, one.is_enough)) for point in one.at]
     rows += [

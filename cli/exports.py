@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of runs for elsewhere: one HTML page, plots as PNG, a table as CSV."""
+"""Exports the numbers of runs: an HTML page, PNG plots, a CSV table."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gars_vllm.engine.sandbox.outcome import Outcome
 from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
 
-_MOST = 100_000  # different programs on a page: some 20 MB, and what a browser still searches in
+_MOST = 100_000  # different programs on a page: some 20 MB, which a browser can still search
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Writes a file whole or not at all, and the folders that lead to it."""
+    """Writes a file atomically, creating missing parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)
     return path
@@ -38,7 +38,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def write_csv(listed: Sequence[Column], path: Path) -> Path:
-    """A line for each problem and column: counts, shares, tokens, outcomes."""
+    """One line per problem and column: counts, rates, tokens, outcomes."""
     out = io.StringIO()
     outcomes = [outcome.value for outcome in Outcome]
     head = (
@@ -57,14 +57,15 @@ def write_csv(listed: Sequence[Column], path: Path) -> Path:
                     row.effective, *(row.outcomes.get(name, 0) for name in outcomes),
                 ]
             )  # fmt: skip
-    return write(path, out.getvalue().encode("utf-8", "surrogateescape"))  # a folder's own bytes
+    return write(path, out.getvalue().encode("utf-8", "surrogateescape"))  # paths may not be UTF-8
 
 
 # ---- PNG ----
 
 
 def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
-    """coverage.png: pass@k with its interval, and the fit dashed; outcomes.png: their shares."""
+    """coverage.png: pass@k with its interval, and the fit as a dashed line; outcomes.png:
+    outcome fractions."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -128,7 +129,7 @@ def write_html(
     listed: Sequence[Column], runs: Sequence[str], path: Path,
     comparison: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
-    """One page; `runs` are the folders that the columns are of."""
+    """Writes one page; `runs` are the folders of the columns."""
     return write(path, html_page.render(page_of(listed, runs, comparison)).encode())
 
 
@@ -136,7 +137,8 @@ def page_of(
     listed: Sequence[Column], runs: Sequence[str], comparison: Mapping[str, Any] | None = None,
     most: int = _MOST,
 ) -> dict[str, Any]:  # fmt: skip
-    """What `html_page.render` shows; `most` different programs, if there are no more problems."""
+    """The data for `html_page.render`; at most `most` different programs, but at least one per
+    problem."""
     names = tables.short_names(listed)
     rows = [
         (number, row) for number, section in enumerate(tables.sections(listed)) for row in section
@@ -219,7 +221,7 @@ def _problems(
 
 @dataclass(frozen=True)
 class Shown:
-    """Of a problem and a column: how many different programs there are, and those on the page."""
+    """For a problem and a column: the number of different programs, and those on the page."""
 
     programs: int = 0
     samples: Sequence[dict[str, Any]] = ()
@@ -228,13 +230,13 @@ class Shown:
 def _programs(
     listed: Sequence[Column], runs: Sequence[str], most: int
 ) -> tuple[dict[tuple[int, str], Shown], dict[str, str]]:
-    """By the column's place and the problem, and the prompts. `most`: on the whole page."""
+    """The programs by column index and problem, and the prompts. `most`: on the whole page."""
     groups: dict[tuple[int, str], dict[tuple[str, str | None], dict[str, Any]]] = {}
     prompts: dict[str, str] = {}
     for run in runs:
         folder = open_run(run)
         config = folder.load()["config"]
-        with contextlib.suppress(UserError):  # a prompts file that has gone
+        with contextlib.suppress(UserError):  # the prompts file is missing
             prompts |= {task.task_id: task.prompt for task in of_run(config)}
         verdicts = {key_of(record): record for record in folder.results.read()}
         places = {
@@ -261,8 +263,7 @@ def _programs(
 
 
 def _chosen(samples: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The commonest first; where there are more than `limit`, one of each outcome and those that
-    passed are kept before the others."""
+    """The commonest first; beyond `limit`, one of each outcome and passing ones are preferred."""
     ranked = sorted(samples, key=lambda s: -int(s["count"]))
     if len(ranked) <= limit:
         return ranked
@@ -275,7 +276,7 @@ def _chosen(samples: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any
 def _sample(
     place: int, sample: Mapping[str, Any], verdict: Mapping[str, Any], prompt: str | None
 ) -> dict[str, Any]:
-    """What the page shows of a program. "prefix" is None where it is its task's prompt."""
+    """A program's data on the page. "prefix" is None if it is the task's prompt."""
     program, completion = str(sample["program"]), str(sample.get("completion", ""))
     prefix = program.removesuffix(completion) if completion else program
     return {

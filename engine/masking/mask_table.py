@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distinct masks on the device: what a step sends there is numbers of rows."""
+"""A table of distinct masks on the device, so that a step only sends row numbers."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
 
-EVERYTHING, ENDS = 0, 1  # rows that are always there
+EVERYTHING, ENDS = 0, 1  # fixed rows
 Slots = Sequence[int] | NDArray[np.int64]
-_BEGINNINGS = 256  # of texts, whose tokens are kept
-_BYTES = 64 << 20  # of masks, at most, unless a single step needs more
+_BEGINNINGS = 256  # cached token sets for healing
+_BYTES = 64 << 20  # limit on the table, unless a single step needs more
 
 
 class MaskTable:
-    """The masks of all grammars that were used last, packed: int32 [capacity, words].
+    """The most recently used masks of all grammars, packed: int32 [capacity, words].
 
-    Row EVERYTHING is for requests without a grammar, row ENDS for those that may only end. When the
-    table is full, the rows that were not used for longest give their places to new ones.
+    Row EVERYTHING is for requests without a grammar, row ENDS for those that may only end. When
+    the table is full, the least recently used rows are replaced.
     """
 
     def __init__(self, words: int, device: torch.device, limit: int = _BYTES) -> None:
         self._most = max(64, limit // (4 * words))
         self._rows = torch.full((min(64, self._most), words), -1, dtype=torch.int32, device=device)
         self._count = 2
-        self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be sent with the next step
-        # Of each grammar, by a mask's number, its row here; -1: none.
+        self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be uploaded with the next step
+        # By grammar: the row of each mask id; -1: none.
         self._places: dict[CompiledGrammar, NDArray[np.int64]] = {}
         self._owners: dict[int, tuple[CompiledGrammar, int]] = {}
-        # Rows of this step alone, of texts that owe their beginning, by their bits; and the tokens
-        # that begin with such a text.
+        # For healing: rows of this step only, by their bits; and the tokens that may begin a text.
         self._healing_rows: dict[bytes, int] = {}
         self._healing_step = 0
         self._begins: dict[tuple[CompiledGrammar, bytes], NDArray[np.int32]] = {}
         self._step = 1
-        self._used = np.zeros(len(self._rows), np.int64)  # the step that last needed a row
+        self._used = np.zeros(len(self._rows), np.int64)  # the step that last used a row
 
     def set_ends(self, tokens: Sequence[int]) -> None:
         """The tokens that row ENDS allows."""
@@ -56,14 +55,14 @@ class MaskTable:
         self._new.append((ENDS, row))
 
     def begin(self) -> None:
-        """A new step: the rows of the last one may be overwritten."""
+        """Starts a step: the rows of the last one may be overwritten."""
         self._step += 1
 
     def slot(self, matcher: Matcher, remaining: int | None = None, to_heal: bytes = b"") -> int:
-        """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
+        """The row of a matcher's mask (see Matcher.mask), queued for upload if it is new.
 
-        It holds until `begin` is called. `to_heal`: what the text must begin with from here, if the
-        mask allows any token of the kind.
+        Valid until `begin` is called. `to_heal`: what the text must begin with from here,
+        ignored if the mask allows no such token.
         """
         grammar, row = matcher.grammar, matcher.mask_id(remaining)
         if to_heal:
@@ -81,7 +80,7 @@ class MaskTable:
         return slot
 
     def _healing_row(self, grammar: CompiledGrammar, row: int, to_heal: bytes) -> int:
-        """The row of what both allow; -1 where that is nothing."""
+        """The row of tokens that both the mask and healing allow; -1 if there are none."""
         if (grammar, to_heal) not in self._begins:
             if len(self._begins) >= _BEGINNINGS:
                 self._begins.clear()
@@ -105,7 +104,8 @@ class MaskTable:
         return self._healing_rows[key]
 
     def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
+        """Like `slot` for many masks of a grammar by their ids; -1 for masks that are not in the
+        table."""
         slots = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
         self._used[slots[slots >= 0]] = self._step
         return slots
@@ -134,7 +134,7 @@ class MaskTable:
         return self._count - 1
 
     def _flush(self) -> None:
-        """Sends the new rows, all at once."""
+        """Uploads the new rows, all at once."""
         if self._new:
             places = upload(
                 np.array([place for place, _ in self._new], np.int64), self._rows.device
@@ -144,18 +144,20 @@ class MaskTable:
             self._new.clear()
 
     def apply(self, logits: torch.Tensor, slots: Slots) -> None:
-        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
+        """Sets forbidden logits to -inf by the masks in `slots`: `logits` [len(slots),
+        vocabulary]."""
         if is_plain(logits):
             self._flush()
-            # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
+            # four times as fast as xgrammar's CPU kernel (benchmarks/README.md)
             forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
         else:
             _apply(logits, self.gather(slots))
 
     def keep(self, probabilities: torch.Tensor, slots: Slots) -> torch.Tensor:
-        """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
+        """Sets the probabilities of forbidden tokens to 0; returns the remaining sums, float64
+        [rows].
 
-        `probabilities`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
+        `probabilities`: finite numbers >= 0, [len(slots), vocabulary], plain (`is_plain`).
         """
         self._flush()
         sums = np.zeros(len(slots))
@@ -169,10 +171,11 @@ class MaskTable:
         temperatures: NDArray[np.float32],
         revived: NDArray[np.bool_],
     ) -> torch.Tensor:
-        """As `apply`, on a device; what it took, float32 [2, rows]: log Z, the logarithm of the
-        share of softmax(logits / heats) that is left, and whether a row's best was lost (1 or 0).
+        """Applies the masks on a device and returns float32 [2, rows]: log Z, the logarithm of
+        the fraction of softmax(logits / temperatures) that remains, and 1 if the row's best
+        token was forbidden, else 0.
 
-        Of rows in `revived` that have nothing left, what the mask allows gets the logit 0.
+        In `revived` rows with nothing left, allowed tokens get the logit 0.
         """
         self._flush()
         parameters = np.stack(
@@ -185,7 +188,7 @@ class MaskTable:
         return removed
 
     def gather(self, slots: Slots, out: torch.Tensor | None = None) -> torch.Tensor:
-        """int32 [len(slots), words], into `out` where that is given."""
+        """int32 [len(slots), words], written to `out` if given."""
         self._flush()
         index = upload(np.array(slots, np.int64), self._rows.device)
         if out is None:
@@ -201,8 +204,7 @@ def weigh_by_torch(
     logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor
 ) -> torch.Tensor:
     """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `parameters`
-    int32
-    [3, n]: numbers of rows, the bits of temperatures in float32, and which are revived."""
+    int32 [3, n]: row numbers, the bits of float32 temperatures, and whether the row is revived."""
     temperature = parameters[1].view(torch.float32).unsqueeze(1)
     before, best = (logits / temperature).logsumexp(1), logits.amax(1)
     masks = rows.index_select(0, parameters[0])
@@ -216,17 +218,17 @@ def weigh_by_torch(
 
 
 def _apply(logits: torch.Tensor, masks: torch.Tensor) -> None:
-    """By xgrammar's kernels; `masks` int32 [rows, words] are the caller's own."""
+    """Uses xgrammar's kernels; may modify `masks`, int32 [rows, words]."""
     beyond = logits.shape[1] % 32
     if beyond and logits.device.type == "cpu":
-        # Where all of a row's last tokens are allowed its kernel for a CPU goes on to the bits
-        # beyond the vocabulary, and forbids the next row's first token.
+        # xgrammar's CPU kernel also reads the bits beyond the vocabulary if a row's last word
+        # has no forbidden token, and then masks the first token of the next row.
         masks[:, -1] |= -1 << beyond
     xgrammar.apply_token_bitmask_inplace(logits, masks)
 
 
 def kernels(device: torch.device) -> ModuleType | None:
-    """triton_kernel.py, where there is a GPU for it."""
+    """triton_kernel.py, if there is a GPU for it."""
     if device.type == "cuda":
         with contextlib.suppress(ImportError):
             from gars_vllm.engine.masking import triton_kernel
@@ -236,8 +238,7 @@ def kernels(device: torch.device) -> ModuleType | None:
 
 
 def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    """An array on the device, without waiting for it: through pinned memory, which torch keeps and
-    hands out again."""
+    """Copies an array to the device without blocking, through pinned memory from torch's cache."""
     made = torch.from_numpy(array)
     if device.type == "cpu":
         return made
@@ -245,7 +246,7 @@ def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
 
 
 def is_plain(logits: torch.Tensor) -> bool:
-    """The kernel below can read it."""
+    """The CPU kernels below support these logits."""
     here = logits.device.type == "cpu" and logits.dtype == torch.float32
     return bool(here and logits.is_contiguous())
 

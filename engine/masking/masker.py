@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step: the masks of some rows of logits applied, and what they took written down."""
+"""Applies masks to rows of logits and records the removed probability mass."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from gars_vllm.engine.masking.softmax import Softmax
 from gars_vllm.engine.masking.weights import Weights
 from numpy.typing import NDArray
 
-# Of the probability: float32 has nothing below 1e-38, and loses digits before.
+# Masses below are recomputed in logarithms: float32 loses digits well before 1e-38.
 _TINY = 1e-18
-_SUM_ERROR = 1e-3  # more than shares' sums are wrong by
+_SUM_ERROR = 1e-3  # bounds the rounding error of the sums
 
 
 @dataclass(frozen=True)
 class MaskedProbabilities:
-    """What a mask has left of softmax(logits / temperature): `values` float32 [rows, vocabulary],
-    0 where forbidden, each row adding up to `mass`, float64 [rows]; `temperature` float32 [rows].
-    """
+    """softmax(logits / temperature) after masking: `values` float32 [rows, vocabulary], 0 where
+    forbidden, each row with the sum `mass`, float64 [rows]; `temperature` float32 [rows]."""
 
     logits: torch.Tensor
     values: torch.Tensor
@@ -40,9 +39,8 @@ _Use = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
 
 @dataclass(frozen=True)
 class Step:
-    """Of each row: the row of the table; whether it has a matcher, and whether its program is over
-    (Constraint.has_ended); and what the batch holds at its place: `read`, `keys`,
-    `temperatures`."""
+    """For each row: the table row of its mask; whether it has a matcher; whether its program has
+    ended (Constraint.has_ended); and the batch's `read`, `keys` and `temperatures`."""
 
     slots: NDArray[np.int64]
     has_matcher: NDArray[np.bool_]
@@ -53,7 +51,7 @@ class Step:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, bool, bool, int, int, float]]) -> Step:
-        """From these fields of each row."""
+        """From tuples of these fields."""
         slots, has, ended, read, keys, temperatures = zip(*rows, strict=True) if rows else ((),) * 6
         return cls(
             np.array(slots, np.int64), np.array(has, np.bool_), np.array(ended, np.bool_),
@@ -62,7 +60,7 @@ class Step:
 
 
 class Masker:
-    """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
+    """Masks rows of logits by their constraints; knows neither runners nor requests."""
 
     def __init__(
         self,
@@ -71,25 +69,25 @@ class Masker:
         weights: Weights | None = None,
         draws: bool = False,
     ) -> None:
-        """`size`: width of the logits; `weights`: where samples' weights are written; `draws`:
-        whoever calls `apply` asks for `take_probabilities` after it, and draws from them."""
+        """`size`: width of the logits; `weights`: where weights are recorded; `draws`: the
+        caller of `apply` calls `take_probabilities` after it and draws from them."""
         self.table = MaskTable((size + 31) // 32, device)
         self._weights, self._draws = weights, draws
         self._writer = _BackgroundWriter() if weights and device.type == "cuda" else None
         self._softmax = Softmax()
         self._probabilities: MaskedProbabilities | None = None
         self._deferred: NDArray[np.int64] | None = None
-        self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
+        self.drawing_seconds = 0.0  # time in `apply` that the sampler would have spent otherwise
 
     def set_ends(self, tokens: Sequence[int]) -> None:
-        """The tokens that a request may draw which may only end."""
+        """The tokens allowed for a request that may only end."""
         self.table.set_ends(tokens)
 
     def begin(self) -> None:
-        """A new step."""
+        """Starts a step."""
         if self._deferred is not None:
             raise RuntimeError(
-                "nobody has drawn from what the mask has left: ask for it after `apply`"
+                "the last step's probabilities were not used: call take_probabilities after apply"
             )
         self.table.begin()
         self._probabilities = None
@@ -97,9 +95,9 @@ class Masker:
     def take_probabilities(
         self, logits: torch.Tensor, rows: torch.Tensor, temperature: torch.Tensor
     ) -> MaskedProbabilities | None:
-        """Where `apply` has just worked them out for these very logits, and these rows of them at
-        these temperatures; given once. Where it has not, the logits are masked after this call, if
-        they were not before."""
+        """The probabilities that the last `apply` computed for these logits, if the temperatures
+        of these rows match; available once. If None is returned, the logits are masked, now if
+        not before."""
         kept, self._probabilities = self._probabilities, None
         deferred, self._deferred = self._deferred, None
         if (
@@ -115,17 +113,17 @@ class Masker:
     def apply(
         self, logits: torch.Tensor, rows: Sequence[Constraint | None], weigh: bool = True
     ) -> None:
-        """`apply_batch`, of constraints that are in no batch."""
+        """`apply_batch` for constraints outside a batch."""
         self.apply_batch(logits, *Batch.of(rows), weigh)
 
     def apply_batch(
         self, logits: torch.Tensor, batch: Batch, places: Places, weigh: bool = True
     ) -> None:
-        """Sets what is forbidden to -inf, in place. `logits`: float [rows, vocabulary]; row i has
-        the constraint at `places[i]` of the batch.
+        """Sets forbidden logits to -inf in place. `logits`: float [rows, vocabulary]; row i
+        belongs to the constraint at `places[i]` of the batch.
 
-        `weigh`: each row is a step of its sample's, at the position that its constraint has read
-        to; else no weights are written.
+        `weigh`: each row is a step of its sample, at the position that its constraint has read;
+        otherwise no weights are recorded.
         """
         step = self.find_masks(batch, places)
         if weigh and self._weights is not None:
@@ -152,7 +150,7 @@ class Masker:
             self._revive(logits, step.slots, dead)
 
     def find_masks(self, batch: Batch, places: Places) -> Step:
-        """What the rows may draw: their masks' rows in the table."""
+        """Looks up the rows' masks in the table."""
         if len(places) <= FEW:
             return Step.of([self._find_mask(batch, place) for place in places.tolist()])
         stopped = batch.stopped[places]
@@ -193,7 +191,8 @@ class Masker:
         )  # fmt: skip
 
     def _write(self, step: Step, weighed: NDArray[np.int64], removed: torch.Tensor) -> None:
-        """`removed`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: rows of samples."""
+        """`removed`: [2, rows] from `MaskTable.weigh`; `weighed`: rows whose weights are
+        recorded."""
         if self._writer is None:
             log_z, lost = removed.double().numpy()
             self._add(step, weighed, log_z, lost > 0)
@@ -207,7 +206,8 @@ class Masker:
         log_z: NDArray[np.float64],
         lost: NDArray[np.bool_],
     ) -> None:
-        """Of a program that has ended EOS is no choice of the model's: nothing is taken from it."""
+        """Records a step. EOS after the end of a program is not the model's choice: its log Z is
+        0."""
         assert self._weights is not None
         ended = step.ended[weighed]
         self._weights.add(
@@ -220,7 +220,8 @@ class Masker:
     def _weigh_here(
         self, logits: torch.Tensor, step: Step, all_drawn: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
+        """Masks `logits` in place on a CPU; log Z and whether the best token was forbidden, by
+        row."""
         slots = step.slots
         temperature = torch.from_numpy(step.temperatures[:, None])
         started = time.perf_counter()
@@ -233,7 +234,7 @@ class Masker:
         tiny = torch.nonzero(mass < _TINY).squeeze(1)
         if len(tiny):
             before = (logits[tiny] / temperature[tiny]).logsumexp(1)
-        # Where every row will be drawn from its shares, nothing reads these logits any more.
+        # If every row is drawn from its probabilities, nothing reads these logits any more.
         if self._draws and all_drawn:
             self._deferred = slots
         else:
@@ -246,12 +247,12 @@ class Masker:
             after = some.logsumexp(1)
             log_z[tiny.numpy()] = (after - before).double().numpy()
             probabilities[tiny], mass[tiny] = some.softmax(1), 1.0
-            mass[tiny[after == -torch.inf]] = 0.0  # another rule has forbidden the rest
+            mass[tiny[after == -torch.inf]] = 0.0  # another rule forbids the rest
         self._probabilities = MaskedProbabilities(logits, probabilities, mass, temperature[:, 0])
         return log_z, overruled
 
     def _dead(self, logits: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the rows in which the mask and another rule of the request's leave nothing."""
+        """The rows in which the mask and the request's other rules together allow nothing."""
         if not len(rows):
             return rows
         if self._probabilities is not None:
@@ -264,9 +265,8 @@ class Masker:
     def _revive(
         self, logits: torch.Tensor, slots: NDArray[np.int64], dead: NDArray[np.int64]
     ) -> None:
-        """Where another rule of the request's and the grammar leave nothing between them, say
-        min_tokens and a text that can only end, the grammar alone decides: of rows without a
-        possible token, those that it allows get equal logits."""
+        """Lets the grammar decide alone where it and the request's other rules allow nothing
+        together (say min_tokens and a text that can only end): allowed tokens get equal logits."""
         if self._deferred is not None:
             self.table.apply(logits, self._deferred)
         self._probabilities = self._deferred = None
@@ -278,9 +278,11 @@ class Masker:
 def _was_best_removed(
     probabilities: torch.Tensor, top: torch.Tensor, mass: torch.Tensor
 ) -> torch.Tensor:
-    """Whether the largest share `top` of a row was taken, bool [rows]; `mass`: what is left.
+    """Whether the largest probability `top` of a row was masked, bool [rows]; `mass`: what
+    remains.
 
-    It was where less is left, it was not where less was taken; only other rows are looked at."""
+    It was if less remains, and was not if less was removed; only other rows are examined.
+    """
     lost = top > mass + _SUM_ERROR
     unclear = torch.nonzero(~lost & (top <= 1 - mass + _SUM_ERROR)).squeeze(1)
     if 2 * len(unclear) > len(top):
@@ -290,8 +292,8 @@ def _was_best_removed(
 
 
 class _BackgroundWriter:
-    """Brings a step's numbers from the device and writes them, in a thread of its own: the step
-    does not wait for them."""
+    """Copies a step's numbers from the device and records them in a thread, so that the step
+    does not wait."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[torch.Tensor, torch.cuda.Event, _Use]] = (
@@ -300,7 +302,7 @@ class _BackgroundWriter:
         threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
 
     def put(self, values: torch.Tensor, use: _Use) -> None:
-        """`use` is called with the rows of `values`, float64, when they are there."""
+        """Calls `use` with the rows of `values`, as float64, once they have arrived."""
         host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
         host.copy_(values, non_blocking=True)
         event = torch.cuda.Event()

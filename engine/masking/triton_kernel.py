@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a step does on a GPU, in two launches: each costs the host ten microseconds and more.
+"""The GPU work of a step in two kernel launches, each of which costs the host ten microseconds
+or more.
 
-By torch's operations `weigh` is five passes over the logits and two dozen launches (see
-`mask_table.weigh_by_torch`). Imported on a GPU only: Triton comes with torch there.
+With torch operations `weigh` takes five passes over the logits and two dozen launches
+(`mask_table.weigh_by_torch`). Import on a GPU only, where torch brings Triton.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _BLOCK, _WARPS, _SLOTS = 4096, 8, 128
 
 
 def weigh(logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    """`mask_table.weigh_by_torch` by one kernel, a program for each row of logits."""
+    """`mask_table.weigh_by_torch` as one kernel, one program per row of logits."""
     out = torch.empty((2, len(logits)), dtype=torch.float32, device=logits.device)
     if len(logits):
         _weigh[(len(logits),)](
@@ -26,9 +27,9 @@ def weigh(logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor) ->
 
 
 def last_tokens(tokens: torch.Tensor, totals: torch.Tensor, width: int) -> torch.Tensor:
-    """The last `width` tokens of each slot and how many it has: int32 [slots, width + 1]. `tokens`
-    int32 [slots, length], `totals` int32 [slots]; where a slot has fewer, in front what is not one.
-    """
+    """The last `width` tokens of each slot and its token count: int32 [slots, width + 1].
+    `tokens` int32 [slots, length], `totals` int32 [slots]. For slots with fewer tokens the first
+    columns are undefined."""
     slots = len(totals)
     out = torch.empty((slots, width + 1), dtype=torch.int32, device=totals.device)
     _last_tokens[(triton.cdiv(slots, _SLOTS),)](
@@ -37,7 +38,7 @@ def last_tokens(tokens: torch.Tensor, totals: torch.Tensor, width: int) -> torch
     return out
 
 
-# Triton reads annotations as code, and knows no types but its own.
+# Triton evaluates annotations, and knows only its own types.
 @triton.jit(do_not_specialize=["count"])  # type: ignore[untyped-decorator]
 def _weigh(  # type: ignore[no-untyped-def]
     logits, logits_stride, rows, rows_stride, parameters, out, count, size, BLOCK: tl.constexpr
@@ -45,7 +46,7 @@ def _weigh(  # type: ignore[no-untyped-def]
     row = tl.program_id(0).to(tl.int64)
     slot = tl.load(parameters + row).to(tl.int64)
     temperature = tl.load(parameters + count + row).to(tl.float32, bitcast=True)
-    # Largest logit, and the sum of exp((logit - largest) / temperature), of all and of the kept.
+    # Largest logit and the sum of exp((logit - largest) / temperature), of all and of allowed ones.
     most, total = -float("inf"), 0.0
     most_kept, kept = -float("inf"), 0.0
     for first in range(0, size, BLOCK):
@@ -72,7 +73,7 @@ def _weigh(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _add(most, total, values):  # type: ignore[no-untyped-def]
-    """A log-sum-exp goes on: (most, total) stands for most + log(total)."""
+    """Updates a running log-sum-exp: (most, total) stands for most + log(total)."""
     larger = tl.maximum(most, tl.max(values, 0))
     by = tl.where(larger == -float("inf"), 0.0, larger)  # -inf - -inf is no number
     return larger, total * tl.exp(most - by) + tl.sum(tl.exp(values - by), 0)

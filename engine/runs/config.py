@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What defines a run (run.json's `config`), and how a run may grow.
 
-A sample depends on the run's seed, its task, its index and its temperature alone. So a folder can
-take more samples of a task, more tasks and more temperatures; whatever else differs is another run.
+A sample depends only on the run's seed, its task, index and temperature. So a folder can take
+more samples of a task, more tasks and more temperatures; any other difference is a different
+run.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ GROWING = frozenset({"n", "temperature", "blocks", "task_ids", "tasks_sha256"})
 
 @dataclass(frozen=True)
 class Layout:
-    """The temperature at which each of a task's sample indices is drawn: blocks of (temperature,
-    count) that follow each other from index 0 on. What is added later comes after what is there, so
-    that no index changes its temperature."""
+    """The temperature of each sample index of a task: consecutive blocks of (temperature, count)
+    from index 0. Additions are appended, so that no index changes its temperature."""
 
     blocks: tuple[tuple[float, int], ...] = ()
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Layout:
-        """A run's; without `blocks` it is `n` samples at each temperature in turn."""
+        """A run's layout; without `blocks` it is `n` samples at each temperature in turn."""
         if "blocks" in config:
             return cls(tuple((temperature, int(count)) for temperature, count in config["blocks"]))
         temperature = config.get("temperature")
@@ -53,7 +53,7 @@ class Layout:
         return tuple(dict.fromkeys(temperature for temperature, _ in self.blocks))
 
     def indices(self, temperature: float) -> list[int]:
-        """Of the samples at that temperature, ascending."""
+        """The sample indices at a temperature, ascending."""
         indices: list[int] = []
         start = 0
         for of_block, count in self.blocks:
@@ -62,7 +62,7 @@ class Layout:
         return indices
 
     def grown(self, n: int, temperatures: Sequence[float]) -> Layout:
-        """With at least n samples at each of these temperatures."""
+        """A layout with at least n samples at each of these temperatures."""
         blocks = list(self.blocks)
         for temperature in temperatures:
             more = n - len(self.indices(temperature))
@@ -74,7 +74,7 @@ class Layout:
         return Layout(tuple(blocks))
 
     def to_config(self) -> dict[str, Any]:
-        """`blocks` only where `n` and `temperature` do not say the same."""
+        """Includes `blocks` only if `n` and `temperature` do not determine them."""
         temperatures = self.temperatures
         n = max(len(self.indices(temperature)) for temperature in temperatures)
         config: dict[str, Any] = {
@@ -87,7 +87,7 @@ class Layout:
 
 
 def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
-    """What a run's configuration says of its tasks."""
+    """The part of a run's configuration that describes its tasks."""
     content = hashlib.sha256()
     for task in tasks:
         content.update(json.dumps(asdict(task), sort_keys=True).encode() + b"\n")
@@ -97,10 +97,10 @@ def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
 def grown(
     held: Mapping[str, Any], wanted: Layout, tasks: Sequence[Task], known: Sequence[Task]
 ) -> dict[str, Any]:
-    """The configuration of a run of which these samples of these tasks are asked, too: all of both.
+    """A run's configuration after adding these samples of these tasks.
 
-    `known`: every task that there is, in order. Raises UserError where a task of the run is none of
-    them, or has changed.
+    `known`: all existing tasks, in order. Raises UserError if a task of the run is not among
+    them or has changed.
     """
     mine = set(held.get("task_ids", ()))
     before = [task for task in known if task.task_id in mine]
@@ -122,7 +122,7 @@ def grown(
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """In what two configurations of a run differ, for a reader: ("n", "4", "8")."""
+    """The differences between two configurations of a run, for a reader: ("n", "4", "8")."""
     differences = []
     for name in ("n", "tasks", "temperatures"):
         old, new = _shown(name, before), _shown(name, after)
@@ -138,15 +138,17 @@ def _shown(name: str, config: Mapping[str, Any]) -> str:
 
 
 def settings_config(settings: Settings) -> dict[str, Any]:
-    """What a run's configuration says of its settings; not how many samples at which temperatures,
-    which may grow."""
+    """The part of a run's configuration that describes its settings, without the number of
+    samples and the temperatures, which may grow."""
     config = asdict(settings)
     del config["n"], config["temperature"]
-    for name in ("logprobs", "require_statement", "prompt_end"):  # as runs were before these were
+    for name in (
+        "logprobs",
+        "require_statement",
+        "prompt_end",
+    ):  # omitted, as in runs older than these settings
         if config[name] == type(settings).__dataclass_fields__[name].default:
             del config[name]
     if settings.prompt_kind is PromptKind.CHAT:
-        config["chat_preamble"] = (
-            True  # answers once were programs without it: no run mixes the two
-        )
+        config["chat_preamble"] = True  # older runs had no preamble: no run mixes the two
     return config

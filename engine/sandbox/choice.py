@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tiers of isolation work here, which is tried by running a program, and which is taken."""
+"""Selects the isolation tier; a tier is tried by running a program in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gars_vllm.engine.sandbox.worker import JailFailed, Worker
 
 
 def try_jail(tier: Tier, image: str | None = None) -> str | None:
-    """Runs a program in a cell: None when it passes, else what came of it."""
+    """Runs a program in a jail: None if it passes, else the reason."""
     worker = Worker(tier, image)
     try:
         program = Program("def f():\n    return 1\n", "f", "def check(f):\n    assert f() == 1\n")
@@ -27,15 +27,15 @@ def try_jail(tier: Tier, image: str | None = None) -> str | None:
 
 @functools.cache
 def available(tier: Tier, image: str | None = None) -> str | None:
-    """None when the tier works here, which is tried by running a program in it; else why not."""
+    """None if the tier works here, which is tried by running a program in it; else the reason."""
     return reason_against(tier) or try_jail(tier, image)
 
 
 def choose(name: str, is_known_weak: bool = False, image: str | None = None) -> Tier:
-    """The tier for `name`: "auto", the strongest that works here, or a tier's name.
+    """The tier for `name`: a tier's name, or "auto" for the strongest that works here.
 
-    Raises UserError, with the reason, when it does not work here, and when limits alone are left
-    or asked for and `is_known_weak` is not set.
+    Raises UserError with the reason if it does not work here, or if it means resource limits
+    only and `is_known_weak` is false.
     """
     if name == "auto":
         reasons = []
@@ -65,5 +65,6 @@ def choose(name: str, is_known_weak: bool = False, image: str | None = None) -> 
 
 
 def tiers_here() -> Sequence[tuple[Tier, str | None]]:
-    """Each tier but docker, which needs an image, with why it does not work here."""
+    """Each tier except docker, which needs an image, with the reason why it does not work, or
+    None."""
     return [(t, available(t)) for t in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK, Tier.RLIMITS)]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that locks itself up, then forks a child for each untrusted program.
+"""The jail's main process: confines itself, then forks a child for each untrusted program.
 
-It is started as `tiers.cell` says, with a socket to the foreman (frames of FRAME bytes, JSON, with
-descriptors beside them) and imports the standard library only. The child closes that socket before
-it reads its program: from then on it has one descriptor, the channel to the judge, on which it can
-say nothing but values (program_server.py).
+It is started by `tiers.jail_command` with a socket to the worker (frames of FRAME bytes of JSON,
+with descriptors attached), and imports only the standard library. The child closes that socket
+before it reads its program; from then on its only descriptor is the channel to the judge, on
+which it can send nothing but values (program_server.py).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from gars_vllm.engine.sandbox import confine, library_shims, program_server, wir
 from gars_vllm.engine.sandbox.fixed_limits import FILE_BYTES, FILES
 
 FRAME = 512
-FULL = 71  # the code of a child that could not say that its memory was full
-_JUDGE_BYTES = 3 << 30  # two million items of a value and of what is expected take some 2
-_JUDGE_SECONDS = 1.0  # for its last word, when the program has ended
-# What programs import most; a child has it without reading it.
+FULL = 71  # exit code of a child that ran out of memory while reporting it
+_JUDGE_BYTES = 3 << 30  # values of two million items on both sides take some 2 GiB
+_JUDGE_SECONDS = 1.0  # to answer after the program has ended
+# The modules that programs import most, loaded before the fork.
 _WARM = (
     "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
     "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator",
@@ -46,7 +46,7 @@ def send_frame(end: socket.socket, message: dict[str, Any], *descriptors: int) -
 
 
 def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Raises EOFError when the other end is gone."""
+    """Raises EOFError if the other end is gone."""
     try:
         data, descriptors, _, _ = socket.recv_fds(end, FRAME, 4)
         while 0 < len(data) < FRAME:
@@ -59,13 +59,13 @@ def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return json.loads(data), descriptors
 
 
-# ---- the process that stays ----
+# ---- the main process ----
 
 
 def main(setting: dict[str, Any]) -> NoReturn:
-    """`setting`: how this process locks itself up; see `tiers.cell`."""
+    """`setting`: how this process confines itself; see `tiers.jail_command`."""
     os.umask(0o022)
-    os.environ.pop("MALLOC_ARENA_MAX", None)  # the C library has read it
+    os.environ.pop("MALLOC_ARENA_MAX", None)  # the C library read it at start
     try:
         end = _connect(setting)
         try:
@@ -84,17 +84,17 @@ def main(setting: dict[str, Any]) -> NoReturn:
         send_frame(end, {"ready": True})
         while True:
             message, descriptors = receive_frame(end)
-            if descriptors:  # else an order to end a program that had just ended
+            if descriptors:  # else a late order to end a program
                 _run(end, message, descriptors, setting, seccomp_filter)
     except EOFError:
-        os._exit(0)  # the foreman is gone
+        os._exit(0)  # the worker is gone
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)
 
 
 def _connect(setting: dict[str, Any]) -> socket.socket:
-    if "socket" in setting:  # in a container that has no descriptors of ours
+    if "socket" in setting:  # a container inherits no descriptors
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         end.connect(setting["socket"])
         return end
@@ -104,7 +104,7 @@ def _connect(setting: dict[str, Any]) -> socket.socket:
 def _lock_up(setting: dict[str, Any]) -> None:
     confine.die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # of which process 1 takes none from inside
+        signal.signal(number, signal.SIG_DFL)  # process 1 ignores them from inside its namespace
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
@@ -123,7 +123,7 @@ def _lock_up(setting: dict[str, Any]) -> None:
 
 
 def _no_streams() -> None:
-    """What programs read is empty, and what they print goes nowhere."""
+    """Programs read empty input, and their output is discarded."""
     os.dup2(0, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as this process lives)
     sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115
@@ -131,7 +131,8 @@ def _no_streams() -> None:
 
 
 def _become_process_1() -> None:
-    """Goes on in a child, which is process 1 of the new namespace; waits for it outside."""
+    """Continues in a child, which is process 1 of the new namespace; the parent waits for it
+    outside."""
     child = os.fork()
     if child == 0:
         confine.die_with_parent()
@@ -148,10 +149,10 @@ def _run(
     setting: dict[str, Any],
     seccomp_filter: confine.SeccompFilter | None,
 ) -> None:
-    """One program: forks, waits for the child's end or for the order to end it, and tidies up.
+    """Runs one program: forks, waits for the child's end or an order to end it, and cleans up.
 
-    `descriptors`: the channel; for a judge that is to be in here too its end of that, and what it
-    answers on.
+    `descriptors`: the channel; for a judge in the jail also its end of the channel and the
+    socket for its answer.
     """
     channel, *judging = descriptors
     child = os.fork()
@@ -172,7 +173,7 @@ def _run(
             ready = select.select(watched, [], [], None if handles else 0.02)[0]
             if end in ready:
                 try:
-                    receive_frame(end)  # whatever it says, it says "end it"
+                    receive_frame(end)  # any message means "end it"
                 except EOFError:
                     gone = True
                 break
@@ -196,7 +197,7 @@ def _fork_judge(
     setting: dict[str, Any],
     seccomp_filter: confine.SeccompFilter | None,
 ) -> int:
-    """A judge that shares files with the program, and nothing else: it never runs a line of it."""
+    """A judge that shares files with the program and never runs a line of it."""
     process = os.fork()
     if process:
         return process
@@ -210,7 +211,7 @@ def _fork_judge(
         confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
         if seccomp_filter is not None:
             seccomp_filter.install(notifies=False)
-        os.environ["HOME"] = "/"  # no settings that the program has written
+        os.environ["HOME"] = "/"  # do not read settings that the program wrote
         from gars_vllm.engine.sandbox import judge
 
         judge.answer_one(*(socket.socket(fileno=descriptor) for descriptor in judging))
@@ -220,7 +221,7 @@ def _fork_judge(
 
 
 def _ended_within(process: int, seconds: float) -> int:
-    """How a process has ended, as `os.waitstatus_to_exitcode` says; 0 when it has not."""
+    """A process's exit code as in `os.waitstatus_to_exitcode`; 0 if it is still running."""
     until = time.monotonic() + seconds
     while True:
         status = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -232,13 +233,13 @@ def _ended_within(process: int, seconds: float) -> int:
 
 
 def _has_ended(child: int) -> bool:
-    """It stays a zombie, so that its number stays its own."""
+    """The child stays a zombie, so that its process id is not reused."""
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end_all(processes: list[int]) -> None:
     if os.getpid() == 1:
-        _kill(-1)  # everyone in this namespace but this process
+        _kill(-1)  # all other processes of this namespace
     else:
         for process in processes:
             _kill(-process)
@@ -251,7 +252,8 @@ def _kill(process: int) -> None:
 
 
 def _end_others() -> None:
-    """Ends and buries what a program has left behind, which is by now a child of this process."""
+    """Ends and reaps the processes that a program left behind, which are now children of this
+    process."""
     while True:
         try:
             status = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -279,7 +281,7 @@ def _children() -> Iterator[int]:
 
 
 def _empty(folder: str) -> bool:
-    """Whether all that a program has written is gone; a tree of folders may be too deep for us."""
+    """Whether everything that a program wrote was removed; a tree of folders may be too deep."""
     try:
         _remove_all(folder)
     except (OSError, RecursionError):

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outside: runs a trusted test against a program that lives in a cell, and gives the verdict.
+"""The judge: runs a trusted test against a program in a jail and gives the verdict.
 
-The test runs here, in a process that never runs a line of the program. What it is given to call is
-a `Remote` (remote.py): arguments go to the cell as data, and data comes back, of known types and no
-other (wire.py, library_values.py). So a test's `==` compares plain values, its asserts are its own,
-and
-nothing that the program does to its interpreter is of any use to it. The cell is asked, never
-believed: a message that is not well formed ends the matter. What cannot be carried is a reason not
-to judge, and no failure.
+The test runs here, in a process that never runs a line of the program. It calls a `Remote`
+(remote.py): arguments are sent to the program's process as data, and data of known types comes
+back (wire.py, library_values.py). So a test's `==` compares plain values, and nothing that the
+program does to its interpreter matters. A malformed message ends judging. Unsupported tests are
+not judged instead of failing.
 """
 
 from __future__ import annotations
@@ -45,7 +43,8 @@ _TOO_LARGE = (Outcome.OUT_OF_MEMORY, "its values are too large to compare")
 
 
 def judge(program: Program, channel: wire.Channel) -> _Report | None:
-    """The verdict; None when the cell is gone. Never raises for what the program does."""
+    """The verdict; None if the program's process is gone. Never raises for what the program
+    does."""
     needs = needs_of(program.test, program.entry) if program.test else Needs()
     if not _asserts():
         return Outcome.NOT_JUDGED, "`assert` does nothing in the judge", []
@@ -77,11 +76,11 @@ _asserts = functools.cache(assert_works)
 
 
 def answer_one(channel: socket.socket, end: socket.socket) -> None:
-    """Judges the one program that comes on `end`, and answers there."""
+    """Judges the one program received on `end`, and answers there."""
     program = Program(**json.loads(wire.exactly(end, int.from_bytes(wire.exactly(end, 8), "big"))))
     for module in needs_of(program.test, program.entry).imports:
-        with suppress(ImportError):  # the test says so itself
-            importlib.import_module(module)  # before the program can write anything
+        with suppress(ImportError):  # the test will raise it
+            importlib.import_module(module)  # before the program can write files
     with channel:
         report = judge(program, wire.Channel(channel))
     answer = json.dumps(None if report is None else [str(report[0]), *report[1:]]).encode()
@@ -109,13 +108,13 @@ def _test(program: Program, client: ProgramClient) -> _Report:
         scope["check"](candidate)
     except (JudgingEnded, wire.BrokenMessage):
         raise
-    except BaseException as error:  # pytest's own are no `Exception`
+    except BaseException as error:  # pytest's are not subclasses of Exception
         if client.ended is None:
             return *_failure(error, program.test, client), []
     finally:
         if mirror is not None:
             mirror.close()
-    if client.ended is not None:  # whatever the test's own `except:` has made of it
+    if client.ended is not None:  # even if the test's `except:` caught it
         raise client.ended
     if client.swallowed:
         reason = "an assertion failed in a function of the test's, and the program went on"
@@ -124,7 +123,7 @@ def _test(program: Program, client: ProgramClient) -> _Report:
 
 
 def _close_reader() -> None:
-    """sympy makes an expression of any text that it is given by evaluating it: no text here."""
+    """sympy evaluates strings to make expressions of them: disabled here."""
     parser: Any = importlib.import_module("sympy.parsing.sympy_parser")
 
     def refuse(*_: Any, **__: Any) -> Any:
@@ -134,7 +133,8 @@ def _close_reader() -> None:
 
 
 def _provide(scope: dict[str, Any], program: Program, client: ProgramClient) -> None:
-    """Puts in what the test uses and does not define: from the preamble, else from the program."""
+    """Defines the names that the test uses but does not define: from the preamble, else from the
+    program."""
     wanted = _free_names(program.test)
     if not wanted:
         return
@@ -149,7 +149,7 @@ def _provide(scope: dict[str, Any], program: Program, client: ProgramClient) -> 
 
 @functools.lru_cache(maxsize=16)
 def _free_names(source: str) -> frozenset[str]:
-    """The names that a text reads, at any depth, and neither binds nor has from `builtins`."""
+    """The names that a text reads, at any depth, and that neither it nor `builtins` defines."""
     top = symtable.symtable(source, TEST, "exec")
     bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
     bound |= {child.get_name() for child in top.get_children()}
@@ -168,7 +168,7 @@ def _free_names(source: str) -> frozenset[str]:
 
 
 def _failure(error: BaseException, source: str, client: ProgramClient) -> tuple[Outcome, str]:
-    """What an exception that came out of the test means."""
+    """The verdict for an exception raised by the test."""
     if (reported := reported_error(error)) is not None:
         return _blamed(error, reported)
     if isinstance(error, MemoryError):
@@ -205,7 +205,7 @@ def _blamed(error: BaseException, reported: ReportedError) -> tuple[Outcome, str
 
 
 def _statement(source: str, line: int) -> tuple[str, int]:
-    """The assertion at a line, or the line itself, and where that begins."""
+    """The assertion at a line, or the line itself, and its first line number."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or 0):
             return " ".join((ast.get_source_segment(source, node) or "").split()), node.lineno
@@ -213,7 +213,7 @@ def _statement(source: str, line: int) -> tuple[str, int]:
 
 
 def _probe(program: Program, client: ProgramClient) -> Iterator[str]:
-    """What the entry gives for each input: a value, or the name of what it raised."""
+    """The entry's result for each input: a value, or the name of the exception."""
     candidate = client.name(program.entry)
     for arguments in program.inputs:
         try:
@@ -230,7 +230,7 @@ def _probe(program: Program, client: ProgramClient) -> Iterator[str]:
 
 
 def canonical(value: Any) -> str:
-    """One text for each value: equal values of one type have the same."""
+    """A canonical text: equal values of one type have equal texts."""
     return json.dumps(_canonical(value, 100), sort_keys=True)
 
 
@@ -242,7 +242,7 @@ def _canonical(value: Any, depth: int) -> Any:
     if isinstance(value, int):
         return value if abs(value) < 1 << 63 else {"int": hex(value)}
     if isinstance(value, float):
-        return {"float": repr(float(f"{value:.12g}"))}  # an order of additions is no difference
+        return {"float": repr(float(f"{value:.12g}"))}  # ignore the order of additions
     name = type(value).__name__
     if isinstance(value, (list, tuple)):
         return {name: [_canonical(v, depth - 1) for v in value]}

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test makes of its surroundings, told to the program with each call, and what comes back.
+"""Mirrors the test's changes to its environment to the program with each call, and back.
 
-Streams that it has replaced, functions that it has patched, seeds, the environment, the folder.
-What comes back is text that was printed, warnings, variables: data, and only where the test waits
-for it.
+Replaced streams, patched functions, seeds, environment variables, the current folder. Printed
+text, warnings and variables come back as data, only if the test uses them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _NEVER = frozenset(
 
 
 class Mirror:
-    """The surroundings of one test in this process, as they were when it began."""
+    """The environment of one test in this process, relative to its state at the beginning."""
 
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
@@ -53,7 +52,7 @@ class Mirror:
                 self._hook(sys.modules["numpy"].random, "seed", "set_state")
 
     def _hook(self, module: Any, *names: str) -> None:
-        """Has a call of the module's own functions noticed."""
+        """Records calls of the module's functions."""
         for name in names:
             function = getattr(module, name)
 
@@ -65,7 +64,7 @@ class Mirror:
             self._unhook.append((module, name, function))
 
     def close(self) -> None:
-        """Puts this process's own streams, functions and limits back, for the next test."""
+        """Restores this process's streams, functions and limits for the next test."""
         for module, name, function in self._unhook:
             setattr(module, name, function)
         for name, stream in self._streams.items():
@@ -80,7 +79,7 @@ class Mirror:
         os.environ.update(self._environment)
 
     def now(self) -> dict[str, Any]:
-        """What the program must be told before it goes on; empty where all is as it was."""
+        """The changes to apply in the program before the next call; empty if there are none."""
         changes: dict[str, Any] = {}
         streams = [name for name in _STREAMS if getattr(sys, name) is not self._streams[name]]
         if streams:
@@ -125,8 +124,8 @@ class Mirror:
         return changes
 
     def take(self, said: Any) -> None:
-        """What the program has printed, warned of, read and set. Raises TypeError or ValueError for
-        what is none of that."""
+        """Applies what the program printed, warned, read and set. Raises TypeError or ValueError
+        for invalid data."""
         if not isinstance(said, dict):
             raise TypeError("nothing said")
         for name in _STREAMS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Foremen side by side: many programs in, their verdicts out as they are reached."""
+"""A pool of workers that run programs in parallel and yield verdicts as they come."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
 
 T = TypeVar("T")
-_AHEAD = 2  # programs that a foreman has at a time: one that runs, one that waits
-_BUSY = 0.1  # of a program's time: waited for a core
-_TRIES = 2  # foremen that a program may take with it
+_AHEAD = 2  # programs per worker: one running, one waiting
+_BUSY = 0.1  # fraction of a program's time spent waiting for a core
+_TRIES = 2  # workers that a program may crash
 
 
 class SandboxError(UserError):
-    """The sandbox has stopped working on the way."""
+    """The sandbox stopped working during a run."""
 
 
 @dataclass(frozen=True)
 class Job(Generic[T]):
-    """A program to run, within limits; `what` is the caller's."""
+    """A program to run within limits; `what` belongs to the caller."""
 
     what: T
     program: Program
@@ -39,9 +39,9 @@ class Job(Generic[T]):
 
 
 class Pool:
-    """`workers` foremen, each with a cell of `tier` of its own; they start when they are needed.
+    """`workers` worker processes, each with its own jail of `tier`, started on demand.
 
-    Nobody outlives the process that made the pool, whatever ends it.
+    They all end with the process that created the pool, however it ends.
     """
 
     def __init__(self, tier: Tier, workers: int | None = None, image: str | None = None) -> None:
@@ -52,10 +52,10 @@ class Pool:
         self._workers: list[_WorkerProcess] = []
 
     def run(self, jobs: Iterable[Job[T]]) -> Generator[tuple[Job[T], Verdict], None, None]:
-        """Yields each job with its verdict. Ended early, it ends what still runs.
+        """Yields each job with its verdict. Closing the generator early ends running programs.
 
-        A timeout on a machine that was busy with other things (for a tenth of its time the program
-        waited for a core) is tried a second time.
+        A timeout on a busy machine (the program waited for a core for a tenth of its time) is
+        retried once.
         """
         waiting: deque[_Order[T]] = deque()
         source = iter(jobs)
@@ -94,7 +94,7 @@ class Pool:
         self, one: _WorkerProcess, waiting: deque[_Order[Any]], selector: selectors.BaseSelector
     ) -> Generator[tuple[Job[Any], Verdict], None, None]:
         answers = one.answers()
-        if answers is None:  # it is gone, and its cell with it
+        if answers is None:  # it is gone, with its jail
             selector.unregister(one.output)
             self._workers.remove(one)
             orders = one.end()
@@ -114,7 +114,7 @@ class Pool:
                 yield order.job, verdict
 
     def close(self) -> None:
-        """Ends all that runs; the pool can be used again."""
+        """Ends all workers; the pool can be used again."""
         for one in self._workers:
             one.end()
         self._workers.clear()
@@ -131,7 +131,7 @@ def _was_busy(verdict: Verdict) -> bool:
 
 
 def default_workers() -> int:
-    """One for each core that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -140,12 +140,12 @@ def default_workers() -> int:
 @dataclass
 class _Order(Generic[T]):
     job: Job[T]
-    lost: int = 0  # foremen
+    lost: int = 0  # crashed workers
     again: bool = False
 
 
 class _WorkerProcess:
-    """A foreman's process: its orders, oldest first."""
+    """A worker's process and its pending orders, oldest first."""
 
     def __init__(self, tier: Tier, image: str | None) -> None:
         self.orders: deque[_Order[Any]] = deque()
@@ -155,7 +155,7 @@ class _WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment.for_judge(tier is Tier.DOCKER),
-            start_new_session=True,  # a Ctrl-C is ours to act on
+            start_new_session=True,  # only this process handles Ctrl-C
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -170,7 +170,7 @@ class _WorkerProcess:
             self._input.flush()
 
     def answers(self) -> list[tuple[_Order[Any], Verdict]] | None:
-        """What can be read now; None when the process is gone."""
+        """The verdicts available now; None if the process is gone."""
         data = os.read(self.output.fileno(), 1 << 20)
         if not data:
             return None
@@ -188,8 +188,8 @@ class _WorkerProcess:
         return verdicts
 
     def end(self) -> list[_Order[Any]]:
-        """Ends the process; the orders that it has not answered. It ends its cell and its judge,
-        and removes its folder, when its input closes."""
+        """Ends the process; returns its unanswered orders. On end of input the worker ends its
+        jail and judge, and removes its folder."""
         with suppress(BrokenPipeError):
             self._input.close()
         try:

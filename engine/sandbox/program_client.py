@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a judge asks of the program's side, and what it makes of the answers."""
+"""The judge's client for the program's process: sends requests, interprets replies."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 8
 
 
 class JudgingEnded(BaseException):
-    """The program is at its end, whatever the test would make of an exception."""
+    """Judging cannot continue, whatever the test does with exceptions."""
 
     def __init__(self, outcome: Outcome | None, detail: str = "") -> None:
-        self.outcome = outcome  # None: the cell is gone, and its foreman knows how it went
+        self.outcome = outcome  # None: the process is gone
         self.detail = detail
 
 
 class ReportedError:
-    """What the program says of an exception that it has raised; on that as `_gars`."""
+    """The program's report of an exception that it raised; attached to it as `_gars`."""
 
     def __init__(self, name: str, detail: str, denied: bool) -> None:
         self.name, self.detail, self.denied = name, detail, denied
@@ -69,7 +69,7 @@ def compiled(source: str, name: str) -> types.CodeType:
 
 
 class ProgramClient:
-    """What the judge can ask of the program's side."""
+    """The judge's requests to the program's process."""
 
     def __init__(self, channel: wire.Channel, needs: Needs, program: Program) -> None:
         self._channel, self.needs, self._program = channel, needs, program
@@ -86,18 +86,18 @@ class ProgramClient:
         self._step = "load"
         self._waits = False
         self.mirror: Mirror | None = None
-        self.scope: dict[str, Any] = {}  # the test's
-        self.classes: dict[str, Any] = {}  # that both sides have
+        self.scope: dict[str, Any] = {}  # of the test
+        self.classes: dict[str, Any] = {}  # known to both sides
         self.tested: set[int] = set()
         self.foreign: set[str] = set()
         self.lost: set[str] = set()
         self.swallowed = False
-        self.ended: JudgingEnded | wire.BrokenMessage | None = None  # what ended the matter
+        self.ended: JudgingEnded | wire.BrokenMessage | None = None  # why judging ended
 
     # ---- the prompt's names ----
 
     def preamble(self) -> dict[str, Any]:
-        """What the prompt defines, made once."""
+        """The names that the prompt defines, computed once."""
         if self._ours is None:
             self._ours = {"__name__": "preamble"}
             if self._program.preamble:
@@ -105,7 +105,7 @@ class ProgramClient:
         return self._ours
 
     def share_classes(self) -> list[str]:
-        """The prompt's classes, as far as the program has them unchanged."""
+        """The names of the prompt's classes that the program contains unchanged."""
         names = _common(self._program.preamble, self._program.text) - {entry_name(self._program)}
         if names:
             ours = self.preamble()
@@ -116,7 +116,7 @@ class ProgramClient:
     def _error_base(self, known: list[Any]) -> Any:
         return _library_error(known, self.classes.get)
 
-    # ---- asking ----
+    # ---- requests ----
 
     def name(self, expression: str) -> Any:
         reply = self.ask({"do": "name", "name": expression})
@@ -128,7 +128,7 @@ class ProgramClient:
         return value
 
     def _is_asked_for_as_class(self, name: str) -> bool:
-        """A function that the program has written as a class gets no operators believed."""
+        """The prompt expects a class of that name: only then its operators are tested."""
         defined = _definitions(self._program.preamble)
         return defined[name] if name in defined else name[:1].isupper()
 
@@ -140,7 +140,7 @@ class ProgramClient:
         return self._last
 
     def apply(self, step: str, *values: Any) -> Any:
-        """Does one of the cell's steps with the values."""
+        """Performs one of the server's operations on the values."""
         return self._sent({"do": step}, list(values))
 
     def _sent(self, order: wire.Message, values: list[Any]) -> Any:
@@ -157,7 +157,8 @@ class ProgramClient:
         return self._changed(reply, encoder.kept, len(values))
 
     def _changed(self, reply: wire.Message, kept: list[Any], count: int) -> Any:
-        """The value of a call that has changed its arguments, which are changed here too."""
+        """The result of a call that changed its arguments; applies the changes to the judge's
+        objects."""
         message, origins = reply["changed"], reply.get("origins")
         items = message.get("items") if isinstance(message, dict) else None
         if not isinstance(items, list) or len(items) != count + 1 or not isinstance(origins, list):
@@ -181,27 +182,27 @@ class ProgramClient:
         )
 
     def broken(self, what: str) -> wire.BrokenMessage:
-        """To raise: no `except:` of a test's undoes it."""
+        """An exception to raise for a protocol violation; a test's `except:` cannot undo it."""
         self.ended = self.ended or wire.BrokenMessage(what)
         return wire.BrokenMessage(what)
 
     def give_up(self, reason: str) -> BaseException:
-        """To raise: the judge cannot carry what the test does."""
+        """An exception to raise if the judge does not support what the test does."""
         ended = JudgingEnded(Outcome.NOT_JUDGED, reason)
         self.ended = self.ended or ended
         return ended
 
     def last(self) -> str:
-        """What the last call gave, for a verdict's detail."""
+        """The last call's result, for a verdict's detail."""
         if self._last is _UNKNOWN:
             return ""
         try:
             return f"; it gave {_repr.repr(self._last)}"
-        except (ValueError, RecursionError):  # an int of a million digits
+        except (ValueError, RecursionError):  # an int with a million digits
             return f"; it gave an object of {type(self._last).__name__}"
 
     def ask(self, request: wire.Message) -> wire.Message:
-        """The answer to a request; raises in here what the program has raised."""
+        """The reply to a request; re-raises the program's exception here."""
         try:
             with self._lock:
                 return self._ask(request)
@@ -243,7 +244,7 @@ class ProgramClient:
         return reply
 
     def _call_back(self, reply: wire.Message) -> wire.Message:
-        """A function of the test's that the program calls."""
+        """Calls a function of the test on behalf of the program."""
         number, names = reply["back"], reply.get("names") or []
         if type(number) is not int or not 0 <= number < len(self._functions):
             raise self.broken("no such function")
@@ -266,7 +267,7 @@ class ProgramClient:
     # ---- values ----
 
     def _handle(self, value: Any) -> list[Any]:
-        """How an object of the test's, that is no data, is given to the program."""
+        """The node for an object of the test that is not plain data."""
         number = remote.numbered(value)
         if number is not None:
             return ["own", number]
@@ -306,7 +307,7 @@ class ProgramClient:
             raise
 
     def _exception(self, reply: wire.Message) -> BaseException:
-        """An exception like the one there, so that tests can expect it."""
+        """An exception like the program's, so that tests can expect it."""
         name, kinds, line = str(reply["raised"])[:80], reply.get("kinds"), reply.get("line")
         text = str(reply.get("text"))
         detail = f"{text} (line {line})" if isinstance(line, int) and line else text
@@ -325,7 +326,7 @@ class ProgramClient:
             if not isinstance(sent, dict):
                 raise self.broken("no value")
             arguments = wire.decode_all(sent, self._remotes.make, self._records)
-        except (wire.BrokenMessage, AttributeError):  # it may hold itself
+        except (wire.BrokenMessage, AttributeError):  # it may contain itself
             arguments = []
         made = arguments[0] if arguments else None
         if not isinstance(made, base):
@@ -335,7 +336,8 @@ class ProgramClient:
 
 
 class _TestClasses(SharedClasses):
-    """The classes that both sides have; the test's own are given to the cell when one is needed."""
+    """Classes that both sides know; the test's own are sent to the program's process on first
+    use."""
 
     def __init__(self, client: ProgramClient) -> None:
         super().__init__(lambda name: client.classes.get(name), self._made)
@@ -372,7 +374,7 @@ class _TestClasses(SharedClasses):
 
 
 def _definitions(preamble: str) -> dict[str, bool]:
-    """The names of functions and classes at the top of a text, and which are classes."""
+    """The functions and classes at the top level of a text: name -> whether it is a class."""
     definitions = {}
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         for node in ast.parse(preamble).body:
@@ -382,7 +384,7 @@ def _definitions(preamble: str) -> dict[str, bool]:
 
 
 def _common(preamble: str, program: str) -> set[str]:
-    """Names of classes at the top of both texts that are made in the same way."""
+    """Names of top-level classes that both texts define identically."""
     if "class " not in preamble and "tuple(" not in preamble:
         return set()
     definitions: list[dict[str, str]] = []
@@ -403,7 +405,7 @@ def _common(preamble: str, program: str) -> set[str]:
 
 
 def _source_of(test: str, name: str) -> str | None:
-    """A class of the test's with what it needs of the test's other names; None where it is not
+    """The source of a class of the test with everything it needs from the test; None if not
     found."""
     tree = ast.parse(test)
     tops: dict[str, ast.stmt] = {}
@@ -428,14 +430,14 @@ def _source_of(test: str, name: str) -> str | None:
 
 
 def _step(iterator: Iterator[Any]) -> list[Any]:
-    """The next item in a list; an empty one at the end."""
+    """The next item in a list; an empty list at the end."""
     for item in iterator:
         return [item]
     return []
 
 
 def _library_name(value: Any) -> tuple[str, str] | None:
-    """Where a class or a function of a library is found."""
+    """Module and qualified name of a library's class or function, None for other objects."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(value, types.MethodDescriptorType):
         module, name = "builtins", f"{value.__objclass__.__name__}.{value.__name__}"
@@ -450,7 +452,7 @@ def _library_name(value: Any) -> tuple[str, str] | None:
 
 
 def _description(value: Any) -> list[Any]:
-    """[name, doc, parameters, is async] of a function of the test's."""
+    """[name, doc, parameters, is async] of a function of the test."""
     name = str(getattr(value, "__name__", "function"))
     doc = getattr(value, "__doc__", None)
     spec = [["values", "VAR_POSITIONAL", False], ["named", "VAR_KEYWORD", False]]
@@ -464,7 +466,7 @@ def _description(value: Any) -> list[Any]:
 
 
 def _ran(coroutine: Any) -> Any:
-    """What a coroutine of the test's gives, which the program waits for."""
+    """Runs a coroutine of the test for the program."""
     outer = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
@@ -478,8 +480,8 @@ def _ran(coroutine: Any) -> Any:
 
 
 def _library_error(known: list[Any], find: Callable[[str], Any]) -> Any:
-    """The exception class of this side's that comes first of those that the program's is: the
-    prompt's, a library's that is imported already, a built-in. None when it is no exception."""
+    """The judge's class for the first known one of an exception's classes: of the prompt, of an
+    imported library, or built-in. None if it is not an exception."""
     for entry in known:
         module, name = entry
         if type(module) is not str or type(name) is not str:

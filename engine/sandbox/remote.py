@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins, in the judge, for objects of the program's.
+"""Proxies, in the judge, for objects of the program.
 
-A `Remote` has the special methods that the object has, each of which asks the cell and gives back
-data or another Remote. What the program says of its own objects decides as little as can be:
-against data a Remote is equal to nothing; against another Remote the program's own `==` counts only
-where the class is one that the test itself calls, and where it is not true of everything.
+A `Remote` has the special methods that the object has; each sends a request and returns data or
+another Remote. The program's own operators are trusted as little as possible: a Remote never
+equals data; against another Remote the program's `==` counts only if the test itself names the
+class, and if it is not true of everything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from gars_vllm.engine.sandbox import wire
 from gars_vllm.engine.sandbox.program_server import OPERATORS, SPECIAL, words
 
-_PLAIN = ("__call__", "__getitem__", "__len__", "__iter__")  # of a node that says no more
+_PLAIN = ("__call__", "__getitem__", "__len__", "__iter__")  # of a node without details
 _FLAVOURS = {
     "function": types.FunctionType,
     "builtin": types.BuiltinFunctionType,
@@ -38,8 +38,7 @@ _GIVEN_BY_VALUE = frozenset(
 _REACH_BEYOND = frozenset(
     words("__globals__ __closure__ __code__ __builtins__ __self__ __func__ __mro__ __bases__")
 )
-# Methods of data that say yes or no to what they are given; an object of the program's could say
-# yes to anything.
+# Predicates of data types; an object of the program could return True for anything.
 _PREDICATES = frozenset(
     name
     for base in (str, bytes, set, frozenset, int, float)
@@ -49,10 +48,10 @@ _PREDICATES = frozenset(
 
 
 class Client(Protocol):
-    """What a Remote needs of the judge (`judge.Cell`)."""
+    """What a Remote needs from the judge (`ProgramClient`)."""
 
-    tested: set[int]  # numbers of the program's classes that the test names
-    foreign: set[str]  # classes of libraries whose objects came as Remotes
+    tested: set[int]  # numbers of the classes that the test names
+    foreign: set[str]  # library classes whose objects came as Remotes
 
     def apply(self, step: str, *values: Any, **named: Any) -> Any: ...
 
@@ -62,7 +61,7 @@ class Client(Protocol):
 
 
 class Remote:
-    """An object of the program's; `_gars` is all that is kept of it here."""
+    """An object of the program; `_gars` is its only local state."""
 
     __slots__ = ("__weakref__", "_gars")
 
@@ -102,7 +101,7 @@ class Remote:
 
 
 class About:
-    """Of a Remote: where it is, its class there, what it is like."""
+    """A Remote's number, class and properties."""
 
     def __init__(
         self, client: Client, number: int, name: str, kind: int, flavour: str, flags: int
@@ -121,7 +120,7 @@ def is_remote(value: Any) -> bool:
 
 
 def number_of(value: Any) -> int | None:
-    """The number in the cell of a Remote, or of a class that stands for one of the program's."""
+    """The server's number of a Remote, or of a class that represents one of the program's."""
     if is_remote(value):
         return _about(value).number
     number = (
@@ -133,14 +132,14 @@ def number_of(value: Any) -> int | None:
 
 
 def shown(value: Any) -> str | None:
-    """A Remote in words, for which nothing is asked of the cell."""
+    """A Remote as text, without a request."""
     if is_remote(value):
         return f"<object of {_about(value).name}>"
     return f"<object of {value._gars_kind}>" if isinstance(value, RemoteClass) else None
 
 
 class RemoteClass(type):
-    """A class of the program's: calling it makes an object there."""
+    """A class of the program: calling it creates an object there."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RemoteClass:
         client = next((b._gars_client for b in bases if isinstance(b, RemoteClass)), None)
@@ -187,7 +186,7 @@ class RemoteClass(type):
 
 
 class Remotes:
-    """Makes Remotes, and their classes, from the nodes that come; one for each object there."""
+    """Makes Remotes and their classes from received nodes; one per object."""
 
     def __init__(self, client: Client, error_base: Callable[[list[Any]], Any]) -> None:
         self._client, self._error_base = client, error_base
@@ -196,7 +195,7 @@ class Remotes:
         self._objects: dict[int, Any] = {}
 
     def make(self, node: list[Any]) -> Any:
-        """Raises BrokenMessage for what is none."""
+        """Raises BrokenMessage for an invalid node."""
         what, number, *rest = node
         if what == "builtin":
             kind = getattr(builtins, number, None) if type(number) is str else None
@@ -251,7 +250,7 @@ class Remotes:
         return self._classes[number]
 
     def _error_class(self, shape: Any) -> Any:
-        """This side's class for one of exceptions; None for others."""
+        """The local class for an exception class; None for other classes."""
         number, name, module, _, bases, known = shape
         base = self._error_base(known)
         if base is None or module not in ("program", "test"):
@@ -289,14 +288,14 @@ class Remotes:
                 namespace["__class__"] = property(lambda _: _FLAVOURS[flavour])
             try:
                 made = RemoteClass(name, bases, namespace)
-            except TypeError:  # bases that go into no order
+            except TypeError:  # inconsistent base order
                 made = RemoteClass(name, bases[:1], namespace)
             self._shapes[key] = made
         return self._shapes[key]
 
 
 class _ReportedText:
-    """An exception of a class of the program's own: its text is what the program says."""
+    """An exception of a class of the program: its text is what the program reports."""
 
     _gars_text: str | None = None
 
@@ -305,7 +304,7 @@ class _ReportedText:
 
 
 class _Doc:
-    """`__doc__` of an object or a class there."""
+    """`__doc__` of a remote object or class."""
 
     def __get__(self, remote: Any, owner: Any) -> Any:
         if remote is not None:
@@ -332,13 +331,13 @@ def _called(self: Any, *values: Any, **named: Any) -> Any:
 
 
 def _is_own(self: Any) -> bool:
-    """Its class is one that the test names: its operators are what is tested."""
+    """The test names its class: its operators are what is tested."""
     about = _about(self)
     return about.kind in about.client.tested
 
 
 class _Anything:
-    """Nothing that any honest object is equal to, or holds."""
+    """An object that no honest object equals or contains."""
 
 
 _ANYTHING = frozenset(("__eq__", "__contains__"))
@@ -352,7 +351,8 @@ def _no_operator(about: About) -> BaseException:
 
 
 def _operator(method: str) -> Callable[..., Any]:
-    """One that is told the other operand, which may be what is expected: `abs(f(1) - 2) < 0.1`."""
+    """A binary operator. The program sees the other operand, which may be the expected value:
+    `abs(f(1) - 2) < 0.1`."""
 
     def operated(self: Any, *values: Any) -> Any:
         about = _about(self)
@@ -365,7 +365,7 @@ def _operator(method: str) -> Callable[..., Any]:
 
 
 def _comparison(method: str) -> Callable[..., Any]:
-    """A method whose answer decides a test."""
+    """A method whose result decides a test."""
 
     def judged(self: Any, other: Any) -> Any:
         about = _about(self)
@@ -376,7 +376,7 @@ def _comparison(method: str) -> Callable[..., Any]:
             if not _is_own(self) or other is None or _is_foreign(other):
                 return NotImplemented
             plain = about.client.apply("base", self)
-            if not is_remote(plain):  # it is of a subclass of, say, list: what it holds is data
+            if not is_remote(plain):  # a subclass of, say, list: compare its data
                 return (plain == other) is (method == "__eq__")
             raise about.client.give_up(
                 f"the test compares an object of the program's {about.name} with "
@@ -389,10 +389,10 @@ def _comparison(method: str) -> Callable[..., Any]:
                 f"the test compares objects of {about.name}, a class that it does not call itself"
             )
         if method in _ANYTHING:
-            with suppress(Exception):  # an honest one may not bear what it does not know
+            with suppress(Exception):  # an honest method may raise for unknown types
                 lie = about.client.apply("special", self, method, _probe)
                 if lie is not NotImplemented and lie is not False:
-                    return False  # it is true of anything
+                    return False  # true of anything
         return about.client.apply("special", self, method, other)
 
     judged.__name__ = method
@@ -400,24 +400,24 @@ def _comparison(method: str) -> Callable[..., Any]:
 
 
 def _is_foreign(value: Any) -> bool:
-    """An object of the test's that no honest `==` of the program's knows."""
+    """An object of the test that no honest `==` of the program knows."""
     return isinstance(value, (type, types.FunctionType, types.ModuleType))
 
 
 def _probe() -> None:
-    """Goes to the program as a function that it has never seen."""
+    """Passed to the program as a function that it has never seen."""
 
 
 def _contains(self: Any, value: Any) -> Any:
     if _is_own(self):
         return _comparison("__contains__")(self, value)
-    if hasattr(type(self), "__iter__"):  # by plain values, whatever the program says
+    if hasattr(type(self), "__iter__"):  # by plain values
         return any(held is value or held == value for held in self)
     return _comparison("__contains__")(self, value)
 
 
 async def _awaited(client: Client, number: int) -> Any:
-    """A coroutine of the program's: it begins when this one does, and runs beside others."""
+    """A coroutine of the program: it starts with this one and runs concurrently with others."""
     task = client.apply("start", _Numbered(number))
     if task is not None:
         await asyncio.sleep(0)
@@ -425,7 +425,7 @@ async def _awaited(client: Client, number: int) -> Any:
 
 
 class _Numbered:
-    """Stands for an object of the program's that has no Remote."""
+    """Represents an object of the program that has no Remote."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -436,7 +436,7 @@ def numbered(value: Any) -> int | None:
 
 
 def _later(method: str) -> Callable[..., Any]:
-    """A method that gives a coroutine."""
+    """A method that returns a coroutine."""
 
     def forwarded(self: Any, *values: Any) -> Any:
         awaitable = _about(self).client.apply("special", self, method, *values)
@@ -451,7 +451,7 @@ def _left(self: Any, kind: Any, error: Any, _: Any) -> Any:
     about = _about(self)
     answer = about.client.apply("special", self, "__exit__", kind, error, None)
     if answer and isinstance(error, AssertionError) and not hasattr(error, "_gars"):
-        return False  # no program takes back what a test has asserted
+        return False  # a program must not suppress a test's assertion
     return answer
 
 

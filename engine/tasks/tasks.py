@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sampled for: problems with tests (data_sets/), or a user's own prompts."""
+"""Tasks: problems with tests (data_sets/), or a user's own prompts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FIELDS = ("task_id", "prompt", "entry_point", "test", "canonical_solution", "gra
 class Task:
     """A prompt, and how an answer to it is tested.
 
-    `test` is Python that defines `check(candidate)`, which raises AssertionError on a wrong answer;
-    it is called with the object that `entry_point` names. Both are None for a prompt alone.
-    `grammar_prefix`: the text that a grammar takes the sample to continue, where that is not the
-    prompt itself ("" for a question that is answered in, say, JSON).
+    `test` is Python that defines `check(candidate)`, which raises AssertionError for a wrong
+    answer; it is called with the object that `entry_point` names. Both are None for a prompt
+    alone. `grammar_prefix`: the text that the grammar takes the sample to continue, if that is
+    not the prompt ("" for a question answered in, say, JSON).
     """
 
     task_id: str
@@ -35,10 +35,10 @@ class Task:
 
 
 def load_prompts(path: Path | str) -> list[Task]:
-    """A user's prompts: JSON Lines (or .gz), `prompt` in each, the other fields as they may be.
+    """A user's prompts: JSON Lines (or .gz) with a `prompt` each; other fields are optional.
 
-    A prompt without a `task_id` is named by the file and its place in it, from 0: `mine/0`.
-    Further fields are ignored. Raises UserError naming the file and the line.
+    A prompt without a `task_id` is named by the file and its position, from 0: `mine/0`. Unknown
+    fields are ignored. Raises UserError with the file and the line.
     """
     path = Path(path)
     tasks: list[Task] = []
@@ -72,9 +72,9 @@ def select(
 ) -> list[Task]:
     """The tasks that `task_ids` names, in the order of `tasks`, and of these the first `limit`.
 
-    An id is a whole one ("HumanEval/3"), the number after the slash ("3") or a range of such
-    numbers with both ends ("0-19"); several stand in a list or between commas. Raises UserError
-    for an id that names nothing, with the ids that come near.
+    An id is complete ("HumanEval/3"), the number after the slash ("3") or an inclusive range of
+    such numbers ("0-19"), in a list or separated by commas. Raises UserError for an unknown id,
+    with similar ids.
     """
     chosen = list(tasks)
     if task_ids is not None:

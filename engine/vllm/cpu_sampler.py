@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws tokens on a CPU without sorting vocabularies, for vLLM's V1 runner.
+"""Samples tokens on a CPU without sorting the vocabulary, for vLLM's V1 runner.
 
-vLLM's own way sorts every row for top-p and draws an exponential for every token of every row: on
-two cores, for 128 rows of 49,152, 184 and 97 ms of a step whose model takes less than 30. Most of
-the probability lies in a few tokens. So a request asks with `extra_args={"draw": [temperature,
+vLLM sorts every row for top-p and draws an exponential for every token of every row: on two
+cores, for 128 rows of 49,152, 184 and 97 ms of a step whose model takes less than 30. But most
+of the probability is in a few tokens. A request passes `extra_args={"draw": [temperature,
 top_p]}` and the sampling parameters of greedy decoding; the sampler draws the token and makes it
-the greatest. What the mask has left it is given by cpu_processor.py, which holds both.
+the argmax. cpu_processor.py passes it the masked probabilities.
 
-The distribution is vLLM's: softmax(logits / temperature), restricted to the least number of most
-likely tokens whose mass reaches top_p (Holtzman et al. 2020), all of them where top_p is 1.
+The distribution is vLLM's: softmax(logits / temperature), restricted to the smallest set of most
+likely tokens whose mass reaches top_p (Holtzman et al. 2020), or all tokens if top_p is 1.
 
-A token's random number is made from the request's seed, the number of tokens before it, and the
-token (gumbel_max.py), as vLLM's V2 runner does on a device. So a sample does not depend on what
-else is
-in the batch, and two requests of one seed draw the same token as long as they have the same text
-and both may draw it: what a grammar changes is what it must.
+A token's random number depends on the request's seed, the number of tokens before it, and the
+token (gumbel_max.py), as in vLLM's V2 runner. So a sample does not depend on the rest of the
+batch, and two requests with the same seed and text draw the same token if both allow it: a
+grammar changes no more than it must.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from gars_vllm.engine.masking.softmax import Softmax
 from gars_vllm.engine.vllm import compat
 from gars_vllm.engine.vllm.gumbel_max import Ints, gumbel_max
 
-_FIRST = 256  # of the most likely tokens, which are looked at one by one
+_FIRST = 256  # most likely tokens examined one by one
 
 
 def draw(
@@ -41,8 +40,8 @@ def draw(
     positions: Ints,
     softmax: Softmax | None = None,
 ) -> torch.Tensor:
-    """int64 [rows]: a token of each row. `logits`: float [rows, vocabulary]; `temperature` (above
-    0) and `top_p` (above 0, at most 1): float64 [rows]; `seeds`, `positions`: int64 [rows], of the
+    """int64 [rows]: a token for each row. `logits`: float [rows, vocabulary]; `temperature` (>
+    0) and `top_p` (0 < top_p <= 1): float64 [rows]; `seeds`, `positions`: int64 [rows], of the
     request and of the token in it."""
     every = (softmax or Softmax())(logits, temperature.to(logits.dtype))
     mass = torch.ones(len(every), dtype=torch.float64)
@@ -52,8 +51,8 @@ def draw(
 def draw_from(
     every: torch.Tensor, mass: torch.Tensor, top_p: torch.Tensor, seeds: Ints, positions: Ints
 ) -> torch.Tensor:
-    """`draw`, from shares that add up to `mass`: `every` float [rows, vocabulary], `mass` float64
-    [rows]."""
+    """`draw`, from probabilities with the sum `mass`: `every` float [rows, vocabulary], `mass`
+    float64 [rows]."""
     every = every.to(torch.float32)
     first = every.topk(min(_FIRST, every.shape[1]), dim=1).indices
     goals = torch.where(top_p < 1, top_p * mass, torch.inf)
@@ -63,7 +62,7 @@ def draw_from(
 
 @dataclass(frozen=True)
 class _DrawRequest:
-    """Of a row: `output` grows as the request does."""
+    """The parameters of a row; `output` grows with the request."""
 
     temperature: float
     top_p: float
@@ -75,7 +74,7 @@ class CpuSampler:
     """See the module."""
 
     def __init__(self, seed: int) -> None:
-        """`seed`: of the requests that bring none."""
+        """`seed`: for requests without one."""
         self._rows: dict[int, _DrawRequest] = {}
         self._softmax = Softmax()
         self._chance = torch.Generator().manual_seed(seed)
@@ -93,8 +92,8 @@ class CpuSampler:
         return _DrawRequest(*draw, seed, output)
 
     def apply(self, logits: torch.Tensor, masker: Masker | None) -> None:
-        """Makes the token that is drawn for a row the greatest of it, in place. `masker`: the one
-        that these logits have just been given to, if any were."""
+        """Makes each row's drawn token its argmax, in place. `masker`: the one that just masked
+        these logits, if any."""
         index = [i for i in sorted(self._rows) if i < logits.shape[0]]
         if not index:
             return
@@ -116,6 +115,6 @@ class CpuSampler:
 
 
 def check(params: Any) -> None:
-    """Refuses a request that cannot be drawn. Raises ValueError."""
+    """Refuses requests that cannot be sampled. Raises ValueError."""
     if drawing(params.extra_args or {}) is not None and params.temperature > 0:
         raise ValueError("draw needs temperature 0: vLLM takes the token that was drawn")

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens race: which one of its row comes first, as compiled code.
+"""Gumbel-max sampling as compiled code (Maddison, Tarlow, Minka 2014, "A* Sampling").
 
-Each arrives after a time that is exponentially distributed with its share as the rate, so it comes
-first with a chance of its share (the Gumbel-max trick, Maddison, Tarlow, Minka 2014, "A*
-Sampling", in other words). A time is made from the row's key and the token alone, with SplitMix64
-(Steele, Lea, Flood 2014, "Fast Splittable Pseudorandom Number Generators"): the same token has the
-same time per share whichever others take part.
+In its exponential form: each token gets an arrival time, exponentially distributed with its
+probability as the rate, and the first one is drawn. The time depends only on the row's key and
+the token, through SplitMix64 (Steele, Lea, Flood 2014, "Fast Splittable Pseudorandom Number
+Generators"), so it does not depend on which other tokens are allowed.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ def _time(bits):  # type: ignore[no-untyped-def]
 
 @njit
 def _is_inside(probabilities, first, token, goal):  # type: ignore[no-untyped-def]
-    """Those before a token, which is none of the first, do not reach the goal: the first and the
-    more likely ones, and of equals those with a lower number."""
+    """Whether a token outside `first` is in the nucleus: the tokens before it (more likely ones,
+    and equally likely ones with a lower id) do not reach the goal."""
     mine = probabilities[token]
     before = 0.0
     for other in range(probabilities.shape[0]):
@@ -75,9 +74,9 @@ def draw(probabilities, first, goals, seeds, positions, tokens):  # type: ignore
         tokens[row] = winner
         if ended or count == size or total >= goal:
             continue
-        # Of the others, none more likely than the last of these, only one with bits as many as
-        # these can come before the best: its logarithm is worked out, and whether the nucleus
-        # holds it, which asks for no order.
+        # The other tokens are no more likely than the last of `first`, so only those with at least
+        # this many bits can arrive before the best. Only for them the logarithm is computed, and
+        # whether they are in the nucleus, which needs no sorting.
         least = np.float64(probabilities[row, first[row, count - 1]])
         enough = np.int64(math.exp(-best * least) * 2.0**53) - 2
         for start in range(0, size, _BLOCK):
@@ -106,14 +105,14 @@ def gumbel_max(
     seeds: Ints,
     positions: Ints,
 ) -> Ints:
-    """int64 [rows]: the token that comes first among the nucleus of each row: the least number of
-    most likely tokens whose shares add up to the row's goal, all of them where it is infinite.
+    """int64 [rows]: a token drawn from each row's nucleus, the smallest set of most likely
+    tokens whose probabilities reach the row's goal, or all tokens if the goal is infinite.
 
-    `probabilities`: float32 [rows, vocabulary], 0 or more, in any unit; `first`: int64 [rows,
-    some], the
-    most likely tokens of each row, falling; `seeds`, `positions`: int64 [rows], of the request,
-    and of the token in it. Takes about a millisecond for 128 rows of 256 first tokens, and a third
-    of one for each row whose nucleus does not end among them and has 151,936.
+    `probabilities`: float32 [rows, vocabulary], >= 0, not necessarily normalised; `first`: int64
+    [rows, some], the most likely tokens of each row, in descending order; `seeds`, `positions`:
+    int64 [rows], of the request and of the token in it. Takes about a millisecond for 128 rows
+    with 256 first tokens, and a third of one for each row of 151,936 tokens whose nucleus
+    extends beyond them.
     """
     tokens = np.empty(len(probabilities), np.int64)
     draw(probabilities, first, goals, seeds, positions, tokens)

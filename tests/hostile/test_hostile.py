@@ -68,7 +68,7 @@ TESTS = {
     ),
 }  # fmt: skip
 
-# The next program in a cell: it solves the task, and looks for what the one before has left.
+# The next program in a jail: it solves the task, and looks for what the one before has left.
 HONEST = Program(
     "import os\n"
     "def f(xs):\n"
@@ -227,7 +227,7 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _orphans_come_here() -> Iterator[None]:
-    """Whatever outlives its cell becomes a child of this process, and is counted."""
+    """Whatever outlives its jail becomes a child of this process, and is counted."""
     libc = ctypes.CDLL(None)
     libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     yield
@@ -265,7 +265,7 @@ def _left_behind(before: int) -> int:
 
 
 class Crew:
-    """A foreman for each tier, whose cell all programs share, as they do in a run."""
+    """A worker for each tier, whose jail all programs share, as they do in a run."""
 
     def __init__(self) -> None:
         self._hired: dict[Tier, Worker] = {}

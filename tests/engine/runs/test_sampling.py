@@ -200,7 +200,7 @@ def test_less_than_before_draws_nothing_and_loses_nothing(tmp_path: Path, tiny_m
     asked = Settings(n=4, grammar="none", temperature=(0.8, 1.2))
     grow(path, tiny_model, 3, asked)
     before = held(path)
-    keeps = "the run holds more than this asks for, and keeps it: "
+    keeps = "the run holds more than requested, and keeps it: "
     for tasks, settings, more in (
         (3, replace(asked, n=2), "n 4"),
         (2, asked, "tasks 3"),
@@ -346,7 +346,7 @@ def test_the_masks_time_is_not_asked_for_with_every_sample(
 
 @pytest.mark.parametrize(
     ("temperatures", "message"),
-    [((0.8, 0.8), "different"), ((0.8, -1.0), "temperature is -1"), ((0.0, 1.0), "temperature 0 draws"), ((), "different")],
+    [((0.8, 0.8), "distinct"), ((0.8, -1.0), "temperature is -1"), ((0.0, 1.0), "temperature 0 draws"), ((), "distinct")],
 )  # fmt: skip
 def test_temperatures_that_are_none(temperatures: tuple[float, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):

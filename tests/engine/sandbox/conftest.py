@@ -11,7 +11,7 @@ from gars_vllm.engine.sandbox.worker import Worker
 
 @pytest.fixture(scope="module", params=[Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK])
 def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
-    """A foreman of each tier that works on this machine."""
+    """A worker of each tier that works on this machine."""
     reason = choice.available(request.param)
     if reason is not None:
         pytest.skip(f"{request.param}: {reason}")

@@ -114,7 +114,7 @@ def test_a_container_is_asked_for_no_network_and_no_rights(
         "--read-only",
         "--cap-drop\nALL",
         "no-new-privileges",
-        "seccomp=unconfined",  # ours, which allows less, is put on in the cell
+        "seccomp=unconfined",  # ours, which allows less, is put on in the jail
         "--ipc\nnone",
         f"--user\n{os.getuid() or 65534}:",
         "--pids-limit",

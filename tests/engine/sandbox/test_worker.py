@@ -97,7 +97,7 @@ def test_a_judge_has_its_memory_however_large_we_are(tier: Tier) -> None:
     assert verdict.passed, verdict
 
 
-def test_a_tree_too_deep_to_remove_costs_the_cell(worker: Worker) -> None:
+def test_a_tree_too_deep_to_remove_costs_the_jail(worker: Worker) -> None:
     text = (
         "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
         "os.mkdir('locked', 0)\ndef f(): return 1"
@@ -182,7 +182,7 @@ def _descendants(process: int) -> list[int]:
     return found
 
 
-def test_a_cell_that_cannot_start_says_why(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jail_that_cannot_start_says_why(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiers, "_boot", lambda *_: "raise ValueError('broken')")
     worker = Worker(tier)
     with pytest.raises(JailFailed, match="broken"):

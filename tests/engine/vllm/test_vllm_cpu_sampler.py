@@ -212,7 +212,7 @@ def test_drawn_from_what_the_mask_has_left(tmp_path: Path, other: str) -> None:
     if other == "order":
         drawn_by(sampler, torch.zeros(count, 5), masker)
         masker.apply(logits, rows)
-        with pytest.raises(RuntimeError, match="nobody has drawn"):
+        with pytest.raises(RuntimeError, match="probabilities were not used"):
             masker.begin()
         return
     masker.apply(logits, rows)
