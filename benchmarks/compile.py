@@ -38,9 +38,9 @@ def peak():  # ru_maxrss would start from the parent process's
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 def tell(grammar, mask, before, numba=0.0):
-    found = {"grammar": grammar, "mask": mask, "peak": peak(), "added": peak() - before}
-    found["numba"] = numba
-    print(json.dumps(found))
+    figures = {"grammar": grammar, "mask": mask, "peak": peak(), "added": peak() - before}
+    figures["numba"] = numba
+    print(json.dumps(figures))
 folder = Path(sys.argv[1])
 """
 

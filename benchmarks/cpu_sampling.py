@@ -62,9 +62,9 @@ if __name__ == "__main__":
     params = SamplingParams(max_tokens=96, min_tokens=96, ignore_eos=True, **drawn)
     for _ in range(int(sys.argv[3])):
         started = time.perf_counter()
-        found = llm.generate(prompts, params, use_tqdm=False)
+        outputs = llm.generate(prompts, params, use_tqdm=False)
         seconds = time.perf_counter() - started
-        tokens = sum(len(f.outputs[0].token_ids) for f in found)
+        tokens = sum(len(o.outputs[0].token_ids) for o in outputs)
         print(f"FOUND{tokens / seconds}", flush=True)
 """
 

@@ -74,8 +74,8 @@ if __name__ == "__main__":
     spec = models.lookup(model)
     files = models.resolve(spec)
     tokenizer = tokenizers.load(files.folder)
-    backend, found = None, []
-    for number in range(arguments["rounds"] + 1):  # the first loads compiled code and is not counted
+    backend, measured = None, []
+    for number in range(arguments["rounds"] + 1):  # the first is a warm-up
         for kind in arguments["kinds"]:
             structured = kind == "structured"
             grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
@@ -103,8 +103,8 @@ if __name__ == "__main__":
             seconds = time.perf_counter() - started
             if number:
                 mask = backend.mask_seconds() - before
-                found.append([kind, tokens, seconds, mask, *parts.values()])
-    print("FOUND" + json.dumps(found))
+                measured.append([kind, tokens, seconds, mask, *parts.values()])
+    print("FOUND" + json.dumps(measured))
     backend.close()
 """
 
