@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One engine step for B samples: read their last tokens, find their masks, bring them together,
-apply them to the logits; beside xgrammar and llguidance, which fill B masks with their own threads.
+"""One engine step for B samples: read their last tokens, look up their masks, gather them, apply
+them to the logits. Compared with xgrammar and llguidance, which fill B masks with their own
+threads.
 
     python -m gars_vllm.benchmarks.batch_step [--run RUN] [FOLDER_WITH_TOKENIZER_JSON]
 
-Every sample stands somewhere else in a text of its own: HumanEval's solutions for Python, the JSON
-documents of mask_latency for JSON; with `--run` the samples of a run, after their prompts. "cold":
-the grammar has seen nothing; "warm": it has read these texts before. "host": reading and finding
-masks, for the peers reading and filling them. "gather": B rows of the table copied into one
-tensor, as a device would. "apply": to float32 logits, ours without the gather.
+Every sample is at another position of its own text: HumanEval's solutions for Python, the JSON
+documents of mask_latency for JSON; with `--run` the samples of a run, after their prompts.
+"cold": the grammar has read nothing before; "warm": it has read these texts. "host": reading
+tokens and looking masks up, for the peers filling masks. "gather": copying B rows of the table
+into one tensor, as on a device. "apply": to float32 logits, ours without the gather.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from gars_vllm.benchmarks.peers import Llguidance, Ours, XGrammar
 from gars_vllm.benchmarks.tables import Result, Value, say
 from gars_vllm.benchmarks.texts import Cutter
 from gars_vllm.engine.masking.batch import Batch
-from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 
 BATCHES = (1, 8, 32, 128, 256, 512, 1024)
-_BUDGET = 512  # tokens that a sample may have, so that the closing is asked as in a real run
+_BUDGET = 512  # tokens per sample, so that budget completion is active as in a real run
 Stages = tuple[float, float, float]  # seconds: host, gather, apply
 
 
@@ -46,7 +47,7 @@ class Text:
 
 
 class Samples:
-    """B texts under way: when a sample's text ends it begins the next that none has begun."""
+    """B texts in progress: a sample whose text ends begins the next unused one."""
 
     def __init__(self, documents: Sequence[Text], batch: int) -> None:
         self.documents = documents
@@ -58,7 +59,7 @@ class Samples:
         return (self.begun - 1) % len(self.documents)
 
     def next(self) -> tuple[list[int], dict[int, str]]:
-        """The next token of each sample, and of those that begin a text the prefix."""
+        """The next token of each sample, and the prefix of each sample that begins a text."""
         tokens, begun = [], {}
         for i, (document, at) in enumerate(self.place):
             if at == len(self.documents[document].tokens):
@@ -75,14 +76,14 @@ class OurBatch:
 
     def __init__(self, mask: Ours, language: str, batch: int, size: int) -> None:
         self.grammar = mask.grammar
-        self.asked = Asked(language, budget=_BUDGET)
+        self.parameters = RequestParameters(language, budget=_BUDGET)
         self.rows = Batch()
         self.places = np.array([self.rows.add(self.fresh("")) for _ in range(batch)])
         self.masker = Masker(size, torch.device("cpu"))
         self.gathered = torch.empty((batch, (size + 31) // 32), dtype=torch.int32)
 
     def fresh(self, prefix: str) -> Constraint:
-        return Constraint(self.asked, self.grammar.matcher(prefix, completion=bool(prefix)))
+        return Constraint(self.parameters, self.grammar.matcher(prefix, completion=bool(prefix)))
 
     def begin(self, samples: dict[int, str]) -> None:
         for i, prefix in samples.items():
@@ -93,12 +94,12 @@ class OurBatch:
         started = time.perf_counter()
         self.masker.begin()
         self.rows.feed(self.places, np.array(tokens, np.int64))
-        slots = self.masker.look(self.rows, self.places).slots
-        found = time.perf_counter()
+        slots = self.masker.find_masks(self.rows, self.places).slots
+        looked_up = time.perf_counter()
         self.masker.table.gather(slots, self.gathered)
         gathered = time.perf_counter()
         self.masker.table.apply(logits, slots)
-        return found - started, gathered - found, time.perf_counter() - gathered
+        return looked_up - started, gathered - looked_up, time.perf_counter() - gathered
 
 
 class XGrammarBatch:
@@ -117,9 +118,9 @@ class XGrammarBatch:
         started = time.perf_counter()
         assert all(self.together.batch_accept_token(self.matchers, tokens))
         self.together.batch_fill_next_token_bitmask(self.matchers, self.bits)
-        found = time.perf_counter()
+        filled = time.perf_counter()
         xgrammar.apply_token_bitmask_inplace(logits, self.bits)
-        return found - started, 0.0, time.perf_counter() - found
+        return filled - started, 0.0, time.perf_counter() - filled
 
 
 class LlguidanceBatch:
@@ -144,15 +145,15 @@ class LlguidanceBatch:
         assert all(llguidance.numpy.consume_token_par(self.executor, reads))
         fills = list(zip(self.matchers, itertools.count()))
         llguidance.numpy.fill_next_token_bitmask_par(self.executor, fills, self.bits)
-        found = time.perf_counter()
+        filled = time.perf_counter()
         xgrammar.apply_token_bitmask_inplace(logits, torch.from_numpy(self.bits))
-        return found - started, 0.0, time.perf_counter() - found
+        return filled - started, 0.0, time.perf_counter() - filled
 
 
 def measure(
     cutter: Cutter, language: str, documents: list[Text], batch: int, steps: int, warm: bool = False
 ) -> list[dict[str, Value]]:
-    """The stages of `steps` steps per mask; for JSON the peers in turn, on the same tokens."""
+    """The stages of `steps` steps per mask; for JSON the peers alternate on the same tokens."""
     size = len(cutter.vocabulary)
     ours = Ours(cutter, language)
     if warm:
@@ -176,16 +177,16 @@ def measure(
     try:
         for _ in range(steps):
             tokens, begun = samples.next()
-            for one, found in zip(batches, times, strict=True):
+            for one, timings in zip(batches, times, strict=True):
                 one.begin(begun)
-                found.append(one.step(tokens, logits))
+                timings.append(one.step(tokens, logits))
     finally:
         gc.enable()
     rows: list[dict[str, Value]] = []
-    for one, found in zip(batches, times, strict=True):
-        stages = 1000 * np.array(found)
+    for one, timings in zip(batches, times, strict=True):
+        stages = 1000 * np.array(timings)
         host = stages[:, 0]
-        # What goes over the bus to a device: row numbers and masks it has not seen, or all masks.
+        # Bytes sent to a device: row numbers and new masks, or all masks.
         words = (size + 31) // 32
         if isinstance(one, OurBatch):
             traffic = 8 * batch + (one.grammar.row_count - known) * 4 * words / steps
@@ -231,8 +232,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--run", type=Path, help="read a run's samples instead of solutions")
-    asked = parser.parse_args()
-    for result in run(tuple(asked.folders), asked.steps, asked.run):
+    args = parser.parse_args()
+    for result in run(tuple(args.folders), args.steps, args.run):
         result.show()
 
 

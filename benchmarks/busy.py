@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples under a scheduler that never rests: prompts prefilled in chunks, requests preempted.
+"""Samples under memory pressure: prompts prefilled in chunks, requests preempted.
 
     python -m gars_vllm.benchmarks.busy [--model NAME] [--limit N] [--n N] [--blocks N] [--chunk N]
 
-vLLM is given so few blocks for keys and values that it must throw requests out and begin them
-again, and so few tokens a step that a prompt takes several. Every finished sample must be valid.
+vLLM gets so few KV cache blocks that it must preempt requests, and so few tokens per step that a
+prompt takes several steps. Every finished sample must be valid.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from gars_vllm.engine.tasks import data_sets
 
 
 class Counted(VllmBackend):
-    """Remembers how often vLLM preempted a request."""
+    """Counts vLLM's preemptions."""
 
     preemptions = 0.0
 
     def close(self) -> None:
-        found = {m.name: m for m in self._llm.get_metrics()}
-        Counted.preemptions = found["vllm:num_preemptions"].value
+        metrics = {m.name: m for m in self._llm.get_metrics()}
+        Counted.preemptions = metrics["vllm:num_preemptions"].value
         super().close()
 
 
@@ -45,28 +45,28 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--blocks", type=int, default=36, help="of 32 tokens")
     parser.add_argument("--chunk", type=int, default=64, help="tokens a step")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     engine: dict[str, Any] = {
-        "num_gpu_blocks_override": asked.blocks, "max_num_batched_tokens": asked.chunk,
+        "num_gpu_blocks_override": args.blocks, "max_num_batched_tokens": args.chunk,
         "enable_chunked_prefill": True, "disable_log_stats": False,
     }  # fmt: skip
-    spec = models.lookup(asked.model)
+    spec = models.lookup(args.model)
     files = models.resolve(spec)
-    settings = Settings(n=asked.n, max_tokens=asked.max_tokens, temperature=asked.temperature)
-    chosen = data_sets.load_humaneval()[: asked.limit]
+    settings = Settings(n=args.n, max_tokens=args.max_tokens, temperature=args.temperature)
+    chosen = data_sets.load_humaneval()[: args.limit]
 
     with tempfile.TemporaryDirectory() as name:
         run = RunFolder(Path(name) / "run")
-        batch = min(asked.chunk, 64)
+        batch = min(args.chunk, 64)
         sampling.run(run, spec, files, chosen, settings, Counted, batch=batch, engine=engine)
         records = list(run.samples.read())
         session = run.load()["info"]["sessions"][-1]
     reasons = Counter(r["finish_reason"] for r in records)
     finished = [r for r in records if r["finish_reason"] in FINISHED]
-    result = Result(f"{asked.model}, HumanEval's first {asked.limit} problems, n = {asked.n}")
+    result = Result(f"{args.model}, HumanEval's first {args.limit} problems, n = {args.n}")
     result.rows.append(
         {
-            "blocks": asked.blocks, "tokens a step": asked.chunk, "samples": len(records),
+            "blocks": args.blocks, "tokens a step": args.chunk, "samples": len(records),
             "finished": len(finished), "closed": reasons["closed"],
             "invalid": sum(not r["valid"] for r in finished),
             "drawn again": sum(r["given_up"] for r in records),

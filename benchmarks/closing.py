@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Budget completion: what it forbids too early, what it costs, and whether every text ends in time.
+"""Budget completion: what it forbids too early, what it costs, and whether every text ends in
+time.
 
     python -m gars_vllm.benchmarks.closing [--positions N] [--source humaneval|stdlib] [--deep]
         [--walks N] [--grammars N] TOKENIZER...
 
---positions: with two tokens left a token should be allowed if and only if one more token, or none,
-completes the text after it: a walk after each token decides that, at random places of HumanEval's
-solutions or of the standard library's files. "possible": tokens that should be allowed,
-"forbidden": those of them that are not, "too late": tokens that are allowed and should not be.
---deep: texts with many open brackets, blocks, f-strings, lambdas, conditional chains, and JSON up
-to a depth of 5,000; the mask with every number of tokens left in question. The worst is printed.
---walks: random walks of Python from beginnings that owe something, with budgets from the bound on.
---grammars: the same for random small grammars. Times are of the processor.
+--positions: with two tokens left a token should be allowed if and only if the text can be
+completed with at most one more token, which is tried after each token, at random positions of
+HumanEval's solutions or of the standard library. "possible": tokens that should be allowed;
+"forbidden": those of them that are not; "too late": allowed tokens that should not be. --deep:
+texts with many open brackets, blocks, f-strings, lambdas, conditional chains, and JSON up to a
+depth of 5,000; the mask for every relevant number of tokens left. Prints the worst case.
+--walks: random walks of Python from incomplete beginnings, with budgets from the bound on.
+--grammars: the same for random small grammars. Times are CPU times.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from gars_vllm.grammar.closing import endings
 from gars_vllm.grammar.runtime import bank
 from numpy.typing import NDArray
 
-_LONG = 5.0  # milliseconds; what takes longer is measured more often
-_FILES, _FAR = 200, 3000  # of the standard library, and how many tokens into a file
+_LONG = 5.0  # milliseconds; slower cases are measured more often
+_FILES, _FAR = 200, 3000  # files of the standard library, and tokens read of each
 BEGINNINGS = (
     "", "def f(a):\n", "x = f'", "class A:\n    async def g(self):\n", "try:\n    x\n", "async ",
     "def f():\n\ttry:\n\t\twhile x:\n\t\t\ty\n", "x = [(y, {'a': (z, [", "@a\n", "match x:\n", "\\",
@@ -52,7 +53,7 @@ def tokens_of(mask: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def token_of(grammar: CompiledGrammar, state: int, outcome: int) -> int:
-    """A token that has an outcome (an index into its lexer state's `outs`)."""
+    """A token with an outcome (an index into its lexer state's `outs`)."""
     table = grammar.state_tables[grammar.load(state)]
     at = np.flatnonzero(table.cell_outs == outcome)[0]
     cell = int(np.searchsorted(table.cell_start, at, side="right")) - 1
@@ -61,15 +62,15 @@ def token_of(grammar: CompiledGrammar, state: int, outcome: int) -> int:
 
 
 def examine(grammar: CompiledGrammar, state: int) -> tuple[int, int, int]:
-    """Of the tokens that may stand here with two left: how many can be completed in time, how many
-    of those are forbidden, how many that cannot are allowed."""
+    """Of the tokens allowed here with two left: how many can be completed in time, how many of
+    those are forbidden, how many others are allowed."""
     after = grammar.closer.costs(state, 1)
     exact = after == 0
     for outcome in np.flatnonzero((after != endings.NOT_VIABLE) & ~exact):
         following = grammar.step(state, token_of(grammar, state, int(outcome)))
         if following >= 0:
-            found = (grammar.closer.costs(following, 1) == 0).any()
-            exact[outcome] = bool(found) or grammar.can_stop(following)
+            is_completed = (grammar.closer.costs(following, 1) == 0).any()
+            exact[outcome] = bool(is_completed) or grammar.can_stop(following)
     should = grammar.mask(grammar.restricted_row(state, exact))
     does = grammar.mask(grammar.closer.row(state, 2))
     return tuple(  # type: ignore[return-value]
@@ -100,7 +101,7 @@ def places(grammar: CompiledGrammar, encoder: Encoder, source: str) -> Iterator[
 
 def deep_texts() -> list[tuple[str, str]]:
     """(language, text)"""
-    found = [("json", a * (n // len(a.replace('"a":', ""))) + b)
+    texts = [("json", a * (n // len(a.replace('"a":', ""))) + b)
              for n in (10, 30, 100, 300, 1000, 2500, 5000) for a in ("[", '{"a":', '[{"a":')
              for b in ("", "1", '"x')]  # fmt: skip
     shapes = (
@@ -117,20 +118,20 @@ def deep_texts() -> list[tuple[str, str]]:
     )
     for n, shape in itertools.product((5, 20, 60, 90), shapes):
         if "yield" not in shape:
-            found += [("python", "x = " + shape * n + tail) for tail in ("", "y", "'s")]
+            texts += [("python", "x = " + shape * n + tail) for tail in ("", "y", "'s")]
     for n in (5, 20, 60, 95):
         for head in ("if x:", "try:", "while x:", "for x in y:", "def f():", "class A:"):
             blocks = "".join(" " * i + head + "\n" for i in range(n))
-            found += [("python", blocks + " " * n), ("python", blocks + " " * n + "x = (")]
-    found += [("python", "x = " + "lambda y: " * n) for n in (5, 50, 150)]
-    found += [("python", "x = " + "y if z else " * n) for n in (5, 50, 500)]
-    found += [("python", "x = " + "not " * n) for n in (50, 500)]
-    found += [("python", "x = f'{" + "(" * n + "y") for n in (5, 50, 150)]
-    return found
+            texts += [("python", blocks + " " * n), ("python", blocks + " " * n + "x = (")]
+    texts += [("python", "x = " + "lambda y: " * n) for n in (5, 50, 150)]
+    texts += [("python", "x = " + "y if z else " * n) for n in (5, 50, 500)]
+    texts += [("python", "x = " + "not " * n) for n in (50, 500)]
+    texts += [("python", "x = f'{" + "(" * n + "y") for n in (5, 50, 150)]
+    return texts
 
 
 def _milliseconds(matcher: Matcher, left: int) -> float:
-    """Of the processor, for a mask that is made anew; the least of several leaves others out."""
+    """CPU time of an uncached mask; callers take the minimum of several."""
     grammar = matcher.grammar
     grammar.closer.forget_rows()
     grammar.closer.forget_nodes()
@@ -141,7 +142,7 @@ def _milliseconds(matcher: Matcher, left: int) -> float:
 
 
 def deep(encoder: Encoder) -> tuple[list[float], str]:
-    """Milliseconds of each mask, and what the worst was of."""
+    """Milliseconds of each mask, and the worst case."""
     seconds, worst = [], (0.0, "")
     for language, group in itertools.groupby(sorted(deep_texts()), lambda pair: pair[0]):
         grammar = compile_grammar(language, encoder.vocabulary)
@@ -170,7 +171,7 @@ def deep(encoder: Encoder) -> tuple[list[float], str]:
 
 
 def walk(grammar: CompiledGrammar, prefix: str, draw: random.Random) -> str:
-    """How a walk ends whose budget is the bound or a little more."""
+    """The result of a walk whose budget is the bound or a little more."""
     matcher = grammar.matcher(prefix)
     try:
         budget = matcher.completion_length() + draw.choice((0, 1, 2, 3, 5, 8, 13, 20, 40))
@@ -197,7 +198,7 @@ _TERMINALS = ("NAME: /[a-z]+/", "INT: /[0-9]+/", 'TEXT: /"[^"\\n]*"/', "HEX: /0x
 
 
 def random_grammar(draw: random.Random) -> str:
-    """A small grammar in Lark's syntax, each rule of which derives something."""
+    """A small grammar in Lark's syntax in which every rule derives something."""
     rules = ["start", *"pqrs"[: draw.randrange(4)]]
     symbols = [f'"{w}"' for w in draw.sample(_WORDS, draw.randint(2, 6))]
     patterns = draw.sample(_TERMINALS, draw.randint(0, 3))
@@ -220,8 +221,8 @@ def random_grammar(draw: random.Random) -> str:
 
 
 def walk_grammars(vocabulary: Vocabulary, count: int, seed: int, walks: int = 6) -> Counter[str]:
-    """How random walks of random grammars end; of those that are refused one entry."""
-    found: Counter[str] = Counter()
+    """Counts how random walks of random grammars end; refused grammars count once."""
+    counts: Counter[str] = Counter()
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         file, taken = Path(folder) / "g.lark", 0
@@ -231,15 +232,15 @@ def walk_grammars(vocabulary: Vocabulary, count: int, seed: int, walks: int = 6)
             try:
                 grammar = compile_grammar(file, vocabulary)
             except (GrammarError, ValueError, MemoryError):
-                found["refused"] += 1
+                counts["refused"] += 1
                 continue
             taken += 1
             for _ in range(walks):
                 result = walk(grammar, "", draw)
-                found[result] += 1
+                counts[result] += 1
                 if result not in ("whole", "too ambiguous"):
                     console().print(f"{result}:\n{text}", markup=False)
-    return found
+    return counts
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -253,38 +254,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--walks", type=int, default=0)
     parser.add_argument("--grammars", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(arguments)
-    for folder in asked.tokenizers:
+    args = parser.parse_args(arguments)
+    for folder in args.tokenizers:
         encoder = Encoder.of(folder)
-        if asked.positions:
+        if args.positions:
             grammar = compile_grammar("python", encoder.vocabulary)
-            found = [
+            examined = [
                 examine(grammar, matcher.state)
                 for matcher in itertools.islice(
-                    places(grammar, encoder, asked.source), asked.positions
+                    places(grammar, encoder, args.source), args.positions
                 )
                 if matcher.completion_length() <= 2
             ]  # fmt: skip
-            possible, forbidden, late = (sum(column) for column in zip(*found, strict=True))
+            possible, forbidden, late = (sum(column) for column in zip(*examined, strict=True))
             console().print(
-                f"{folder.name}: {len(found)} places, {possible:,} possible, "
+                f"{folder.name}: {len(examined)} places, {possible:,} possible, "
                 f"{forbidden:,} forbidden ({100 * forbidden / max(possible, 1):.2f} %), "
                 f"{late} too late",
                 highlight=False,
             )  # fmt: skip
-        if asked.deep:
+        if args.deep:
             times, worst = deep(encoder)
             console().print(
                 f"{folder.name}: {len(deep_texts())} deep texts, {len(times)} calls, median "
                 f"{np.median(times):.2f} ms, worst {max(times):.2f} ms: {worst}",
                 markup=False, highlight=False,
             )  # fmt: skip
-        if asked.walks:
-            grammar, draw = compile_grammar("python", encoder.vocabulary), random.Random(asked.seed)
-            ends = Counter(walk(grammar, draw.choice(BEGINNINGS), draw) for _ in range(asked.walks))
+        if args.walks:
+            grammar, draw = compile_grammar("python", encoder.vocabulary), random.Random(args.seed)
+            ends = Counter(walk(grammar, draw.choice(BEGINNINGS), draw) for _ in range(args.walks))
             console().print(f"{folder.name}: walks of Python: {dict(ends)}", highlight=False)
-        if asked.grammars:
-            ends = walk_grammars(encoder.vocabulary, asked.grammars, asked.seed)
+        if args.grammars:
+            ends = walk_grammars(encoder.vocabulary, args.grammars, args.seed)
             console().print(f"{folder.name}: walks of grammars: {dict(ends)}", highlight=False)
 
 

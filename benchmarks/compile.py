@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What it costs to start: each language and vocabulary in processes of their own, cold and warm.
+"""Startup cost: each language and vocabulary in separate processes, cold and warm.
 
     python -m gars_vllm.benchmarks.compile [--syncode] [FOLDER_WITH_TOKENIZER_JSON...]
 
-"nothing cached": neither compiled kernels nor tables are on disk. "kernels cached": numba's machine
-code is, the tables are not. "warm": both are. "grammar": the call that compiles or loads the
-grammar; "first mask": from there to a mask, an advance and a mask near a budget's end. Reading the
-vocabulary and importing modules is not counted, those that numba loads when it is first asked
-included: they are a note of their own. "added": resident memory above what the process
-had before, at its peak. Peers: their tokenizer's preparation and the grammar.
+"nothing cached": neither compiled kernels nor tables are on disk. "kernels cached": numba's
+machine code is, the tables are not. "warm": both are. "grammar": the call that compiles or loads
+the grammar; "first mask": from there to a mask, an advance and a mask near the end of a budget.
+Reading the vocabulary and importing modules is not counted; numba's lazily loaded modules are in
+a separate note. "added": peak resident memory above that before. Peers: preparing their
+tokenizer and the grammar.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ import json, sys, time
 from pathlib import Path
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-def peak():  # ru_maxrss would begin with that of the process that started this one
+def peak():  # ru_maxrss would start from the parent process's
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 def tell(grammar, mask, before, numba=0.0):
-    found = {"grammar": grammar, "mask": mask, "peak": peak(), "added": peak() - before}
-    found["numba"] = numba
-    print(json.dumps(found))
+    figures = {"grammar": grammar, "mask": mask, "peak": peak(), "added": peak() - before}
+    figures["numba"] = numba
+    print(json.dumps(figures))
 folder = Path(sys.argv[1])
 """
 
@@ -100,17 +100,17 @@ def _child(code: str, *arguments: str, cache: Path | None = None) -> dict[str, f
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def _row(
-    name: str, language: str, cutter: Cutter, label: str, found: dict[str, float], disk: int
+    name: str, language: str, cutter: Cutter, label: str, figures: dict[str, float], disk: int
 ) -> dict[str, Value]:
     return {
         "mask": name, "language": language, "vocabulary": len(cutter.vocabulary), "": label,
-        "grammar s": found["grammar"], "first mask s": found["mask"],
-        "peak MB": found["peak"] / 1e6, "added MB": found["added"] / 1e6,
+        "grammar s": figures["grammar"], "first mask s": figures["mask"],
+        "peak MB": figures["peak"] / 1e6, "added MB": figures["added"] / 1e6,
         "disk MB": disk / 1e6 if disk else "-",
     }  # fmt: skip
 
@@ -120,7 +120,7 @@ def _size(folder: Path) -> int:
 
 
 def ours(cutter: Cutter, language: str, numba: list[float]) -> list[dict[str, Value]]:
-    """`numba`: gets the seconds that numba's own modules took."""
+    """`numba`: receives the seconds that numba's own modules took."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name) / "cache"
@@ -129,9 +129,9 @@ def ours(cutter: Cutter, language: str, numba: list[float]) -> list[dict[str, Va
             if label == "kernels cached":
                 for file in cache.rglob("*.gars"):
                     file.unlink()
-            found = _child(_OURS, str(cutter.folder), language, cache=cache)
-            numba.append(found["numba"])
-            rows.append(_row("gars-vllm", language, cutter, label, found, _size(cache)))
+            figures = _child(_OURS, str(cutter.folder), language, cache=cache)
+            numba.append(figures["numba"])
+            rows.append(_row("gars-vllm", language, cutter, label, figures, _size(cache)))
     return rows
 
 
@@ -143,15 +143,15 @@ def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
             result.rows += ours(cutter, language, numba)
         for peer in ("XGrammar", "Llguidance"):
             say(f"{cutter.name}: {peer}")
-            found = _child(_PEER, str(cutter.folder), peer)
-            result.rows.append(_row(peer.lower(), "json", cutter, "", found, 0))
+            figures = _child(_PEER, str(cutter.folder), peer)
+            result.rows.append(_row(peer.lower(), "json", cutter, "", figures, 0))
         if syncode and syncode_mask.is_installed():
             say(f"{cutter.name}: SynCode's store (minutes)")
             with tempfile.TemporaryDirectory() as name:
                 for label in ("nothing cached", "warm"):
-                    found = _child(_PEER, str(cutter.folder), "SynCode", cache=Path(name))
+                    figures = _child(_PEER, str(cutter.folder), "SynCode", cache=Path(name))
                     size = _size(Path(name))
-                    result.rows.append(_row("syncode", "python", cutter, label, found, size))
+                    result.rows.append(_row("syncode", "python", cutter, label, figures, size))
     result.notes.append(f"numba's own modules: {statistics.median(numba):.2f} s more")
     return [result]
 
@@ -159,9 +159,9 @@ def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--syncode", action="store_true", help="beside SynCode; minutes")
-    asked = parser.parse_args()
-    for result in run(tuple(asked.folders), asked.syncode):
+    parser.add_argument("--syncode", action="store_true", help="include SynCode; takes minutes")
+    args = parser.parse_args()
+    for result in run(tuple(args.folders), args.syncode):
         result.show()
 
 

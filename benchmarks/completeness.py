@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every valid program is allowed token by token: HumanEval and the standard library.
+"""Checks that every valid program is allowed token by token: HumanEval and the standard library.
 
     python benchmarks/completeness.py [--stdlib N] [--splits N] TOKENIZER...
 
 For each folder with a tokenizer.json: HumanEval's 164 prompts with their canonical solutions, as
 whole texts and as completions after their prompts, and N files of the running interpreter's
-standard library (0: none, -1: all), those that `compile()` accepts, each as the tokenizer writes it
-and, with --splits, N of them in random pieces: at each byte any token of the vocabulary that fits.
-Exits with 1 if any token was refused.
+standard library (0: none, -1: all) that `compile()` accepts, each as tokenized and, with
+--splits, N of them in random splits: at each byte any token of the vocabulary that fits. Exits
+with 1 if any token was refused.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ def stdlib(count: int) -> Iterator[Text]:
 
 
 def random_split(text: str, encoder: Encoder, rng: random.Random) -> list[int]:
-    """Tokens that join to the text, each drawn among all that fit there."""
+    """Tokens that join to the text, each drawn from all that fit there."""
     ids = _by_bytes(encoder)
     longest = min(max(map(len, ids)), 16)
-    data, at, found = text.encode(), 0, []
+    data, at, tokens = text.encode(), 0, []
     while at < len(data):
         sizes = [
             n for n in range(1, longest + 1) if at + n <= len(data) and data[at : at + n] in ids
         ]
         size = rng.choice(sizes)
-        found.append(ids[data[at : at + size]])
+        tokens.append(ids[data[at : at + size]])
         at += size
-    return found
+    return tokens
 
 
 @functools.cache
@@ -108,14 +108,14 @@ def main() -> None:
                 for which, prefix, text in texts:
                     if label.endswith("pieces"):
                         pieces = random_split(text, encoder, rng)
-                        found = acceptance.check_tokens(compiled, pieces, text, prefix, False)
+                        result = acceptance.check_tokens(compiled, pieces, text, prefix, False)
                     else:
-                        found = acceptance.check(compiled, encoder, text, prefix)
-                    tokens += found.tokens
-                    if not found.accepted:
+                        result = acceptance.check(compiled, encoder, text, prefix)
+                    tokens += result.tokens
+                    if not result.accepted:
                         refused += 1
                         refusals.append(
-                            f"{name}: {which}:{found.line}:{found.column}: {found.message}"
+                            f"{name}: {which}:{result.line}:{result.column}: {result.message}"
                         )
                     bar.advance(task)
                 seconds = time.perf_counter() - started

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why vLLM's settings on a CPU are what they are: parts of a step, and whole runs by setting.
+"""Justifies vLLM's settings on a CPU: parts of a step, and whole runs by setting.
 
     python -m gars_vllm.benchmarks.cpu_sampling [--model NAME] [--rounds N]
 
-Parts: 128 rows of logits at once, medians, each way in turn. Runs: 4 HumanEval prompts x 32 samples
-of just 96 tokens, no grammar, an engine of its own for each setting; the start is not counted.
+Parts: 128 rows of logits at once, medians, alternating. Runs: 4 HumanEval prompts x 32 samples
+of exactly 96 tokens, no grammar, one engine per setting; startup is not counted.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ if __name__ == "__main__":
     params = SamplingParams(max_tokens=96, min_tokens=96, ignore_eos=True, **drawn)
     for _ in range(int(sys.argv[3])):
         started = time.perf_counter()
-        found = llm.generate(prompts, params, use_tqdm=False)
+        outputs = llm.generate(prompts, params, use_tqdm=False)
         seconds = time.perf_counter() - started
-        tokens = sum(len(f.outputs[0].token_ids) for f in found)
+        tokens = sum(len(o.outputs[0].token_ids) for o in outputs)
         print(f"FOUND{tokens / seconds}", flush=True)
 """
 
@@ -77,14 +77,14 @@ def _milliseconds(ways: dict[str, Callable[[], object]], rounds: int = 7) -> dic
             way()
             if number:
                 times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(measured) for name, measured in times.items()}
 
 
 def _parts_of(cutter: Cutter) -> dict[str, float]:
     size = len(cutter.vocabulary)
     chance = torch.Generator().manual_seed(0)
     logits = torch.randn((_ROWS, size), generator=chance) * 2.5
-    logits[:, :50] += 14  # most of the mass in a few tokens, as a model has it
+    logits[:, :50] += 14  # most of the mass in a few tokens, as in a model
     grammar = Ours(cutter, "python").grammar
     table = MaskTable((size + 31) // 32, torch.device("cpu"))
     slots: list[int] = []
@@ -112,7 +112,7 @@ def _parts_of(cutter: Cutter) -> dict[str, float]:
 
 
 def parts() -> Result:
-    """Milliseconds of what a step does besides the model."""
+    """Milliseconds of a step's work outside the model."""
     result = Result(f"Parts of a step, {_ROWS} rows of logits, milliseconds")
     for cutter in texts.cutters():
         result.rows.append({"vocabulary": len(cutter.vocabulary), **_parts_of(cutter)})
@@ -134,9 +134,9 @@ def settings(model: str, rounds: int) -> Result:
         script.flush()
         for engine, top_p, ours in tried:
             say(f"{engine}, top_p {top_p}, {'our' if ours else 'its own'} drawing")
-            asked = json.dumps({"engine": engine, "top_p": top_p, "ours": ours})
+            setting = json.dumps({"engine": engine, "top_p": top_p, "ours": ours})
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", script.name, model, asked, str(rounds)],
+                [sys.executable, "-W", "ignore", script.name, model, setting, str(rounds)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             speeds = [float(x[5:]) for x in done.stdout.splitlines() if x.startswith("FOUND")]
@@ -157,8 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--rounds", type=int, default=2)
-    asked = parser.parse_args()
-    for result in (parts(), settings(asked.model, asked.rounds)):
+    args = parser.parse_args()
+    for result in (parts(), settings(args.model, args.rounds)):
         result.show()
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other people's .lark files: how many are taken, how long that takes, what the others are told.
+"""Compiles other projects' .lark files: how many are accepted, how long it takes, which errors
+occur.
 
     python -m gars_vllm.benchmarks.grammar_files FOLDER_OR_FILE ...
 
-Each file is compiled, for a vocabulary of bytes, in a process of its own, whose time and memory are
-measured. A file of a grammar that others import (no rule `start`) is compiled from its first rule.
+Each file is compiled for a byte vocabulary in its own process, whose time and memory are
+measured. A file without a rule `start`, which others import, is compiled from its first rule.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _LIMIT_SECONDS, _LIMIT_MB = 120, 6000
 
 @dataclass(frozen=True)
 class Outcome:
-    """`outcome`: taken, refused (one clear line with a place), unclear (a refusal of another
-    form), crash or stopped (at the limits). `seconds`, `megabytes`: beyond what a process needs
-    that compiles nothing."""
+    """`outcome`: taken, refused (one clear line with a position), unclear (any other refusal),
+    crash or stopped (at the limits). `seconds`, `megabytes`: beyond a process that compiles
+    nothing."""
 
     file: str
     outcome: str
@@ -65,7 +66,7 @@ def compile_here(file: Path) -> None:
 
 
 def start_of(file: Path) -> str:
-    """`start`, or the first rule where there is none."""
+    """`start`, or the first rule if there is none."""
     rules = re.findall(
         r"(?m)^[ \t]*[?!]*([a-z_][a-z_0-9]*)[ \t]*:", file.read_text("utf-8", "replace")
     )
@@ -73,7 +74,7 @@ def start_of(file: Path) -> str:
 
 
 def measure(file: Path) -> Outcome:
-    """Compiles a file in a process of its own."""
+    """Compiles a file in its own process."""
     command = [sys.executable, "-m", __spec__.name, "--here", str(file)]
     started = time.monotonic()
     try:
@@ -88,8 +89,8 @@ def measure(file: Path) -> Outcome:
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    found = [f for p in paths for f in (sorted(p.rglob("*.lark")) if p.is_dir() else [p])]
-    return list(dict.fromkeys(found))
+    files = [f for p in paths for f in (sorted(p.rglob("*.lark")) if p.is_dir() else [p])]
+    return list(dict.fromkeys(files))
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
@@ -118,7 +119,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 def main(here: bool, as_json: bool, paths: tuple[Path, ...]) -> None:
-    """Compile each .lark file of PATHS (files, or folders of them)."""
+    """Compile each .lark file of PATHS (files or folders)."""
     if here:
         compile_here(paths[0])
         return

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether .lark files mean what they mean to Lark: random texts, judged by both.
+"""Checks that .lark files mean the same as in Lark: random texts, judged by both.
 
     python -m gars_vllm.benchmarks.lark_differences [--texts N] FOLDER_OR_FILE ...
 
-For each file texts are drawn by random walks under our mask, and changed at random places; Lark
-(`parser="lalr", lexer="contextual"`, with its Indenter where blocks are declared) says whether it
-takes each. A file that Lark's LALR refuses has no reference: it is listed with the reason.
+For each file, texts are drawn by random walks under our mask, and mutated at random positions;
+Lark (`parser="lalr", lexer="contextual"`, with its Indenter if blocks are declared) is the
+reference. A file that Lark's LALR parser refuses has no reference: it is listed with the reason.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class _Blocks(Indenter):  # type: ignore[misc]  # lark is not followed
 
 @dataclass(frozen=True)
 class Compared:
-    """`reason`: why nothing was compared. `ours`: texts that we take and Lark refuses; `theirs`:
-    the other way round. `conflicts`: where Lark chooses one parse of several (docs/grammar-files.md
-    on `ours`)."""
+    """`reason`: why nothing was compared. `ours`: texts that we accept and Lark refuses;
+    `theirs`: the reverse. `conflicts`: where Lark chooses one of several parses (see
+    docs/grammar-files.md)."""
 
     file: str
     reason: str = ""
@@ -51,12 +51,12 @@ class Compared:
 
     @property
     def differences(self) -> int:
-        """Those that docs/grammar-files.md does not name."""
+        """Those that docs/grammar-files.md does not explain."""
         return len(self.theirs) + (0 if self.conflicts else len(self.ours))
 
 
 def compare(file: Path, texts: int, seed: int = 0) -> Compared:
-    """Compares on so many texts and as many changed ones."""
+    """Compares on that many texts and as many mutated ones."""
     start = start_of(file)
     try:
         syntax = parse(file.read_text("utf-8"), str(file), start)
@@ -76,11 +76,11 @@ def compare(file: Path, texts: int, seed: int = 0) -> Compared:
     ours: list[str] = []
     theirs: list[str] = []
     for text in _texts(grammar, draw, texts):
-        expected, found = takes(reference, text), stands(grammar, text)
+        expected, accepted = takes(reference, text), stands(grammar, text)
         counts["texts"] += 1
         counts["taken"] += expected
-        if found != expected:
-            (ours if found else theirs).append(text)
+        if accepted != expected:
+            (ours if accepted else theirs).append(text)
     conflicts = grammar.frontend.parser.conflict_count
     return Compared(
         str(file), "", counts["texts"], counts["taken"], conflicts, tuple(ours), tuple(theirs)
@@ -96,8 +96,8 @@ def _reference(file: Path, start: str, lines: tuple[str, ...]) -> lark.Lark:
 
 
 def takes(reference: lark.Lark, text: str) -> bool:
-    """Lark takes the text. Its Indenter also fails by these: no new line in a line's end, brackets
-    that were not open."""
+    """Lark accepts the text. Its Indenter also raises these errors: no newline in a line end,
+    unbalanced brackets."""
     try:
         reference.parse(text)
     except (lark.exceptions.LarkError, IndexError, AssertionError):
@@ -148,20 +148,21 @@ def _walk(grammar: CompiledGrammar, draw: random.Random, words: list[int], budge
 @click.option("--seed", default=0, show_default=True)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 def main(texts: int, seed: int, paths: tuple[Path, ...]) -> None:
-    """Compare with Lark what each .lark file of PATHS takes."""
+    """Compare with Lark which texts each .lark file of PATHS accepts."""
     total = 0
     for file in files_in(paths):
-        found = compare(file, texts, seed)
-        if found.reason:
-            click.echo(f"{file}: not compared: {found.reason}")
+        compared = compare(file, texts, seed)
+        if compared.reason:
+            click.echo(f"{file}: not compared: {compared.reason}")
             continue
-        total += found.differences
+        total += compared.differences
         click.echo(
-            f"{file}: {found.texts} texts, {found.taken} taken by Lark, {found.conflicts} conflicts"
-            f", only by us {len(found.ours)}, only by Lark {len(found.theirs)}"
+            f"{file}: {compared.texts} texts, {compared.taken} taken by Lark, "
+            f"{compared.conflicts} conflicts, only by us {len(compared.ours)}, "
+            f"only by Lark {len(compared.theirs)}"
         )
-        for text in (*found.theirs[:3], *found.ours[:3]):
-            click.echo(f"    {'ours' if text in found.ours else 'lark'}: {text[:300]!r}")
+        for text in (*compared.theirs[:3], *compared.ours[:3]):
+            click.echo(f"    {'ours' if text in compared.ours else 'lark'}: {text[:300]!r}")
     click.echo(f"differences that the conflicts do not explain: {total}")
 
 

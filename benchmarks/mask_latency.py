@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of a mask and an advance, per token of one text: beside xgrammar and llguidance on JSON,
-beside SynCode on Python, and at texts' lengths.
+"""Time of a mask and an advance per token of one text: compared with xgrammar and llguidance on
+JSON, with SynCode on Python, and by text length.
 
     python -m gars_vllm.benchmarks.mask_latency [--syncode] [FOLDER_WITH_TOKENIZER_JSON...]
 
-All engines read the same documents in turn. "cold": a grammar that has seen nothing. "unseen": it
-has read the other half of the texts. "warm": it has read these texts before.
+All engines read the same documents in turn. "cold": a new grammar. "unseen": it has read the
+other half of the texts. "warm": it has read these texts before.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from gars_vllm.benchmarks.texts import Cutter
 from numpy.typing import NDArray
 
 LENGTHS = (50, 200, 500, 2000)
-_SHORT = (50, 200)  # at which SynCode is asked
+_SHORT = (50, 200)  # at which SynCode is measured
 _TEXTS = 8
-_LAST = 10  # tokens before a length whose times count for it
+_LAST = 10  # tokens measured before each length
 
 
 def read(position: Position, ids: Sequence[int]) -> list[int]:
@@ -44,18 +44,18 @@ def read(position: Position, ids: Sequence[int]) -> list[int]:
 def microseconds(
     masks: Iterable[Mask], documents: Sequence[list[int]]
 ) -> list[NDArray[np.float64]]:
-    """Per mask the times of all tokens; document by document, the masks in turn."""
+    """Per mask the times of all tokens; the masks alternate by document."""
     masks = list(masks)
     times: list[list[int]] = [[] for _ in masks]
     gc.collect()
     gc.disable()
     try:
         for ids in documents:
-            for mask, found in zip(masks, times, strict=True):
-                found += read(mask.begin(), ids)
+            for mask, nanoseconds in zip(masks, times, strict=True):
+                nanoseconds += read(mask.begin(), ids)
     finally:
         gc.enable()
-    return [np.array(found) / 1000 for found in times]
+    return [np.array(nanoseconds) / 1000 for nanoseconds in times]
 
 
 def json_beside_peers(cutter: Cutter) -> Result:
@@ -74,7 +74,7 @@ def json_beside_peers(cutter: Cutter) -> Result:
 
 
 def warm_up(cutter: Cutter, language: str, ids: Sequence[int]) -> None:
-    """Loads compiled code, so that it counts for nothing."""
+    """Loads compiled code, so that it is not measured."""
     read(Ours(cutter, language).begin(), ids[:50])
 
 
@@ -104,7 +104,7 @@ def python_cold_and_warm(cutter: Cutter) -> Result:
 
 
 def misses(cutter: Cutter) -> Result:
-    """The time of a mask that the grammar has never seen: one walk, no text read twice."""
+    """The time of a mask that is not cached: one walk, no text read twice."""
     documents = [cutter.cut(t) for t in texts.python_texts()]
     warm_up(cutter, "python", documents[0])
     grammar = Ours(cutter, "python").grammar
@@ -125,8 +125,8 @@ def misses(cutter: Cutter) -> Result:
 
 
 def by_length(cutter: Cutter, syncode: bool) -> Result:
-    """Medians of the last tokens before each length; ours warm. Up to 200 tokens the texts are
-    HumanEval's solutions, beyond files of the standard library, since no solution is so long."""
+    """Medians over the last tokens before each length; ours warm. Up to 200 tokens the texts are
+    HumanEval's solutions, beyond that files of the standard library."""
     size = len(cutter.vocabulary)
     result = Result(
         f"Python, median microseconds per token at a text's length, vocabulary {size:,}"
@@ -152,31 +152,33 @@ def by_length(cutter: Cutter, syncode: bool) -> Result:
             row[str(n)] = "-"
             continue
         say(f"{cutter.name}: SynCode at {n} tokens")
-        found = []
+        nanoseconds = []
         for d in short:
             position = theirs.begin(d[: n - _LAST])
-            found += read(position, d[n - _LAST : n])
+            nanoseconds += read(position, d[n - _LAST : n])
             gave_up += position.gave_up
-        row[str(n)] = float(np.median(found) / 1000)
+        row[str(n)] = float(np.median(nanoseconds) / 1000)
     result.rows.append(row)
     result.notes.append(f"SynCode gave up on {gave_up} of {len(_SHORT) * len(short) * _LAST} masks")
     return result
 
 
 def run(folders: tuple[Path, ...] = (), syncode: bool = False) -> list[Result]:
-    found = []
+    results = []
     for cutter in texts.cutters(folders):
-        found += [json_beside_peers(cutter), python_cold_and_warm(cutter), misses(cutter)]
-        found.append(by_length(cutter, syncode))
-    return found
+        results += [json_beside_peers(cutter), python_cold_and_warm(cutter), misses(cutter)]
+        results.append(by_length(cutter, syncode))
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--syncode", action="store_true", help="beside SynCode; makes its store")
-    asked = parser.parse_args()
-    for result in run(tuple(asked.folders), asked.syncode):
+    parser.add_argument(
+        "--syncode", action="store_true", help="include SynCode, whose store takes minutes to build"
+    )
+    args = parser.parse_args()
+    for result in run(tuple(args.folders), args.syncode):
         result.show()
 
 

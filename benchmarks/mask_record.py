@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every mask along many texts, as hashes: what a change of the core must leave as it is.
+"""Records hashes of every mask along many texts, to check that a change of the core keeps them.
 
     python -m gars_vllm.benchmarks.mask_record FILE TOKENIZER... [--stdlib N] [--walks N]
     python -m gars_vllm.benchmarks.mask_record --compare BEFORE AFTER
 
-Records, for each folder with a tokenizer.json and each of Python 3.11 to 3.13 and JSON, the masks
-at every token of HumanEval's programs (JSON: documents made of them), of N files of the standard
-library and of N random walks that the recording itself draws: one line of JSON a text, with the
-number of states and a hash over their masks, EOS included. Exits with 1 where recordings differ.
+For each folder with a tokenizer.json and each of Python 3.11 to 3.13 and JSON: the masks at
+every token of HumanEval's programs (JSON: documents made of them), of N files of the standard
+library and of N random walks drawn from the masks. One JSON line per text, with the number of
+states and a hash over their masks, including EOS. Exits with 1 if recordings differ.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from gars_vllm.cli.console import progress
 from gars_vllm.grammar import CompiledGrammar, compile_grammar
 
 LANGUAGES = ("python3.11", "python3.12", "python3.13", "json")
-_TOKENS = 1500  # of a text that are read at most
+_TOKENS = 1500  # limit per text
 _WALK = 120
 
 
 def _along(grammar: CompiledGrammar, ids: list[int]) -> tuple[int, str]:
-    """How many states a text visits before a token is refused, and the hash over their masks."""
+    """The number of states up to the first refused token, and the hash over their masks."""
     state, matcher = blake2b(digest_size=16), grammar.matcher()
     for count, token in enumerate(ids):
         mask = matcher.mask()
@@ -44,7 +44,7 @@ def _along(grammar: CompiledGrammar, ids: list[int]) -> tuple[int, str]:
 
 
 def _walk(grammar: CompiledGrammar, seed: int) -> tuple[int, str]:
-    """As `_along`, a walk by uniform draws from the masks themselves."""
+    """Like `_along`, for a uniform random walk through the masks."""
     draw, state, matcher = random.Random(seed), blake2b(digest_size=16), grammar.matcher()
     for count in range(_WALK):
         mask = matcher.mask()
@@ -81,7 +81,7 @@ def _line(folder: Path, language: str, text: str, states: int, digest: str) -> d
 
 
 def compare(before: Path, after: Path) -> int:
-    """Prints what differs; how many texts do."""
+    """Prints the differences; returns the number of texts that differ."""
     rows = [
         {
             (r["tokenizer"], r["language"], r["text"]): (r["states"], r["masks"])
@@ -106,14 +106,14 @@ def main() -> None:
     parser.add_argument("--stdlib", type=int, default=60)
     parser.add_argument("--walks", type=int, default=100)
     parser.add_argument("--compare", type=Path, nargs=2)
-    asked = parser.parse_args()
-    if asked.compare:
-        sys.exit(compare(*asked.compare) > 0)
-    if asked.file is None or not asked.tokenizers:
+    args = parser.parse_args()
+    if args.compare:
+        sys.exit(compare(*args.compare) > 0)
+    if args.file is None or not args.tokenizers:
         parser.error("give a file to write and folders with tokenizer.json")
-    with asked.file.open("w", encoding="utf-8") as out, progress() as bar:
+    with args.file.open("w", encoding="utf-8") as out, progress() as bar:
         task = bar.add_task("texts", total=None)
-        for line in record(asked.tokenizers, asked.stdlib, asked.walks):
+        for line in record(args.tokenizers, args.stdlib, args.walks):
             out.write(json.dumps(line) + "\n")
             bar.advance(task)
 

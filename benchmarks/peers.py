@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of others behind one interface: xgrammar and llguidance (JSON), SynCode (Python)."""
+"""Other libraries' masks behind one interface: xgrammar and llguidance (JSON), SynCode (Python)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 
 class Position(Protocol):
-    """Where a text stands in someone's grammar."""
+    """The state of a text in a grammar."""
 
     def mask(self) -> object:
-        """Makes the mask of the next token."""
+        """Computes the mask of the next token."""
 
     def advance(self, token: int) -> None:
-        """Reads a token; raises AssertionError where it is refused."""
+        """Reads a token; raises AssertionError if it is refused."""
 
 
 class Mask(Protocol):
@@ -30,7 +30,7 @@ class Mask(Protocol):
     def name(self) -> str: ...
 
     def begin(self) -> Position:
-        """A text of which nothing was read."""
+        """Starts a new text."""
 
 
 class Ours:
@@ -118,7 +118,7 @@ class _SynCodePosition:
 
 
 class SynCode:
-    """SynCode's mask; its store for a vocabulary is made once and takes minutes."""
+    """SynCode's mask; building its store for a vocabulary takes minutes, once."""
 
     def __init__(self, cutter: Cutter, language: str = "python") -> None:
         self.name = "SynCode 0.4.16"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost per token against batch size, drawn from the rows of batch_step."""
+"""Plots cost per token against batch size from the rows of batch_step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = (".svg", ".png", ".pdf")
 
 
 def check(file: Path) -> None:
-    """Raises UserError where `cost_per_token` could not draw to this file."""
+    """Raises UserError if `cost_per_token` could not write this file."""
     extras.require(Extra.PLOTS, "--plot")
     if file.suffix not in _KINDS:
         raise UserError(f"--plot {file}: name a file that ends in {' or '.join(_KINDS)}")
@@ -23,7 +23,7 @@ def check(file: Path) -> None:
 
 
 def cost_per_token(rows: list[dict[str, Value]], file: Path) -> None:
-    """Writes a picture; its kind is the file's (see `check`)."""
+    """Writes a plot in the file's format (see `check`)."""
     from matplotlib.figure import Figure
 
     lines: dict[str, list[tuple[float, float]]] = {}
@@ -44,5 +44,5 @@ def cost_per_token(rows: list[dict[str, Value]], file: Path) -> None:
     axes.set_ylabel("host time per token, µs")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(fontsize="small", frameon=False, loc="lower left", ncols=2)
-    axes.set_ylim(bottom=axes.get_ylim()[0] / 3)  # room for it below the lines
+    axes.set_ylim(bottom=axes.get_ylim()[0] / 3)  # room for the legend
     figure.savefig(file)

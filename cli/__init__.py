@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: each command parses, calls one function and draws a table."""
+"""The command line: each command parses its arguments, calls one function and prints a table."""

@@ -29,28 +29,32 @@ WHAT = {
     "folders",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder with tokenizer.json; again for more. Else those of the models here.",
+    help="A folder with tokenizer.json; repeatable. Default: those of the local models.",
 )
-@click.option("--model", default="smollm2-135m", show_default=True, help="Of throughput.")
-@click.option("--syncode", is_flag=True, help="Beside SynCode: its store takes minutes to make.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Of step: SVG, PNG.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a table.")
+@click.option("--model", default="smollm2-135m", show_default=True, help="For throughput.")
+@click.option(
+    "--syncode", is_flag=True, help="Include SynCode, whose store takes minutes to build."
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="For step: SVG or PNG file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per table.")
 def bench(
     what: tuple[str, ...], folders: tuple[Path, ...], model: str, syncode: bool,
     plot: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure the mask beside xgrammar, llguidance and SynCode.
+    """Compare the mask with xgrammar, llguidance and SynCode.
 
-    WHAT: mask (time per token), step (a step of many samples), compile (start), throughput
-    (samples end to end); all of them unless given. Nothing else should run meanwhile.
+    WHAT: mask (time per token), step (one step of many samples), compile (startup), throughput
+    (sampling end to end); all of them by default. Nothing else should run meanwhile.
     """
     if importlib.util.find_spec("gars_vllm.benchmarks") is None:
         raise UserError("the benchmarks are not installed: install gars-vllm from its repository")
     chosen = set(what or WHAT)
-    checks.refuse_idle("plot", unless="step" in chosen, because="is of step: name that, too")
-    checks.refuse_idle("model", unless="throughput" in chosen, because="is of throughput alone")
+    checks.refuse_idle("plot", unless="step" in chosen, because="is for step: name that, too")
+    checks.refuse_idle("model", unless="throughput" in chosen, because="is for throughput only")
     checks.refuse_idle(
-        "folders", unless=chosen != {"throughput"}, because="is not of throughput: give --model"
+        "folders", unless=chosen != {"throughput"}, because="is not for throughput: give --model"
     )
     checks.refuse_idle("syncode", unless=chosen != {"step"}, because="does nothing with step")
     extras.require(Extra.ENGINE, "`gars-vllm bench`")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What costs nothing is checked before a model is resolved, a file read or a program run."""
+"""Cheap checks, done before a model is resolved, a file read or a program run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gars_vllm.engine.errors import UserError
 
 
 def refuse_idle(*names: str, unless: bool, because: str) -> None:
-    """Raises UserError when one of these options was given and does nothing."""
+    """Raises UserError if one of these options was given and has no effect."""
     context = click.get_current_context()
     for parameter in context.command.params:
         if unless or parameter.name not in names or parameter.name is None:
@@ -24,8 +24,8 @@ def refuse_idle(*names: str, unless: bool, because: str) -> None:
 
 
 def writable_file(path: Path | None, makes_folders: bool = False) -> None:
-    """Raises UserError when a file cannot be written there. `makes_folders`: those that lead to it
-    will be made."""
+    """Raises UserError if the file cannot be written. `makes_folders`: missing parent folders
+    will be created."""
     if path is None:
         return
     if path.is_dir():
@@ -36,7 +36,7 @@ def writable_file(path: Path | None, makes_folders: bool = False) -> None:
 
 
 def writable_folder(path: Path | None) -> None:
-    """Raises UserError when files cannot be written to a folder, or it cannot be made."""
+    """Raises UserError if files cannot be written to a folder, or it cannot be created."""
     if path is None:
         return
     if path.exists() and not path.is_dir():
@@ -45,12 +45,12 @@ def writable_folder(path: Path | None) -> None:
 
 
 def free_port(host: str, port: int) -> None:
-    """Raises UserError when no server could listen there now."""
+    """Raises UserError if no server can listen there."""
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = addresses[0]
         with socket.socket(family, kind, protocol) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server itself
             tried.bind(address)
     except OSError as error:
         raise UserError(
@@ -67,6 +67,6 @@ def _writable(path: Path) -> None:
         raise UserError(f"{path} cannot be written: it is read-only")
     if there.is_dir():
         try:
-            tempfile.TemporaryFile(dir=there).close()  # asking for the rights is not enough
+            tempfile.TemporaryFile(dir=there).close()  # checking permissions is not enough
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from None

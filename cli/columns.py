@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of runs as a table that every view shows: a row a number, a column a run."""
+"""The numbers of runs as a table shared by every view: one row per number, one column per run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gars_vllm.engine.analysis.estimates import Interval
+from gars_vllm.engine.analysis.run_statistics import RunStatistics
 from gars_vllm.engine.analysis.summary import ProblemRow, Summary
-from gars_vllm.engine.analysis.worth import Worth
 from gars_vllm.engine.sandbox.outcome import Outcome
 
 
@@ -19,40 +19,40 @@ class Column:
     """A run, or one of its temperatures."""
 
     summary: Summary
-    worth: Worth
+    statistics: RunStatistics
 
 
 @dataclass(frozen=True)
 class Row:
     label: str
-    texts: tuple[str, ...]  # one a column
+    texts: tuple[str, ...]  # one per column
 
 
 _Show = Callable[[Column], str]
 
 
 def sections(columns: Sequence[Column]) -> list[list[Row]]:
-    """Rows that belong together; those that say nothing of any column are left out."""
-    found = [
+    """Sections of related rows; rows without any value are left out."""
+    filled = [
         [Row(label, tuple(show(c) for c in columns)) for label, show in section]
         for section in _sections(columns)
     ]
-    return [section for section in found if section]
+    return [section for section in filled if section]
 
 
 def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
     outcomes = [o.value for o in Outcome if any(c.summary.outcomes.get(o.value) for c in columns)]
-    weighed = any(c.summary.weighed or c.summary.freed for c in columns)
-    ks = sorted({found.k for c in columns for found in c.worth.at})
+    weighed = any(c.summary.weighed or c.summary.unconstrained for c in columns)
+    ks = sorted({point.k for c in columns for point in c.statistics.at})
     checks = sorted({name for c in columns for name in c.summary.checks})
-    reaches = [reach.name for c in columns for reach in c.worth.reaches]
+    reaches = [reach.name for c in columns for reach in c.statistics.reaches]
     ahead = sorted(
         {
             p.k
             for c in columns
-            if c.worth.extrapolation
-            for p in c.worth.extrapolation.points
-            if p.k > c.worth.n
+            if c.statistics.extrapolation
+            for p in c.statistics.extrapolation.points
+            if p.k > c.statistics.n
         }
     )
     return [
@@ -84,7 +84,7 @@ def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
             ("tokens/s", lambda c: number(c.summary.tokens_per_second, 1)),
             ("time in the mask", lambda c: percent(c.summary.mask_share)),
         ],
-        _COST if any(c.worth.cost for c in columns) else [],
+        _COST if any(c.statistics.cost for c in columns) else [],
         _WEIGHTS if weighed else [],
         [_outcome(name) for name in outcomes],
         [_check(name) for name in checks],
@@ -92,7 +92,7 @@ def _sections(columns: Sequence[Column]) -> list[list[tuple[str, _Show]]]:
     ]
 
 
-# What the grammar did to the model's own distribution.
+# The effect of the grammar on the model's distribution.
 _WEIGHTS: list[tuple[str, _Show]] = [
     (
         "model overruled",
@@ -100,30 +100,30 @@ _WEIGHTS: list[tuple[str, _Show]] = [
     ),
     ("log Z, median", lambda c: number(c.summary.log_z, 2)),
     ("effective samples", lambda c: _effective(c.summary)),
-    ("freed of the grammar", lambda c: f"{c.summary.freed:,}"),
+    ("lost the grammar", lambda c: f"{c.summary.unconstrained:,}"),
 ]
 _COST: list[tuple[str, _Show]] = [
-    ("FLOPs", lambda c: "-" if c.worth.cost is None else f"{c.worth.cost.flops:.2e}"),
-    ("FLOPs per solved problem", lambda c: _flops(c.worth)),
+    ("FLOPs", lambda c: "-" if c.statistics.cost is None else f"{c.statistics.cost.flops:.2e}"),
+    ("FLOPs per solved problem", lambda c: _flops(c.statistics)),
     (
         "seconds per solved problem",
-        lambda c: number(c.worth.per_solved.seconds if c.worth.per_solved else None, 1),
+        lambda c: number(c.statistics.per_solved.seconds if c.statistics.per_solved else None, 1),
     ),
 ]
 
 
 def _only_docstring(column: Column) -> str:
-    found = column.summary.only_docstring
-    return "-" if found is None else counted(found, column.summary.samples)
+    count = column.summary.only_docstring
+    return "-" if count is None else counted(count, column.summary.samples)
 
 
-def _flops(worth: Worth) -> str:
-    if worth.per_solved is None:
+def _flops(statistics: RunStatistics) -> str:
+    if statistics.per_solved is None:
         return "-"
-    text = f"{worth.per_solved.flops:.2e}"
-    if worth.flops_interval is None:
+    text = f"{statistics.per_solved.flops:.2e}"
+    if statistics.flops_interval is None:
         return text
-    return f"{text} [{worth.flops_interval.low:.1e}, {worth.flops_interval.high:.1e}]"
+    return f"{text} [{statistics.flops_interval.low:.1e}, {statistics.flops_interval.high:.1e}]"
 
 
 def _effective(summary: Summary) -> str:
@@ -135,8 +135,8 @@ def _effective(summary: Summary) -> str:
 
 def _pass_at(k: int) -> tuple[str, _Show]:
     def show(column: Column) -> str:
-        found = column.worth.at_k(k)
-        return "-" if found is None else rate(found.rate, found.interval)
+        point = column.statistics.at_k(k)
+        return "-" if point is None else rate(point.rate, point.interval)
 
     return f"pass@{k}", show
 
@@ -148,26 +148,27 @@ def _solved(column: Column) -> str:
 
 def _ahead(k: int) -> tuple[str, _Show]:
     def show(column: Column) -> str:
-        found = column.worth.extrapolation
-        points = [] if found is None else [p for p in found.points if p.k == k]
+        extrapolation = column.statistics.extrapolation
+        points = [] if extrapolation is None else [p for p in extrapolation.points if p.k == k]
         return rate(points[0].fitted, points[0].interval) if points else "-"
 
     return f"coverage at {k:,} (by the fit)", show
 
 
 def _fit(column: Column) -> str:
-    found = column.worth.extrapolation
-    if found is None:
+    extrapolation = column.statistics.extrapolation
+    if extrapolation is None:
         return "-"
-    return f"a {found.fit.a:.3f}, b {found.fit.b:.3f}, off by {found.fit.residual:.4f}"
+    fit = extrapolation.fit
+    return f"a {fit.a:.3f}, b {fit.b:.3f}, off by {fit.residual:.4f}"
 
 
 def _reach(name: str) -> tuple[str, _Show]:
     def show(column: Column) -> str:
-        found = [reach for reach in column.worth.reaches if reach.name == name]
-        if not found:
+        reaches = [reach for reach in column.statistics.reaches if reach.name == name]
+        if not reaches:
             return "-"
-        return f"more than {column.worth.n}" if found[0].k is None else f"k = {found[0].k}"
+        return f"more than {column.statistics.n}" if reaches[0].k is None else f"k = {reaches[0].k}"
 
     return f"reaches {name}", show
 
@@ -185,7 +186,7 @@ def _check(name: str) -> tuple[str, _Show]:
 
 
 def short_names(columns: Sequence[Column]) -> list[str]:
-    """The last parts of the paths, unless two are alike."""
+    """The last parts of the paths, unless two are equal."""
     names = [column.summary.name for column in columns]
     short = [Path(name).name if "/" in name else name for name in names]
     short = [Path(name).resolve().name if name in (".", "..") else name for name in short]
@@ -212,14 +213,14 @@ def percent(value: float | None) -> str:
 
 
 def number(value: float | None, digits: int | None) -> str:
-    """`digits` after the point; None: as few as it takes."""
+    """`digits` after the decimal point; None: as few as necessary."""
     if value is None:
         return "-"
     return f"{value:g}" if digits is None else f"{value:,.{digits}f}"
 
 
 def size(path: Path) -> str:
-    """Of a file, in kB or MB."""
+    """A file's size in kB or MB."""
     count = path.stat().st_size
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 

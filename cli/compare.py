@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm compare`: one run beside another, problem by problem."""
+"""`gars-vllm compare`: compares two runs problem by problem."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from gars_vllm.cli.console import console
 from gars_vllm.engine.analysis.comparison import AtK, Comparison, Side
 from gars_vllm.engine.analysis.comparison import compare as compared
 from gars_vllm.engine.analysis.estimates import Ratio
-from gars_vllm.engine.analysis.pairs import Judged, Pairs
+from gars_vllm.engine.analysis.paired_samples import Judged, PairedSamples
+from gars_vllm.engine.analysis.run_statistics import statistics_of
 from gars_vllm.engine.analysis.summary import Summary, summarise
-from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.runs.folder import open_run
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-_NAMED = 12  # problems that are named
+_NAMED = 12  # problems listed by name
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page, all in it."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
-    """Show what run B has that run A has not, on the problems that both have verified.
+    """Compare run B with run A on the problems that both have verified.
 
     Differences are B minus A, paired by problem, with 95 % intervals (bootstrap over problems);
-    one that holds 0 is within noise. With fewer than 20 problems neither run is called better.
-    Samples that one model drew from one seed are paired too: they are the same until something, say
-    the grammar, makes one of them draw another token. Runs at several temperatures are compared at
-    each of them.
+    an interval that contains 0 is within noise. With fewer than 20 problems neither run is
+    called better. Samples that one model drew from one seed are paired, too: they are equal
+    until something, say the grammar, makes one of them draw another token. Runs at several
+    temperatures are compared at each of them.
     """
     checks.writable_file(html, makes_folders=True)
     runs = [open_run(a), open_run(b)]
     first, second = map(summarise, runs)
     samples = [(list(run.samples.read()), list(run.results.read())) for run in runs]
-    found = [
+    comparisons = [
         compared(
             x, y, (Judged.of(*samples[0], x.temperature), Judged.of(*samples[1], y.temperature))
         )
@@ -56,12 +56,12 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
     if html is not None:
         from gars_vllm.cli import exports
 
-        listed = [Column(summary, worth_of(summary)) for summary in (*first, *second)]
+        listed = [Column(summary, statistics_of(summary)) for summary in (*first, *second)]
         page = {
-            "text": [_sentence(c) for c in found],
+            "text": [_sentence(c) for c in comparisons],
             "rows": [
                 [f"{label} ({c.b.rpartition('/')[2]})", text]
-                for c in found
+                for c in comparisons
                 for label, text in rows_of(c)
             ],
         }
@@ -70,10 +70,12 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
         except OSError as error:
             raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps([c.to_json() | {"verdict": c.verdict()} for c in found], indent=2))
+        click.echo(
+            json.dumps([c.to_json() | {"verdict": c.verdict()} for c in comparisons], indent=2)
+        )
         return
     out = console()
-    for one in found:
+    for one in comparisons:
         out.print(_runs(one))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("")
@@ -91,17 +93,17 @@ def compare(a: str, b: str, html: Path | None, as_json: bool) -> None:
 
 
 def _pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[tuple[Summary, Summary]]:
-    """The runs, or the temperatures that both have. Raises UserError when there is none."""
+    """The runs, or their common temperatures. Raises UserError if there are none."""
     if len(a) == len(b) == 1:
         return [(a[0], b[0])]
-    found = [(x, y) for x in a for y in b if x.temperature == y.temperature]
-    if not found:
+    common = [(x, y) for x in a for y in b if x.temperature == y.temperature]
+    if not common:
         raise UserError(f"{a[0].name} and {b[0].name} have no temperature in common")
-    return found
+    return common
 
 
 def _runs(one: Comparison) -> Table:
-    """What the two runs are."""
+    """The settings of the two runs."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", f"a: {one.a}", f"b: {one.b}"):
         table.add_column(escape(name), overflow="fold")
@@ -130,14 +132,16 @@ def _sentence(one: Comparison) -> str:
 
 
 def _named(name: str, side: Side) -> str:
-    heat = tables.number(side.temperature, None)
-    return f"{name} ({side.model or '-'}, grammar {side.grammar or 'none'}, temperature {heat})"
+    temperature = tables.number(side.temperature, None)
+    return (
+        f"{name} ({side.model or '-'}, grammar {side.grammar or 'none'}, temperature {temperature})"
+    )
 
 
 def rows_of(one: Comparison) -> list[tuple[str, str]]:
-    """What a table shows: a label and a text."""
+    """The rows of the table: label and text."""
     rows = [("problems", f"{one.problems}")]
-    rows += [(f"pass@{found.k}", _difference(found, one.is_enough)) for found in one.at]
+    rows += [(f"pass@{point.k}", _difference(point, one.is_enough)) for point in one.at]
     rows += [
         ("solved by a alone", _listed(one.only_a)),
         ("solved by b alone", _listed(one.only_b)),
@@ -155,7 +159,7 @@ def rows_of(one: Comparison) -> list[tuple[str, str]]:
     return rows
 
 
-def _paired(pairs: Pairs) -> list[tuple[str, str]]:
+def _paired(pairs: PairedSamples) -> list[tuple[str, str]]:
     rows = [
         ("pairs of one seed", f"{pairs.count}"),
         ("  same program", tables.counted(pairs.same, pairs.count)),
@@ -176,9 +180,9 @@ def _ratio(ratio: Ratio, judges: bool) -> str:
     return text.replace("+inf%", "no end") + (", within noise" if judges and ratio.is_noise else "")
 
 
-def _difference(found: AtK, judges: bool) -> str:
-    d = found.difference
-    text = f"{found.a:.3f} -> {found.b:.3f}, {d.mean:+.3f}"
+def _difference(point: AtK, judges: bool) -> str:
+    d = point.difference
+    text = f"{point.a:.3f} -> {point.b:.3f}, {d.mean:+.3f}"
     if d.interval is not None:
         text += f" [{d.interval.low:+.3f}, {d.interval.high:+.3f}]"
     text += f", better at {d.won}, worse at {d.lost} (p {d.p_value:.2g})"
@@ -200,10 +204,10 @@ def _change(before: float | None, after: float | None) -> str:
 
 
 def _notes(one: Comparison) -> list[str]:
-    found = []
+    notes = []
     if any(one.only_in):
-        found.append(f"left out: {one.only_in[0]} problems of a, {one.only_in[1]} of b")
+        notes.append(f"left out: {one.only_in[0]} problems of a, {one.only_in[1]} of b")
     if one.pairs is None:
         why = one.unpaired or "no two samples have one seed"
-        found.append(f"{why}: samples are not paired, only problems are")
-    return found
+        notes.append(f"{why}: samples are not paired, only problems are")
+    return notes

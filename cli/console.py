@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One console for all commands: plain when piped, and then 100 columns wide or as COLUMNS says."""
+"""The console of all commands; when piped it is plain and 100 columns wide, or COLUMNS."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from rich.text import Text
 
 def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    # rich looks at COLUMNS itself
+    # rich reads COLUMNS itself
     width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal() else 100
     return Console(stderr=stderr, width=width, highlight=False)
 
 
 class _Count(MofNCompleteColumn):
-    """Nothing of a task whose end is not known."""
+    """Empty for a task of unknown length."""
 
     def render(self, task: Task) -> Text:
         return Text() if task.total is None else super().render(task)
 
 
 class _Remaining(TimeRemainingColumn):
-    """Nothing of a task whose end is not known, or which has an estimate of its own beside it."""
+    """Empty for a task of unknown length, or with its own estimate."""
 
     def render(self, task: Task) -> Text:
         is_left_out = task.total is None or task.fields.get("estimated", False)
@@ -43,7 +43,7 @@ class _Remaining(TimeRemainingColumn):
 
 
 def progress(out: Console | None = None) -> Progress:
-    """Bars on standard error, one a task; nothing is drawn when that is no terminal."""
+    """Progress bars on standard error, one per task; nothing is drawn if that is not a terminal."""
     out = out or console(stderr=True)
     return Progress(
         SpinnerColumn(),

@@ -19,9 +19,9 @@ _STYLE = {State.OK: "green", State.LOOK: "yellow", State.BAD: "bold red"}
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(as_json: bool) -> None:
-    """Say what is installed, which of vLLM's runners is used, and what to change.
+    """Show what is installed, which of vLLM's runners is used, and what to change.
 
-    Exits with 1 when sampling cannot work as things are.
+    Exits with 1 if sampling cannot work.
     """
     findings = diagnose()
     if as_json:

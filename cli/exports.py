@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of runs for elsewhere: one HTML page, plots as PNG, a table as CSV."""
+"""Exports the numbers of runs: an HTML page, PNG plots, a CSV table."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gars_vllm.engine.sandbox.outcome import Outcome
 from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
 
-_MOST = 100_000  # different programs on a page: some 20 MB, and what a browser still searches in
+_MOST = 100_000  # different programs on a page: some 20 MB, which a browser can still search
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Writes a file whole or not at all, and the folders that lead to it."""
+    """Writes a file atomically, creating missing parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)
     return path
@@ -38,7 +38,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def write_csv(listed: Sequence[Column], path: Path) -> Path:
-    """A line for each problem and column: counts, shares, tokens, outcomes."""
+    """One line per problem and column: counts, rates, tokens, outcomes."""
     out = io.StringIO()
     outcomes = [outcome.value for outcome in Outcome]
     head = (
@@ -57,14 +57,15 @@ def write_csv(listed: Sequence[Column], path: Path) -> Path:
                     row.effective, *(row.outcomes.get(name, 0) for name in outcomes),
                 ]
             )  # fmt: skip
-    return write(path, out.getvalue().encode("utf-8", "surrogateescape"))  # a folder's own bytes
+    return write(path, out.getvalue().encode("utf-8", "surrogateescape"))  # paths may not be UTF-8
 
 
 # ---- PNG ----
 
 
 def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
-    """coverage.png: pass@k with its interval, and the fit dashed; outcomes.png: their shares."""
+    """coverage.png: pass@k with its interval, and the fit as a dashed line; outcomes.png:
+    outcome fractions."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -73,19 +74,19 @@ def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
     names = tables.short_names(listed)
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for name, column in zip(names, listed, strict=True):
-        worth = column.worth
-        if not worth.curve:
+        statistics = column.statistics
+        if not statistics.curve:
             continue
-        ks, coverage = zip(*worth.curve, strict=True)
+        ks, coverage = zip(*statistics.curve, strict=True)
         (line,) = axes.plot(ks, coverage, marker="." if len(ks) < 3 else None, label=name)
-        known = [(a.k, a.interval) for a in worth.at if a.interval is not None]
+        known = [(a.k, a.interval) for a in statistics.at if a.interval is not None]
         if known:
             k, intervals = zip(*known, strict=True)
             low, high = [i.low for i in intervals], [i.high for i in intervals]
             axes.fill_between(k, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
-        if worth.extrapolation is not None:
-            points = worth.extrapolation.points
-            fit = worth.extrapolation.fit
+        if statistics.extrapolation is not None:
+            points = statistics.extrapolation.points
+            fit = statistics.extrapolation.fit
             beyond = [p.k for p in points]
             axes.plot(beyond, [fit.at(k) for k in beyond], "--", color=line.get_color(), alpha=0.7)
     axes.set(xscale="log", xlabel="samples a problem (k)", ylabel="coverage (pass@k)", ylim=(0, 1))
@@ -97,13 +98,13 @@ def write_png(listed: Sequence[Column], folder: Path) -> list[Path]:
     figure, axes = plt.subplots(figsize=(8, 0.5 * max(len(listed), 2) + 1.6), layout="constrained")
     left = [0.0] * len(listed)
     for number, outcome in enumerate(Outcome):
-        shares = [
+        fractions = [
             column.summary.outcomes.get(outcome.value, 0) / max(1, column.summary.verified)
             for column in listed
         ]
-        if any(shares):
-            axes.barh(names, shares, left=left, label=outcome.value, color=f"C{number}")
-            left = [a + b for a, b in zip(left, shares, strict=True)]
+        if any(fractions):
+            axes.barh(names, fractions, left=left, label=outcome.value, color=f"C{number}")
+            left = [a + b for a, b in zip(left, fractions, strict=True)]
     axes.set(xlabel="share of the verified samples", xlim=(0, 1))
     axes.invert_yaxis()
     if any(left):
@@ -128,7 +129,7 @@ def write_html(
     listed: Sequence[Column], runs: Sequence[str], path: Path,
     comparison: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
-    """One page; `runs` are the folders that the columns are of."""
+    """Writes one page; `runs` are the folders of the columns."""
     return write(path, html_page.render(page_of(listed, runs, comparison)).encode())
 
 
@@ -136,7 +137,8 @@ def page_of(
     listed: Sequence[Column], runs: Sequence[str], comparison: Mapping[str, Any] | None = None,
     most: int = _MOST,
 ) -> dict[str, Any]:  # fmt: skip
-    """What `html_page.render` shows; `most` different programs, if there are no more problems."""
+    """The data for `html_page.render`; at most `most` different programs, but at least one per
+    problem."""
     names = tables.short_names(listed)
     rows = [
         (number, row) for number, section in enumerate(tables.sections(listed)) for row in section
@@ -149,7 +151,9 @@ def page_of(
             _run(name, column, [[n, row.label, row.texts[i]] for n, row in rows])
             for i, (name, column) in enumerate(zip(names, listed, strict=True))
         ],
-        "reference": [asdict(p) for p in PUBLISHED] if any(c.worth.reaches for c in listed) else [],
+        "reference": [asdict(p) for p in PUBLISHED]
+        if any(c.statistics.reaches for c in listed)
+        else [],
         "problems": _problems(listed, prompts, programs),
         "samples": [sample for shown in programs.values() for sample in shown.samples],
         "comparison": comparison,
@@ -157,20 +161,20 @@ def page_of(
 
 
 def _run(name: str, column: Column, numbers: list[list[Any]]) -> dict[str, Any]:
-    worth, summary = column.worth, column.summary
-    ahead = worth.extrapolation
+    statistics, summary = column.statistics, column.summary
+    ahead = statistics.extrapolation
     return {
         "name": name,
         "model": summary.model or "",
         "grammar": summary.grammar or "none",
         "temperature": summary.temperature,
         "numbers": numbers,
-        "ks": [a.k for a in worth.at],
-        "pass_at": [a.rate for a in worth.at],
-        "low": [None if a.interval is None else a.interval.low for a in worth.at],
-        "high": [None if a.interval is None else a.interval.high for a in worth.at],
-        "curve_k": [k for k, _ in worth.curve],
-        "curve": [c for _, c in worth.curve],
+        "ks": [a.k for a in statistics.at],
+        "pass_at": [a.rate for a in statistics.at],
+        "low": [None if a.interval is None else a.interval.low for a in statistics.at],
+        "high": [None if a.interval is None else a.interval.high for a in statistics.at],
+        "curve_k": [k for k, _ in statistics.curve],
+        "curve": [c for _, c in statistics.curve],
         "fit": None if ahead is None else asdict(ahead.fit),
         "extrapolated": [
             {
@@ -181,7 +185,7 @@ def _run(name: str, column: Column, numbers: list[list[Any]]) -> dict[str, Any]:
             }
             for p in (ahead.points if ahead else ())
         ],
-        "notes": [*summary.notes(), *worth.notes()],
+        "notes": [*summary.notes(), *statistics.notes()],
     }
 
 
@@ -190,7 +194,7 @@ def _problems(
 ) -> list[dict[str, Any]]:
     by_run = [{row.task_id: row for row in c.summary.per_problem} for c in listed]
     ids = dict.fromkeys(row.task_id for c in listed for row in c.summary.per_problem)
-    found = []
+    problems = []
     for task_id in ids:
         cells: list[dict[str, Any] | None] = []
         for place, rows in enumerate(by_run):
@@ -211,13 +215,13 @@ def _problems(
                     "shown": len(here.samples),
                 }
             )
-        found.append({"task_id": task_id, "prompt": prompts.get(task_id, ""), "cells": cells})
-    return found
+        problems.append({"task_id": task_id, "prompt": prompts.get(task_id, ""), "cells": cells})
+    return problems
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Of a problem and a column: how many different programs there are, and those on the page."""
+    """For a problem and a column: the number of different programs, and those on the page."""
 
     programs: int = 0
     samples: Sequence[dict[str, Any]] = ()
@@ -226,13 +230,13 @@ class Shown:
 def _programs(
     listed: Sequence[Column], runs: Sequence[str], most: int
 ) -> tuple[dict[tuple[int, str], Shown], dict[str, str]]:
-    """By the column's place and the problem, and the prompts. `most`: on the whole page."""
+    """The programs by column index and problem, and the prompts. `most`: on the whole page."""
     groups: dict[tuple[int, str], dict[tuple[str, str | None], dict[str, Any]]] = {}
     prompts: dict[str, str] = {}
     for run in runs:
         folder = open_run(run)
         config = folder.load()["config"]
-        with contextlib.suppress(UserError):  # a prompts file that has gone
+        with contextlib.suppress(UserError):  # the prompts file is missing
             prompts |= {task.task_id: task.prompt for task in of_run(config)}
         verdicts = {key_of(record): record for record in folder.results.read()}
         places = {
@@ -259,8 +263,7 @@ def _programs(
 
 
 def _chosen(samples: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The commonest first; where there are more than `limit`, one of each outcome and those that
-    passed are kept before the others."""
+    """The commonest first; beyond `limit`, one of each outcome and passing ones are preferred."""
     ranked = sorted(samples, key=lambda s: -int(s["count"]))
     if len(ranked) <= limit:
         return ranked
@@ -273,7 +276,7 @@ def _chosen(samples: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any
 def _sample(
     place: int, sample: Mapping[str, Any], verdict: Mapping[str, Any], prompt: str | None
 ) -> dict[str, Any]:
-    """What the page shows of a program. "prefix" is None where it is its task's prompt."""
+    """A program's data on the page. "prefix" is None if it is the task's prompt."""
     program, completion = str(sample["program"]), str(sample.get("completion", ""))
     prefix = program.removesuffix(completion) if completion else program
     return {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of `gars-vllm report --html`: one file that needs no other and no network."""
+"""The page of `gars-vllm report --html`: one self-contained file that needs no network."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-# What filters and the list need of a sample.
+# The fields of a sample for filters and the list.
 _LISTED = frozenset(
     {"run", "task_id", "index", "outcome", "detail", "valid", "overruled", "spots", "count"}
 )
 PARTS = Path(__file__).parent / "html"
-# JSON has these characters in strings only, where \u003c means the same as <. Without them nothing
-# in the data is markup: no </script>, no <!--. json escapes what is not ASCII, lone surrogates too.
+# In JSON these characters occur in strings only, where \u003c means the same as <. Without them the
+# data contains no markup: no </script>, no <!--. json escapes non-ASCII characters.
 _NO_MARKUP = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"})
 
 
 def render(page: Mapping[str, Any]) -> str:
-    """The HTML of a page; equal pages give equal texts, in ASCII but for the static parts.
+    """The HTML of a page; equal pages give equal texts, ASCII except for the static parts.
 
-    `page` is embedded as JSON and drawn by page.js, which says what it reads; its samples are
-    compressed, what is needed of all of them in one piece, and the rest in a piece a problem, which
-    is unpacked when it is needed. Texts in it may be anything: they are shown, never run. The
-    page's policy lets only page.js run and nothing be fetched. ValueError if a number in it is
-    infinite or NaN, for which JSON has no word.
+    `page` is embedded as JSON and drawn by page.js, which documents its format. Samples are
+    compressed: the fields needed for all of them in one piece, the rest in one piece per
+    problem, decompressed on demand. Texts may be arbitrary: they are displayed, never executed.
+    The page's content security policy only allows page.js to run, and nothing to be fetched.
+    ValueError for infinite or NaN numbers, which JSON lacks.
     """
     samples = page.get("samples")
     packs: dict[str, list[dict[str, Any]]] = {}
@@ -58,7 +58,7 @@ def render(page: Mapping[str, Any]) -> str:
 
 
 def embedded(page: Mapping[str, Any]) -> str:
-    """The page as JSON that can stand in a <script> element, in ASCII."""
+    """The page as ASCII JSON that is safe in a <script> element."""
     text = json.dumps(dict(page), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.translate(_NO_MARKUP)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A terminal with a live view at its bottom that nothing else writes into."""
+"""A terminal with a live view at the bottom, protected from other output."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gars_vllm.cli.plain_text import SPELT
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
-_PIPE_BYTES = 1 << 20  # that wait to be shown; what writes more while it keeps our thread off waits
+_PIPE_BYTES = 1 << 20  # buffered output; writers block beyond it
 
 
 def live_console() -> Console:
-    """Standard error's console; where that is a terminal, by a descriptor of its own, so that it
-    goes on writing there within `Above`."""
+    """A console on standard error; if that is a terminal, on a descriptor of its own, so that it
+    keeps working within `OutputAboveLive`."""
     if not sys.stderr.isatty():
         return console(stderr=True)
     return _OwnTerminal(
-        file=open(  # as long as the console lasts
+        file=open(  # open as long as the console
             os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors=SPELT
         ),
         highlight=False,
@@ -33,32 +33,32 @@ def live_console() -> Console:
 
 
 class _OwnTerminal(Console):
-    """rich asks descriptors 0 to 2 for the size, which may be no terminals then."""
+    """rich queries descriptors 0 to 2 for the size, which may then not be terminals."""
 
-    @property  # type: ignore[misc]  # that it can be set is not used
+    @property  # type: ignore[misc]  # the setter is not needed
     def size(self) -> ConsoleDimensions:
         there = os.get_terminal_size(self.file.fileno())
-        asked = os.environ.get("COLUMNS", "")
-        width = int(asked) if asked.isdecimal() else 0
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdecimal() else 0
         return ConsoleDimensions(width or there.columns or 80, there.lines or 25)
 
 
-class Above:
-    """While it lasts, what this process and those that it starts write to standard error, and to
-    standard output where that is a terminal, is printed by `out` line by line: above its live view.
+class OutputAboveLive:
+    """Redirects what this process and its children write to standard error (and to standard
+    output, if it is a terminal): `out` prints it line by line above its live view.
 
-    The descriptors themselves are replaced, since loggers, libraries in C and vLLM's workers write
-    to them past Python's streams.
+    Replaces the descriptors, since loggers, C libraries and vLLM's workers bypass Python's
+    streams.
     """
 
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._saved: list[tuple[int, int]] = []  # a descriptor, and a copy of what it was
+        self._saved: list[tuple[int, int]] = []  # descriptors and copies of the originals
         self._rest = b""
 
-    def __enter__(self) -> Above:
+    def __enter__(self) -> OutputAboveLive:
         self._read, write = os.pipe()
-        with suppress(OSError, AttributeError):  # of Linux, and within a user's limit
+        with suppress(OSError, AttributeError):  # Linux only, within the user's limit
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(self._read, False)
         self._is_over, self._end = os.pipe()
@@ -84,7 +84,7 @@ class Above:
                 stream.flush()
             os.dup2(copy, number)
             os.close(copy)
-        os.close(self._end)  # a process that goes on may hold the pipe
+        os.close(self._end)  # a surviving process may hold the pipe
         self._thread.join()
         for descriptor in (self._read, self._is_over):
             os.close(descriptor)
@@ -105,6 +105,6 @@ class Above:
     def _print(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            # of a line that is written over and over, a bar's, the last state
+            # of an overwritten line (a progress bar) the last state
             last = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
             self._out.print(Text.from_ansi(last))

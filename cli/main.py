@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `gars-vllm` and its sub-commands, each loaded when it is called."""
+"""The command `gars-vllm` and its subcommands, each imported on demand."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 import click
 from gars_vllm.cli.plain_text import take_any_text
 
-# name -> the line that --help shows; the command is the object of this name in its module
+# name -> its line in --help; the command is the object of this name in its module
 COMMANDS = {
     "sample": "Sample programs from a model under a grammar.",
     "verify": "Run the tests of a run's samples.",
-    "select": "Choose one answer a problem without its tests, and say how good that is.",
-    "report": "Show what the samples of one or more runs are worth.",
-    "compare": "Show one run beside another, problem by problem.",
+    "select": "Select one sample per problem without its tests, and measure the accuracy.",
+    "report": "Report the statistics of one or more runs.",
+    "compare": "Compare two runs, problem by problem.",
     "serve": "Start vLLM's OpenAI server with the grammar in it.",
-    "models": "List the models that are known by a short name.",
-    "grammar": "Try a grammar on texts.",
-    "bench": "Measure the mask beside xgrammar, llguidance and SynCode.",
-    "doctor": "Say what is installed and which settings to change.",
+    "models": "List the models with short names.",
+    "grammar": "Test a grammar on texts.",
+    "bench": "Compare the mask with xgrammar, llguidance and SynCode.",
+    "doctor": "Show what is installed and which settings to change.",
 }
 RESUMABLE = frozenset({"sample", "verify"})
 
@@ -48,7 +48,7 @@ class Interrupted(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is called, and not for --help."""
+    """A group that imports a command's module when the command is called, not for --help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in COMMANDS if _module_exists(name)]
@@ -79,13 +79,12 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             raise _lacking(error, str(ctx.invoked_subcommand)) from error
         except ValueError as error:
-            # the errors of ours are one line for the user; any other is a bug and shows itself
+            # our own errors are one line for the user; any other is a bug
             if type(error).__module__.startswith("gars_vllm."):
                 raise Refused(str(error)) from error
             raise
         except OSError as error:
-            # A full disk, a file that may not be read: of the machine, not a bug. Of a pipe that
-            # nobody reads any more, click takes care.
+            # A full disk, an unreadable file: not a bug. click handles closed pipes.
             if error.errno in (None, errno.EPIPE):
                 raise
             where = f"{error.filename}: " if error.filename else ""
@@ -97,11 +96,11 @@ class LazyGroup(click.Group):
 
 
 def _lacking(error: ModuleNotFoundError, command: str) -> Exception:
-    """One line for a package that an extra brings; any other missing module is a bug."""
+    """A one-line error for a package of an extra; any other missing module is a bug."""
     from gars_vllm.engine import extras
 
-    told = extras.explain(error, f"`gars-vllm {command}`")
-    return error if told is None else Refused(str(told))
+    explained = extras.explain(error, f"`gars-vllm {command}`")
+    return error if explained is None else Refused(str(explained))
 
 
 def _module_exists(name: str) -> bool:

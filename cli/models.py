@@ -16,13 +16,13 @@ from rich.table import Table
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def models(as_json: bool) -> None:
-    """List the models that have a short name; any hub id or folder works too."""
+    """List the models with short names; any hub id or folder works, too."""
     if as_json:
         click.echo(json.dumps([asdict(m) for m in MODELS]))
         return
     table = Table(
         box=None, padding=(0, 2, 0, 0), pad_edge=False
-    )  # the hub ids need every column of the hundred
+    )  # the hub ids need all 100 columns
     for heading in ("name", "hub id", "kind", "prompt", "licence"):
         table.add_column(heading, no_wrap=True)
     for m in MODELS:
@@ -30,6 +30,6 @@ def models(as_json: bool) -> None:
         table.add_row(name, m.hub_id, "chat" if m.chat else "base", str(m.prompt), m.licence)
     console().print(table)
     ours = [m for m in MODELS if m.gguf is not None]
-    click.echo("* the default; any hub id or folder can be given too")
+    click.echo("* the default; any hub id or folder works, too")
     click.echo(f"{', '.join(m.name for m in ours)}: from PyPI where the hub does not answer,")
     click.echo(f"kept in {folder_of(ours[0]).parent}")

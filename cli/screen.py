@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `sample` shows while it works."""
+"""The progress display of `sample`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 from types import TracebackType
 
 import click
-from gars_vllm.cli.beside import Beside
+from gars_vllm.cli.background_verifier import BackgroundVerifier
 from gars_vllm.cli.console import progress
-from gars_vllm.cli.live_terminal import Above, live_console
+from gars_vllm.cli.live_terminal import OutputAboveLive, live_console
 from gars_vllm.engine import models
 from gars_vllm.engine.runs import sampling
 from rich.console import Group
@@ -22,14 +22,14 @@ _QUIET_SECONDS = 30.0
 
 
 class Screen(sampling.Watcher, models.Download):
-    """Shows on standard error: a bar for each long step; under that
-    of the samples how far and how fast the run is. Where that is no terminal: a line for each step,
-    and for the samples one each tenth of them, or each half minute."""
+    """Shows progress on standard error: a bar for each long step, and the figures of the run. If
+    that is not a terminal: a line for each step, and for samples one at each tenth or half
+    minute."""
 
-    def __init__(self, beside: Beside | None = None) -> None:
-        self._beside = beside
+    def __init__(self, verifier: BackgroundVerifier | None = None) -> None:
+        self._verifier = verifier
         self._bar: Progress = progress(live_console())
-        self._above = Above(self._bar.console)
+        self._above = OutputAboveLive(self._bar.console)
         self._stage: TaskID | None = None
         self._samples: TaskID | None = None
         self._figures = Text("", style="dim")
@@ -38,7 +38,7 @@ class Screen(sampling.Watcher, models.Download):
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         self._download: TaskID | None = None
-        self._said = (0.0, -1)  # when, at which tenth
+        self._said = (0.0, -1)  # time and tenth of the last line
 
     def __enter__(self) -> Screen:
         if not self._bar.disable:
@@ -52,14 +52,14 @@ class Screen(sampling.Watcher, models.Download):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._beside is not None and error is not None:
-            self._beside.abort()
+        if self._verifier is not None and error is not None:
+            self._verifier.abort()
         if not self._bar.disable:
             self._above.__exit__(kind, error, trace)
             self._live.stop()
 
     def note(self, text: str) -> None:
-        click.echo(text, err=True)  # `Above` shows it above the view
+        click.echo(text, err=True)  # `OutputAboveLive` shows it above the view
 
     def step(self, text: str, done: int, total: int) -> None:
         if self._download is None:
@@ -77,8 +77,8 @@ class Screen(sampling.Watcher, models.Download):
             self._say(text)
 
     def samples(self, state: sampling.State) -> None:
-        if self._beside is not None and state.done:
-            self._beside.start()
+        if self._verifier is not None and state.done:
+            self._verifier.start()
         figures = self.figures(state)
         if self._samples is None:
             self._samples = self._bar.add_task("samples", total=state.total, estimated=True)
@@ -91,15 +91,15 @@ class Screen(sampling.Watcher, models.Download):
                 click.echo(f"{state.done} of {state.total} samples, {figures}", err=True)
 
     def figures(self, state: sampling.State) -> str:
-        """Problems done, speed, the mask's share, what is solved, the time that is left."""
+        """Problems done, speed, mask time, solved problems, time left."""
         parts = [f"{state.problems_done} of {state.problems} problems done"]
         if state.drawn:
             parts.append(f"{state.drawn / state.seconds:.1f} samples/s")
             parts.append(f"{state.tokens / state.seconds:.0f} tokens/s")
             parts.append(f"mask {state.mask_seconds / state.seconds:.1%}")
-        if self._beside is not None and "solved" in self._beside.state:
-            found = self._beside.state
-            parts.append(f"{found['verified']} verified, {found['solved']} solved")
+        if self._verifier is not None and "solved" in self._verifier.state:
+            verified = self._verifier.state
+            parts.append(f"{verified['verified']} verified, {verified['solved']} solved")
         if state.drawn and state.done < state.total:
             left = (state.total - state.done) * state.seconds / state.drawn
             parts.append(f"{datetime.timedelta(seconds=round(left))} left")

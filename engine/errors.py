@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error that a user can mend."""
+"""The error for problems that the user can fix."""
 
 
 class UserError(ValueError):

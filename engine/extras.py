@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages that only some commands need, and the extra of gars-vllm that brings each."""
+"""Optional dependencies: which package each command needs, and the extra that installs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gars_vllm.engine.errors import UserError
 
 
 class Extra(StrEnum):
-    """An extra as pip knows it. ENGINE is vLLM's build for a GPU; that for a CPU is `cpu`."""
+    """An extra by its pip name. ENGINE is vLLM's GPU build; the CPU build is the extra `cpu`."""
 
     ENGINE = "gpu"
     TRANSFORMERS = "transformers"
@@ -33,11 +33,11 @@ _NEEDED = {
     Extra.CLIENT: ("openai", "httpx", "transformers"),
     Extra.PLOTS: ("matplotlib",),
 }
-_PEERS = ("llguidance",)  # vLLM brings it; only `bench` needs it
+_PEERS = ("llguidance",)  # a dependency of vLLM; only `bench` needs it
 
 
 def in_repository() -> bool:
-    """Whether this is a checkout, which `make setup` installs, and not what pip installed."""
+    """Whether this is a checkout (installed by `make setup`) rather than a pip installation."""
     return (Path(__file__).parents[1] / "Makefile").is_file()
 
 
@@ -51,24 +51,24 @@ def advice(extra: Extra) -> str:
 
 
 def advice_for_core() -> str:
-    """How to install what gars-vllm cannot do without."""
+    """How to install the required dependencies."""
     return "make setup" if in_repository() else "pip install --force-reinstall gars-vllm"
 
 
 def missing(extra: Extra) -> str | None:
-    """The first package of an extra that is not installed; nothing is imported."""
+    """The first package of an extra that is not installed; imports nothing."""
     return next((name for name in _NEEDED[extra] if importlib.util.find_spec(name) is None), None)
 
 
 def require(extra: Extra, what: str) -> None:
-    """Raises UserError when `what`, a command or option, lacks a package of an extra."""
+    """Raises UserError if `what`, a command or option, lacks a package of an extra."""
     name = missing(extra)
     if name is not None:
         raise UserError(f"{what} needs {name}, which is not installed: {advice(extra)}")
 
 
 def explain(error: ImportError, what: str) -> UserError | None:
-    """The same of an import that has failed; None where no extra brings the module."""
+    """The same for a failed import; None if no extra contains the module."""
     top = (error.name or "").partition(".")[0]
     known = {**_NEEDED, Extra.ENGINE: (*_NEEDED[Extra.ENGINE], *_PEERS)}
     for extra, names in known.items():

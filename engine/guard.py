@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a command that must not outlive the process that wanted it, however that ends.
+"""Runs a command that must not outlive the process that started it.
 
     python -m gars_vllm.engine.guard PARENT COMMAND...
 
-To be started as the leader of a process group of its own. When PARENT is no longer its parent the
-whole group is asked to end, and killed ten seconds later: vLLM's server is a handful of processes
-that go on without the first of them.
+Start it as the leader of its own process group. When PARENT is no longer its parent, the whole
+group gets SIGTERM, and SIGKILL ten seconds later: the processes of vLLM's server outlive the
+first of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
         if child.poll() is not None:
             sys.exit(child.returncode)
         time.sleep(0.2)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is of the group itself
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is in the group, too
     os.killpg(0, signal.SIGTERM)
     until = time.monotonic() + _PATIENCE
     while child.poll() is None and time.monotonic() < until:

@@ -403,8 +403,8 @@ class Plot {
   placeTip(k) {
     const x = (this.x(k) / this.width) * this.node.clientWidth;
     const width = this.tip.offsetWidth;
-    const beside = x > this.node.clientWidth / 2 ? x - width - 12 : x + 12;
-    this.tip.style.left = `${Math.max(0, Math.min(this.node.clientWidth - width, beside))}px`;
+    const position = x > this.node.clientWidth / 2 ? x - width - 12 : x + 12;
+    this.tip.style.left = `${Math.max(0, Math.min(this.node.clientWidth - width, position))}px`;
     this.tip.style.top = `${this.width < 520 ? this.height : this.box.bottom - this.tip.offsetHeight - 8}px`;
   }
 }
@@ -474,8 +474,8 @@ function outcomeCell(problem, index) {
     part.style.flexBasis = 0;
     return part;
   });
-  const told = cell.verified ? `${cell.passed} of ${cell.verified} passed` : UNVERIFIED;
-  const text = [told, said(failures(cell))].filter(Boolean).join("; ");
+  const verdicts = cell.verified ? `${cell.passed} of ${cell.verified} passed` : UNVERIFIED;
+  const text = [verdicts, said(failures(cell))].filter(Boolean).join("; ");
   return make("button", { type: "button", class: "cell", title: text,
     "aria-label": `${problem.task_id}, ${runs[index].name}: ${text}. Show the samples`,
     click: () => reader.jump(index, problem.task_id) },
@@ -647,16 +647,16 @@ class Reader {
     const left = this.found.length - this.list.children.length;
     this.more.hidden = left === 0;
     this.more.textContent = `Show ${count(Math.min(left, AT_A_TIME))} more of ${count(left)}`;
-    this.status.textContent = this.found.length ? this.told() : "No sample is like that.";
+    this.status.textContent = this.found.length ? this.description() : "No sample is like that.";
   }
 
-  told() {
+  description() {
     const of = this.found.length === samples.length ? "" : ` of ${count(samples.length)}`;
     const drawn = this.found.reduce((sum, sample) => sum + sample.count, 0);
-    const told = `${count(this.found.length)}${of} different programs (${count(drawn)} samples)`;
+    const text = `${count(this.found.length)}${of} different programs (${count(drawn)} samples)`;
     const { there, shown } = this.programs;
-    if (shown >= there) return told;
-    return `${told}. ${count(shown)} of ${count(there)} shown: one of each outcome and the passing ones first, `
+    if (shown >= there) return text;
+    return `${text}. ${count(shown)} of ${count(there)} shown: one of each outcome and the passing ones first, `
       + "then the commonest.";
   }
 
@@ -763,8 +763,8 @@ function fact([name, text]) {
 function overruledText(sample) {
   if (!isOverruled(sample)) return isNumber(sample.overruled) ? "no token" : null;
   const tokens = sample.overruled ?? sample.spots.length;
-  const told = `${count(tokens)} ${tokens === 1 ? "token" : "tokens"}: the grammar forbade the model's most likely one`;
-  return sample.spots?.length ? `${told}, marked below` : told;
+  const text = `${count(tokens)} ${tokens === 1 ? "token" : "tokens"}: the grammar forbade the model's most likely one`;
+  return sample.spots?.length ? `${text}, marked below` : text;
 }
 
 // Spots count characters as Python does, by code points; JavaScript counts UTF-16 units. A mark is

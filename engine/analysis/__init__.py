@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What samples are worth: counts, estimates with intervals, one run beside another."""
+"""Run statistics: counts, estimates with confidence intervals, comparisons of two runs."""

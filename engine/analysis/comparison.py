@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs beside each other, problem by problem: what one has that the other has not."""
+"""Compares two runs problem by problem."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from gars_vllm.engine.analysis import estimates
 from gars_vllm.engine.analysis.estimates import Difference, Ratio
-from gars_vllm.engine.analysis.pairs import Judged, Pairs, pair
+from gars_vllm.engine.analysis.paired_samples import Judged, PairedSamples, pair_samples
+from gars_vllm.engine.analysis.run_statistics import ENOUGH_PROBLEMS, few_problems, finite, flops_of
 from gars_vllm.engine.analysis.summary import ProblemRow, Summary
-from gars_vllm.engine.analysis.worth import ENOUGH_PROBLEMS, few, finite, flops_of
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.sandbox.outcome import Outcome
 
@@ -20,7 +20,7 @@ _NOT_VALID = Outcome.SYNTAX_ERROR.value
 
 @dataclass(frozen=True)
 class AtK:
-    """The difference of pass@k, b minus a, over the same problems; `a` and `b` are the two."""
+    """pass@k of runs a and b over the same problems; `difference` is b minus a."""
 
     k: int
     a: float
@@ -30,7 +30,7 @@ class AtK:
 
 @dataclass(frozen=True)
 class Side:
-    """What one of the two runs was drawn with, as far as it says."""
+    """The settings of one of the two runs, as far as it records them."""
 
     model: str | None
     grammar: str | None
@@ -40,16 +40,15 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of run b with run a, over the `problems` that both have verified.
+    """Compares run b with run a over the `problems` that both have verified.
 
-    `at`: for each k that both have samples enough for. `solved`: the problems that only a has a
-    passing sample of, and those that only b has. `only_in`: problems that were left out.
-    `valid`, `syntax_errors`, `tokens`, `seconds`: of a, of b. `flops_per_solved`: b's to a's, over
-    these problems; None where it is not known for one of them. `pairs`: of samples with one seed
-    (pairs.py); None where there are none, they were not given, or `unpaired` says why one seed does
-    not make them pairs. That runs of one seed draw alike
-    narrows the paired intervals too: a problem's values differ by what the grammar did, less by
-    chance.
+    `at`: for each k up to the smallest number of samples in both runs. `only_a`, `only_b`:
+    problems that only this run solves. `only_in`: problems left out because the other run lacks
+    them. `valid`, `syntax_errors`, `tokens`, `seconds`: of a and of b. `flops_per_solved`: b's
+    FLOPs per solved problem divided by a's; None if unknown for either. `pairs`: samples of one
+    seed (paired_samples.py); None if there are none, if no samples were given, or for the reason
+    in `unpaired`. Samples of one seed differ by what the grammar changed and less by chance, so
+    the paired intervals are narrower, too.
     """
 
     a: str
@@ -67,37 +66,37 @@ class Comparison:
     tokens: tuple[int, int]
     seconds: tuple[float | None, float | None]
     flops_per_solved: Ratio | None
-    pairs: Pairs | None
+    pairs: PairedSamples | None
     unpaired: str | None
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = finite(asdict(self))
-        return found
+        record: dict[str, Any] = finite(asdict(self))
+        return record
 
     @property
     def is_enough(self) -> bool:
-        """There are problems enough to say whether a difference is noise."""
+        """There are enough problems to tell a difference from noise."""
         return self.problems >= ENOUGH_PROBLEMS
 
     def verdict(self) -> str:
-        """One line: which is better at its first and last k, or that it is within noise, or that
-        there are too few problems to say (fewer than ENOUGH_PROBLEMS)."""
+        """One line: which run is better at the first and the last k, or that the difference is
+        within noise, or that there are too few problems (below ENOUGH_PROBLEMS)."""
         if not self.is_enough:
-            return f"{few(self.problems)}, and neither run is called better"
+            return f"{few_problems(self.problems)}, and neither run is called better"
         first, last = self.at[0], self.at[-1]
         parts = []
-        for found in [first] if first.k == last.k else [first, last]:
-            d = found.difference
+        for point in [first] if first.k == last.k else [first, last]:
+            d = point.difference
             if d.is_noise:
-                parts.append(f"pass@{found.k}: the difference of {d.mean:+.3f} is within noise")
+                parts.append(f"pass@{point.k}: the difference of {d.mean:+.3f} is within noise")
             else:
                 better = "b" if d.mean > 0 else "a"
-                parts.append(f"pass@{found.k}: {better} is better ({d.mean:+.3f})")
+                parts.append(f"pass@{point.k}: {better} is better ({d.mean:+.3f})")
         return "; ".join(parts)
 
 
 def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None) -> Comparison:
-    """`judged`: their samples. Raises UserError when both have verified no problem in common."""
+    """`judged`: the samples of a and b. Raises UserError if no problem is verified in both."""
     rows_a = {row.task_id: row for row in a.per_problem if row.verified}
     rows_b = {row.task_id: row for row in b.per_problem if row.verified}
     shared = [name for name in rows_a if name in rows_b]
@@ -142,7 +141,7 @@ def compare(a: Summary, b: Summary, judged: tuple[Judged, Judged] | None = None)
             None if b.seconds is None else b.seconds * share_b,
         ),
         flops_per_solved=_cost(a, b, pairs),
-        pairs=pair(*judged, frozenset(shared)) if judged and not unpaired else None,
+        pairs=pair_samples(*judged, frozenset(shared)) if judged and not unpaired else None,
         unpaired=unpaired,
     )
 
@@ -152,8 +151,8 @@ def _side(run: Summary) -> Side:
 
 
 def _unpaired(a: Side, b: Side) -> str | None:
-    """Why samples of one seed are no pairs: with the same random numbers, what draws from another
-    distribution at every token draws another text from the first token on."""
+    """Why samples of one seed are not paired, or None. Runs with different distributions draw
+    different tokens from the first one on, even from the same random numbers."""
     for name, one, other in (
         ("models", a.model, b.model),
         ("temperatures", a.temperature, b.temperature),
@@ -171,7 +170,7 @@ def _cost(a: Summary, b: Summary, pairs: list[tuple[ProblemRow, ProblemRow]]) ->
     ]
     if flops[0] is None or flops[1] is None:
         return None
-    solved = [[float(pair[side].passed > 0) for pair in pairs] for side in (0, 1)]
+    solved = [[float(pair_samples[side].passed > 0) for pair_samples in pairs] for side in (0, 1)]
     return estimates.paired_ratio((flops[0], solved[0]), (flops[1], solved[1]))
 
 

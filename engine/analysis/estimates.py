@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run's counts say about the model, and how surely: pass@k, coverage, intervals, cost.
+"""Estimates from a run's counts, with confidence intervals: pass@k, coverage, cost.
 
-`counts` are always (n, c) for each problem: n samples with a verdict, c of them passed. Intervals
-come from resampling problems with replacement, so the problems are taken for draws from a larger
-set of such problems. The chance of which samples were drawn is in them, since it is in the values.
-They are percentile intervals (Efron & Tibshirani 1993, "An Introduction to the Bootstrap",
-chapter 13): with few problems they are too narrow, and of values that are all alike their width is
-0, which is no certainty. The same seed gives the same interval.
+`counts` is (n, c) for each problem: n judged samples, c of which passed. Intervals come from
+resampling problems with replacement, so the problems are treated as draws from a larger
+population; the randomness of sampling is part of the values. These are percentile intervals
+(Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13): they are too narrow
+for few problems, and have width 0 if all values are equal, which does not mean certainty. The
+same seed gives the same interval.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Floats = NDArray[np.float64]
 Counts = Sequence[tuple[int, int]]
 
 FARTHEST = 100  # how many times the samples of a problem a fit is extrapolated to
-_BLOCK = 1 << 22  # weights of resamples that are held at a time
+_BLOCK = 1 << 22  # resampling weights in memory at a time
 _ROUNDING = 1e-12  # relative; numbers that differ by less are the same number
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Both ends belong to it. `high` is infinite where a ratio may have nothing below its line."""
+    """A closed interval. `high` is infinite where a ratio may have a zero denominator."""
 
     low: float
     high: float
@@ -52,15 +52,15 @@ def pass_at_k_matrix(counts: Counts, ks: ArrayLike) -> Floats:
     k = np.asarray(ks, dtype=np.int64)
     if k.ndim != 1 or (k < 1).any():
         raise ValueError(f"ks are {k.tolist()}: a list of numbers of at least 1 is needed")
-    found = np.full((len(n), len(k)), np.nan)
+    matrix = np.full((len(n), len(k)), np.nan)
     for size in np.unique(n):
         rows, known = np.flatnonzero(n == size), np.flatnonzero(k <= size)
         i = size - np.arange(c[rows].max())
-        with np.errstate(divide="ignore"):  # log 0: more than n-c samples always hold a passed one
+        with np.errstate(divide="ignore"):  # log 0: any n-c+1 samples contain a passed one
             terms = np.log1p(-np.minimum(k[known, None] / i, 1.0))
         log_failed = np.pad(np.cumsum(terms, axis=1), ((0, 0), (1, 0)))  # (known ks, c = 0, 1, ..)
-        found[np.ix_(rows, known)] = (0.0 - np.expm1(log_failed[:, c[rows]])).T
-    return found
+        matrix[np.ix_(rows, known)] = (0.0 - np.expm1(log_failed[:, c[rows]])).T
+    return matrix
 
 
 def ks_for(n: int) -> tuple[int, ...]:
@@ -85,9 +85,10 @@ def coverage_curve(counts: Counts, points: int = 40) -> tuple[NDArray[np.int64],
 
 
 def smallest_k(ks: ArrayLike, coverage: ArrayLike, target: float) -> int | None:
-    """The smallest of the ks, in any order, whose coverage is at least `target`; None if none.
+    """The smallest of the ks, in any order, whose coverage is at least `target`; None if there
+    is none.
 
-    Between the points of a curve it does not look: see k_reaching.
+    Does not interpolate between the points of a curve: see k_reaching.
     """
     k, c = np.asarray(ks, dtype=np.int64), np.asarray(coverage, dtype=np.float64)
     reached = k[c >= target - _ROUNDING]
@@ -97,8 +98,8 @@ def smallest_k(ks: ArrayLike, coverage: ArrayLike, target: float) -> int | None:
 def k_reaching(counts: Counts, target: float) -> int | None:
     """The smallest integer k, up to the smallest n, at which coverage is at least `target`.
 
-    By bisection, since pass@k never falls as k grows. None if coverage stays below it, or there is
-    none. ValueError unless 0 <= target <= 1.
+    Uses bisection, since pass@k never falls as k grows. None if coverage stays below the target
+    or there are no counts. ValueError unless 0 <= target <= 1.
     """
     if not 0 <= target <= 1:
         raise ValueError(f"the target is {target}: coverage lies in 0 to 1")
@@ -131,9 +132,9 @@ def bootstrap_columns(
 ) -> tuple[Interval | None, ...]:
     """The intervals of the means of the columns of `values` (problems, ks), from one resampling.
 
-    Each holds its column's mean with a probability of about `level`, not all of them together.
-    None for a column with a value that is not finite, and for all when there are fewer than two
-    problems: nothing is known then.
+    Each interval covers its column's mean with a probability of about `level`; they do not hold
+    simultaneously. None for a column with a non-finite value, and for all columns if there are
+    fewer than two problems.
     """
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2:
@@ -174,14 +175,14 @@ def bootstrap_ratio(
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of one run's ratio to another's on the same problems: `value`, its `interval`."""
+    """The ratio of one run's ratio to another's on the same problems, with its interval."""
 
     value: float
     interval: Interval
 
     @property
     def is_noise(self) -> bool:
-        """The interval holds 1."""
+        """The interval contains 1."""
         return self.interval.holds(1.0)
 
 
@@ -192,13 +193,13 @@ def paired_ratio(
     seed: int = 0,
     level: float = 0.95,
 ) -> Ratio | None:
-    """How many times b's sum(numerators) / sum(denominators) is a's; both are (numerators,
+    """b's sum(numerators) / sum(denominators) divided by a's. Both are (numerators,
     denominators), all (problems,) in the same order.
 
     For example FLOPs per solved problem of two runs. A problem's numbers stay together when
-    problems are resampled. A resample in which b's denominators alone sum to 0 has an infinite
-    ratio; one in which both do says nothing and is left out. None with fewer than two problems or
-    if either's denominators are all 0. ValueError for negative or non-finite values.
+    problems are resampled. A resample in which only b's denominators sum to 0 has an infinite
+    ratio; one in which both do is left out. None with fewer than two problems or if either run's
+    denominators are all 0. ValueError for negative or non-finite values.
     """
     table = np.stack([*_pair(*a), *_pair(*b)], axis=1)
     if (table < 0).any():
@@ -209,9 +210,9 @@ def paired_ratio(
 
     def ratio(sums: Floats) -> Floats:
         above, below = sums[:, 2] * sums[:, 1], sums[:, 0] * sums[:, 3]
-        found = np.full(len(sums), np.inf)
-        np.divide(above, below, out=found, where=below > 0)
-        return found[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
+        ratios = np.full(len(sums), np.inf)
+        np.divide(above, below, out=ratios, where=below > 0)
+        return ratios[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
 
     value = float(ratio(table.sum(axis=0)[None])[0])
     resampled = ratio(_resampled_means(table, resamples, seed))
@@ -220,9 +221,9 @@ def paired_ratio(
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two runs a and b on the same problems: `mean` of a - b, its `interval` (None: fewer than
-    two problems), the problems at which a is above (`won`), below (`lost`) or the same (`tied`),
-    and the p-value of sign_test(won, lost)."""
+    """Runs a and b on the same problems: the `mean` of a - b, its `interval` (None for fewer
+    than two problems), the number of problems at which a is higher (`won`), lower (`lost`) or
+    equal (`tied`), and the p-value of sign_test(won, lost)."""
 
     mean: float
     interval: Interval | None
@@ -233,18 +234,19 @@ class Difference:
 
     @property
     def is_noise(self) -> bool | None:
-        """The interval holds 0: the problems do not tell a from b. None without an interval."""
+        """The interval contains 0, so the problems do not separate a from b. None without an
+        interval."""
         return None if self.interval is None else self.interval.holds(0.0)
 
 
 def paired_difference(
     a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0, level: float = 0.95
 ) -> Difference:
-    """How far a's values (problems,) lie above b's, row i of both being the same problem.
+    """The difference of a's and b's values (problems,); row i of both is the same problem.
 
-    A problem's two values stay together when problems are resampled, so what makes a problem hard
-    for both runs does not widen the interval. Values that differ by rounding alone are tied.
-    ValueError for different lengths, no problem, or values that are not finite.
+    A problem's two values stay together when problems are resampled, so problems that are hard
+    for both runs do not widen the interval. Values that differ by rounding alone count as tied.
+    ValueError for different lengths, no problems, or non-finite values.
     """
     first, second = _pair(a, b)
     if not len(first):
@@ -254,7 +256,7 @@ def paired_difference(
     gap[np.abs(gap) <= _ROUNDING * scale] = 0.0
     interval = bootstrap(gap, resamples, seed, level)
     if interval is not None:
-        # Differences that cancel out leave a rest, which must not move 0 out of the interval.
+        # Rounding errors of differences that cancel must not move 0 out of the interval.
         rest = _ROUNDING * float(scale.max())
         low, high = (0.0 if abs(end) <= rest else end for end in (interval.low, interval.high))
         interval = Interval(low, high)
@@ -282,7 +284,7 @@ def sign_test(won: int, lost: int) -> float:
 
 @dataclass(frozen=True)
 class Extrapolated:
-    """The coverage at k by the fit, and its interval over resamples (None: not known)."""
+    """The fitted coverage at k, and its interval over resamples (None if unknown)."""
 
     k: int
     fitted: float
@@ -292,7 +294,7 @@ class Extrapolated:
 @dataclass(frozen=True)
 class Extrapolation:
     """`fit`: to all problems. `unfitted` of the `resamples` have no fit (see fit_power_law) and
-    are missing from the intervals."""
+    are not part of the intervals."""
 
     fit: Fit
     points: tuple[Extrapolated, ...]
@@ -303,14 +305,14 @@ class Extrapolation:
 def extrapolate(
     counts: Counts, ks: Sequence[int], resamples: int = 500, seed: int = 0, level: float = 0.95
 ) -> Extrapolation | None:
-    """The fitted coverage at each of the ks, which may lie beyond the samples that were drawn.
+    """The fitted coverage at each of the ks, which may exceed the number of samples drawn.
 
-    The interval is of fits to resampled problems. It says how the fit would vary with the problems,
-    nothing about whether coverage goes on as a power law: the truth may well lie outside it, the
-    more the farther k lies from the samples. Resamples without a fit, those that solve nothing or
-    everything for example, are left out, which bends the interval where they are many. It is None
-    with fewer than two problems or two fits. The whole is None if the coverage has no fit.
-    ValueError unless 1 <= k <= FARTHEST * the smallest n.
+    The interval comes from fits to resampled problems. It describes how the fit varies with the
+    problems, not whether coverage continues as a power law: the truth may lie outside, more
+    likely so the farther k is from the samples. Resamples without a fit (for example with
+    nothing or everything solved) are left out, which biases the interval if there are many. The
+    interval is None with fewer than two problems or two fits; the result is None if the coverage
+    has no fit. ValueError unless 1 <= k <= FARTHEST * the smallest n.
     """
     _check(resamples, level)
     farthest = FARTHEST * _smallest_n(counts)
@@ -319,9 +321,9 @@ def extrapolate(
     if fit is None:
         return None
     if any(not 1 <= k <= farthest for k in ks):
-        raise ValueError(f"ks are {list(ks)}: from these samples 1 to {farthest} can be asked for")
+        raise ValueError(f"ks are {list(ks)}: these samples allow 1 to {farthest}")
     curves = _resampled_means(pass_at_k_matrix(counts, curve_ks), resamples, seed)
-    fits = [found for curve in curves if (found := fit_power_law(curve_ks, curve)) is not None]
+    fits = [fitted for curve in curves if (fitted := fit_power_law(curve_ks, curve)) is not None]
     intervals: Sequence[Interval | None] = [None] * len(ks)
     if len(counts) >= 2 and len(fits) >= 2:
         intervals = _percentiles(np.array([[f.at(k) for k in ks] for f in fits]), level)
@@ -346,9 +348,9 @@ def flops_per_token(parameters: int) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a problem's or a run's samples took. `prompt_tokens` count once for each problem, as
-    where its samples share a prefix cache; `sample_tokens` are those of all samples, given-up ones
-    too. `seconds`: of sampling, None if not known."""
+    """The cost of a problem or a run. `prompt_tokens` count once per problem, as with a shared
+    prefix cache; `sample_tokens` cover all samples, including discarded ones. `seconds` of
+    sampling, None if unknown."""
 
     parameters: int
     prompt_tokens: int
@@ -362,8 +364,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class CostPerSolved:
-    """For each of the `solved` problems, those with a sample that passed; what the others took is
-    shared out among them."""
+    """The run's cost divided by the number of `solved` problems, i.e. those with a passing
+    sample."""
 
     solved: int
     flops: float
@@ -371,7 +373,8 @@ class CostPerSolved:
 
 
 def cost_per_solved(cost: Cost, counts: Counts) -> CostPerSolved | None:
-    """The cost of all of a run's problems over the number of the solved ones; None of none."""
+    """The cost of all problems of a run divided by the number of solved ones; None if none is
+    solved."""
     solved = int((_columns(counts)[1] > 0).sum())
     if not solved:
         return None
@@ -414,7 +417,7 @@ def _check(resamples: int, level: float) -> None:
 
 
 def _weights(problems: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """(some resamples, problems): the share of each problem in a resample with replacement."""
+    """(some resamples, problems): the weight of each problem in a resample with replacement."""
     generator = np.random.default_rng(seed)
     even = np.full(problems, 1 / problems)
     block = max(1, _BLOCK // problems)
@@ -424,13 +427,13 @@ def _weights(problems: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def _resampled_means(table: Floats, resamples: int, seed: int) -> Floats:
-    """(resamples, columns) of a table (problems, columns), whose rows stay together."""
+    """(resamples, columns) for a table (problems, columns) whose rows stay together."""
     return np.concatenate([w @ table for w in _weights(len(table), resamples, seed)])
 
 
 def _percentiles(statistics: Floats, level: float) -> list[Interval]:
-    """For each column of (resamples, columns). Its ends are values that occur: no interpolation,
-    which infinities do not allow."""
+    """One interval for each column of (resamples, columns). Its ends are values that occur:
+    interpolation would fail with infinities."""
     tail = (1 - level) / 2
     low = np.quantile(statistics, tail, axis=0, method="lower")
     high = np.quantile(statistics, 1 - tail, axis=0, method="higher")

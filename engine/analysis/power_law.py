@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coverage as a power law of the number of samples, after Brown et al. 2024, "Large Language
+"""Coverage as a power law of the number of samples, following Brown et al. 2024, "Large Language
 Monkeys"."""
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 _ROUNDING = 1e-12  # relative; numbers that differ by less are the same number
-_STEEPEST, _FLATTEST = 50.0, 1e-9  # -b of a fit; at the steepest all but k = 1 is solved
+_STEEPEST, _FLATTEST = 50.0, 1e-9  # bounds on -b of a fit
 _LOWEST = 50.0  # log -a
 
 
 @dataclass(frozen=True)
 class Fit:
-    """coverage = exp(a * k**b) with a < 0 and b < 0. It tends to 1 as k grows, whatever the data:
-    that some problems are never solved is not in the model. `residual`: the root mean square of
-    coverage - fitted over the points, in units of coverage."""
+    """coverage = exp(a * k**b) with a < 0 and b < 0. It tends to 1 as k grows: the model has no
+    problems that are never solved. `residual`: the root mean square of coverage - fitted over
+    the points."""
 
     a: float
     b: float
@@ -56,9 +56,9 @@ def fit_power_law(ks: ArrayLike, coverage: ArrayLike) -> Fit | None:
 
 
 def _least_squares(log_k: Floats, log_c: Floats) -> tuple[float, float]:
-    """a and b that minimise the sum of (log c - a * k**b)**2, the best of several starts.
+    """The a and b that minimise the sum of (log c - a * k**b)**2, best of several starts.
 
-    The unknowns are log -a and log -b, which keeps the signs.
+    The unknowns are log -a and log -b, which fixes the signs.
     """
     from scipy import optimize  # type: ignore[import-untyped, unused-ignore]  # it ships no types
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of a run: how many samples, how many valid, how many right, at what speed."""
+"""Summarises a run: counts of samples, valid and passing programs, and throughput."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KS = (1, 10, 100)
 @dataclass(frozen=True)
 class ProblemRow:
     """The samples of one problem. `verified` and `passed` count verdicts. `effective`: the
-    effective size of its `weighed` samples (see effective_size)."""
+    effective sample size of its `weighed` samples (see effective_size)."""
 
     task_id: str
     samples: int
@@ -44,29 +44,27 @@ class ProblemRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers of a run. Shares lie in 0 to 1; None is what is not known.
+    """The statistics of a run. Fractions are in 0 to 1; None means unknown.
 
-    `planned` is the number of samples that the run was asked for. `closed` are finished samples
-    that their budget of tokens brought to an end. `given_up` counts draws that another took the
-    place of, since they had finished and were not valid, or only a docstring where a statement was
-    required; their tokens are counted in `tokens`.
-    `only_docstring` counts the valid samples whose function has a docstring for a body and nothing
-    else; None of runs that have not looked.
-    `valid_finished` counts the valid ones among the finished samples, `valid` among all.
-    `unverified` are samples that could be verified and have no verdict yet, `untested` those whose
-    task has no test, `not_judged` those whose test no judge could carry: they are in no other
-    number. `seconds`, `tokens_per_second` and `mask_share`, the part of
-    the time in which the mask was worked out, are of the sampling sessions that came to their end:
-    what a killed session did is left out.
+    `planned`: samples requested. `closed`: samples finished by budget completion. `given_up`:
+    draws that were discarded and drawn again because they finished invalid, or with only a
+    docstring where a statement was required; `tokens` includes theirs. `only_docstring`: valid
+    samples whose function body is only a docstring; None for runs that did not record it.
+    `valid_finished`: valid samples among the finished ones, `valid` among all. `unverified`:
+    samples with a test but no verdict yet; `untested`: samples of tasks without a test;
+    `not_judged`: samples whose test no judge supports. These are in no other count. `seconds`,
+    `tokens_per_second` and `mask_share` (the fraction of time spent computing masks) cover the
+    sampling sessions that ended normally; a killed session is left out.
 
-    What the grammar did to the model (weights.py), of the `weighed` samples, those that have
-    finished and whose log Z is known: `effective`, the mean over the problems of their effective
-    sizes; `log_z`, the median; `overruled`, the share of their tokens at which the model's most
-    likely token was forbidden. `freed` samples lost their grammar on the way.
+    The effect of the grammar on the model (weights.py) is over the `weighed` samples, i.e.
+    finished ones with a known log Z: `effective`, the mean of the problems' effective sample
+    sizes; `log_z`, the median; `overruled`, the fraction of tokens at which the model's most
+    likely token was forbidden. `unconstrained` samples lost their grammar while they were
+    generated.
     """
 
     name: str
-    run: str  # the folder; the name says the temperature too, where there are several
+    run: str  # the folder; with several temperatures, `name` includes the temperature
     model: str | None
     grammar: str | None
     temperature: float | None
@@ -74,7 +72,7 @@ class Summary:
     problems: int
     planned_problems: int | None
     task_source: str | None  # "humaneval" or a file
-    parameters: int | None  # of the model, that a token is multiplied with
+    parameters: int | None  # parameters used for each token
     prompt_tokens: dict[str, int] | None  # by task
     samples: int
     planned: int | None
@@ -97,9 +95,9 @@ class Summary:
     effective: float | None
     log_z: float | None
     overruled: float | None
-    freed: int
-    sandboxes: tuple[str, ...]  # the tiers in which the verdicts were reached
-    checks: dict[str, tuple[int, int]]  # of each other verifier: samples it judged, passed
+    unconstrained: int
+    sandboxes: tuple[str, ...]  # the sandbox tiers of the verdicts
+    checks: dict[str, tuple[int, int]]  # by verifier: samples judged, passed
     outcomes: dict[str, int]  # in the order of `Outcome`, those that occur
     per_problem: tuple[ProblemRow, ...]
     only_docstring: int | None = None
@@ -118,27 +116,28 @@ class Summary:
         return self.planned is None or self.samples >= self.planned
 
     def notes(self) -> list[str]:
-        """What a reader must know about the numbers, and do next; one line each."""
-        found = []
+        """What a reader must know about the numbers, and what to do next; one line each."""
+        notes = []
         if not self.is_complete:
-            found.append(
+            notes.append(
                 f"{self.samples} of {self.planned} samples so far: the same `gars-vllm sample` "
                 "command continues the run"
             )
         if self.unverified:
             which = "no sample is" if not self.verified else f"{self.unverified} samples are not"
-            found.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
+            notes.append(f"{which} verified yet: run `gars-vllm verify {shlex.quote(self.run)}`")
         if self.untested:
-            found.append(f"{self.untested} samples have no test and cannot be verified")
+            notes.append(f"{self.untested} samples have no test and cannot be verified")
         if self.not_judged:
-            found.append(
+            notes.append(
                 f"{self.not_judged} samples are not judged and count nowhere: results.jsonl has "
                 "the reasons"
             )
-        return found + list(self.file_notes)
+        return notes + list(self.file_notes)
 
     def to_json(self) -> dict[str, Any]:
         record = asdict(self)
+        record["freed"] = record.pop("unconstrained")  # keep the key of --json
         record["pass_at"] = {str(k): value for k, value in self.pass_at.items()}
         record["valid_share"] = self.valid_share
         record["valid_finished_share"] = self.valid_finished_share
@@ -147,8 +146,8 @@ class Summary:
 
 
 def pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> float | None:
-    """The mean over problems, given as (samples n, passed c), of `estimates.pass_at_k_matrix`: None
-    when there is no problem, or one with fewer than k samples."""
+    """The mean of `estimates.pass_at_k_matrix` over problems given as (samples n, passed c).
+    None if there are no problems or one has fewer than k samples."""
     if k < 1:
         raise ValueError(f"k is {k}: it must be at least 1")
     if not counts or any(n < k for n, _ in counts):
@@ -157,11 +156,12 @@ def pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> float | None:
 
 
 def effective_size(log_weights: Sequence[float]) -> float | None:
-    """How many independent draws from the model conditioned on the grammar the samples are worth.
+    """The number of independent draws from the grammar-conditioned model that the samples are
+    equivalent to.
 
     (sum w)^2 / sum w^2 of the importance weights w = exp(log_weights) (Kong 1992, "A note on
     importance sampling using standardized weights"): their number if all are equal, 1 if one
-    outweighs the rest. None of none.
+    dominates. None for no samples.
     """
     if not log_weights:
         return None
@@ -171,7 +171,7 @@ def effective_size(log_weights: Sequence[float]) -> float | None:
 
 
 def share(part: float, whole: float) -> float | None:
-    """part / whole, None of nothing."""
+    """part / whole; None if whole is 0."""
     return part / whole if whole else None
 
 
@@ -185,10 +185,10 @@ def summarise_records(
     checks: Mapping[str, Iterable[Record]] | None = None,
     run: str | None = None,
 ) -> Summary:
-    """The numbers of a run from its records; `untested_ids` are tasks without a test. `run`: its
-    folder, where that is not the name.
+    """Summarises a run from its records. `untested_ids`: tasks without a test. `run`: the
+    folder, if it differs from the name.
 
-    pass@k is over the problems that have a verdict, with the number of verdicts as n.
+    pass@k is over the problems with a verdict; n is the number of verdicts.
     """
     listed = list(samples)
     known = {key_of(sample) for sample in listed}
@@ -243,7 +243,7 @@ def summarise_records(
             sum(int(s.get("overruled") or 0) for s in weighed),
             sum(int(s.get("tokens", 0)) for s in weighed),
         ),
-        freed=sum(1 for sample in listed if sample.get("freed_at") is not None),
+        unconstrained=sum(1 for sample in listed if sample.get("freed_at") is not None),
         sandboxes=tuple(sorted({str(v.get("sandbox", "none")) for v in verdicts.values()})),
         checks={name: _checked(found, known) for name, found in (checks or {}).items()},
         outcomes={o.value: outcomes[o.value] for o in Outcome if outcomes[o.value]},
@@ -253,16 +253,16 @@ def summarise_records(
 
 
 def _checked(records: Iterable[Record], known: Set[Key]) -> tuple[int, int]:
-    """Samples that a verifier could judge, and those that it passed."""
+    """The number of samples that a verifier could judge, and of those that passed."""
     said = [r["passed"] for r in records if key_of(r) in known and r["passed"] is not None]
     return len(said), sum(said)
 
 
 def summarise(run: RunFolder) -> list[Summary]:
-    """The numbers of a run on disk: one summary, or one for each of its temperatures. A prompts
-    file that has gone does not matter.
+    """Summarises a run on disk: one summary for each of its temperatures. A missing prompts file
+    does not matter.
 
-    Where there are several, the time of the run is shared among them as their tokens are.
+    With several temperatures the run's time is divided in proportion to their tokens.
     """
     record = run.load()
     config, info = record["config"], record["info"]
@@ -274,20 +274,22 @@ def summarise(run: RunFolder) -> list[Summary]:
     samples, results = list(run.samples.read()), list(run.results.read())
     temperatures = config.get("temperature")
     if not isinstance(temperatures, list):
-        found = [summarise_records(str(run.path), config, info, samples, results, untested, checks)]
-        return _with_notes(found, run)
-    found = []
+        summaries = [
+            summarise_records(str(run.path), config, info, samples, results, untested, checks)
+        ]
+        return _with_notes(summaries, run)
+    summaries = []
     whole = sum(_tokens(sample) for sample in samples)
     layout = Layout.of(config)
     for temperature in temperatures:
-        # one that does not say its temperature was drawn before there were several
+        # samples without a temperature predate runs with several
         some = [s for s in samples if s.get("temperature", temperatures[0]) == temperature]
         part = sum(map(_tokens, some)) / whole if whole else 0.0
         sessions = [
             session | {n: session.get(n, 0) * part for n in ("seconds", "mask_seconds", "tokens")}
             for session in info.get("sessions", [])
         ]
-        found.append(
+        summaries.append(
             summarise_records(
                 f"{run.path} @ {temperature:g}",
                 config | {"temperature": temperature, "n": len(layout.indices(temperature))},
@@ -299,12 +301,12 @@ def summarise(run: RunFolder) -> list[Summary]:
                 str(run.path),
             )
         )
-    return _with_notes(found, run)
+    return _with_notes(summaries, run)
 
 
-def _with_notes(found: list[Summary], run: RunFolder) -> list[Summary]:
-    """The first of a run's summaries says what there is to say of its files."""
-    return [replace(found[0], file_notes=tuple(run.notes())), *found[1:]]
+def _with_notes(summaries: list[Summary], run: RunFolder) -> list[Summary]:
+    """The first of a run's summaries carries the notes on its files."""
+    return [replace(summaries[0], file_notes=tuple(run.notes())), *summaries[1:]]
 
 
 def _tokens(sample: Record) -> int:
@@ -316,7 +318,7 @@ def _finished(sample: Record) -> bool:
 
 
 def _rows(samples: Sequence[Record], verdicts: dict[Key, Record]) -> tuple[ProblemRow, ...]:
-    """One row for each problem, in the order of their names with numbers counted as numbers."""
+    """One row for each problem, in natural order of their names."""
     groups: dict[str, list[Record]] = {}
     for sample in samples:
         groups.setdefault(str(sample["task_id"]), []).append(sample)
@@ -324,19 +326,19 @@ def _rows(samples: Sequence[Record], verdicts: dict[Key, Record]) -> tuple[Probl
 
 
 def _row(name: str, samples: Sequence[Record], verdicts: dict[Key, Record]) -> ProblemRow:
-    found = [verdicts[key] for key in map(key_of, samples) if key in verdicts]
-    passed = sum(1 for verdict in found if verdict["passed"])
-    outcomes = Counter(str(verdict["outcome"]) for verdict in found)
+    judged = [verdicts[key] for key in map(key_of, samples) if key in verdicts]
+    passed = sum(1 for verdict in judged if verdict["passed"])
+    outcomes = Counter(str(verdict["outcome"]) for verdict in judged)
     log_z = [float(sample["log_z"]) for sample in samples if _is_weighed(sample)]
     return ProblemRow(
         task_id=name,
         samples=len(samples),
         finished=sum(1 for sample in samples if _finished(sample)),
         valid=sum(1 for sample in samples if sample.get("valid")),
-        verified=len(found),
+        verified=len(judged),
         passed=passed,
         tokens=sum(map(_tokens, samples)),
-        pass_at_1=share(passed, len(found)),
+        pass_at_1=share(passed, len(judged)),
         weighed=len(log_z),
         effective=effective_size(log_z),
         outcomes=dict(outcomes.most_common()),

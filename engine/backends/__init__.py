@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of samples: vLLM in this process, a server of ours, servers of others, transformers.
+"""Backends that generate samples: vLLM in this process, HTTP servers, Hugging Face Transformers.
 
-A new one is a module with a class of the protocol base.Backend; each brings libraries of its own,
-so it is imported when it is asked for.
+A new backend is a module with a class that implements base.Backend. Backends are imported on
+demand, since each needs its own libraries.
 """
 
 from gars_vllm.engine.backends.base import (
@@ -11,8 +11,8 @@ from gars_vllm.engine.backends.base import (
     Job,
     Request,
     Requests,
+    sampling_parameters,
     seed_of,
-    wishes_of,
 )
 from gars_vllm.engine.backends.settings import OnInvalid, Settings
 
@@ -24,6 +24,6 @@ __all__ = [
     "Request",
     "Requests",
     "Settings",
+    "sampling_parameters",
     "seed_of",
-    "wishes_of",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sampling loop and a source of samples say to each other."""
+"""The interface between the sampling loop and a backend."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gars_vllm.engine.tasks.prompts import Prompt
 
 @dataclass(frozen=True)
 class Job:
-    """What a backend is started with. `context`: tokens of the longest prompt and sample;
-    `batch`: samples that are in flight at a time; `engine`: the user's own
-    arguments to vLLM's engine, which win; `servers`: addresses of servers that draw instead."""
+    """What a backend needs to start. `context`: tokens of the longest prompt and sample
+    together; `batch`: samples in flight at a time; `engine`: the user's vLLM engine arguments,
+    which take precedence; `servers`: base URLs to sample from."""
 
     model: Path
     tokenizer: Tokenizer
@@ -34,8 +34,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Request:
-    """One sample to draw; `draws`: how many were drawn for it before and given up, `spent`: their
-    tokens."""
+    """One sample to draw. `draws`: how often it was drawn and discarded before; `spent`: the
+    tokens of those draws."""
 
     prompt: Prompt
     index: int
@@ -45,7 +45,7 @@ class Request:
 
 
 class Requests:
-    """What is still to be drawn. Iterating takes them out; more may be added meanwhile."""
+    """A queue of pending requests. Iterating removes them; more may be added meanwhile."""
 
     def __init__(self, waiting: Iterable[Request] = ()) -> None:
         self._waiting = deque(waiting)
@@ -63,8 +63,8 @@ class Requests:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A sample as a backend gives it: `text` is `ids` decoded, without what ended it; `weight`:
-    what the grammar took from the model, where the backend knows; `logprob`: where it was asked."""
+    """A generated sample. `text` is `ids` decoded, without the stop string or EOS; `weight`: the
+    removed probability mass, if the backend records it; `logprob`: if requested."""
 
     request: Request
     ids: tuple[int, ...]
@@ -72,38 +72,39 @@ class Drawn:
     finish_reason: str
     weight: Weight | None = None
     logprob: float | None = None  # of all tokens together, natural logarithm
-    seed: int | None = None  # of the random numbers that drew it, where the backend knows
+    seed: int | None = None  # of its random numbers, if the backend knows it
 
 
 class Backend(Protocol):
-    """A source of samples."""
+    """Generates samples."""
 
     name: str
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
-        """Yields each sample when it has finished; ends when there are no more requests then."""
+        """Yields each sample when it finishes; ends when no requests are left."""
 
     def mask_seconds(self) -> float:
-        """Seconds spent in the mask so far."""
+        """Seconds spent on masks so far."""
 
     def close(self) -> None:
-        """Gives memory and processes back."""
+        """Frees memory and ends processes."""
 
 
 def seed_of(seed: int, request: Request) -> int:
-    """The seed of one draw, from 0 to 2**53 - 1, which any reader of JSON keeps whole.
+    """The seed of one draw, from 0 to 2**53 - 1 so that every JSON reader keeps it exact.
 
-    It depends on the run's seed, the task, the sample's index and how often it was drawn before:
-    a run that was interrupted draws what it would have drawn, and runs of one seed, with a grammar
-    and without, draw their samples in pairs.
+    Depends on the run's seed, the task, the sample's index and the number of earlier draws: an
+    interrupted run draws the same samples when continued, and runs of one seed with and without
+    a grammar draw paired samples.
     """
     text = f"{seed}:{request.prompt.task.task_id}:{request.index}:{request.draws}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a vLLM is asked for one sample: `args` as `extra_args`, over HTTP `vllm_xargs`."""
+class SamplingParameters:
+    """vLLM's sampling parameters for one sample: `args` go to `extra_args`, over HTTP to
+    `vllm_xargs`."""
 
     args: dict[str, Any] | None
     temperature: float
@@ -111,9 +112,11 @@ class Wishes:
     seed: int
 
 
-def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool) -> Wishes:
-    """`key`: where the sample's weight is to be kept, if it is; `draws`: our own sampler is loaded
-    there, which draws the token and makes it the greatest (vllm/cpu_sampler.py)."""
+def sampling_parameters(
+    settings: Settings, request: Request, key: int | None, draws: bool
+) -> SamplingParameters:
+    """`key`: where the sample's weight is stored, None for nowhere; `draws`: our own sampler is
+    loaded, which draws the token and makes it the argmax (vllm/cpu_sampler.py)."""
     args: dict[str, Any] = {}
     prompt, temperature = request.prompt, request.temperature
     seed = seed_of(settings.seed, request)
@@ -122,7 +125,7 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
             "grammar": settings.grammar,
             "grammar_prefix": prompt.prefix,
             "grammar_mode": str(prompt.mode),
-            "grammar_closing": int(settings.closing),  # HTTP knows numbers and texts
+            "grammar_closing": int(settings.closing),  # vllm_xargs takes numbers and strings
             "grammar_mask": str(settings.mask),
         }
         if prompt.heal:
@@ -131,5 +134,5 @@ def wishes_of(settings: Settings, request: Request, key: int | None, draws: bool
             args["grammar_key"] = key
     if draws and temperature > 0:
         args["draw"] = [temperature, settings.top_p]
-        return Wishes(args, 0.0, 1.0, seed)
-    return Wishes(args or None, temperature, settings.top_p, seed)
+        return SamplingParameters(args, 0.0, 1.0, seed)
+    return SamplingParameters(args or None, temperature, settings.top_p, seed)

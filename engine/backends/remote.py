@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running servers as a source of samples: vLLM's OpenAI server with the grammar in it, one or more.
+"""Samples from running OpenAI-compatible vLLM servers with the grammar plug-in, one or more.
 
-Each sample is a request of its own. One that fails is sent again, to whichever server is free: a
-connection may be closed while a request is on its way. A server that fails more often in a row than
-it has requests at a time gets no more of them. When none is left the run stops, with all that it
-has on disk.
+Each sample is one request. A failed request is sent again to any free server, since a connection
+may be closed while a request is on its way. A server that fails more often in a row than it has
+concurrent requests gets no more. When no server is left, the run stops with everything so far on
+disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, wishes_of
+from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, sampling_parameters
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.weights import Weight
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     import httpx
     from openai import AsyncOpenAI
 
-_PATIENCE = 600.0  # seconds that a server may take for one sample
-_KEPT = 2.0  # seconds that an idle connection is used again; vLLM's server closes it after five
-_WEIGHT_TRIES = 20  # a device may write a sample's last step after the sample has arrived
+_PATIENCE = 600.0  # seconds: timeout for one sample
+_KEPT = 2.0  # seconds an idle connection is reused; vLLM's server closes it after five
+_WEIGHT_TRIES = 20  # the device may write a sample's last step after the sample arrives
 
 
 @dataclass
 class _Server:
-    """`about`: what it says of itself, empty where it is not ours. `limit`: requests at a time.
-    `failures`: since its last answer."""
+    """`about`: the server's answer to /gars, empty if it is not ours. `limit`: concurrent
+    requests. `failures`: since its last answer."""
 
     url: str
     model: str
@@ -54,7 +54,7 @@ class _Server:
 
 @dataclass
 class _Answer:
-    """What came of a request: a sample, or an error."""
+    """The result of a request: a sample or an error."""
 
     server: _Server
     request: Request
@@ -63,7 +63,8 @@ class _Answer:
 
 
 class RemoteBackend:
-    """Asks the servers what they are when made. Raises UserError for one that cannot be used."""
+    """Connects to the servers when constructed. Raises UserError for a server that cannot be
+    used."""
 
     name = "vllm-server"
 
@@ -71,7 +72,9 @@ class RemoteBackend:
         import httpx
 
         self._job = job
-        self._key = secrets.randbelow(1 << 61)  # of the next sample; others use the server too
+        self._key = secrets.randbelow(
+            1 << 61
+        )  # of the next sample; random, since the server may have other clients
         self._api_key = os.environ.get("OPENAI_API_KEY") or "EMPTY"
         with httpx.Client(timeout=30, headers={"Authorization": f"Bearer {self._api_key}"}) as http:
             self._servers = [self._connect(http, url.rstrip("/")) for url in job.servers]
@@ -115,7 +118,8 @@ class RemoteBackend:
         return server
 
     def _probe(self, http: httpx.Client, server: _Server) -> None:
-        """Without the processor vLLM takes the request and ignores what it asks for."""
+        """Checks that the server applies grammars: without the plug-in vLLM accepts the request
+        and ignores the grammar."""
         said = http.post(
             f"{server.url}/completions",
             json={
@@ -126,7 +130,7 @@ class RemoteBackend:
         if said.status_code != 400 or "grammar" not in said.text:
             raise UserError(
                 f"{server.url} does not know grammars: start it with `gars-vllm serve`, or install "
-                "gars-vllm beside that vLLM"
+                "gars-vllm next to that vLLM"
             )
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
@@ -134,7 +138,7 @@ class RemoteBackend:
         again: deque[Request] = deque()
         while requests or again or any(s.flying for s in self._servers):
             alive = [s for s in self._servers if s.dead is None]
-            if not alive and not any(s.flying for s in self._servers):  # all answers are in
+            if not alive and not any(s.flying for s in self._servers):  # no answers are pending
                 why = "; ".join(f"{s.url}: {s.dead}" for s in self._servers)
                 raise UserError(
                     f"no server is left ({why}); start one, and the same command continues"
@@ -171,7 +175,7 @@ class RemoteBackend:
     async def _sample(self, server: _Server, request: Request, key: int) -> None:
         try:
             answer = _Answer(server, request, await self._ask(server, request, key))
-        except Exception as error:  # told apart in `_handle`
+        except Exception as error:  # classified in `_handle`
             answer = _Answer(server, request, error=error)
         self._done.put(answer)
 
@@ -186,22 +190,22 @@ class RemoteBackend:
         weighed = settings.weights and bool(server.about.get("weights"))
         weighed = weighed and settings.grammar != "none"
         draws = bool(server.about.get("draws"))
-        wishes = wishes_of(settings, request, key if weighed else None, draws)
+        parameters = sampling_parameters(settings, request, key if weighed else None, draws)
         answer = await server.client.completions.create(
             model=server.model,
             prompt=list(prompt.ids),
             max_tokens=settings.max_tokens,
-            temperature=wishes.temperature,
-            top_p=wishes.top_p,
-            seed=wishes.seed,
+            temperature=parameters.temperature,
+            top_p=parameters.top_p,
+            seed=parameters.seed,
             stop=list(prompt.stop) or None,
             extra_body={
-                # Also what is as by default: a server takes what is not said from the model's own
+                # Explicit defaults: otherwise the server takes them from the model's
                 # generation_config.json.
                 "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0,
                 "stop_token_ids": list(self._job.tokenizer.vocabulary.eos),
                 "return_token_ids": True,
-                "vllm_xargs": wishes.args,
+                "vllm_xargs": parameters.args,
                 **({"logprobs": 0} if settings.logprobs else {}),
             },
         )  # fmt: skip
@@ -211,7 +215,9 @@ class RemoteBackend:
         ids = tuple(choice.token_ids)
         weight = await self._weight(server, key, len(ids)) if weighed else None
         logprob = sum(choice.logprobs.token_logprobs) if settings.logprobs else None
-        return Drawn(request, ids, choice.text, choice.finish_reason, weight, logprob, wishes.seed)
+        return Drawn(
+            request, ids, choice.text, choice.finish_reason, weight, logprob, parameters.seed
+        )
 
     async def _weight(self, server: _Server, key: int, tokens: int) -> Weight | None:
         if server.http is None:
@@ -220,17 +226,17 @@ class RemoteBackend:
             kept = httpx.Limits(max_connections=None, keepalive_expiry=_KEPT)
             server.http = httpx.AsyncClient(limits=kept, timeout=_PATIENCE)
         for _ in range(_WEIGHT_TRIES):
-            found = await server.http.post(
+            response = await server.http.post(
                 f"{server.root}/gars/weights", json={"samples": [[key, tokens]]}
             )
-            [record] = found.json()
+            [record] = response.json()
             if record is not None:
                 return Weight.from_json(record, tokens)
             await asyncio.sleep(0.05)
         return None
 
     def mask_seconds(self) -> float:
-        """Of the servers, as far as they tell; for whomever they worked."""
+        """The mask time that the servers report, for all their clients together."""
         import httpx
 
         total, known = 0.0, self._before
@@ -242,5 +248,5 @@ class RemoteBackend:
         return max(0.0, total - known)
 
     def close(self) -> None:
-        """Ends the thread that speaks to the servers."""
+        """Ends the thread that talks to the servers."""
         self._loop.call_soon_threadsafe(self._loop.stop)

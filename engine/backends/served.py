@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server of our own, started for one run: for engines side by side (data parallel), which vLLM
-gives to its server and not to a program that calls it."""
+"""Starts a vLLM server for one run, for data parallelism: vLLM offers it in its server only."""
 
 from __future__ import annotations
 
@@ -26,12 +25,12 @@ from gars_vllm.engine.masking.names import FILES_ALLOWED
 from gars_vllm.engine.vllm import server
 from gars_vllm.engine.vllm.settings import ranks_of
 
-_START = 1800.0  # seconds that a large model may take to load
-_STOP = 20.0  # and that its server may take to end
+_START = 1800.0  # seconds: a large model loads slowly
+_STOP = 20.0  # seconds for the server to shut down
 
 
 class ServedBackend:
-    """Starts the server when made, and ends it with `close`."""
+    """Starts the server when constructed; `close` ends it."""
 
     name = "vllm"
 
@@ -79,7 +78,7 @@ class ServedBackend:
 
     def _last_error(self) -> str:
         said = (self._folder / "log").read_text("utf-8", "replace").strip().splitlines()
-        errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
+        errors = [line for line in said if "Error" in line] or said or ["no output"]
         return errors[-1].strip()[-300:]
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
@@ -102,7 +101,7 @@ class ServedBackend:
         self._end()
 
     def _end(self) -> None:
-        """Ends the whole group: the server's processes go on without the first of them."""
+        """Ends the whole process group: the server's worker processes outlive their parent."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):  # none is left
                 os.killpg(self._process.pid, signal.SIGTERM)

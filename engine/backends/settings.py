@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What samples are drawn with: the user's wishes beside model and tasks."""
+"""The user's sampling settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gars_vllm.engine.tasks import programs
 
 
 class OnInvalid(StrEnum):
-    """What becomes of a finished sample that the language rejects in spite of the grammar (a rule
-    about names that no mask decides): another is drawn in its place, or it is kept."""
+    """What to do with a finished sample that the language rejects in spite of the mask (a rule
+    about names that no mask can decide): draw another, or keep it."""
 
     RESAMPLE = "resample"
     KEEP = "keep"
@@ -22,13 +22,12 @@ class OnInvalid(StrEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user asks for, beside model and tasks. `grammar`: a name, a file, or "none".
-    `temperature`: one, or several: then `n` samples of each task are drawn at each.
-    `closing`: samples are brought to their end within `max_tokens`; `weights`: what the grammar
-    took from the model is written with each (weights.py); `logprobs`: so is the mean
-    log-probability of its tokens under the model, without grammar and temperature.
-    `require_statement`: a finished sample whose function is only its docstring is no answer, and
-    another is drawn. `prompt_end`: where code prompts end."""
+    """`grammar`: a name, a file or "none". `temperature`: one or several; `n` samples of each
+    task are drawn at each. `closing`: budget completion, i.e. samples are completed within
+    `max_tokens`. `weights`: record the removed probability mass with each sample (weights.py).
+    `logprobs`: record the mean log-probability of its tokens under the unmasked model at
+    temperature 1. `require_statement`: draw again if a finished sample's function is only a
+    docstring. `prompt_end`: where code prompts end."""
 
     n: int
     grammar: str = "python"
@@ -54,14 +53,14 @@ class Settings:
             self.grammar == "none" or self.mask is Mask.SYNCODE
         ):
             raise UserError(
-                "--prompt-end healed needs our mask, which sees to it: name a --grammar"
+                "--prompt-end healed needs a --grammar with our mask, which does the healing"
             )
         if self.require_statement and programs.language_of(self.grammar).is_empty is None:
             raise UserError(f"--require-statement is for Python, not {self.grammar}")
         if self.n < 1:
             raise UserError(f"n is {self.n}; draw at least one sample")
         if len(set(self.temperatures)) < len(self.temperatures) or not self.temperatures:
-            raise UserError("temperatures must be different ones: give each once")
+            raise UserError("temperatures must be distinct: give each once")
         for temperature in self.temperatures:
             if not 0 <= temperature < 100:
                 raise UserError(f"temperature is {temperature:g}; it must be 0 or more")

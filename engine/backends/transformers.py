@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face Transformers as a source of samples: for models that vLLM does not know, and as a
-reference. One prompt at a time, its samples in batches; no paged memory, no continuous batching."""
+"""Samples with Hugging Face Transformers: for models that vLLM does not support, and as a
+reference. One prompt at a time with its samples in batches; no paged memory, no continuous
+batching."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of
 from gars_vllm.engine.masking import syncode_mask
-from gars_vllm.engine.masking.constraints import Asked, Constraint, Mask
+from gars_vllm.engine.masking.constraints import Constraint, Mask, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.syncode_mask import SynCodeMask
 from gars_vllm.engine.masking.weights import Weight, Weights
@@ -24,7 +25,7 @@ from transformers import LogitsProcessor
 
 
 class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
-    """The mask for `model.generate`: one matcher for each row, all after the same prompt.
+    """The mask for `model.generate`: one matcher per row, all rows after the same prompt.
 
     `generate` runs it before temperature and top-p.
     """
@@ -37,14 +38,14 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         budget: int | None = None,
         temperature: float = 1.0,
     ) -> None:
-        """`budget`: tokens within which each text is brought to an end; `temperature`: of the
-        distribution that the weights are of."""
+        """`budget`: tokens for budget completion; `temperature`: of the distribution that the
+        weights refer to."""
         first = programs.matcher(grammar, prompt.prefix, prompt.mode)
-        asked = Asked(
+        parameters = RequestParameters(
             grammar.language.name, "", prompt.mode, budget=budget, temperature=temperature,
             heal=prompt.heal,
         )  # fmt: skip
-        self._rows = [Constraint(replace(asked, key=row), first.fork()) for row in range(rows)]
+        self._rows = [Constraint(replace(parameters, key=row), first.fork()) for row in range(rows)]
         self._ends = grammar.vocabulary.eos
         self._weights = Weights(capacity=rows)
         self._masker: Masker | None = None
@@ -59,7 +60,7 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
             self._masker.set_ends(self._ends)
         for row, tokens in zip(self._rows, input_ids[:, self._length :].tolist(), strict=True):
             row.feed(tokens[row.read :])
-        # Rows that have read EOS are left alone: transformers goes on with padding there.
+        # Finished rows are not masked: transformers pads them.
         live = [None if c.matcher is None or c.matcher.ended else c for c in self._rows]
         self._masker.begin()
         self._masker.apply(scores, live)
@@ -67,12 +68,12 @@ class GrammarLogits(LogitsProcessor):  # type: ignore[misc]
         return scores
 
     def weight(self, row: int, tokens: int) -> Weight | None:
-        """Of a row's sample, once it has so many tokens."""
+        """The weight of a row's sample, once it has that many tokens."""
         return self._weights.read(row, tokens)
 
 
 class SynCodeLogits(LogitsProcessor):  # type: ignore[misc]
-    """SynCode's mask for `model.generate`, which reads prompt and output anew at every step."""
+    """SynCode's mask for `model.generate`, which reads prompt and output again at every step."""
 
     def __init__(self, mask: SynCodeMask, ends: frozenset[int]) -> None:
         self._mask, self._ends = mask, ends
@@ -91,7 +92,7 @@ class SynCodeLogits(LogitsProcessor):  # type: ignore[misc]
 
 
 class TransformersBackend:
-    """Loads the model when made."""
+    """Loads the model when constructed."""
 
     name = "transformers"
 
@@ -117,14 +118,14 @@ class TransformersBackend:
             self._grammar = compile_grammar(name, vocabulary)
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
-        """Yields the samples of a batch when its last one has finished."""
-        while requests:  # more may have come while the last batch was handed out
+        """Yields the samples of a batch when its last one finishes."""
+        while requests:  # more may be added while a batch is yielded
             for _, group in itertools.groupby(requests, key=self._kind):
                 for batch in _batches(group, self._job.batch):
                     yield from self._batch(batch)
 
     def _kind(self, request: Request) -> tuple[str, float]:
-        """What the samples of a batch have in common."""
+        """The key that the samples of a batch share."""
         return request.prompt.task.task_id, request.temperature
 
     def _batch(self, requests: list[Request]) -> Iterator[Drawn]:
@@ -138,8 +139,7 @@ class TransformersBackend:
             masks.append(SynCodeLogits(self._syncode, ends))
         if self._grammar is not None:
             budget = settings.max_tokens if settings.closing else None
-            heat = temperature or 1.0
-            masks.append(GrammarLogits(self._grammar, prompt, rows, budget, heat))
+            masks.append(GrammarLogits(self._grammar, prompt, rows, budget, temperature or 1.0))
         hot = temperature > 0
         seed = seed_of(settings.seed, requests[0])  # one generator draws the batch
         torch.manual_seed(seed)
@@ -191,7 +191,7 @@ class TransformersBackend:
         return self._seconds
 
     def close(self) -> None:
-        """Gives the model's memory back."""
+        """Frees the model's memory."""
         del self._model
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM as a source of samples: all requests in flight at once, each given back when it ends."""
+"""Samples with vLLM in this process: all requests in flight at once, each yielded when it
+finishes."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of, wishes_of
+from gars_vllm.engine.backends.base import (
+    Drawn,
+    Job,
+    Request,
+    Requests,
+    sampling_parameters,
+    seed_of,
+)
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.constraints import Mask
 from gars_vllm.engine.masking.names import FILES_ALLOWED, STATISTICS, WEIGHTS
@@ -30,7 +38,7 @@ from gars_vllm.engine.vllm.settings import (
 
 
 class VllmBackend:
-    """Starts the engine when made (half a minute on a CPU)."""
+    """Starts the engine when constructed (half a minute on a CPU)."""
 
     name = "vllm"
 
@@ -41,24 +49,24 @@ class VllmBackend:
         self._job = job
         for key, value in QUIET.items():
             os.environ.setdefault(key, value)
-        self._told = {
+        self._environment = {
             STATISTICS: str(self._statistics),
             WEIGHTS: str(self._folder / "weights"),
             FILES_ALLOWED: "1",
         }
-        os.environ.update(self._told)
+        os.environ.update(self._environment)
         extra: dict[str, object] = {}
         here = on_cpu()
-        # The V1 runner's, which is what a CPU gets.
+        # Our sampler is for the V1 runner, which a CPU gets.
         self._draws = here and os.environ.get(compat.RUNNER, "0") == "0"
-        if job.settings.mask is Mask.SYNCODE:  # which reads lists of tokens, as the V1 runner has
+        if job.settings.mask is Mask.SYNCODE:  # it needs the V1 runner's lists of tokens
             os.environ.setdefault(compat.RUNNER, "0")
         if here:
             for key, value in cpu_environment(ranks_of(job.engine)).items():
                 os.environ.setdefault(key, value)
             extra = cpu_engine()
         extra |= job.engine
-        # Drafted tokens are judged some at a time; what a step took from a sample is not known.
+        # Drafted tokens are verified several at a time, so a step's removed mass is not known.
         self._drafts = "speculative_config" in extra
         arguments = {
             "model": str(job.model),
@@ -71,11 +79,11 @@ class VllmBackend:
             "enable_prefix_caching": True,
             **extra,
         }
-        with warnings.catch_warnings():  # its search of all modules touches what is deprecated
+        with warnings.catch_warnings():  # its scan of all modules touches deprecated ones
             warnings.simplefilter("ignore", FutureWarning)
             try:
                 self._llm = compat.start(arguments)
-            except (TypeError, ValueError) as error:  # arguments that it does not know or take
+            except (TypeError, ValueError) as error:  # unknown or invalid arguments
                 self._forget()
                 reason = " ".join(str(error).split())
                 raise UserError(f"vLLM does not start: {reason[-400:]}") from error
@@ -94,28 +102,30 @@ class VllmBackend:
                 weight = None
                 if self._weighs():
                     weight = self._weights.read(name, len(one.token_ids))
-                asked = waiting.pop(name)
+                finished = waiting.pop(name)
                 yield Drawn(
-                    asked,
+                    finished,
                     tuple(one.token_ids),
                     one.text,
                     one.finish_reason or "error",
                     weight,
                     one.cumulative_logprob,
-                    seed_of(self._job.settings.seed, asked),
+                    seed_of(self._job.settings.seed, finished),
                 )
 
     def _params(self, request: Request, number: int) -> Any:
         settings = self._job.settings
-        wishes = wishes_of(settings, request, number if self._weighs() else None, self._draws)
+        parameters = sampling_parameters(
+            settings, request, number if self._weighs() else None, self._draws
+        )
         return compat.params(
-            temperature=wishes.temperature,
-            top_p=wishes.top_p,
-            seed=wishes.seed,
+            temperature=parameters.temperature,
+            top_p=parameters.top_p,
+            seed=parameters.seed,
             max_tokens=settings.max_tokens,
             stop=list(request.prompt.stop) or None,
             stop_token_ids=list(self._job.tokenizer.vocabulary.eos),
-            extra_args=wishes.args,
+            extra_args=parameters.args,
             logprobs=0 if settings.logprobs else None,
         )
 
@@ -125,7 +135,7 @@ class VllmBackend:
         return masked and settings.weights and not self._drafts
 
     def mask_seconds(self) -> float:
-        """As the processor last wrote it, at most half a second ago."""
+        """As last written by the processor, at most half a second ago."""
         try:
             return float(json.loads(self._statistics.read_text())["mask_seconds"])
         except (OSError, ValueError, KeyError):
@@ -133,11 +143,11 @@ class VllmBackend:
 
     def close(self) -> None:
         """Ends vLLM's processes."""
-        with contextlib.suppress(Exception):  # a worker that an interruption has already ended
+        with contextlib.suppress(Exception):  # an interrupt may have ended the worker already
             compat.end(self._llm)
         self._forget()
 
     def _forget(self) -> None:
-        for name in self._told:  # another engine of this process is told its own
+        for name in self._environment:  # another engine in this process sets its own
             os.environ.pop(name, None)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A grammar and a tokenizer without a model: texts token by token, explanations, random walks."""
+"""Inspects a grammar with a tokenizer and no model: checks texts, explains states, random walks."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a grammar allows a text token by token, and if not, where it stops."""
+"""Checks whether a grammar accepts a text token by token, and where it stops."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gars_vllm.grammar import CompiledGrammar, GrammarError, Matcher
 
 @dataclass(frozen=True)
 class Acceptance:
-    """`position` (bytes), `line` and `column` (from 1, in characters) are those of the first token
-    refused, or of the text's end where it is not complete; None when the text is accepted."""
+    """`position` (bytes), `line` and `column` (from 1, in characters) locate the first refused
+    token, or the end of an incomplete text; None if the text is accepted."""
 
     accepted: bool
     tokens: int
@@ -35,9 +35,9 @@ class Acceptance:
 
 
 def check(compiled: CompiledGrammar, encoder: Encoder, text: str, prefix: str = "") -> Acceptance:
-    """Feeds the tokens of `text` after `prefix`; the text must be a sentence at its end.
+    """Feeds the tokens of `text` after `prefix`; the text must be complete at its end.
 
-    Raises GrammarError when the prefix itself does not fit.
+    Raises GrammarError if the prefix itself does not fit.
     """
     ids = encoder.encode(text)
     return check_tokens(compiled, ids, text, prefix)
@@ -50,8 +50,8 @@ def check_tokens(
     prefix: str = "",
     encoded: bool = True,
 ) -> Acceptance:
-    """As `check`, for any tokens that join to `text`. `encoded`: a tokenizer has written them, so
-    that the first may carry SentencePiece's blank."""
+    """Like `check`, for any tokens that join to `text`. `encoded`: they come from a tokenizer,
+    so the first may carry SentencePiece's leading space."""
     matcher = compiled.matcher(prefix)
     if encoded:
         pieces = compiled.vocabulary.texts(ids)
@@ -72,10 +72,10 @@ def check_tokens(
 
 
 def advance(matcher: Matcher, token: int, piece: bytes) -> None:
-    """Reads a token that adds `piece` to the text. Raises GrammarError where it is refused."""
+    """Reads a token that adds `piece` to the text. Raises GrammarError if it is refused."""
     if piece == matcher.grammar.vocabulary.tokens[token]:
         matcher.advance(token)
-    else:  # SentencePiece's blank before a text is no part of it
+    else:  # SentencePiece's leading space is not part of the text
         matcher.advance_text(piece)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a text stands in a grammar, for a person to read."""
+"""Explains where a text stands in a grammar, for a human reader."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gars_vllm.grammar.explain import trace
 
 @dataclass(frozen=True)
 class Explanation:
-    """`read`, `pending`, `refused`, `after`: the text in four parts: complete terminals, the one
-    that has begun, the refused token (None: none was) and what follows it. `line` and `column` are
-    where reading ended, from 1, in characters. `expected` may come next there; `allowed` of
-    `vocabulary` tokens do. `completion`: the tokens of a shortest end, empty where there is none.
-    """
+    """`read`, `pending`, `refused`, `after`: the text in four parts: complete terminals, the
+    incomplete one, the refused token (None if there is none) and the rest. `line` and `column`
+    (from 1, in characters) are where reading ended. `expected`: terminals that may follow;
+    `allowed` of `vocabulary` tokens may. `completion`: the tokens of a shortest completion,
+    empty if there is none."""
 
     read: str
     pending: str
@@ -46,7 +46,7 @@ class Explanation:
 def explain(
     compiled: CompiledGrammar, encoder: Encoder, text: str, prefix: str = ""
 ) -> Explanation:
-    """Reads the tokens of `text` after `prefix`, up to the first that is refused."""
+    """Reads the tokens of `text` after `prefix`, up to the first refused one."""
     ids = encoder.encode(text)
     pieces = compiled.vocabulary.texts(ids)
     matcher = compiled.matcher(prefix)
@@ -99,12 +99,12 @@ def explain(
 
 
 def _reason(compiled: CompiledGrammar, start: int, data: bytes, read: int, refused: bytes) -> str:
-    """Which byte of a refused token cannot be, and what could have come in its place."""
+    """Which byte of a refused token cannot follow, and what could."""
     standing = trace(compiled, start, data[: read + len(refused)])
     fits = data[read : standing.read].decode("utf-8", "replace")
     byte = data[standing.read : standing.read + 1]
     expected = compiled.expected(standing.state)
     listed = ", ".join(expected[:12]) + (", ..." if len(expected) > 12 else "")
     at = f"after {fits!r}, " if fits else ""
-    wanted = f"; there could come {listed}" if listed else ""
+    wanted = f"; expected {listed}" if listed else ""
     return f"{at}{byte.decode('utf-8', 'backslashreplace')!r} cannot follow{wanted}"

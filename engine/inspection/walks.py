@@ -22,15 +22,15 @@ from lark import Lark
 from lark.exceptions import LarkError
 from numpy.typing import NDArray
 
-_TRIES = 24  # draws from all tokens before the allowed ones are listed
+_TRIES = 24  # rejection-sampling attempts before the allowed tokens are listed
 _CORPUS_BYTES = 4_000_000
 
 
 class Weights(StrEnum):
-    """How a walk draws among the allowed tokens. `uniform`: each alike. `trie`: byte by byte, each
-    next byte (or the token's end) alike, so that tokens of rare beginnings come often. `corpus`: in
-    proportion to the tokens' counts in the standard library (where none of the allowed occurs
-    there: each alike)."""
+    """How a walk draws among the allowed tokens. `uniform`: all alike. `trie`: byte by byte,
+    each next byte (or the end of the token) alike, so that tokens with rare prefixes are
+    frequent. `corpus`: by the tokens' counts in the standard library (uniformly if no allowed
+    token occurs there)."""
 
     UNIFORM = "uniform"
     TRIE = "trie"
@@ -38,20 +38,20 @@ class Weights(StrEnum):
 
 
 class Walker(Protocol):
-    """A mask to walk through: ours, or a peer's."""
+    """A mask to walk through: ours, or another library's."""
 
     def begin(self, prefix: str) -> None:
         """Starts a new text."""
 
     def allowed(self, remaining: int) -> Callable[[], NDArray[np.int64]] | None:
-        """The ids that may come next when that many tokens are left, listed when called; None
-        where the text has ended."""
+        """A function that lists the ids allowed next with that many tokens left; None if the
+        text has ended."""
 
     def is_allowed(self, token: int, remaining: int) -> bool:
         """One bit of the same mask."""
 
     def advance(self, token: int) -> None:
-        """Goes on by a token."""
+        """Reads a token."""
 
     def can_stop(self) -> bool:
         """The text may end here."""
@@ -59,7 +59,7 @@ class Walker(Protocol):
 
 @dataclass(frozen=True)
 class Invalid:
-    """A finished text that the language's own reader rejects, and what it says."""
+    """A finished text that the language's own parser rejects, and its message."""
 
     text: str
     message: str
@@ -68,14 +68,14 @@ class Invalid:
 @dataclass
 class Report:
     """`finished`: walks that ended where the mask lets a text end. `stuck`: nothing was allowed.
-    The others reached the budget in the middle. `valid`: finished ones that the oracle accepts."""
+    All others ran out of budget. `valid`: finished walks that the oracle accepts."""
 
     walks: int = 0
     finished: int = 0
     stuck: int = 0
     valid: int = 0
     tokens: int = 0
-    closed: int = 0  # finished by the budget, not by an EOS that was drawn
+    closed: int = 0  # finished by budget completion, not by EOS
     invalid: list[Invalid] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Report:
 
 
 class GrammarWalker:
-    """Our mask, with or without the closing."""
+    """Our mask, with or without budget completion."""
 
     def __init__(self, grammar: CompiledGrammar, closing: bool = True) -> None:
         self._grammar = grammar
@@ -119,21 +119,21 @@ class GrammarWalker:
 
 
 def weights_of(kind: Weights, vocabulary: Vocabulary, encoder: Encoder) -> NDArray[np.float64]:
-    """float64 [vocabulary], not normalised; 0 for tokens without bytes that are no EOS."""
+    """float64 [vocabulary], not normalised; 0 for tokens without bytes other than EOS."""
     texts = [t if t is not None else b"" for t in vocabulary.tokens]
     real = np.array([bool(t) for t in texts])
     if kind is Weights.UNIFORM:
-        found = real.astype(np.float64)
+        weights = real.astype(np.float64)
     elif kind is Weights.TRIE:
-        found = _trie_weights(texts)
+        weights = _trie_weights(texts)
     else:
-        found = np.zeros(len(texts))
+        weights = np.zeros(len(texts))
         for text in _corpus():
-            np.add.at(found, encoder.encode(text), 1.0)
-        found *= real
+            np.add.at(weights, encoder.encode(text), 1.0)
+        weights *= real
     eos = list(vocabulary.eos)
-    found[eos] = found[real].mean() if kind is not Weights.TRIE else 1 / 256
-    return found
+    weights[eos] = weights[real].mean() if kind is not Weights.TRIE else 1 / 256
+    return weights
 
 
 def _trie_weights(texts: Sequence[bytes]) -> NDArray[np.float64]:
@@ -142,29 +142,29 @@ def _trie_weights(texts: Sequence[bytes]) -> NDArray[np.float64]:
     for text in whole:
         for cut in range(len(text)):
             children.setdefault(text[:cut], set()).add(text[cut])
-    found = np.zeros(len(texts))
+    weights = np.zeros(len(texts))
     for index, text in enumerate(texts):
         weight = 1.0 if text else 0.0
         for cut in range(len(text)):
             weight /= len(children[text[:cut]]) + (text[:cut] in whole)
         if text:
-            found[index] = weight / (len(children.get(text, ())) + 1)
-    return found
+            weights[index] = weight / (len(children.get(text, ())) + 1)
+    return weights
 
 
 def _corpus() -> list[str]:
-    found, size = [], 0
+    texts, size = [], 0
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         text = file.read_text("utf-8", "ignore")
-        found.append(text)
+        texts.append(text)
         size += len(text)
         if size > _CORPUS_BYTES:
             break
-    return found
+    return texts
 
 
 def check_counts(walks: int, max_tokens: int) -> None:
-    """Raises UserError for what `walk` would refuse."""
+    """Raises UserError for counts below 1."""
     if walks < 1 or max_tokens < 1:
         raise UserError("walks and max-tokens must be at least 1")
 
@@ -180,9 +180,10 @@ def walk(
     prefixes: Sequence[str] = ("",),
     progress: Callable[[Report], None] | None = None,
 ) -> Report:
-    """Walks of at most `max_tokens` tokens each, EOS not counted, after the prefixes in turn.
+    """Random walks of at most `max_tokens` tokens each, not counting EOS, after the prefixes in
+    turn.
 
-    Equal seeds give equal walks. Cost: some 0.2 ms a token, most of it masks not seen before.
+    Equal seeds give equal walks. Takes some 0.2 ms per token, mostly for masks not seen before.
     """
     check_counts(walks, max_tokens)
     rng = np.random.default_rng(seed)
@@ -231,7 +232,7 @@ def _draw(
     walker: Walker, weights: NDArray[np.float64], sums: NDArray[np.float64],
     rng: np.random.Generator, remaining: int,
 ) -> int | None:  # fmt: skip
-    """A token in proportion to its weight among the allowed ones; None where none is."""
+    """A token drawn in proportion to its weight among the allowed ones; None if none is allowed."""
     list_allowed = walker.allowed(remaining)
     if list_allowed is None:
         return None
@@ -249,7 +250,7 @@ def _draw(
 
 
 def objection(text: bytes, language: str) -> str | None:
-    """What the language's own reader says against a text, None when it accepts it."""
+    """The message with which the language's own parser rejects a text, None if it accepts it."""
     try:
         decoded = text.decode()
     except UnicodeDecodeError as error:
@@ -260,15 +261,15 @@ def objection(text: bytes, language: str) -> str | None:
         except (LarkError, RecursionError) as error:
             return str(error).strip().splitlines()[0]
         return None
-    asked = programs.language_of(language).objection
-    assert asked is not None, language  # check_language has seen to it
-    return asked(decoded)
+    object_to = programs.language_of(language).objection
+    assert object_to is not None, language  # ensured by check_language
+    return object_to(decoded)
 
 
 @lru_cache(maxsize=8)
 def _lark_reader(file: str) -> Callable[[str], object]:
-    """Lark's parser of a .lark file: LALR, as is its default, or Earley where LALR has conflicts
-    (the mask keeps both sides of those)."""
+    """Lark's parser for a .lark file: LALR, Lark's own default, or Earley if the grammar has
+    LALR conflicts (the mask keeps both sides of a conflict)."""
     try:
         return Lark.open(file, parser="lalr").parse  # type: ignore[no-any-return]
     except LarkGrammarError:
@@ -276,7 +277,7 @@ def _lark_reader(file: str) -> Callable[[str], object]:
 
 
 def check_language(language: str) -> None:
-    """Raises UserError for a language that nothing here can judge."""
+    """Raises UserError for a language without an oracle."""
     if language.endswith(".lark"):
         try:
             _lark_reader(language)
@@ -284,7 +285,7 @@ def check_language(language: str) -> None:
             reason = " ".join(str(error).split())
             raise UserError(f"{language}: Lark cannot read it: {reason}") from error
         return
-    unjudged = f"{language} has no reader to judge by: walk python, json or a .lark file"
+    unjudged = f"{language} has no oracle: walk python, json or a .lark file"
     try:
         known = programs.language_of(language)
     except GrammarFileError as error:
@@ -299,7 +300,7 @@ def check_language(language: str) -> None:
 
 
 def check_prefix(grammar: CompiledGrammar, prefix: str) -> None:
-    """Raises UserError where a prefix does not fit the grammar."""
+    """Raises UserError if a prefix does not fit the grammar."""
     try:
         grammar.matcher(prefix)
     except GrammarError as error:
@@ -307,5 +308,5 @@ def check_prefix(grammar: CompiledGrammar, prefix: str) -> None:
 
 
 def kind_of(message: str) -> str:
-    """A reader's message without names and numbers, to count alike ones together."""
+    """A parser's message without names and numbers, to group similar ones."""
     return re.sub(r"'[^']*'|\([^)]*\)|\d+", "...", message)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mask of a batch of logits: what requests ask for, where their texts stand, what is forbidden.
+"""Masks a batch of logits: request parameters, the state of each text, forbidden tokens.
 
-Knows no engine; torch, but not vLLM. Exports nothing, since vLLM's front end reads request_args
+Depends on torch but not on vLLM. Exports nothing, since vLLM's front end imports request_args
 and names without the rest.
 """

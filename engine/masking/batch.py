@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The constraints of many requests side by side, as arrays: what a step does to most is done to all
-at once, for a few nanoseconds each.
+"""The constraints of many requests as arrays, so that most operations of a step cost a few
+nanoseconds per request.
 
-A constraint that is in a batch lags behind until `constraint` asks for it. What is rare it does
-itself: a mask that no text has needed before, the end of a text, a token that is not allowed.
+A constraint in a batch may lag behind; `Batch.constraint` brings it up to date. Rare cases go
+through the constraint itself: a mask that is not cached, the end of a text, a forbidden token.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar
 
 Places = NDArray[np.int64]
-NOTHING = 0  # the place of rows that have no constraint
-FEW = 4  # rows: for no more, a loop over constraints is the faster way
+NOTHING = 0  # the place of rows without a constraint
+FEW = 4  # rows: up to here a loop over constraints is faster
 _ENDLESS = 1 << 40  # tokens
 
 
 class Batch:
-    """A constraint is known by its place, which is its own until it is dropped.
+    """Each constraint has a place, an index into the arrays, until it is dropped.
 
-    Arrays by place, to be read only. `read`: tokens; `limit`: those within which the text is
-    closed; `key`: of its weight, -1 where none is wanted; `heat`: temperature; `crossed`, `drawn`:
-    see Asked; `refused`, `stopped`: see Constraint; `ended`: by EOS; `heals`: it owes the beginning
-    of its text.
+    Arrays by place, read-only for others: `read`, tokens read; `limit`, tokens within which the
+    text must be complete; `key` of its weight, -1 for none; `temperature`; `has_other_rules` and
+    `own_sampler`, see RequestParameters; `refused` and `stopped`, see Constraint; `ended` by
+    EOS; `heals`, the prompt is not healed yet.
     """
 
     def __init__(self) -> None:
@@ -40,28 +40,29 @@ class Batch:
         self._newlines: list[NDArray[np.bool_]] = []  # of each grammar's tokens
         self._constraints: list[Constraint | None] = [None]
         self._free: list[int] = []
-        self.freed: list[tuple[int, int]] = []  # keys and positions, not yet told of
-        # Which of the grammars, -1 without a matcher; and the matcher's state.
+        self.newly_unconstrained: list[tuple[int, int]] = []  # (key, position), not yet reported
+        # The grammar's number, -1 without a matcher; the matcher's state.
         self._group, self._state = np.full(1, -1, np.int64), np.zeros(1, np.int64)
         self.read, self.limit = np.zeros(1, np.int64), np.full(1, _ENDLESS, np.int64)
-        self.key, self.heat = np.full(1, -1, np.int64), np.ones(1, np.float32)
-        self.crossed, self.drawn, self.refused, self.stopped, self.ended = np.zeros(
+        self.key, self.temperature = np.full(1, -1, np.int64), np.ones(1, np.float32)
+        self.has_other_rules, self.own_sampler, self.refused, self.stopped, self.ended = np.zeros(
             (5, 1), np.bool_
         )
-        # A comment at the margin would stop it, and a line is about to begin there.
+        # A comment at the margin would stop it; the next byte begins a line.
         self._stops, self._at_margin = np.zeros((2, 1), np.bool_)
         self.heals = np.zeros(1, np.bool_)
 
     @classmethod
     def of(cls, constraints: Sequence[Constraint | None]) -> tuple[Batch, Places]:
-        """A batch of these, and their places."""
+        """A batch of these constraints, and their places."""
         made = cls()
         places = [NOTHING if c is None else made.add(c) for c in constraints]
         return made, np.array(places, np.int64)
 
-    # --- requests come and go
+    # --- adding and removing requests
     def add(self, constraint: Constraint) -> int:
-        """The place of a constraint that from now on is fed by the batch alone."""
+        """Adds a constraint, which from now on is fed through the batch only, and returns its
+        place."""
         if self._free:
             place = self._free.pop()
             self._constraints[place] = constraint
@@ -70,16 +71,19 @@ class Batch:
             self._constraints.append(constraint)
             if place == len(self.read):
                 self._grow()
-        asked = constraint.asked
-        self.limit[place] = asked.limit(_ENDLESS)
-        self.key[place] = -1 if asked.key is None else asked.key
-        self.heat[place] = asked.temperature
-        self.crossed[place], self.drawn[place] = asked.crossed, asked.drawn
+        parameters = constraint.parameters
+        self.limit[place] = parameters.limit(_ENDLESS)
+        self.key[place] = -1 if parameters.key is None else parameters.key
+        self.temperature[place] = parameters.temperature
+        self.has_other_rules[place], self.own_sampler[place] = (
+            parameters.has_other_rules,
+            parameters.own_sampler,
+        )
         self._take(place, constraint)
         return place
 
     def drop(self, place: int) -> None:
-        """Nobody asks for it any more."""
+        """Removes the constraint at a place."""
         self._constraints[place] = None
         self._group[place] = -1
         self._free.append(place)
@@ -92,20 +96,22 @@ class Batch:
         self._group[size:] = -1
 
     def _take(self, place: int, constraint: Constraint) -> None:
-        """What the arrays hold of it."""
+        """Copies a constraint's state into the arrays."""
         matcher = constraint.matcher
         self.read[place], self.refused[place] = constraint.read, constraint.refused
         self.stopped[place], self.ended[place] = constraint.stopped, False
         self._stops[place], self._at_margin[place] = constraint.stops, constraint.at_margin
-        self.heals[place] = bool(constraint.owed)
+        self.heals[place] = bool(constraint.to_heal)
         self._group[place] = -1
         if matcher is not None:
             self._group[place] = self._number(matcher.grammar)
             self._state[place], self.ended[place] = matcher.state, matcher.ended
-        elif constraint.freed_at is not None and not constraint.told:
-            constraint.told = True
-            if constraint.asked.key is not None:
-                self.freed.append((constraint.asked.key, constraint.freed_at))
+        elif constraint.unconstrained_at is not None and not constraint.is_reported:
+            constraint.is_reported = True
+            if constraint.parameters.key is not None:
+                self.newly_unconstrained.append(
+                    (constraint.parameters.key, constraint.unconstrained_at)
+                )
 
     def _number(self, grammar: CompiledGrammar) -> int:
         for number, known in enumerate(self._grammars):
@@ -119,16 +125,16 @@ class Batch:
         return number
 
     def constraint(self, place: int) -> Constraint:
-        """It, brought up to date."""
-        found = self._constraints[place]
-        assert found is not None
-        if found.matcher is not None:
-            found.catch_up(int(self._state[place]), int(self.read[place]))
-        return found
+        """The constraint at a place, brought up to date."""
+        constraint = self._constraints[place]
+        assert constraint is not None
+        if constraint.matcher is not None:
+            constraint.catch_up(int(self._state[place]), int(self.read[place]))
+        return constraint
 
     # --- steps
     def feed(self, places: Places, tokens: NDArray[np.int64]) -> None:
-        """`Constraint.feed` of one token each. `places` are different ones."""
+        """`Constraint.feed` with one token each. The `places` must be distinct."""
         if len(places) <= FEW:
             for place, token in zip(places.tolist(), tokens.tolist(), strict=True):
                 self.feed_one(place, [token])
@@ -153,7 +159,7 @@ class Batch:
         self._take(place, constraint)
 
     def by_grammar(self, places: Places) -> list[tuple[int, slice | NDArray[np.int64]]]:
-        """Which rows of `places` have a matcher of the grammars with these numbers."""
+        """For each grammar's number, the rows of `places` whose matcher uses it."""
         groups = self._group[places]
         if len(groups) and groups[0] >= 0 and (groups == groups[0]).all():
             return [(int(groups[0]), slice(None))]
@@ -163,21 +169,24 @@ class Batch:
     def masks(
         self, places: Places
     ) -> list[tuple[CompiledGrammar, slice | NDArray[np.int64], Places, NDArray[np.bool_]]]:
-        """By grammar, the rows of `places` that have a matcher, the numbers of their masks, -1
-        where it must be asked of each; and which have ended by a mark of the text's own."""
-        found = []
+        """For each grammar: the rows of `places` with a matcher, the ids of their masks (-1: ask
+        the constraint), and which programs have ended."""
+        masks = []
         for number, rows in self.by_grammar(places):
             some, grammar = places[rows], self._grammars[number]
             remaining = self.limit[some] - self.read[some]
-            found.append((grammar, rows, *grammar.rows_of(self._state[some], remaining)))
-        return found
+            masks.append((grammar, rows, *grammar.rows_of(self._state[some], remaining)))
+        return masks
 
 
 class _States:
-    """The states of a batch, for their grammar, which numbers them anew at times."""
+    """The states of a batch, for its grammar, which renumbers them at times."""
 
     def __init__(self, batch: Batch, number: int) -> None:
-        self._batch, self._number = weakref.ref(batch), number  # so that neither keeps the other
+        self._batch, self._number = (
+            weakref.ref(batch),
+            number,
+        )  # a weak reference, so that neither keeps the other alive
 
     @property
     def states(self) -> list[int]:

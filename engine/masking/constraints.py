@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request asks of the grammar, and where its text stands: the part that every engine shares.
+"""A request's grammar parameters and the state of its text, independent of the engine.
 
-A request asks in `extra_args` (over HTTP `vllm_xargs`), all but the first optional:
+Parameters in `extra_args` (over HTTP `vllm_xargs`), all but the first optional:
 
-- `grammar`: "python", "python3.12", "json" ...; a .lark file only where GARS_GRAMMAR_FILES names it
-  or is 1, since a server would open what a client names.
-- `grammar_prefix`: text that the grammar has read before the first token that is drawn.
-- `grammar_heal`: what the text that is drawn must begin with, for a prompt whose last token was
-  taken off; a token that goes on after it counts.
-- `grammar_mode`: "completion" | "fence" | "text" (programs.Mode); text by default.
-- `grammar_closing`: false leaves texts open that meet `max_tokens`.
-- `grammar_key`: a number under which the sample's weight is kept (weights.py).
-- `grammar_mask`: "syncode" takes SynCode's mask instead, to compare with.
+- `grammar`: "python", "python3.12", "json" ...; a .lark file only if GARS_GRAMMAR_FILES names it
+  or is 1, since a server would open any file that a client names.
+- `grammar_prefix`: text that the grammar reads before the first generated token.
+- `grammar_heal`: what the generated text must begin with, for a prompt whose last token was
+  removed; tokens that continue past it are allowed.
+- `grammar_mode`: "completion" | "fence" | "text" (programs.Mode); default text.
+- `grammar_closing`: false turns budget completion off.
+- `grammar_key`: a number under which the sample's weight is stored (weights.py).
+- `grammar_mask`: "syncode" uses SynCode's mask instead, for comparisons.
 
-A key that is meant for us and is wrong, and a wrong value, are refused (request_args.py).
+Misspelt keys and wrong values are refused (request_args.py).
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ _one_at_a_time = threading.Lock()
 
 
 class Mask(StrEnum):
-    """Whose mask keeps samples to the grammar: ours, or SynCode's, to compare with."""
+    """Which mask is applied: ours, or SynCode's for comparisons."""
 
     GARS = "gars"
     SYNCODE = "syncode"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """See the module. `key` is None where no weight is asked for. `temperature` is the request's
-    own; `budget` its most tokens. `crossed`: another rule of the request's forbids tokens too
-    (min_tokens, bad_words, allowed_token_ids, logit_bias), so that the two may leave nothing.
-    `drawn`: by our own sampler, where that is loaded (vllm/cpu_sampler.py)."""
+class RequestParameters:
+    """See the module. `key`: None if no weight is wanted. `temperature`: the request's own;
+    `budget`: its maximum number of tokens. `has_other_rules`: the request also forbids tokens by
+    min_tokens, bad_words, allowed_token_ids or logit_bias, so that nothing may remain allowed.
+    `own_sampler`: our own sampler draws the tokens (vllm/cpu_sampler.py)."""
 
     grammar: str
     prefix: str = ""
@@ -70,15 +70,15 @@ class Asked:
     key: int | None = None
     temperature: float = 1.0
     budget: int | None = None
-    crossed: bool = False
-    drawn: bool = False
+    has_other_rules: bool = False
+    own_sampler: bool = False
     heal: str = ""
 
     @classmethod
-    def of(cls, params: Any, room: int | None = None) -> Asked | None:
-        """Reads vLLM's SamplingParams; None where no grammar is asked for.
+    def of(cls, params: Any, room: int | None = None) -> RequestParameters | None:
+        """Reads vLLM's SamplingParams; None if no grammar is requested.
 
-        `room`: tokens that the model's context leaves. Raises ValueError with one line.
+        `room`: tokens left in the model's context. Raises ValueError with a one-line message.
         """
         args = params.extra_args or {}
         check_keys(args)
@@ -95,7 +95,7 @@ class Asked:
             )
         limits = [n for n in (params.max_tokens, room) if n is not None]
         draw = drawing(args)
-        heat = draw[0] if draw else float(params.temperature)
+        temperature = draw[0] if draw else float(params.temperature)
         return cls(
             name,
             text(args, "grammar_prefix"),
@@ -103,7 +103,7 @@ class Asked:
             switch(args, "grammar_closing", True),
             choice(args, "grammar_mask", Mask.GARS),
             number(args, "grammar_key", 1 << 62),
-            heat if heat > 0 else 1.0,
+            temperature if temperature > 0 else 1.0,
             min(limits, default=None),
             bool(
                 getattr(params, "min_tokens", 0)
@@ -116,36 +116,37 @@ class Asked:
         )
 
     def limit(self, otherwise: int) -> int:
-        """Tokens within which the text is brought to an end; `otherwise` where it is not."""
+        """Tokens within which the text must be complete; `otherwise` if there is no such limit."""
         return self.budget if self.budget is not None and self.closing else otherwise
 
 
 def drawing(args: Mapping[str, Any]) -> tuple[float, float] | None:
-    """What a request asks of our own sampler (vllm/cpu_sampler.py): temperature and top_p.
+    """The temperature and top_p that a request gives to our own sampler (vllm/cpu_sampler.py),
+    or None.
 
-    Raises ValueError with one line.
+    Raises ValueError with a one-line message.
     """
-    asked = args.get("draw")
-    if asked is None:
+    value = args.get("draw")
+    if value is None:
         return None
     try:
-        temperature, top_p = (float(number) for number in asked)
+        temperature, top_p = (float(number) for number in value)
     except (ValueError, TypeError):
         temperature = top_p = 0.0
     if not 0 < temperature < 1000 or not 0 < top_p <= 1:
-        raise ValueError(f"draw is {asked!r}; it is [temperature above 0, top_p from 0 to 1]")
+        raise ValueError(f"draw is {value!r}; it is [temperature above 0, top_p from 0 to 1]")
     return temperature, top_p
 
 
 def validate(params: Any) -> None:
-    """Refuses what cannot be done where the request is made. Raises ValueError with one line."""
-    asked = Asked.of(params)
-    if asked is not None:
-        check(asked.grammar, asked.prefix, asked.mode, asked.heal)
+    """Refuses invalid requests in the front end. Raises ValueError with a one-line message."""
+    parameters = RequestParameters.of(params)
+    if parameters is not None:
+        check(parameters.grammar, parameters.prefix, parameters.mode, parameters.heal)
 
 
 def _is_served(file: str) -> bool:
-    """What FILES_ALLOWED says: "1", or the files that may be named, as in PATH."""
+    """Whether FILES_ALLOWED permits a file: it is "1", or a list of files as in PATH."""
     allowed = os.environ.get(FILES_ALLOWED, "")
     files = {Path(name).resolve() for name in allowed.split(os.pathsep) if name}
     return allowed == "1" or Path(file).resolve() in files
@@ -153,14 +154,14 @@ def _is_served(file: str) -> bool:
 
 @functools.lru_cache(1024)
 def check(name: str, prefix: str, mode: Mode, heal: str = "") -> None:
-    """Raises ValueError with one line where a grammar or a prefix cannot be served."""
+    """Raises ValueError with a one-line message if a grammar or a prefix cannot be served."""
     if Path(name).suffix == ".lark" and not _is_served(name):
         raise ValueError(
             f"{name}: this vLLM takes no grammar from that file; start it with {FILES_ALLOWED}=1 "
             "(any file), or `gars-vllm serve --grammar FILE`"
         )
     try:
-        with _one_at_a_time:  # a front end may check requests in several threads
+        with _one_at_a_time:  # front ends may check requests in several threads
             reader = matcher(of_bytes(name), prefix, mode)
     except GrammarError as error:
         raise ValueError(f"grammar_prefix does not fit {name}: {error}") from None
@@ -170,51 +171,53 @@ def check(name: str, prefix: str, mode: Mode, heal: str = "") -> None:
         raise ValueError(f"grammar_heal does not fit {name} after the prefix: {error}") from None
 
 
-def begins_with(added: bytes, owed: bytes) -> bool:
-    """A token that adds this may begin a text that begins with `owed`."""
-    return bool(added) and (added.startswith(owed) or owed.startswith(added))
+def begins_with(added: bytes, to_heal: bytes) -> bool:
+    """A token with these bytes can begin a text that must begin with `to_heal`."""
+    return bool(added) and (added.startswith(to_heal) or to_heal.startswith(added))
 
 
 class Constraint:
-    """A request with a grammar. `read`: how many of its tokens are known here; `owed`: what is left
-    of Asked.heal.
+    """A request with a grammar. `read`: number of its tokens read so far; `to_heal`: the rest of
+    RequestParameters.heal.
 
-    `matcher` is None once the request was freed of its grammar. `refused`: it may only end.
-    `stopped`: so it may in a completion that stands in a comment at the margin and is
-    whole. The grammar would allow more of the function after it; what follows is nearly always
-    something else, and a model without a grammar is stopped at such a line as well (prompts.py).
+    `matcher` is None once the request is unconstrained. `refused`: only EOS is allowed.
+    `stopped`: also, for a completion that has begun a comment at the margin and is a whole
+    program. The grammar would allow more of the function, but what follows is nearly always
+    something else; unconstrained completions are stopped there, too (prompts.py).
     """
 
     __slots__ = (
-        "_begins", "_comment", "asked", "freed_at", "matcher", "owed", "read", "refused", "stopped",
-        "told",
+        "_begins", "_comment", "is_reported", "matcher", "parameters", "read", "refused", "stopped",
+        "to_heal", "unconstrained_at",
     )  # fmt: skip
 
-    def __init__(self, asked: Asked, matcher: Matcher | None, refused: bool = False) -> None:
-        self.asked, self.matcher, self.refused = asked, matcher, refused
+    def __init__(
+        self, parameters: RequestParameters, matcher: Matcher | None, refused: bool = False
+    ) -> None:
+        self.parameters, self.matcher, self.refused = parameters, matcher, refused
         self.read = 0
-        self.owed = asked.heal.encode() if matcher is not None else b""
-        self.freed_at = 0 if matcher is None and not refused else None
-        self.told = False  # that it was freed is written where its weight is
+        self.to_heal = parameters.heal.encode() if matcher is not None else b""
+        self.unconstrained_at = 0 if matcher is None and not refused else None
+        self.is_reported = False  # `unconstrained_at` was written to its weight
         self.stopped = False
-        stops = matcher is not None and asked.mode is Mode.COMPLETION
-        self._comment = language_of(asked.grammar).comment.encode() if stops else b""
-        self._begins = b" "  # the first byte of the line that is being drawn, b"" before it
+        stops = matcher is not None and parameters.mode is Mode.COMPLETION
+        self._comment = language_of(parameters.grammar).comment.encode() if stops else b""
+        self._begins = b" "  # the first byte of the current line, b"" at its start
 
     @property
     def remaining(self) -> int | None:
-        """Tokens within which the text is brought to an end, if it is to be."""
-        limit = self.asked.limit(-1)
+        """Tokens left in the budget; None without budget completion."""
+        limit = self.parameters.limit(-1)
         return None if limit < 0 else limit - self.read
 
     @property
     def has_ended(self) -> bool:
-        """Its program is over, and nothing but EOS may come."""
+        """The program has ended, so that only EOS may follow."""
         return self.matcher is not None and (self.stopped or self.matcher.is_done())
 
     @property
     def stops(self) -> bool:
-        """A comment at the margin would stop it."""
+        """A comment at the margin stops this text."""
         return bool(self._comment) and not self.stopped
 
     @property
@@ -223,17 +226,17 @@ class Constraint:
         return not self._begins
 
     def catch_up(self, state: int, read: int) -> None:
-        """Tokens that lead to this state of the matcher's have been read meanwhile, `read` in all;
-        none that this would have looked at (batch.py)."""
+        """Advances to a state of the matcher after `read` tokens in all; none of the new ones
+        needed to be examined here (batch.py)."""
         if read != self.read and self.matcher is not None:
             self.read = read
             self.matcher.follow(state)
 
     def allows(self, token: int) -> bool:
-        """The token can follow; of a request without its grammar any can."""
+        """The token may follow; without a grammar any token may."""
         if self.matcher is None:
             return not self.refused and token >= 0
-        if self.owed and not begins_with(self._text(token), self.owed):
+        if self.to_heal and not begins_with(self._text(token), self.to_heal):
             return False
         try:
             self.matcher.fork().advance(token)
@@ -242,24 +245,28 @@ class Constraint:
         return True
 
     def fork(self) -> Constraint:
-        """An independent copy, to read what may yet be taken back."""
-        twin = Constraint(self.asked, self.matcher and self.matcher.fork(), self.refused)
-        twin.read, twin.freed_at, twin.owed = self.read, self.freed_at, self.owed
+        """An independent copy, for tokens that may be rolled back."""
+        twin = Constraint(self.parameters, self.matcher and self.matcher.fork(), self.refused)
+        twin.read, twin.unconstrained_at, twin.to_heal = (
+            self.read,
+            self.unconstrained_at,
+            self.to_heal,
+        )
         twin.stopped, twin._begins = self.stopped, self._begins
         return twin
 
     def feed(self, tokens: Sequence[int]) -> None:
-        """Reads the tokens that the request has more than before.
+        """Reads the request's new tokens.
 
-        One that the mask had forbidden frees the request of its grammar, with one line in the log.
+        A forbidden token makes the request unconstrained and logs one line.
         """
         for token in tokens:
             self.read += 1
             if self.matcher is None or self.matcher.ended:
                 continue
             if token < 0:
-                # vLLM puts -1 for tokens that it has not fetched yet and repairs them only for
-                # processors that were named to it: what the text is will never be known here.
+                # vLLM puts -1 for tokens that it has not fetched yet, and replaces them only for
+                # processors loaded by name: here the text stays unknown.
                 logger.error(
                     "a request is ended: its tokens are hidden from the grammar under asynchronous "
                     "scheduling; start vLLM with --logits-processors %s",
@@ -270,22 +277,24 @@ class Constraint:
             try:
                 self.matcher.advance(token)
             except GrammarError as error:
-                logger.warning("a request is freed of its grammar: %s", error)
-                self.matcher, self.freed_at = None, self.read - 1
+                logger.warning("a request is no longer constrained by its grammar: %s", error)
+                self.matcher, self.unconstrained_at = None, self.read - 1
             else:
-                if self.owed:
+                if self.to_heal:
                     added = self._text(token)
-                    self.owed = self.owed[len(added) :] if begins_with(added, self.owed) else b""
+                    self.to_heal = (
+                        self.to_heal[len(added) :] if begins_with(added, self.to_heal) else b""
+                    )
                 if self.stops:
-                    self._look(self.matcher, token)
+                    self._check_stop(self.matcher, token)
 
     def _text(self, token: int) -> bytes:
         assert self.matcher is not None
         return self.matcher.grammar.vocabulary.tokens[token] or b""
 
-    def _look(self, matcher: Matcher, token: int) -> None:
-        """Whether the token begins a comment at the margin, and the program is whole there (within
-        a text or brackets it is not)."""
+    def _check_stop(self, matcher: Matcher, token: int) -> None:
+        """Whether the token begins a comment at the margin while the program is whole (inside
+        strings or brackets it is not)."""
         added = matcher.grammar.vocabulary.tokens[token] or b""
         _, newline, last = added.rpartition(b"\n")
         if newline:
@@ -296,7 +305,7 @@ class Constraint:
 
 
 class Grammars:
-    """The compiled grammars of one model, made when first asked for."""
+    """The compiled grammars of one model, compiled on first use."""
 
     def __init__(self, tokenizer: str, size: int) -> None:
         """`tokenizer`: a folder or a hub id; `size`: width of the logits."""
@@ -305,7 +314,7 @@ class Grammars:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """Where the tokenizer's files are."""
+        """The folder with the tokenizer's files."""
         folder = Path(self._tokenizer)
         if folder.is_dir():
             return folder
@@ -318,7 +327,7 @@ class Grammars:
         return Vocabulary.from_tokenizer(self.folder, self._size)
 
     def ends(self, config: Any = None) -> tuple[int, ...]:
-        """Ids that end a text: the vocabulary's, or those of the model's own `config`."""
+        """Ids that end a text: from the vocabulary, or from the model's `config`."""
         try:
             return self.vocabulary.eos
         except (ValueError, OSError):
@@ -326,26 +335,26 @@ class Grammars:
             return (named,) if isinstance(named, int) else tuple(named or ())
 
     def compiled(self, name: str) -> CompiledGrammar:
-        """Raises ValueError where the grammar or the tokenizer cannot be used."""
+        """Raises ValueError if the grammar or the tokenizer cannot be used."""
         if name not in self._compiled:
             from gars_vllm.grammar import compile_grammar
 
             self._compiled[name] = compile_grammar(name, self.vocabulary)
         return self._compiled[name]
 
-    def constraint(self, asked: Asked) -> Constraint:
-        """Where a request's text begins. What fails is logged and ends it, not the engine."""
+    def constraint(self, parameters: RequestParameters) -> Constraint:
+        """A request's initial constraint. Errors are logged and end the request, not the engine."""
         try:
-            grammar = self.compiled(asked.grammar)
+            grammar = self.compiled(parameters.grammar)
         except (ValueError, OSError) as error:
             logger.error("a request is ended, its grammar cannot be made: %s", error)
-            return Constraint(asked, None, refused=True)
+            return Constraint(parameters, None, refused=True)
         try:
-            return Constraint(asked, matcher(grammar, asked.prefix, asked.mode))
+            return Constraint(parameters, matcher(grammar, parameters.prefix, parameters.mode))
         except GrammarError as error:
             logger.warning("a request goes on without its grammar: %s", error)
-            return Constraint(asked, None)
+            return Constraint(parameters, None)
 
     def row_counts(self) -> dict[str, int]:
-        """Distinct masks so far, per grammar."""
+        """The number of distinct masks so far, by grammar."""
         return {name: grammar.row_count for name, grammar in self._compiled.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distinct masks on the device: what a step sends there is numbers of rows."""
+"""A table of distinct masks on the device, so that a step only sends row numbers."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from gars_vllm.grammar import CompiledGrammar, Matcher
 
-EVERYTHING, ENDS = 0, 1  # rows that are always there
+EVERYTHING, ENDS = 0, 1  # fixed rows
 Slots = Sequence[int] | NDArray[np.int64]
-_BEGINNINGS = 256  # of texts, whose tokens are kept
-_BYTES = 64 << 20  # of masks, at most, unless a single step needs more
+_BEGINNINGS = 256  # cached token sets for healing
+_BYTES = 64 << 20  # limit on the table, unless a single step needs more
 
 
 class MaskTable:
-    """The masks of all grammars that were used last, packed: int32 [capacity, words].
+    """The most recently used masks of all grammars, packed: int32 [capacity, words].
 
-    Row EVERYTHING is for requests without a grammar, row ENDS for those that may only end. When the
-    table is full, the rows that were not used for longest give their places to new ones.
+    Row EVERYTHING is for requests without a grammar, row ENDS for those that may only end. When
+    the table is full, the least recently used rows are replaced.
     """
 
     def __init__(self, words: int, device: torch.device, limit: int = _BYTES) -> None:
         self._most = max(64, limit // (4 * words))
         self._rows = torch.full((min(64, self._most), words), -1, dtype=torch.int32, device=device)
         self._count = 2
-        self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be sent with the next step
-        # Of each grammar, by a mask's number, its row here; -1: none.
+        self._new: list[tuple[int, NDArray[np.int32]]] = []  # to be uploaded with the next step
+        # By grammar: the row of each mask id; -1: none.
         self._places: dict[CompiledGrammar, NDArray[np.int64]] = {}
         self._owners: dict[int, tuple[CompiledGrammar, int]] = {}
-        # Rows of this step alone, of texts that owe their beginning, by their bits; and the tokens
-        # that begin with such a text.
-        self._owed: dict[bytes, int] = {}
-        self._owed_at = 0
+        # For healing: rows of this step only, by their bits; and the tokens that may begin a text.
+        self._healing_rows: dict[bytes, int] = {}
+        self._healing_step = 0
         self._begins: dict[tuple[CompiledGrammar, bytes], NDArray[np.int32]] = {}
         self._step = 1
-        self._used = np.zeros(len(self._rows), np.int64)  # the step that last needed a row
+        self._used = np.zeros(len(self._rows), np.int64)  # the step that last used a row
 
     def set_ends(self, tokens: Sequence[int]) -> None:
         """The tokens that row ENDS allows."""
@@ -56,59 +55,60 @@ class MaskTable:
         self._new.append((ENDS, row))
 
     def begin(self) -> None:
-        """A new step: the rows of the last one may be overwritten."""
+        """Starts a step: the rows of the last one may be overwritten."""
         self._step += 1
 
-    def slot(self, matcher: Matcher, remaining: int | None = None, owed: bytes = b"") -> int:
-        """The row of a matcher's mask (see Matcher.mask), to be sent where it is not there yet.
+    def slot(self, matcher: Matcher, remaining: int | None = None, to_heal: bytes = b"") -> int:
+        """The row of a matcher's mask (see Matcher.mask), queued for upload if it is new.
 
-        It holds until `begin` is called. `owed`: what the text must begin with from here, if the
-        mask allows any token of the kind.
+        Valid until `begin` is called. `to_heal`: what the text must begin with from here,
+        ignored if the mask allows no such token.
         """
         grammar, row = matcher.grammar, matcher.mask_id(remaining)
-        if owed:
-            found = self._owing(grammar, row, owed)
-            if found >= 0:
-                return found
+        if to_heal:
+            slot = self._healing_row(grammar, row, to_heal)
+            if slot >= 0:
+                return slot
         places = self._places_of(grammar)
-        found = int(places[row])
-        if found < 0:
-            found = self._place()
-            self._owners[found] = grammar, row
-            places[row] = found
-            self._new.append((found, grammar.mask(row)))
-        self._used[found] = self._step
-        return found
+        slot = int(places[row])
+        if slot < 0:
+            slot = self._place()
+            self._owners[slot] = grammar, row
+            places[row] = slot
+            self._new.append((slot, grammar.mask(row)))
+        self._used[slot] = self._step
+        return slot
 
-    def _owing(self, grammar: CompiledGrammar, row: int, owed: bytes) -> int:
-        """The row of what both allow; -1 where that is nothing."""
-        if (grammar, owed) not in self._begins:
+    def _healing_row(self, grammar: CompiledGrammar, row: int, to_heal: bytes) -> int:
+        """The row of tokens that both the mask and healing allow; -1 if there are none."""
+        if (grammar, to_heal) not in self._begins:
             if len(self._begins) >= _BEGINNINGS:
                 self._begins.clear()
             allowed = np.zeros(32 * self._rows.shape[1], np.bool_)
             for token, added in enumerate(grammar.vocabulary.tokens):
-                allowed[token] = added is not None and begins_with(added, owed)
+                allowed[token] = added is not None and begins_with(added, to_heal)
             packed = np.packbits(allowed, bitorder="little").view(np.int32)
-            self._begins[grammar, owed] = packed
-        mask = grammar.mask(row) & self._begins[grammar, owed]
+            self._begins[grammar, to_heal] = packed
+        mask = grammar.mask(row) & self._begins[grammar, to_heal]
         if not mask.any():
             return -1
-        if self._owed_at != self._step:
-            self._owed.clear()
-            self._owed_at = self._step
+        if self._healing_step != self._step:
+            self._healing_rows.clear()
+            self._healing_step = self._step
         key = mask.tobytes()
-        if key not in self._owed:
-            found = self._owed[key] = self._place()
-            self._owners.pop(found, None)
-            self._new.append((found, mask))
-            self._used[found] = self._step
-        return self._owed[key]
+        if key not in self._healing_rows:
+            place = self._healing_rows[key] = self._place()
+            self._owners.pop(place, None)
+            self._new.append((place, mask))
+            self._used[place] = self._step
+        return self._healing_rows[key]
 
     def slots(self, grammar: CompiledGrammar, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As `slot` for many masks of a grammar by their numbers; -1 where a mask is not here."""
-        found = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
-        self._used[found[found >= 0]] = self._step
-        return found
+        """Like `slot` for many masks of a grammar by their ids; -1 for masks that are not in the
+        table."""
+        slots = np.where(rows >= 0, self._places_of(grammar)[rows], -1)
+        self._used[slots[slots >= 0]] = self._step
+        return slots
 
     def _places_of(self, grammar: CompiledGrammar) -> NDArray[np.int64]:
         places = self._places.get(grammar)
@@ -134,7 +134,7 @@ class MaskTable:
         return self._count - 1
 
     def _flush(self) -> None:
-        """Sends the new rows, all at once."""
+        """Uploads the new rows, all at once."""
         if self._new:
             places = upload(
                 np.array([place for place, _ in self._new], np.int64), self._rows.device
@@ -144,46 +144,51 @@ class MaskTable:
             self._new.clear()
 
     def apply(self, logits: torch.Tensor, slots: Slots) -> None:
-        """Sets what the masks in `slots` forbid to -inf: `logits` [len(slots), vocabulary]."""
+        """Sets forbidden logits to -inf by the masks in `slots`: `logits` [len(slots),
+        vocabulary]."""
         if is_plain(logits):
             self._flush()
-            # xgrammar's kernel for a CPU takes four times as long (benchmarks/README.md)
+            # four times as fast as xgrammar's CPU kernel (benchmarks/README.md)
             forbid(logits.numpy(), self._rows.numpy(), np.array(slots, np.int64))
         else:
             _apply(logits, self.gather(slots))
 
-    def keep(self, shares: torch.Tensor, slots: Slots) -> torch.Tensor:
-        """Sets what the masks in `slots` forbid to 0; the sums of what is left, float64 [rows].
+    def keep(self, probabilities: torch.Tensor, slots: Slots) -> torch.Tensor:
+        """Sets the probabilities of forbidden tokens to 0; returns the remaining sums, float64
+        [rows].
 
-        `shares`: finite numbers from 0 up [len(slots), vocabulary], plain (`is_plain`).
+        `probabilities`: finite numbers >= 0, [len(slots), vocabulary], plain (`is_plain`).
         """
         self._flush()
         sums = np.zeros(len(slots))
-        keep(shares.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
+        keep(probabilities.numpy(), self._rows.numpy(), np.array(slots, np.int64), sums)
         return torch.from_numpy(sums)
 
     def weigh(
         self,
         logits: torch.Tensor,
         slots: NDArray[np.int64],
-        heats: NDArray[np.float32],
+        temperatures: NDArray[np.float32],
         revived: NDArray[np.bool_],
     ) -> torch.Tensor:
-        """As `apply`, on a device; what it took, float32 [2, rows]: log Z, the logarithm of the
-        share of softmax(logits / heats) that is left, and whether a row's best was lost (1 or 0).
+        """Applies the masks on a device and returns float32 [2, rows]: log Z, the logarithm of
+        the fraction of softmax(logits / temperatures) that remains, and 1 if the row's best
+        token was forbidden, else 0.
 
-        Of rows in `revived` that have nothing left, what the mask allows gets the logit 0.
+        In `revived` rows with nothing left, allowed tokens get the logit 0.
         """
         self._flush()
-        asked = np.stack([slots.astype(np.int32), heats.view(np.int32), revived.astype(np.int32)])
-        there = kernels(logits.device)
-        found: torch.Tensor = (there.weigh if there else weigh_by_torch)(
-            logits, self._rows, upload(asked, logits.device)
+        parameters = np.stack(
+            [slots.astype(np.int32), temperatures.view(np.int32), revived.astype(np.int32)]
         )
-        return found
+        there = kernels(logits.device)
+        removed: torch.Tensor = (there.weigh if there else weigh_by_torch)(
+            logits, self._rows, upload(parameters, logits.device)
+        )
+        return removed
 
     def gather(self, slots: Slots, out: torch.Tensor | None = None) -> torch.Tensor:
-        """int32 [len(slots), words], into `out` where that is given."""
+        """int32 [len(slots), words], written to `out` if given."""
         self._flush()
         index = upload(np.array(slots, np.int64), self._rows.device)
         if out is None:
@@ -195,33 +200,35 @@ class MaskTable:
         return int(self._rows.nbytes)
 
 
-def weigh_by_torch(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `asked` int32
-    [3, n]: numbers of rows, the bits of temperatures in float32, and which are revived."""
-    heat = asked[1].view(torch.float32).unsqueeze(1)
-    before, best = (logits / heat).logsumexp(1), logits.amax(1)
-    masks = rows.index_select(0, asked[0])
+def weigh_by_torch(
+    logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor
+) -> torch.Tensor:
+    """`MaskTable.weigh`. `logits` [n, vocabulary], `rows` int32 [capacity, words]; `parameters`
+    int32 [3, n]: row numbers, the bits of float32 temperatures, and whether the row is revived."""
+    temperature = parameters[1].view(torch.float32).unsqueeze(1)
+    before, best = (logits / temperature).logsumexp(1), logits.amax(1)
+    masks = rows.index_select(0, parameters[0])
     _apply(logits, masks)
-    after, best_left = (logits / heat).logsumexp(1), logits.amax(1)
+    after, best_left = (logits / temperature).logsumexp(1), logits.amax(1)
     alike = torch.zeros_like(logits)
     _apply(alike, masks)
-    is_revived = (asked[2] != 0) & (best_left == -torch.inf)
+    is_revived = (parameters[2] != 0) & (best_left == -torch.inf)
     logits.copy_(torch.where(is_revived.unsqueeze(1), alike, logits))
     return torch.stack([after - before, (best_left < best).float()])
 
 
 def _apply(logits: torch.Tensor, masks: torch.Tensor) -> None:
-    """By xgrammar's kernels; `masks` int32 [rows, words] are the caller's own."""
+    """Uses xgrammar's kernels; may modify `masks`, int32 [rows, words]."""
     beyond = logits.shape[1] % 32
     if beyond and logits.device.type == "cpu":
-        # Where all of a row's last tokens are allowed its kernel for a CPU goes on to the bits
-        # beyond the vocabulary, and forbids the next row's first token.
+        # xgrammar's CPU kernel also reads the bits beyond the vocabulary if a row's last word
+        # has no forbidden token, and then masks the first token of the next row.
         masks[:, -1] |= -1 << beyond
     xgrammar.apply_token_bitmask_inplace(logits, masks)
 
 
 def kernels(device: torch.device) -> ModuleType | None:
-    """triton_kernel.py, where there is a GPU for it."""
+    """triton_kernel.py, if there is a GPU for it."""
     if device.type == "cuda":
         with contextlib.suppress(ImportError):
             from gars_vllm.engine.masking import triton_kernel
@@ -231,8 +238,7 @@ def kernels(device: torch.device) -> ModuleType | None:
 
 
 def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    """An array on the device, without waiting for it: through pinned memory, which torch keeps and
-    hands out again."""
+    """Copies an array to the device without blocking, through pinned memory from torch's cache."""
     made = torch.from_numpy(array)
     if device.type == "cpu":
         return made
@@ -240,7 +246,7 @@ def upload(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
 
 
 def is_plain(logits: torch.Tensor) -> bool:
-    """The kernel below can read it."""
+    """The CPU kernels below support these logits."""
     here = logits.device.type == "cpu" and logits.dtype == torch.float32
     return bool(here and logits.is_contiguous())
 
@@ -268,9 +274,9 @@ def forbid(logits, rows, slots):  # type: ignore[no-untyped-def]
 
 
 @partial(njit, fastmath=True)
-def keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
+def keep(probabilities, rows, slots, sums):  # type: ignore[no-untyped-def]
     """MaskTable.keep."""
-    size = shares.shape[1]
+    size = probabilities.shape[1]
     for row in range(slots.shape[0]):
         slot = slots[row]
         total = np.float64(0)
@@ -280,20 +286,20 @@ def keep(shares, rows, slots, sums):  # type: ignore[no-untyped-def]
             some = np.float32(0)
             if bits == 0:
                 for i in range(32):
-                    shares[row, first + i] = 0
+                    probabilities[row, first + i] = 0
             elif bits == -1:
                 for i in range(32):
-                    some += shares[row, first + i]
+                    some += probabilities[row, first + i]
             else:
                 for i in range(32):
-                    value = shares[row, first + i] if (bits >> i) & 1 else np.float32(0)
-                    shares[row, first + i] = value
+                    value = probabilities[row, first + i] if (bits >> i) & 1 else np.float32(0)
+                    probabilities[row, first + i] = value
                     some += value
             total += some
         for i in range(size % 32):
             at = size - size % 32 + i
             if (rows[slot, at // 32] >> i) & 1:
-                total += shares[row, at]
+                total += probabilities[row, at]
             else:
-                shares[row, at] = 0
+                probabilities[row, at] = 0
         sums[row] = total

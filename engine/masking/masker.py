@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step: the masks of some rows of logits applied, and what they took written down."""
+"""Applies masks to rows of logits and records the removed probability mass."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from gars_vllm.engine.masking.softmax import Softmax
 from gars_vllm.engine.masking.weights import Weights
 from numpy.typing import NDArray
 
-# Of the probability: float32 has nothing below 1e-38, and loses digits before.
-_FEW = 1e-18
-_SURE = 1e-3  # more than shares' sums are wrong by
+# Masses below are recomputed in logarithms: float32 loses digits well before 1e-38.
+_TINY = 1e-18
+_SUM_ERROR = 1e-3  # bounds the rounding error of the sums
 
 
 @dataclass(frozen=True)
-class Shares:
-    """What a mask has left of softmax(logits / temperature): `values` float32 [rows, vocabulary],
-    0 where forbidden, each row adding up to `mass`, float64 [rows]; `temperature` float32 [rows].
-    """
+class MaskedProbabilities:
+    """softmax(logits / temperature) after masking: `values` float32 [rows, vocabulary], 0 where
+    forbidden, each row with the sum `mass`, float64 [rows]; `temperature` float32 [rows]."""
 
     logits: torch.Tensor
     values: torch.Tensor
@@ -40,28 +39,28 @@ _Use = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
 
 @dataclass(frozen=True)
 class Step:
-    """Of each row: the row of the table; whether it has a matcher, and whether its program is over
-    (Constraint.has_ended); and what the batch holds at its place: `read`, `keys`, `heats`."""
+    """For each row: the table row of its mask; whether it has a matcher; whether its program has
+    ended (Constraint.has_ended); and the batch's `read`, `keys` and `temperatures`."""
 
     slots: NDArray[np.int64]
     has_matcher: NDArray[np.bool_]
     ended: NDArray[np.bool_]
     read: NDArray[np.int64]
     keys: NDArray[np.int64]
-    heats: NDArray[np.float32]
+    temperatures: NDArray[np.float32]
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, bool, bool, int, int, float]]) -> Step:
-        """From these fields of each row."""
-        slots, has, ended, read, keys, heats = zip(*rows, strict=True) if rows else ((),) * 6
+        """From tuples of these fields."""
+        slots, has, ended, read, keys, temperatures = zip(*rows, strict=True) if rows else ((),) * 6
         return cls(
             np.array(slots, np.int64), np.array(has, np.bool_), np.array(ended, np.bool_),
-            np.array(read, np.int64), np.array(keys, np.int64), np.array(heats, np.float32),
+            np.array(read, np.int64), np.array(keys, np.int64), np.array(temperatures, np.float32),
         )  # fmt: skip
 
 
 class Masker:
-    """Knows neither runners nor requests: rows of logits and the constraints that they are of."""
+    """Masks rows of logits by their constraints; knows neither runners nor requests."""
 
     def __init__(
         self,
@@ -70,96 +69,96 @@ class Masker:
         weights: Weights | None = None,
         draws: bool = False,
     ) -> None:
-        """`size`: width of the logits; `weights`: where samples' weights are written; `draws`:
-        whoever calls `apply` asks for `shares` after it, and draws from them."""
+        """`size`: width of the logits; `weights`: where weights are recorded; `draws`: the
+        caller of `apply` calls `take_probabilities` after it and draws from them."""
         self.table = MaskTable((size + 31) // 32, device)
         self._weights, self._draws = weights, draws
-        self._later = _Later() if weights and device.type == "cuda" else None
+        self._writer = _BackgroundWriter() if weights and device.type == "cuda" else None
         self._softmax = Softmax()
-        self._shares: Shares | None = None
-        self._put_off: NDArray[np.int64] | None = None
-        self.drawing_seconds = 0.0  # of `apply`, on what the sampler would have done without it
+        self._probabilities: MaskedProbabilities | None = None
+        self._deferred: NDArray[np.int64] | None = None
+        self.drawing_seconds = 0.0  # time in `apply` that the sampler would have spent otherwise
 
     def set_ends(self, tokens: Sequence[int]) -> None:
-        """The tokens that a request may draw which may only end."""
+        """The tokens allowed for a request that may only end."""
         self.table.set_ends(tokens)
 
     def begin(self) -> None:
-        """A new step."""
-        if self._put_off is not None:
+        """Starts a step."""
+        if self._deferred is not None:
             raise RuntimeError(
-                "nobody has drawn from what the mask has left: ask for it after `apply`"
+                "the last step's probabilities were not used: call take_probabilities after apply"
             )
         self.table.begin()
-        self._shares = None
+        self._probabilities = None
 
-    def shares(
+    def take_probabilities(
         self, logits: torch.Tensor, rows: torch.Tensor, temperature: torch.Tensor
-    ) -> Shares | None:
-        """Where `apply` has just worked them out for these very logits, and these rows of them at
-        these temperatures; given once. Where it has not, the logits are masked after this call, if
-        they were not before."""
-        found, self._shares = self._shares, None
-        put_off, self._put_off = self._put_off, None
+    ) -> MaskedProbabilities | None:
+        """The probabilities that the last `apply` computed for these logits, if the temperatures
+        of these rows match; available once. If None is returned, the logits are masked, now if
+        not before."""
+        kept, self._probabilities = self._probabilities, None
+        deferred, self._deferred = self._deferred, None
         if (
-            found is not None
-            and found.logits is logits
-            and torch.equal(found.temperature[rows], temperature.to(found.temperature.dtype))
+            kept is not None
+            and kept.logits is logits
+            and torch.equal(kept.temperature[rows], temperature.to(kept.temperature.dtype))
         ):
-            return found
-        if put_off is not None:
-            self.table.apply(logits, put_off)
+            return kept
+        if deferred is not None:
+            self.table.apply(logits, deferred)
         return None
 
     def apply(
         self, logits: torch.Tensor, rows: Sequence[Constraint | None], weigh: bool = True
     ) -> None:
-        """`apply_batch`, of constraints that are in no batch."""
+        """`apply_batch` for constraints outside a batch."""
         self.apply_batch(logits, *Batch.of(rows), weigh)
 
     def apply_batch(
         self, logits: torch.Tensor, batch: Batch, places: Places, weigh: bool = True
     ) -> None:
-        """Sets what is forbidden to -inf, in place. `logits`: float [rows, vocabulary]; row i has
-        the constraint at `places[i]` of the batch.
+        """Sets forbidden logits to -inf in place. `logits`: float [rows, vocabulary]; row i
+        belongs to the constraint at `places[i]` of the batch.
 
-        `weigh`: each row is a step of its sample's, at the position that its constraint has read
-        to; else no weights are written.
+        `weigh`: each row is a step of its sample, at the position that its constraint has read;
+        otherwise no weights are recorded.
         """
-        step = self.look(batch, places)
+        step = self.find_masks(batch, places)
         if weigh and self._weights is not None:
-            for key, position in batch.freed:
-                self._weights.free(key, position)
-            batch.freed.clear()
+            for key, position in batch.newly_unconstrained:
+                self._weights.mark_unconstrained(key, position)
+            batch.newly_unconstrained.clear()
         if not step.slots.any():
             return
         weighed = np.flatnonzero(step.has_matcher & (step.keys >= 0))
         is_weighed = bool(weigh and len(weighed) and self._weights is not None)
-        crossed = batch.crossed[places] & (step.slots != EVERYTHING)
+        has_other_rules = batch.has_other_rules[places] & (step.slots != EVERYTHING)
         if not is_plain(logits):
-            found = self.table.weigh(logits, step.slots, step.heats, crossed)
+            removed = self.table.weigh(logits, step.slots, step.temperatures, has_other_rules)
             if is_weighed:
-                self._write(step, weighed, found)
+                self._write(step, weighed, removed)
             return
         if is_weighed:
-            log_z, lost = self._weigh_here(logits, step, bool(batch.drawn[places].all()))
+            log_z, lost = self._weigh_here(logits, step, bool(batch.own_sampler[places].all()))
             self._add(step, weighed, log_z, lost)
         else:
             self.table.apply(logits, step.slots)
-        dead = self._dead(logits, np.flatnonzero(crossed))
+        dead = self._dead(logits, np.flatnonzero(has_other_rules))
         if len(dead):
             self._revive(logits, step.slots, dead)
 
-    def look(self, batch: Batch, places: Places) -> Step:
-        """What the rows may draw: their masks' rows in the table."""
+    def find_masks(self, batch: Batch, places: Places) -> Step:
+        """Looks up the rows' masks in the table."""
         if len(places) <= FEW:
-            return Step.of([self._look(batch, place) for place in places.tolist()])
+            return Step.of([self._find_mask(batch, place) for place in places.tolist()])
         stopped = batch.stopped[places]
         is_last = stopped | batch.refused[places]
         step = Step(
             np.where(is_last, ENDS, EVERYTHING), np.zeros(len(places), np.bool_),
             batch.ended[places] | stopped, batch.read[places], batch.key[places],
-            batch.heat[places],
+            batch.temperature[places],
         )  # fmt: skip
         for grammar, rows, numbers, done in batch.masks(places):
             slots = self.table.slots(grammar, numbers)
@@ -169,35 +168,36 @@ class Masker:
                 constraint = batch.constraint(int(places[rows][i]))
                 assert constraint.matcher is not None
                 slots[i] = self.table.slot(
-                    constraint.matcher, constraint.remaining, constraint.owed
+                    constraint.matcher, constraint.remaining, constraint.to_heal
                 )
             step.slots[rows], step.has_matcher[rows] = slots, True
             step.ended[rows] |= done
         return step
 
-    def _look(self, batch: Batch, place: int) -> tuple[int, bool, bool, int, int, float]:
+    def _find_mask(self, batch: Batch, place: int) -> tuple[int, bool, bool, int, int, float]:
         if place == NOTHING:
             return EVERYTHING, False, False, 0, -1, 1.0
         constraint = batch.constraint(place)
-        asked, matcher = constraint.asked, constraint.matcher
+        parameters, matcher = constraint.parameters, constraint.matcher
         slot = EVERYTHING
         if constraint.stopped or constraint.refused:
             slot = ENDS
         elif matcher is not None:
-            slot = self.table.slot(matcher, constraint.remaining, constraint.owed)
-        key = -1 if asked.key is None else asked.key
+            slot = self.table.slot(matcher, constraint.remaining, constraint.to_heal)
+        key = -1 if parameters.key is None else parameters.key
         return (
             slot, matcher is not None, constraint.has_ended, constraint.read, key,
-            asked.temperature,
+            parameters.temperature,
         )  # fmt: skip
 
-    def _write(self, step: Step, weighed: NDArray[np.int64], found: torch.Tensor) -> None:
-        """`found`: [2, rows], as `MaskTable.weigh` gives it; `weighed`: rows of samples."""
-        if self._later is None:
-            log_z, lost = found.double().numpy()
+    def _write(self, step: Step, weighed: NDArray[np.int64], removed: torch.Tensor) -> None:
+        """`removed`: [2, rows] from `MaskTable.weigh`; `weighed`: rows whose weights are
+        recorded."""
+        if self._writer is None:
+            log_z, lost = removed.double().numpy()
             self._add(step, weighed, log_z, lost > 0)
         else:
-            self._later.put(found, lambda log_z, lost: self._add(step, weighed, log_z, lost > 0))
+            self._writer.put(removed, lambda log_z, lost: self._add(step, weighed, log_z, lost > 0))
 
     def _add(
         self,
@@ -206,7 +206,8 @@ class Masker:
         log_z: NDArray[np.float64],
         lost: NDArray[np.bool_],
     ) -> None:
-        """Of a program that has ended EOS is no choice of the model's: nothing is taken from it."""
+        """Records a step. EOS after the end of a program is not the model's choice: its log Z is
+        0."""
         assert self._weights is not None
         ended = step.ended[weighed]
         self._weights.add(
@@ -219,42 +220,43 @@ class Masker:
     def _weigh_here(
         self, logits: torch.Tensor, step: Step, all_drawn: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """On a CPU: masks `logits` in place; log Z and whether the best token was lost, by row."""
+        """Masks `logits` in place on a CPU; log Z and whether the best token was forbidden, by
+        row."""
         slots = step.slots
-        heat = torch.from_numpy(step.heats[:, None])
+        temperature = torch.from_numpy(step.temperatures[:, None])
         started = time.perf_counter()
-        shares = self._softmax(logits, heat[:, 0])
+        probabilities = self._softmax(logits, temperature[:, 0])
         if self._draws:
             self.drawing_seconds += time.perf_counter() - started
-        top = shares.amax(1)
-        mass = self.table.keep(shares, slots)
-        overruled = _lost(shares, top, mass).numpy()
-        few = torch.nonzero(mass < _FEW).squeeze(1)
-        if len(few):
-            before = (logits[few] / heat[few]).logsumexp(1)
-        # Where every row will be drawn from its shares, nothing reads these logits any more.
+        top = probabilities.amax(1)
+        mass = self.table.keep(probabilities, slots)
+        overruled = _was_best_removed(probabilities, top, mass).numpy()
+        tiny = torch.nonzero(mass < _TINY).squeeze(1)
+        if len(tiny):
+            before = (logits[tiny] / temperature[tiny]).logsumexp(1)
+        # If every row is drawn from its probabilities, nothing reads these logits any more.
         if self._draws and all_drawn:
-            self._put_off = slots
+            self._deferred = slots
         else:
             self.table.apply(logits, slots)
         with np.errstate(divide="ignore"):
             log_z = np.log(np.minimum(mass.numpy(), 1.0))
-        if len(few):
-            some = logits[few] / heat[few]
-            self.table.apply(some, slots[few.numpy()])
+        if len(tiny):
+            some = logits[tiny] / temperature[tiny]
+            self.table.apply(some, slots[tiny.numpy()])
             after = some.logsumexp(1)
-            log_z[few.numpy()] = (after - before).double().numpy()
-            shares[few], mass[few] = some.softmax(1), 1.0
-            mass[few[after == -torch.inf]] = 0.0  # another rule has forbidden the rest
-        self._shares = Shares(logits, shares, mass, heat[:, 0])
+            log_z[tiny.numpy()] = (after - before).double().numpy()
+            probabilities[tiny], mass[tiny] = some.softmax(1), 1.0
+            mass[tiny[after == -torch.inf]] = 0.0  # another rule forbids the rest
+        self._probabilities = MaskedProbabilities(logits, probabilities, mass, temperature[:, 0])
         return log_z, overruled
 
     def _dead(self, logits: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the rows in which the mask and another rule of the request's leave nothing."""
+        """The rows in which the mask and the request's other rules together allow nothing."""
         if not len(rows):
             return rows
-        if self._shares is not None:
-            left = self._shares.mass.numpy()[rows] > 0
+        if self._probabilities is not None:
+            left = self._probabilities.mass.numpy()[rows] > 0
         else:
             left = (logits[torch.from_numpy(rows)].amax(1) > -torch.inf).numpy()
         dead: NDArray[np.int64] = rows[~left]
@@ -263,32 +265,35 @@ class Masker:
     def _revive(
         self, logits: torch.Tensor, slots: NDArray[np.int64], dead: NDArray[np.int64]
     ) -> None:
-        """Where another rule of the request's and the grammar leave nothing between them, say
-        min_tokens and a text that can only end, the grammar alone decides: of rows without a
-        possible token, those that it allows get equal logits."""
-        if self._put_off is not None:
-            self.table.apply(logits, self._put_off)
-        self._shares = self._put_off = None
+        """Lets the grammar decide alone where it and the request's other rules allow nothing
+        together (say min_tokens and a text that can only end): allowed tokens get equal logits."""
+        if self._deferred is not None:
+            self.table.apply(logits, self._deferred)
+        self._probabilities = self._deferred = None
         some = torch.zeros((len(dead), logits.shape[1]), dtype=logits.dtype)
         self.table.apply(some, slots[dead])
         logits[torch.from_numpy(dead)] = some
 
 
-def _lost(shares: torch.Tensor, top: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
-    """Whether the largest share `top` of a row was taken, bool [rows]; `mass`: what is left.
+def _was_best_removed(
+    probabilities: torch.Tensor, top: torch.Tensor, mass: torch.Tensor
+) -> torch.Tensor:
+    """Whether the largest probability `top` of a row was masked, bool [rows]; `mass`: what
+    remains.
 
-    It was where less is left, it was not where less was taken; only other rows are looked at."""
-    lost = top > mass + _SURE
-    asked = torch.nonzero(~lost & (top <= 1 - mass + _SURE)).squeeze(1)
-    if 2 * len(asked) > len(top):
-        return top > shares.amax(1)
-    lost[asked] = top[asked] > shares[asked].amax(1)
+    It was if less remains, and was not if less was removed; only other rows are examined.
+    """
+    lost = top > mass + _SUM_ERROR
+    unclear = torch.nonzero(~lost & (top <= 1 - mass + _SUM_ERROR)).squeeze(1)
+    if 2 * len(unclear) > len(top):
+        return top > probabilities.amax(1)
+    lost[unclear] = top[unclear] > probabilities[unclear].amax(1)
     return lost
 
 
-class _Later:
-    """Brings a step's numbers from the device and writes them, in a thread of its own: the step
-    does not wait for them."""
+class _BackgroundWriter:
+    """Copies a step's numbers from the device and records them in a thread, so that the step
+    does not wait."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[torch.Tensor, torch.cuda.Event, _Use]] = (
@@ -296,10 +301,10 @@ class _Later:
         )
         threading.Thread(target=self._run, name="gars-weights", daemon=True).start()
 
-    def put(self, found: torch.Tensor, use: _Use) -> None:
-        """`use` is called with the rows of `found`, float64, when they are there."""
-        host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
-        host.copy_(found, non_blocking=True)
+    def put(self, values: torch.Tensor, use: _Use) -> None:
+        """Calls `use` with the rows of `values`, as float64, once they have arrived."""
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
         self._waiting.put((host, event, use))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keys by which a request asks for a grammar, and what their values may be.
+"""The keys of a request's grammar parameters, and the checks of their values.
 
-Other plug-ins of vLLM's have keys of their own in the same `extra_args`. Those are left alone: a
-key is taken for one of ours if it begins with "grammar", or is nearly one of ours ("grammer").
+Other vLLM plug-ins have keys in the same `extra_args`, which are ignored here. A key counts as
+ours if it begins with "grammar" or nearly equals one of our keys ("grammer").
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ KEYS = (
     NAME, "grammar_closing", "grammar_heal", "grammar_key", "grammar_mask", "grammar_mode",
     "grammar_prefix",
 )  # fmt: skip
-_ALIKE = 0.8  # of difflib's ratio: one letter of "grammar" left out, put in or written wrong
+_ALIKE = 0.8  # difflib ratio: one letter of "grammar" missing, added or wrong
 _PLACE = "vllm_xargs"
 _YES, _NO = (True, 1, "1", "true", "yes"), (False, 0, "0", "false", "no")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def check_keys(keys: Iterable[Any]) -> None:
-    """Raises ValueError for a key that is meant for us and that we do not know."""
+    """Raises ValueError for an unknown key that is meant for us."""
     for key in keys:
         if not isinstance(key, str) or key in KEYS:
             continue
@@ -38,7 +38,7 @@ def check_keys(keys: Iterable[Any]) -> None:
 
 
 def text(args: Mapping[str, Any], key: str) -> str:
-    """ "" where nothing is said."""
+    """The value of a string key; "" if absent."""
     value = args.get(key)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{key} is a text: got {_shown(value)}")
@@ -58,7 +58,7 @@ def choice(args: Mapping[str, Any], key: str, default: _Choice) -> _Choice:
 
 
 def switch(args: Mapping[str, Any], key: str, default: bool) -> bool:
-    """HTTP's `vllm_xargs` know numbers and texts only."""
+    """The value of a boolean key. HTTP's `vllm_xargs` supports only numbers and strings."""
     value = args.get(key)
     if value is None:
         return default
@@ -69,7 +69,7 @@ def switch(args: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def number(args: Mapping[str, Any], key: str, end: int) -> int | None:
-    """From 0 to before `end`; None where nothing is said."""
+    """The value of an integer key, 0 <= value < `end`; None if absent."""
     value = args.get(key)
     if value is None:
         return None
@@ -82,24 +82,24 @@ def number(args: Mapping[str, Any], key: str, end: int) -> int | None:
 
 
 def check_body(body: bytes) -> None:
-    """Raises ValueError where a request over HTTP asks for a grammar in the wrong place, which vLLM
-    takes and ignores. What is no JSON is left to vLLM."""
+    """Raises ValueError if an HTTP request has grammar keys in the wrong place, where vLLM would
+    ignore them. Invalid JSON is left to vLLM."""
     try:
-        asked = json.loads(body)
+        request = json.loads(body)
     except ValueError:
         return
-    if not isinstance(asked, dict):
+    if not isinstance(request, dict):
         return
-    check_keys(asked)
-    for key in asked:
+    check_keys(request)
+    for key in request:
         if key in KEYS:
             raise ValueError(f'{key} belongs into vllm_xargs: {{"vllm_xargs": {{"{key}": ...}}}}')
         is_near = key in ("extra_args", "extra_body") or difflib.get_close_matches(key, [_PLACE])
-        inner = asked[key]
+        inner = request[key]
         if key != _PLACE and is_near and isinstance(inner, dict) and set(inner) & set(KEYS):
             raise ValueError(f"{key} is not read here; did you mean {_PLACE}?")
-    args = asked.get(_PLACE)
-    guided = sorted(key for key in asked if key.startswith("guided_"))
+    args = request.get(_PLACE)
+    guided = sorted(key for key in request if key.startswith("guided_"))
     if guided and isinstance(args, dict) and args.get(NAME):
         raise ValueError(f"{NAME} and {guided[0]}: a text cannot keep to both; leave one away")
 

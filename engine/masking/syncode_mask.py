@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SynCode's own mask (package `syncode`), to compare ours with. The only module that imports it.
+"""SynCode's mask (package `syncode`), for comparisons. The only module that imports it.
 
-SynCode 0.4.16 pins transformers 4.53.2, which cannot live beside vLLM; its parser and mask store
-do not need that version, so it is installed without its pins (requirements-syncode.txt). Importing
-the package itself would bring its evaluation in, and with that `datasets`; so its modules are
-imported without running its `__init__`.
+SynCode 0.4.16 pins transformers 4.53.2, which conflicts with vLLM; its parser and mask store
+work without that version, so it is installed without dependencies (requirements-syncode.txt).
+Its modules are imported without running the package's `__init__`, which would import its
+evaluation and `datasets`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MISSING = "syncode is not installed: pip install --no-deps -r requirements-synco
 
 
 class SynCodeGaveUp(Exception):
-    """SynCode constrains nothing here: its parser failed, or its mask was empty."""
+    """SynCode does not constrain this step: its parser failed, or its mask was empty."""
 
 
 def is_installed() -> bool:
@@ -36,16 +36,16 @@ def is_installed() -> bool:
 
 
 class SynCodeMask:
-    """SynCode's mask of one sample, in its mode `grammar_mask`.
+    """SynCode's mask for one sample, in its mode `grammar_mask`.
 
-    Every call reads the whole text again, as SynCode does: some 30 ms at 50 tokens of Python and
-    more than 100 ms at 200. Building its store takes seconds for a few hundred tokens and minutes
-    for a real vocabulary; it is kept in `cache`, a folder for each vocabulary, since SynCode's own
-    key knows the vocabulary's size only.
+    Every call parses the whole text again, as SynCode does: some 30 ms at 50 tokens of Python
+    and more than 100 ms at 200. Building its store takes seconds for a few hundred tokens and
+    minutes for a real vocabulary. The store is cached under `cache`, one folder per vocabulary,
+    since SynCode's own cache key contains only the vocabulary's size.
     """
 
     def __init__(self, grammar: str, tokenizer: Any, vocabulary: Vocabulary, cache: Path) -> None:
-        """`tokenizer`: of transformers, with the tokens of `vocabulary`."""
+        """`tokenizer`: from transformers, with the tokens of `vocabulary`."""
         constrainer, byte_tokenizer, grammars, common = _modules()
         folder = cache / vocabulary.digest[:32]
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,26 +60,26 @@ class SynCodeMask:
         )
 
     def allowed(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
-        """bool [vocabulary]: what SynCode lets follow these tokens.
+        """bool [vocabulary]: tokens that SynCode allows after these.
 
-        Raises SynCodeGaveUp where it would let everything follow.
+        Raises SynCodeGaveUp where it would allow everything.
         """
         self._constrainer.reset()
         scores = torch.zeros((1, self._size))
         try:
             masked = self._constrainer.mask_scores(torch.tensor([list(tokens)]), scores)
-        except Exception as error:  # its parser's own errors are of many kinds
+        except Exception as error:  # its parser raises many types
             raise SynCodeGaveUp(f"{type(error).__name__}: {error}") from error
         if self._constrainer.parse_failed:
             raise SynCodeGaveUp("its parser failed")
-        found: NDArray[np.bool_] = (masked[0] == 0).numpy()
-        if found.all():
+        allowed: NDArray[np.bool_] = (masked[0] == 0).numpy()
+        if allowed.all():
             raise SynCodeGaveUp("its mask was empty")
-        return found
+        return allowed
 
     def forbid(self, tokens: Sequence[int], logits: torch.Tensor) -> None:
-        """Sets to -inf, in place, the logits (float, [vocabulary or wider]) of what may not follow
-        these tokens; none where SynCode gives up."""
+        """Sets forbidden logits (float, [vocabulary or wider]) to -inf in place; does nothing if
+        SynCode gives up."""
         try:
             allowed = self.allowed(tokens)
         except SynCodeGaveUp:
@@ -90,7 +90,7 @@ class SynCodeMask:
 
 
 def of_model(grammar: str, model: Path, vocabulary: Vocabulary) -> SynCodeMask:
-    """The mask for a model's tokenizer, its store kept in our cache folder."""
+    """The mask for a model's tokenizer; the store is kept in our cache folder."""
     from gars_vllm.engine.models import tokenizers
     from gars_vllm.grammar import disk_cache as store
 

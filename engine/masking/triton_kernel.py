@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a step does on a GPU, in two launches: each costs the host ten microseconds and more.
+"""The GPU work of a step in two kernel launches, each of which costs the host ten microseconds
+or more.
 
-By torch's operations `weigh` is five passes over the logits and two dozen launches (see
-`mask_table.weigh_by_torch`). Imported on a GPU only: Triton comes with torch there.
+With torch operations `weigh` takes five passes over the logits and two dozen launches
+(`mask_table.weigh_by_torch`). Import on a GPU only, where torch brings Triton.
 """
 
 from __future__ import annotations
@@ -14,38 +15,38 @@ import triton.language as tl
 _BLOCK, _WARPS, _SLOTS = 4096, 8, 128
 
 
-def weigh(logits: torch.Tensor, rows: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """`mask_table.weigh_by_torch` by one kernel, a program for each row of logits."""
-    found = torch.empty((2, len(logits)), dtype=torch.float32, device=logits.device)
+def weigh(logits: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    """`mask_table.weigh_by_torch` as one kernel, one program per row of logits."""
+    out = torch.empty((2, len(logits)), dtype=torch.float32, device=logits.device)
     if len(logits):
         _weigh[(len(logits),)](
-            logits, logits.stride(0), rows, rows.stride(0), asked, found, *logits.shape,
+            logits, logits.stride(0), rows, rows.stride(0), parameters, out, *logits.shape,
             BLOCK=_BLOCK, num_warps=_WARPS,
         )  # fmt: skip
-    return found
+    return out
 
 
 def last_tokens(tokens: torch.Tensor, totals: torch.Tensor, width: int) -> torch.Tensor:
-    """The last `width` tokens of each slot and how many it has: int32 [slots, width + 1]. `tokens`
-    int32 [slots, length], `totals` int32 [slots]; where a slot has fewer, in front what is not one.
-    """
+    """The last `width` tokens of each slot and its token count: int32 [slots, width + 1].
+    `tokens` int32 [slots, length], `totals` int32 [slots]. For slots with fewer tokens the first
+    columns are undefined."""
     slots = len(totals)
-    found = torch.empty((slots, width + 1), dtype=torch.int32, device=totals.device)
+    out = torch.empty((slots, width + 1), dtype=torch.int32, device=totals.device)
     _last_tokens[(triton.cdiv(slots, _SLOTS),)](
-        tokens, tokens.stride(0), totals, found, slots, width, BLOCK=_SLOTS
+        tokens, tokens.stride(0), totals, out, slots, width, BLOCK=_SLOTS
     )
-    return found
+    return out
 
 
-# Triton reads annotations as code, and knows no types but its own.
+# Triton evaluates annotations, and knows only its own types.
 @triton.jit(do_not_specialize=["count"])  # type: ignore[untyped-decorator]
 def _weigh(  # type: ignore[no-untyped-def]
-    logits, logits_stride, rows, rows_stride, asked, found, count, size, BLOCK: tl.constexpr
+    logits, logits_stride, rows, rows_stride, parameters, out, count, size, BLOCK: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
-    slot = tl.load(asked + row).to(tl.int64)
-    heat = tl.load(asked + count + row).to(tl.float32, bitcast=True)
-    # Largest logit, and the sum of exp((logit - largest) / temperature), of all and of the kept.
+    slot = tl.load(parameters + row).to(tl.int64)
+    temperature = tl.load(parameters + count + row).to(tl.float32, bitcast=True)
+    # Largest logit and the sum of exp((logit - largest) / temperature), of all and of allowed ones.
     most, total = -float("inf"), 0.0
     most_kept, kept = -float("inf"), 0.0
     for first in range(0, size, BLOCK):
@@ -56,12 +57,12 @@ def _weigh(  # type: ignore[no-untyped-def]
         words = tl.load(rows + slot * rows_stride + at // 32, here, 0)
         allowed = ((words >> (at % 32)) & 1) != 0
         tl.store(places, -float("inf"), here & ~allowed)
-        scaled = values.to(tl.float32) / heat
+        scaled = values.to(tl.float32) / temperature
         most, total = _add(most, total, scaled)
         most_kept, kept = _add(most_kept, kept, tl.where(allowed, scaled, -float("inf")))
-    tl.store(found + row, most_kept + tl.log(kept) - (most + tl.log(total)))
-    tl.store(found + count + row, tl.where(most_kept < most, 1.0, 0.0))
-    if (most_kept == -float("inf")) & (tl.load(asked + 2 * count + row) != 0):
+    tl.store(out + row, most_kept + tl.log(kept) - (most + tl.log(total)))
+    tl.store(out + count + row, tl.where(most_kept < most, 1.0, 0.0))
+    if (most_kept == -float("inf")) & (tl.load(parameters + 2 * count + row) != 0):
         for first in range(0, size, BLOCK):
             at = first + tl.arange(0, BLOCK)
             here = at < size
@@ -72,7 +73,7 @@ def _weigh(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _add(most, total, values):  # type: ignore[no-untyped-def]
-    """A log-sum-exp goes on: (most, total) stands for most + log(total)."""
+    """Updates a running log-sum-exp: (most, total) stands for most + log(total)."""
     larger = tl.maximum(most, tl.max(values, 0))
     by = tl.where(larger == -float("inf"), 0.0, larger)  # -inf - -inf is no number
     return larger, total * tl.exp(most - by) + tl.sum(tl.exp(values - by), 0)
@@ -80,7 +81,7 @@ def _add(most, total, values):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _last_tokens(  # type: ignore[no-untyped-def]
-    tokens, tokens_stride, totals, found, slots, width, BLOCK: tl.constexpr
+    tokens, tokens_stride, totals, out, slots, width, BLOCK: tl.constexpr
 ):
     slot = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
     here = slot < slots
@@ -88,8 +89,8 @@ def _last_tokens(  # type: ignore[no-untyped-def]
     for i in range(width):
         at = tl.maximum(total - width + i, 0)
         tl.store(
-            found + slot * (width + 1) + i,
+            out + slot * (width + 1) + i,
             tl.load(tokens + slot * tokens_stride + at, here, 0),
             here,
         )
-    tl.store(found + slot * (width + 1) + width, total, here)
+    tl.store(out + slot * (width + 1) + width, total, here)

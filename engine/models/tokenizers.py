@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer that a model is given: one that is known to keep every blank of a program."""
+"""Loads a model's tokenizer and checks that it preserves the whitespace of programs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.grammar import Vocabulary, VocabularyError
 from gars_vllm.grammar.disk_cache import cache_folder
 
-# Runs of blanks, tabs, empty lines, characters of one to four bytes.
+# Runs of spaces, tabs, empty lines, characters of one to four bytes.
 CHECK_TEXT = (
     "def f(a, b=1):\n\tif a  >=  b:\n\t\treturn 'é日本\U0001f600'\n\n\n"
     "class  A:\n    x = {1: [2,  3]}   # end\n        \n    def g(self): ...\n"
 )
-_LEAST_USED = 0.9  # part of the model's vocabulary that its tokenizer must use
+_LEAST_USED = 0.9  # fraction of the model's vocabulary that its tokenizer must use
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """`folder`: what vLLM and transformers load, the model's own or a repaired copy of its
-    tokenizer. `vocabulary`: as wide as the model's logits."""
+    """`folder`: what vLLM and transformers load, the model's own or a repaired copy.
+    `vocabulary`: as wide as the model's logits."""
 
     folder: Path
     repaired: bool
@@ -40,13 +40,14 @@ class Tokenizer:
         return list(self.loaded.encode(text, add_special_tokens=special))
 
     def chat(self, message: str, opener: str) -> list[int]:
-        """Token ids of a user's message in the model's chat template, and of an answer's start.
+        """Token ids of a user message in the model's chat template, followed by the start of the
+        answer.
 
-        Raises UserError when the model has no chat template.
+        Raises UserError if the model has no chat template.
         """
         if not getattr(self.loaded, "chat_template", None):
             raise UserError(
-                "the model has no chat template, so it cannot be asked by --prompt-kind chat; "
+                "the model has no chat template, so --prompt-kind chat is not available; "
                 "use --prompt-kind completion"
             )
         text = self.loaded.apply_chat_template(
@@ -57,15 +58,15 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer.json by itself: texts to tokens, without transformers and without a model."""
+    """A tokenizer.json by itself: encodes texts without transformers and without a model."""
 
     vocabulary: Vocabulary
     backend: Any  # tokenizers.Tokenizer
 
     @classmethod
     def of(cls, folder: Path) -> Encoder:
-        """Raises UserError when the folder holds no usable tokenizer.json, or when the bytes of a
-        token are not what the tokenizer itself makes of it."""
+        """Raises UserError if the folder holds no usable tokenizer.json, or if a token's bytes
+        differ from what the tokenizer decodes."""
         from tokenizers import Tokenizer as Backend
 
         try:
@@ -75,7 +76,7 @@ class Encoder:
         file = folder / "tokenizer.json" if folder.is_dir() else folder
         try:
             backend = Backend.from_file(str(file))
-        except Exception as error:  # the library raises nothing more specific
+        except Exception as error:  # the library raises no specific type
             raise UserError(
                 f"{file}: the tokenizers library cannot read it: {' '.join(str(error).split())}"
             ) from error
@@ -84,17 +85,17 @@ class Encoder:
         return cls(vocabulary, backend)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids, without those that begin or end a text."""
+        """Token ids, without special tokens at the beginning and end."""
         return list(self.backend.encode(text, add_special_tokens=False).ids)
 
 
 def load(model: Path) -> Tokenizer:
-    """The tokenizer of a model's folder, checked to give back code as it was, or repaired.
+    """The tokenizer of a model's folder, checked to reproduce code exactly, or repaired.
 
-    transformers rebuilds some tokenizers from the class that their configuration names, whatever
-    tokenizer.json says; DeepSeek's then lose all blanks. Such a folder's tokenizer is copied with
-    a class that takes tokenizer.json as it is. Raises UserError when that does not help either, or
-    when the vocabularies of tokenizer and model differ.
+    transformers rebuilds some tokenizers from the class named in their configuration, ignoring
+    tokenizer.json; DeepSeek's then lose all whitespace. Such a tokenizer is copied with a class
+    that uses tokenizer.json as it is. Raises UserError if that does not help, or if the
+    vocabularies of tokenizer and model differ.
     """
     file = model / "tokenizer.json"
     if not file.is_file():
@@ -119,13 +120,13 @@ def load(model: Path) -> Tokenizer:
     if loaded is None:
         raise UserError(
             f"the tokenizer in {model} does not give back code as it was ({reason}; and, taken "
-            f"from tokenizer.json alone, {second}); samples of it could not be trusted"
+            f"from tokenizer.json alone, {second}); its samples could not be trusted"
         )
     return Tokenizer(copy, True, vocabulary, loaded)
 
 
 def _check_sizes(model: Path) -> None:
-    """The model's logits must reach every token, and mean the same vocabulary."""
+    """The model's logits must cover every token, and belong to the same vocabulary."""
     config = _json(model / "config.json")
     size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     if not isinstance(size, int):
@@ -144,19 +145,19 @@ def _check_sizes(model: Path) -> None:
 
 
 def _check_bytes(file: Path, vocabulary: Vocabulary, backend: Any) -> None:
-    """Every token's bytes must be what the tokenizer makes of it between two others.
+    """Checks that the tokenizer decodes every token to its bytes, in the middle of a text.
 
-    All are decoded at once, the same plain token between them (0.2 s for 150,000).
+    Decodes all at once, separated by one plain token (0.2 s for 150,000).
     """
     texts = {i: text for i, text in enumerate(vocabulary.tokens) if text}
-    found = (i for i, text in texts.items() if text.isascii() and text == text.rstrip())
-    # not a byte: the library reads a run of bytes as one
+    candidates = (i for i, text in texts.items() if text.isascii() and text == text.rstrip())
+    # not a byte token: the library merges runs of bytes
     plain = next(
-        (i for i in found if not (backend.id_to_token(i) or "<0x").startswith("<0x")), None
+        (i for i in candidates if not (backend.id_to_token(i) or "<0x").startswith("<0x")), None
     )
     if plain is None:
         raise UserError(f"{file}: none of its tokens is plain text; no program can be written")
-    first = backend.decode([plain], skip_special_tokens=False)  # perhaps without its blank
+    first = backend.decode([plain], skip_special_tokens=False)  # possibly without its leading space
 
     def differs(ids: list[int]) -> bool:
         row = [plain, *(each for i in ids for each in (i, plain))]
@@ -169,24 +170,24 @@ def _check_bytes(file: Path, vocabulary: Vocabulary, backend: Any) -> None:
         wrong = ids[count - 1]
         raise UserError(
             f"{file}: its decoder does not make {texts[wrong]!r} of token {wrong} "
-            f"({backend.id_to_token(wrong)!r}) in a text; samples of it could not be trusted"
+            f"({backend.id_to_token(wrong)!r}) in a text; its samples could not be trusted"
         )
 
 
 def _wanted_ids(file: Path, encoder: Encoder) -> list[int]:
-    """The ids of CHECK_TEXT by tokenizer.json itself; their bytes must be the text."""
+    """The ids of CHECK_TEXT by tokenizer.json; their bytes must join to the text."""
     ids = encoder.encode(CHECK_TEXT)
     joined = b"".join(encoder.vocabulary.texts(ids))
     if joined != CHECK_TEXT.encode():
         raise UserError(
             f"{file}: the tokens of a program do not join to the program again (its text is "
-            "normalised, or a token is unknown); samples of it could not be trusted"
+            "normalised, or a token is unknown); its samples could not be trusted"
         )
     return ids
 
 
 def _try(folder: Path, wanted: list[int]) -> tuple[Any, str]:
-    """The tokenizer that transformers, and so vLLM, makes of a folder; or why it is no good."""
+    """The tokenizer that transformers (and so vLLM) loads from a folder, or why it is unusable."""
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
@@ -196,7 +197,7 @@ def _try(folder: Path, wanted: list[int]) -> tuple[Any, str]:
         loaded = AutoTokenizer.from_pretrained(str(folder))
         ids = list(loaded.encode(CHECK_TEXT, add_special_tokens=False))
         back = loaded.decode(ids, clean_up_tokenization_spaces=False)
-    except Exception as error:  # whatever transformers makes of a foreign folder
+    except Exception as error:  # transformers raises many types
         return None, f"transformers cannot load it: {' '.join(str(error).split())[:200]}"
     finally:
         logging.set_verbosity(before)
@@ -208,7 +209,7 @@ def _try(folder: Path, wanted: list[int]) -> tuple[Any, str]:
 
 
 def _repaired_copy(model: Path) -> Path:
-    """The model's folder without its weights, its tokenizer of a class that adds nothing."""
+    """A copy of the model's folder without weights, with a tokenizer class that adds nothing."""
     names = ("*.json", "*.jinja", "*.txt")
     files = sorted(p for pattern in names for p in model.glob(pattern) if p.is_file())
     files = [p for p in files if not p.name.endswith(".index.json")]
@@ -226,7 +227,7 @@ def _repaired_copy(model: Path) -> Path:
     (made / "tokenizer_config.json").write_text(json.dumps(config, indent=2), "utf-8")
     try:
         os.rename(made, target)
-    except OSError:  # another process was quicker
+    except OSError:  # another process was faster
         shutil.rmtree(made)
         if not target.is_dir():
             raise
@@ -235,7 +236,7 @@ def _repaired_copy(model: Path) -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

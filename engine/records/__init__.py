@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written to disk: files of JSON lines, and the schemas that they are checked against.
+"""Files on disk: JSON Lines, and the schemas that they are checked against.
 
-A new kind of file gets its schema in records.py.
+A new kind of file gets a schema in records.py.
 """
 
 from gars_vllm.engine.records.json_lines import JsonLines

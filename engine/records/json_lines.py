@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An append-only file of JSON objects that survives being killed at any moment."""
+"""An append-only JSON Lines file that survives being killed at any moment."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ Key = tuple[str, int]
 
 
 def key_of(record: Mapping[str, Any]) -> Key:
-    """What a record is known by: (task_id, sample_index)."""
+    """A record's key: (task_id, sample_index)."""
     return (str(record["task_id"]), int(record["sample_index"]))
 
 
 def lock(descriptor: int, path: Path) -> None:
-    """Takes the exclusive lock of an open file, for as long as the descriptor lives.
+    """Takes an exclusive lock on an open file, held as long as the descriptor lives.
 
-    A file system that has no locks is used without. Raises UserError when another process has it.
+    File systems without locks are used without one. Raises UserError if another process holds
+    it.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,7 +38,7 @@ def lock(descriptor: int, path: Path) -> None:
 
 
 def open_for_append(path: Path) -> int:
-    """A descriptor of a file that is made where it is missing. Raises UserError."""
+    """Opens a file for appending, creating it if missing. Raises UserError."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
@@ -45,7 +46,7 @@ def open_for_append(path: Path) -> int:
 
 
 def cut_torn_line(descriptor: int) -> None:
-    """Cuts off what follows the last newline of an open file."""
+    """Truncates an open file after its last newline."""
     size = os.fstat(descriptor).st_size
     end = size
     while end > 0:
@@ -60,9 +61,9 @@ def cut_torn_line(descriptor: int) -> None:
 
 
 def append_line(descriptor: int, record: Mapping[str, Any], path: Path) -> None:
-    """Adds a record with one write of a whole line to a file that is open for appending.
+    """Appends a record with a single write of a whole line.
 
-    Raises UserError when the line could not be written; the file is then as it was before.
+    Raises UserError if the line could not be written; the file is then unchanged.
     """
     line = json.dumps(record).encode() + b"\n"
     size = os.fstat(descriptor).st_size
@@ -75,19 +76,19 @@ def append_line(descriptor: int, record: Mapping[str, Any], path: Path) -> None:
 
 
 class Tail:
-    """The records of a file that grows: each time it is gone through, those since the last time.
+    """The records of a growing file: each iteration yields those added since the last one.
 
-    A record whose key an earlier one has is left out; `repeated` are the numbers of such lines.
+    Skips records with a key seen before; `repeated` has their line numbers.
     """
 
     def __init__(self, path: Path, kind: type) -> None:
         self._path, self._kind = path, kind
-        self._offset = self._number = 0  # bytes and lines that were read
+        self._offset = self._number = 0  # bytes and lines read
         self._keys: set[Key] = set()
         self.repeated: list[int] = []
 
     def __iter__(self) -> Iterator[Record]:
-        """As `JsonLines.read` says."""
+        """See `JsonLines.read`."""
         try:
             file = self._path.open("rb")
         except FileNotFoundError:
@@ -114,11 +115,11 @@ class Tail:
 
 
 class JsonLines:
-    """One file of records of a kind (records.py), each with a `task_id` and a `sample_index`.
+    """A file of records of one kind (records.py), each with a `task_id` and a `sample_index`.
 
-    Readers (`read`, `keys`) take whole lines only: a last line without its newline is what a
-    killed writer left, and is passed over. A writer calls `open` first, which locks the file
-    against other writers and cuts such a line off.
+    Readers (`read`, `keys`) skip a last line without a newline, which a killed writer leaves. A
+    writer calls `open` first, which locks the file against other writers and removes such a
+    line.
     """
 
     def __init__(self, path: Path, kind: type) -> None:
@@ -129,28 +130,28 @@ class JsonLines:
         self._repeated: list[int] = []
 
     def read(self) -> Iterator[Record]:
-        """Yields the records in order, the first of each key; nothing when the file is missing.
+        """Yields the records in order, the first of each key; nothing if the file is missing.
 
-        Raises UserError naming the file and the line when a whole line is no such record.
+        Raises UserError with the file and line of an invalid record.
         """
         tail = self.tail()
         yield from tail
         self._repeated = tail.repeated
 
     def tail(self) -> Tail:
-        """The same for a file that grows."""
+        """The same for a growing file."""
         return Tail(self.path, self._kind)
 
     def successor(self) -> JsonLines:
-        """A file beside this one, which is to take its place when it is whole."""
+        """A file next to this one that replaces it when complete."""
         return JsonLines(self.path.with_name(f"{self.path.name}.new"), self._kind)
 
     def take(self, successor: JsonLines) -> None:
-        """Puts the successor in this file's place, at once."""
+        """Atomically replaces this file by its successor."""
         os.replace(successor.path, self.path)
 
     def notes(self) -> list[str]:
-        """What the reader of numbers must know of the file, as it was last read to its end."""
+        """Warnings about the file as it was last read completely."""
         if not self._repeated:
             return []
         count, first = len(self._repeated), self._repeated[0]
@@ -166,8 +167,8 @@ class JsonLines:
     def open(self) -> frozenset[Key]:
         """Opens the file for `append`, creating it, and locks it until `close`.
 
-        Returns the keys that it holds. Raises UserError when another process writes to it, or when
-        it cannot be written.
+        Returns its keys. Raises UserError if another process writes to it or it cannot be
+        written.
         """
         descriptor = open_for_append(self.path)
         try:
@@ -181,10 +182,10 @@ class JsonLines:
         return frozenset(self._keys)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Adds a record with one write of a whole line.
+        """Appends a record with a single write of a whole line.
 
-        Raises UserError when the file has a record of this key already, and when the line could not
-        be written; the file is then as it was before.
+        Raises UserError if the file already has a record with this key, or if the line could not
+        be written; the file is then unchanged.
         """
         if self._descriptor < 0:
             raise ValueError(f"{self.path} is not open for writing")
@@ -195,7 +196,7 @@ class JsonLines:
         self._keys.add(key)
 
     def close(self) -> None:
-        """Ends writing and gives the lock back; may be called again."""
+        """Closes the file and releases the lock; may be called again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

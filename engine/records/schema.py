@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks a JSON value against a type: a TypedDict of plain types, lists, dicts, unions and rules.
+"""Checks a JSON value against a type: a TypedDict of plain types, lists, dicts, unions and
+rules.
 
-pydantic and msgspec do the same, but nothing that the wheel needs without extras brings them.
+pydantic and msgspec do the same, but are not among the wheel's required dependencies.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be beside its type, and how an error names that."""
+    """A condition in addition to the type, and its wording in errors."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -25,7 +26,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Fault:
-    """Where in a value it is not of its type."""
+    """Where a value violates its type."""
 
     place: str  # within the record
     wanted: str
@@ -59,7 +60,7 @@ def _shown(value: Any) -> str:
 
 @functools.cache
 def checker(kind: Any) -> Checker:
-    """What finds the first fault of a value of that type, or None."""
+    """A function that returns a value's first fault against a type, or None."""
     origin, inner = get_origin(kind), get_args(kind)
     if is_typeddict(kind):
         return _of_fields(kind)
@@ -76,7 +77,7 @@ def checker(kind: Any) -> Checker:
         wanted = f"one of {', '.join(known)}"
         return lambda v: None if isinstance(v, str) and v in known else Fault("", wanted, v)
     wanted = _WORDS[kind]
-    exact = (int, float) if kind is float else (kind,)  # true is no number
+    exact = (int, float) if kind is float else (kind,)  # bool is not a number
     return lambda v: None if type(v) in exact else Fault("", wanted, v)
 
 
@@ -118,7 +119,9 @@ def _of_any(kinds: tuple[Any, ...]) -> Checker:
         faults = [fault for fault in (one(value) for one in several) if fault is not None]
         if len(faults) < len(several):
             return None
-        inner = [fault for fault in faults if fault.place]  # it is of that type, up to there
+        inner = [
+            fault for fault in faults if fault.place
+        ]  # faults inside a value of the right type
         *most, last = (fault.wanted for fault in faults)
         wanted = f"{', '.join(most)} or {last}"
         return inner[0] if inner else Fault("", wanted, value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a file whole or not at all."""
+"""Writes a file atomically."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Puts `data` in the place of what `path` held, at once and for good: whatever ends the process
-    leaves the one or the other. Until then it is in a hidden file beside it whose name begins with
-    the same. Raises OSError that names `path`, and leaves it as it was then."""
+    """Atomically and durably replaces the content of `path` by `data`. Until then the data is in
+    a hidden file in the same folder whose name begins with the same name. Raises OSError naming
+    `path`, which is then unchanged."""
     try:
         _write(path, data)
     except OSError as error:
-        if error.errno is not None:  # the name that the user knows, not the hidden one
+        if error.errno is not None:  # not the hidden file's name
             error.filename, error.filename2 = str(path), None
         raise
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run: its folder on disk, what defines it, and the loop that draws what it lacks."""
+"""A run: its folder, its configuration, and the loop that draws missing samples."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What defines a run (run.json's `config`), and how a run may grow.
 
-A sample depends on the run's seed, its task, its index and its temperature alone. So a folder can
-take more samples of a task, more tasks and more temperatures; whatever else differs is another run.
+A sample depends only on the run's seed, its task, index and temperature. So a folder can take
+more samples of a task, more tasks and more temperatures; any other difference is a different
+run.
 """
 
 from __future__ import annotations
@@ -23,58 +24,70 @@ GROWING = frozenset({"n", "temperature", "blocks", "task_ids", "tasks_sha256"})
 
 @dataclass(frozen=True)
 class Layout:
-    """The temperature at which each of a task's sample indices is drawn: blocks of (temperature,
-    count) that follow each other from index 0 on. What is added later comes after what is there, so
-    that no index changes its temperature."""
+    """The temperature of each sample index of a task: consecutive blocks of (temperature, count)
+    from index 0. Additions are appended, so that no index changes its temperature."""
 
     blocks: tuple[tuple[float, int], ...] = ()
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Layout:
-        """A run's; without `blocks` it is `n` samples at each temperature in turn."""
+        """A run's layout; without `blocks` it is `n` samples at each temperature in turn."""
         if "blocks" in config:
-            return cls(tuple((heat, int(count)) for heat, count in config["blocks"]))
-        heat = config.get("temperature")
-        heats = heat if isinstance(heat, (list, tuple)) else [] if heat is None else [heat]
-        return cls(tuple((heat, int(config["n"])) for heat in heats)) if "n" in config else cls()
+            return cls(tuple((temperature, int(count)) for temperature, count in config["blocks"]))
+        temperature = config.get("temperature")
+        temperatures = (
+            temperature
+            if isinstance(temperature, (list, tuple))
+            else []
+            if temperature is None
+            else [temperature]
+        )
+        return (
+            cls(tuple((temperature, int(config["n"])) for temperature in temperatures))
+            if "n" in config
+            else cls()
+        )
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        return tuple(dict.fromkeys(heat for heat, _ in self.blocks))
+        return tuple(dict.fromkeys(temperature for temperature, _ in self.blocks))
 
     def indices(self, temperature: float) -> list[int]:
-        """Of the samples at that temperature, ascending."""
-        found: list[int] = []
+        """The sample indices at a temperature, ascending."""
+        indices: list[int] = []
         start = 0
-        for heat, count in self.blocks:
-            found += range(start, start + count) if heat == temperature else ()
+        for of_block, count in self.blocks:
+            indices += range(start, start + count) if of_block == temperature else ()
             start += count
-        return found
+        return indices
 
     def grown(self, n: int, temperatures: Sequence[float]) -> Layout:
-        """With at least n samples at each of these temperatures."""
+        """A layout with at least n samples at each of these temperatures."""
         blocks = list(self.blocks)
-        for heat in temperatures:
-            more = n - len(self.indices(heat))
+        for temperature in temperatures:
+            more = n - len(self.indices(temperature))
             if more <= 0:
                 continue
-            if blocks and blocks[-1][0] == heat:
+            if blocks and blocks[-1][0] == temperature:
                 more += blocks.pop()[1]
-            blocks.append((heat, more))
+            blocks.append((temperature, more))
         return Layout(tuple(blocks))
 
     def to_config(self) -> dict[str, Any]:
-        """`blocks` only where `n` and `temperature` do not say the same."""
-        heats = self.temperatures
-        n = max(len(self.indices(heat)) for heat in heats)
-        found: dict[str, Any] = {"n": n, "temperature": heats[0] if len(heats) == 1 else [*heats]}
-        if Layout.of(found) != self:
-            found["blocks"] = [[*block] for block in self.blocks]
-        return found
+        """Includes `blocks` only if `n` and `temperature` do not determine them."""
+        temperatures = self.temperatures
+        n = max(len(self.indices(temperature)) for temperature in temperatures)
+        config: dict[str, Any] = {
+            "n": n,
+            "temperature": temperatures[0] if len(temperatures) == 1 else [*temperatures],
+        }
+        if Layout.of(config) != self:
+            config["blocks"] = [[*block] for block in self.blocks]
+        return config
 
 
 def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
-    """What a run's configuration says of its tasks."""
+    """The part of a run's configuration that describes its tasks."""
     content = hashlib.sha256()
     for task in tasks:
         content.update(json.dumps(asdict(task), sort_keys=True).encode() + b"\n")
@@ -82,12 +95,12 @@ def tasks_config(tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def grown(
-    held: Mapping[str, Any], asked: Layout, tasks: Sequence[Task], known: Sequence[Task]
+    held: Mapping[str, Any], wanted: Layout, tasks: Sequence[Task], known: Sequence[Task]
 ) -> dict[str, Any]:
-    """The configuration of a run of which these samples of these tasks are asked, too: all of both.
+    """A run's configuration after adding these samples of these tasks.
 
-    `known`: every task that there is, in order. Raises UserError where a task of the run is none of
-    them, or has changed.
+    `known`: all existing tasks, in order. Raises UserError if a task of the run is not among
+    them or has changed.
     """
     mine = set(held.get("task_ids", ()))
     before = [task for task in known if task.task_id in mine]
@@ -101,21 +114,21 @@ def grown(
         raise UserError(f"{what}: choose another --out, or give the prompts as they were")
     every = mine | {task.task_id for task in tasks}
     layout = Layout.of(held)
-    for heat in asked.temperatures:
-        layout = layout.grown(len(asked.indices(heat)), [heat])
+    for temperature in wanted.temperatures:
+        layout = layout.grown(len(wanted.indices(temperature)), [temperature])
     kept = {name: value for name, value in held.items() if name not in GROWING}
     both = [task for task in known if task.task_id in every]
     return kept | tasks_config(both) | layout.to_config()
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """In what two configurations of a run differ, for a reader: ("n", "4", "8")."""
-    found = []
+    """The differences between two configurations of a run, for a reader: ("n", "4", "8")."""
+    differences = []
     for name in ("n", "tasks", "temperatures"):
         old, new = _shown(name, before), _shown(name, after)
         if old != new:
-            found.append((name, old, new))
-    return found
+            differences.append((name, old, new))
+    return differences
 
 
 def _shown(name: str, config: Mapping[str, Any]) -> str:
@@ -125,13 +138,17 @@ def _shown(name: str, config: Mapping[str, Any]) -> str:
 
 
 def settings_config(settings: Settings) -> dict[str, Any]:
-    """What a run's configuration says of its settings; not how many samples at which temperatures,
-    which may grow."""
-    asked = asdict(settings)
-    del asked["n"], asked["temperature"]
-    for name in ("logprobs", "require_statement", "prompt_end"):  # as runs were before these were
-        if asked[name] == type(settings).__dataclass_fields__[name].default:
-            del asked[name]
+    """The part of a run's configuration that describes its settings, without the number of
+    samples and the temperatures, which may grow."""
+    config = asdict(settings)
+    del config["n"], config["temperature"]
+    for name in (
+        "logprobs",
+        "require_statement",
+        "prompt_end",
+    ):  # omitted, as in runs older than these settings
+        if config[name] == type(settings).__dataclass_fields__[name].default:
+            del config[name]
     if settings.prompt_kind is PromptKind.CHAT:
-        asked["chat_preamble"] = True  # answers once were programs without it: no run mixes the two
-    return asked
+        config["chat_preamble"] = True  # older runs had no preamble: no run mixes the two
+    return config

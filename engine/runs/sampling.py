@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job: every missing sample of every task, written as it finishes."""
+"""Draws every missing sample of every task, and writes each when it finishes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gars_vllm.engine.models.catalogue import ModelSpec
 from gars_vllm.engine.models.files import ModelFiles
 from gars_vllm.engine.models.parameters import parameters_of
 from gars_vllm.engine.models.tokenizers import Tokenizer
-from gars_vllm.engine.runs import surroundings
+from gars_vllm.engine.runs import environment
 from gars_vllm.engine.runs.config import Layout, changes, grown, settings_config, tasks_config
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.runs.sample_record import record_of
@@ -32,16 +32,16 @@ from gars_vllm.engine.tasks.prompts import Prompt
 from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.grammar import CompiledGrammar, GrammarError, compile_grammar
 
-FINISHED = frozenset({"stop", "closed"})  # it ended by itself, or was brought to an end in time
-MAX_GIVEN_UP = 10  # draws for one sample; the next is kept, valid or not
-_MASK_LOOK_SECONDS = 2.0  # between looks at the mask's time: a server is asked for it
+FINISHED = frozenset({"stop", "closed"})  # by EOS or a stop string; by budget completion
+MAX_GIVEN_UP = 10  # discarded draws per sample; the next one is kept, valid or not
+_MASK_LOOK_SECONDS = 2.0  # between queries of the mask time, which may be HTTP requests
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is: `done` of `total` samples, and the problems all of whose samples are there.
-    Of this session: `drawn` samples, `tokens` with those given up, and `seconds`, `mask_seconds` of
-    them in the mask."""
+    """Progress of a run: `done` of `total` samples, and problems whose samples are complete. In
+    this session: `drawn` samples, `tokens` including discarded ones, `seconds`, and
+    `mask_seconds` of them."""
 
     done: int
     total: int
@@ -54,16 +54,16 @@ class State:
 
 
 class Watcher:
-    """What a caller is told while a run goes on; does nothing itself."""
+    """Callbacks during a run; the default does nothing."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know, one line."""
+        """A one-line message for the user."""
 
     def stage(self, text: str) -> None:
-        """Something that takes seconds to minutes begins; "" when it has ended."""
+        """A step of seconds to minutes begins; "" when it ends."""
 
     def samples(self, state: State) -> None:
-        """A sample more is on disk, or sampling begins."""
+        """Sampling begins, or another sample is on disk."""
 
 
 def run(
@@ -81,24 +81,24 @@ def run(
     servers: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> int:
-    """Draws the samples that `folder` lacks, and returns how many that were.
+    """Draws the samples missing from `folder` and returns their number.
 
-    A run that holds fewer samples of a task, fewer tasks or fewer temperatures than are asked for
-    grows; one that holds more keeps them. `known`: all tasks of the source, of which `tasks` may be
-    some. Raises UserError before anything is written.
+    A run with fewer samples of a task, fewer tasks or fewer temperatures than requested grows;
+    one with more keeps them. `known`: all tasks of the source; `tasks` may be a subset. Raises
+    UserError before anything is written.
     """
     watcher = watcher or Watcher()
     watcher.stage("reading the tokenizer")
     tokenizer = tokenizers.load(files.folder)
     ours = settings.grammar if settings.mask is Mask.GARS else "none"
-    asked = [
+    built = [
         prompts.build(t, settings.prompt_kind, ours, tokenizer, settings.prompt_end) for t in tasks
     ]
-    context = prompts.context_length(asked, settings.max_tokens, _limit(files.folder))
+    context = prompts.context_length(built, settings.max_tokens, _limit(files.folder))
     if ours != "none":
         width = len(tokenizer.vocabulary)
         watcher.stage(f"tables of {settings.grammar} for {width:,} tokens (kept for later)")
-    grammar = _compiled(ours, tokenizer, asked)
+    grammar = _compiled(ours, tokenizer, built)
     config = _config(spec, files, tasks, settings, grammar, getattr(backend, "name", "?"))
     config["tasks"] = task_source
     with folder:
@@ -112,7 +112,7 @@ def run(
         wanted = [(i, t) for t in settings.temperatures for i in layout.indices(t)[: settings.n]]
         missing = [
             Request(prompt, index, temperature)
-            for prompt in asked
+            for prompt in built
             for index, temperature in wanted
             if (prompt.task.task_id, index) not in done
         ]
@@ -123,7 +123,7 @@ def run(
             watcher.stage(f"starting {getattr(backend, 'name', 'the backend')}")
             job = Job(
                 files.folder, tokenizer, settings, context, batch, engine or {}, servers,
-                {prompt.task.task_id: len(prompt.ids) for prompt in asked},
+                {prompt.task.task_id: len(prompt.ids) for prompt in built},
             )  # fmt: skip
             try:
                 source = backend(job)
@@ -136,16 +136,16 @@ def run(
 
 
 def _growth(
-    asked: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    wanted: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
 ) -> list[str]:
-    """What became of a run that held another number of samples, tasks or temperatures."""
+    """Notes on a run that held another number of samples, tasks or temperatures."""
     notes = []
     grows = ", ".join(f"{n} {old} -> {new}" for n, old, new in changes(before or after, after))
     if grows:
         notes.append(f"the run grows: {grows}")
-    keeps = ", ".join(f"{name} {there}" for name, _, there in changes(asked, after))
+    keeps = ", ".join(f"{name} {there}" for name, _, there in changes(wanted, after))
     if keeps:
-        notes.append(f"the run holds more than this asks for, and keeps it: {keeps}")
+        notes.append(f"the run holds more than requested, and keeps it: {keeps}")
     return notes
 
 
@@ -158,7 +158,7 @@ def _draw(
     grammar: CompiledGrammar | None,
     watcher: Watcher,
 ) -> None:
-    """`of`: the problems and the samples that were asked for, those that are there included."""
+    """`of`: the requested problems and samples, including existing ones."""
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
     tokens = finished = 0
     problems, total = of
@@ -171,9 +171,9 @@ def _draw(
             tokens += len(drawn.ids)
             record = record_of(drawn, job, grammar)
             if _is_given_up(record, job.settings):
-                asked = drawn.request
-                spent = asked.spent + len(drawn.ids)
-                requests.add(replace(asked, draws=asked.draws + 1, spent=spent))
+                request = drawn.request
+                spent = request.spent + len(drawn.ids)
+                requests.add(replace(request, draws=request.draws + 1, spent=spent))
                 continue
             folder.samples.append(record)
             finished += 1
@@ -203,22 +203,22 @@ def _draw(
             "temperatures": list(job.settings.temperatures),
             "tasks": problems,
         }
-        known = folder.load()["info"].get("prompt_tokens") or {}  # of tasks not asked for now
+        known = folder.load()["info"].get("prompt_tokens") or {}  # also of tasks not requested now
         about = {
-            "versions": surroundings.versions(),
-            "machine": surroundings.machine(),
+            "versions": environment.versions(),
+            "machine": environment.machine(),
             "parameters": parameters_of(job.model),
             "prompt_tokens": {**known, **job.prompt_tokens},
         }
         try:
             folder.add_session(session, about)
-        finally:  # on a full disk, too
+        finally:  # even if the disk is full
             source.close()
 
 
 def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
-    """Another sample is to be drawn in place of this one: it has finished, and is not valid or not
-    what was required."""
+    """The sample is discarded and drawn again: it finished, but is invalid or not what was
+    required."""
     resamples = (
         settings.on_invalid is OnInvalid.RESAMPLE
         and settings.grammar != "none"
@@ -233,7 +233,7 @@ def _is_given_up(record: dict[str, Any], settings: Settings) -> bool:
 
 
 def _limit(model: Path) -> int | None:
-    """The model's context in tokens, where its config.json says so."""
+    """The model's context in tokens, if its config.json says so."""
     try:
         config = json.loads((model / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -245,17 +245,17 @@ def _limit(model: Path) -> int | None:
     return None
 
 
-def _compiled(name: str, tokenizer: Tokenizer, asked: Sequence[Prompt]) -> CompiledGrammar | None:
+def _compiled(name: str, tokenizer: Tokenizer, built: Sequence[Prompt]) -> CompiledGrammar | None:
     if name == "none":
         return None
     grammar = compile_grammar(name, tokenizer.vocabulary)
-    for number, prompt in enumerate(asked):
+    for number, prompt in enumerate(built):
         try:
             matcher = programs.matcher(grammar, prompt.prefix, prompt.mode)
             if number == 0:
-                # Compiles here, and for all processes, what the first steps would wait for.
+                # Compiles kernels now, for all processes, instead of in the first steps.
                 matcher.mask()
-                with contextlib.suppress(GrammarError):  # one token will not always do
+                with contextlib.suppress(GrammarError):  # one token is not always enough
                     matcher.mask(1)
         except GrammarError as error:
             raise UserError(
@@ -272,7 +272,7 @@ def _config(
     grammar: CompiledGrammar | None,
     backend: str,
 ) -> dict[str, Any]:
-    """What defines a run: a folder with another configuration is another run's (config.py)."""
+    """What defines a run: a folder with another configuration holds another run (config.py)."""
     return {
         "model": spec.name,
         "model_source": files.source,
@@ -285,5 +285,5 @@ def _config(
 
 
 def _layout(settings: Settings) -> Layout:
-    """Of a run that holds nothing yet."""
+    """The layout of a new run."""
     return Layout().grown(settings.n, settings.temperatures)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs untrusted programs: in a cell, judged from outside of it."""
+"""Runs untrusted programs in a jail and judges them from outside."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tiers of isolation work here, which is tried by running a program, and which is taken."""
+"""Selects the isolation tier; a tier is tried by running a program in it."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import functools
 from collections.abc import Sequence
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox.foreman import CellFailed, Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.tiers import Tier, reason_against
+from gars_vllm.engine.sandbox.worker import JailFailed, Worker
 
 
-def try_cell(tier: Tier, image: str | None = None) -> str | None:
-    """Runs a program in a cell: None when it passes, else what came of it."""
-    foreman = Foreman(tier, image)
+def try_jail(tier: Tier, image: str | None = None) -> str | None:
+    """Runs a program in a jail: None if it passes, else the reason."""
+    worker = Worker(tier, image)
     try:
         program = Program("def f():\n    return 1\n", "f", "def check(f):\n    assert f() == 1\n")
-        verdict = foreman.run(program, Limits(30, 1024))
+        verdict = worker.run(program, Limits(30, 1024))
         return None if verdict.passed else f"{verdict.outcome}: {verdict.detail}"
-    except (CellFailed, OSError) as error:
+    except (JailFailed, OSError) as error:
         return str(error)
     finally:
-        foreman.close()
+        worker.close()
 
 
 @functools.cache
 def available(tier: Tier, image: str | None = None) -> str | None:
-    """None when the tier works here, which is tried by running a program in it; else why not."""
-    return reason_against(tier) or try_cell(tier, image)
+    """None if the tier works here, which is tried by running a program in it; else the reason."""
+    return reason_against(tier) or try_jail(tier, image)
 
 
-def choose(asked: str, is_known_weak: bool = False, image: str | None = None) -> Tier:
-    """The tier for `asked`: "auto", the strongest that works here, or a tier's name.
+def choose(name: str, is_known_weak: bool = False, image: str | None = None) -> Tier:
+    """The tier for `name`: a tier's name, or "auto" for the strongest that works here.
 
-    Raises UserError, with the reason, when it does not work here, and when limits alone are left
-    or asked for and `is_known_weak` is not set.
+    Raises UserError with the reason if it does not work here, or if it means resource limits
+    only and `is_known_weak` is false.
     """
-    if asked == "auto":
+    if name == "auto":
         reasons = []
         for tier in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK):
             reason = available(tier)
@@ -50,7 +50,7 @@ def choose(asked: str, is_known_weak: bool = False, image: str | None = None) ->
             f"no sandbox works here ({'; '.join(reasons)}): use --sandbox docker, or --sandbox "
             "rlimits --i-know, under which programs can read your files and use the network"
         )
-    tier = Tier(asked)
+    tier = Tier(name)
     if tier is Tier.RLIMITS and not is_known_weak:
         raise UserError(
             "--sandbox rlimits is no sandbox: programs can read your files and use the network; "
@@ -65,5 +65,6 @@ def choose(asked: str, is_known_weak: bool = False, image: str | None = None) ->
 
 
 def tiers_here() -> Sequence[tuple[Tier, str | None]]:
-    """Each tier but docker, which needs an image, with why it does not work here."""
+    """Each tier except docker, which needs an image, with the reason why it does not work, or
+    None."""
     return [(t, available(t)) for t in (Tier.BWRAP, Tier.NAMESPACES, Tier.LANDLOCK, Tier.RLIMITS)]

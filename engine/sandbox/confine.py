@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Linux offers a process to lock itself up with: namespaces, Landlock, seccomp, limits.
+"""Linux's means of confining a process: namespaces, Landlock, seccomp, resource limits.
 
-Each function acts on the calling process and raises OSError where the kernel does not let it. The
-numbers are the kernel's (include/uapi/linux; one table of system calls for each architecture).
-Like wire.py this is read in the cell, and imports the standard library only.
+Each function acts on the calling process and raises OSError if the kernel refuses. The numbers
+are the kernel's (include/uapi/linux; one system call table per architecture). Like wire.py this
+module runs in the jail and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if sys.platform == "linux":
 
 
 def limit(kind: int, amount: int, grace: int = 0) -> None:
-    """Sets a resource limit for good, or keeps a stricter one that is set already."""
+    """Sets a resource limit permanently, or keeps an existing stricter one."""
     now = resource.getrlimit(kind)[1]
     hard = amount + grace if now == resource.RLIM_INFINITY else min(amount + grace, now)
     try:
@@ -36,7 +36,7 @@ def limit(kind: int, amount: int, grace: int = 0) -> None:
 
 
 def address_space() -> int:
-    """Bytes that this process has mapped; 0 where the system does not say."""
+    """Bytes of address space that this process has mapped; 0 if unknown."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[0]) * resource.getpagesize()
@@ -45,19 +45,19 @@ def address_space() -> int:
 
 
 def die_with_parent() -> None:
-    """Asks Linux to kill this process when the thread that started it ends, kill -9 included."""
+    """Makes Linux kill this process when the thread that started it ends, even by SIGKILL."""
     if sys.platform == "linux":
         _prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 
 
 def hide_memory() -> None:
-    """No other process of the user may read this one's memory or take its descriptors."""
+    """Prevents other processes of the user from reading this one's memory or descriptors."""
     if sys.platform == "linux":
         _prctl(4, 0)  # PR_SET_DUMPABLE
 
 
 def become_reaper() -> None:
-    """What this process's children leave behind becomes its own child."""
+    """Orphaned descendants become this process's children."""
     if sys.platform == "linux":
         _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
@@ -67,7 +67,7 @@ def no_new_privileges() -> None:
 
 
 def drop_capabilities() -> None:
-    """Gives up every capability, for good."""
+    """Drops every capability permanently."""
     for number in range(64):
         if _libc.prctl(24, number, 0, 0, 0) != 0:  # PR_CAPBSET_DROP; past the last it fails
             break
@@ -96,7 +96,8 @@ DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "u
 
 
 def unshare() -> None:
-    """New namespaces of every kind; the next child is process 1 of its own. One thread only."""
+    """New namespaces of every kind; the next child is process 1 of its own. Single-threaded
+    only."""
     user, group = os.getuid(), os.getgid()
     _checked(_libc.unshare(_NEW))
     for name, text in (
@@ -111,10 +112,10 @@ def unshare() -> None:
 def build_root(
     folders: Sequence[str], hidden: Sequence[str], scratch: str, scratch_bytes: int
 ) -> None:
-    """A root that holds `folders` (or files) read-only, without what is `hidden` in them, a few
-    devices, and an empty folder to write in; there is no /proc. In new namespaces only.
+    """Builds a root with `folders` (or files) read-only, without the `hidden` paths in them, a
+    few devices, and an empty writable folder; there is no /proc. In new namespaces only.
 
-    /tmp is that folder too, where it is not the way to one of `folders`.
+    /tmp is that folder, too, unless it leads to one of `folders`.
     """
     root = "/tmp"
     sources = {path: os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW) for path in folders}
@@ -175,20 +176,20 @@ def _mount(
 _LANDLOCK = (444, 445, 446)  # create, add a rule, restrict: the same on every architecture
 _READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, read a folder
 _FILE = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15  # the rights that a rule about a file may give
-# all rights there are, by the version of Landlock: 13 at first, then refer, truncate, -, ioctl
+# number of rights by Landlock version: 13 at first, then refer, truncate, -, ioctl
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 
 
 def landlock_version() -> int:
-    """0 where there is none."""
+    """0 if unavailable."""
     if sys.platform != "linux":
         return 0
     return max(0, int(_libc.syscall(_LANDLOCK[0], None, 0, 1)))
 
 
 def landlock(readable: Iterable[str], writable: Iterable[str]) -> None:
-    """From now on, and in all children: no file but these, no TCP, no signals past this process
-    and its children (as far as the kernel's version knows). `readable` may be executed too."""
+    """Restricts this process and its children to these files, without TCP or signals to other
+    processes, as far as the kernel's version supports it. `readable` files may be executed."""
     version = landlock_version()
     if version == 0:
         raise OSError(38, "the kernel has no Landlock")
@@ -297,7 +298,7 @@ _CALLS: dict[str, tuple[int, int]] = {
     "mount_setattr": (442, 442), "futex_waitv": (449, 449), "fchmodat2": (452, 452),
 }  # fmt: skip
 
-# What a program has no business with: it ends the program, and is named in its verdict.
+# These end the program, and its verdict names the call.
 FORBIDDEN = (
     "fork", "vfork", "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
     "pidfd_getfd", "pidfd_open", "pidfd_send_signal", "tkill", "rt_sigqueueinfo",
@@ -309,15 +310,15 @@ FORBIDDEN = (
     "setresuid", "setresgid", "capset", "mknod", "mknodat", "open_by_handle_at",
     "process_madvise", "personality", "syslog", "seccomp",
 )  # fmt: skip
-# "Not permitted": Landlock knows nothing of modes and times.
+# EPERM: Landlock does not cover modes and times.
 _REFUSED = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimes", "utimensat", "setsid", "setpgid")
-# These are decided by an argument: see `_by_argument`. clone3, whose flags a filter cannot see, is
-# answered with "no such call", and the C library takes clone. So is every call that is not listed.
+# Decided by an argument: see `_by_argument`. clone3, whose flags a filter cannot see, returns
+# ENOSYS like every unlisted call, and the C library falls back to clone.
 _BY_ARGUMENT = ("socket", "socketpair", "clone", "kill", "tgkill", "prlimit64", "prctl", "clone3",
                 "sched_setaffinity", "fcntl", "ioctl")  # fmt: skip
-# Not: whom a descriptor's signals go to (8, 10, 15), leases and notices (1024, 1026).
+# Without those for signal owners (8, 10, 15), leases and notifications (1024, 1026).
 _FCNTL = (*range(8), 9, 36, 37, 38, 1030, 1031, 1032, 1033, 1034)
-_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it a terminal, how much can be read
+_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # isatty, bytes to read
 ALLOWED = tuple(
     n for n in _CALLS if n not in FORBIDDEN and n not in _BY_ARGUMENT and n not in _REFUSED
 )
@@ -327,7 +328,7 @@ _EPERM, _ENOTTY, _EAFNOSUPPORT, _ENOSYS = 1, 25, 97, 38
 _LOAD, _JUMP, _EQUAL, _AT_LEAST, _SET, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _AND = 0x54
 _THREAD = 0x00010000  # CLONE_THREAD
-_HERE = 0x7FFFFFFE  # stands for the process that installs a filter
+_HERE = 0x7FFFFFFE  # placeholder for the process that installs the filter
 _NOTIFICATION = struct.Struct("=QII iIQ 6Q")  # struct seccomp_notif
 _RECEIVE = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
 
@@ -337,8 +338,8 @@ def _call(name: str) -> int:
 
 
 def forbidden_call(listener: int) -> str:
-    """The name of the forbidden call that a process has tried, from a listener that is readable.
-    The process waits in it, until it is killed."""
+    """The name of the forbidden call that a process attempted, from a readable listener. The
+    process stays blocked in it until it is killed."""
     buffer = bytearray(_NOTIFICATION.size)
     fcntl.ioctl(listener, _RECEIVE, buffer)
     number = _NOTIFICATION.unpack(buffer)[3]
@@ -347,16 +348,16 @@ def forbidden_call(listener: int) -> str:
 
 
 def seccomp_works() -> bool:
-    """The kernel has filters, and we know the architecture's calls."""
+    """The kernel supports filters, and the architecture's calls are known."""
     if sys.platform != "linux" or _MACHINE not in _AUDIT or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
     action = struct.pack("=I", _KILL)
     return int(_libc.syscall(_call("seccomp"), 2, 0, action)) == 0  # SECCOMP_GET_ACTION_AVAIL
 
 
-class Filter:
-    """Closes what a program has no business with; made once, since a child that has just been
-    forked pays for all memory that it touches."""
+class SeccompFilter:
+    """The seccomp filter of a program; prepared once, since touching memory after a fork is
+    expensive."""
 
     def __init__(self) -> None:
         here = struct.pack("=I", _HERE)
@@ -368,16 +369,17 @@ class Filter:
             places = [i for i in range(4, len(data), 8) if data[i : i + 4] == here]
             self._programs.append((code, header, places, flags))
 
-    def install(self, tells: bool = True) -> int | None:
-        """For good; for one process, which forks no more. One thread only.
+    def install(self, notifies: bool = True) -> int | None:
+        """Installs the filter permanently in a single-threaded process that does not fork again.
 
-        Returns a descriptor on which a forbidden call can be read while the caller waits in it, or
-        None where the kernel knows no such thing: there a forbidden call ends it by SIGSYS.
+        Returns a descriptor on which a forbidden call can be read while the caller is blocked in
+        it, or None if the kernel does not support this: then a forbidden call kills the process
+        with SIGSYS.
         """
         no_new_privileges()
         mine = struct.pack("=I", os.getpid())
         for code, header, places, flags in self._programs:
-            if flags and not tells:
+            if flags and not notifies:
                 continue
             for place in places:
                 ctypes.memmove(ctypes.addressof(code) + place, mine, 4)
@@ -388,8 +390,9 @@ class Filter:
 
 
 def _program(process: int, forbid: int) -> list[bytes]:
-    """The filter, in the kernel's classic BPF: a binary search for the call's number. (The kernel
-    runs a filter once for every number when it is set: a list would cost a millisecond.)"""
+    """The filter in the kernel's classic BPF: a binary search for the call's number. (The kernel
+    evaluates a filter once for every number when it is installed: a linear list would cost a
+    millisecond.)"""
     answers: dict[int, list[bytes]] = {}
     for name in ALLOWED:
         answers[_call(name)] = [_op(_RETURN, _ALLOW)]
@@ -398,15 +401,15 @@ def _program(process: int, forbid: int) -> list[bytes]:
     for name in _REFUSED:
         answers[_call(name)] = [_op(_RETURN, _ERRNO | _EPERM)]
     answers |= {_call(name): answer for name, answer in _by_argument(process, forbid).items()}
-    answers.pop(-1, None)  # those that this architecture has not
+    answers.pop(-1, None)  # not on this architecture
     missing = [_op(_RETURN, _ERRNO | _ENOSYS)]
-    starts: list[tuple[int, list[bytes]]] = []  # from this number on, until the next
+    starts: list[tuple[int, list[bytes]]] = []  # (first number, rule), up to the next
     for number in range(max(answers) + 2):
         answer = answers.get(number, missing)
         if not starts or starts[-1][1] != answer:
             starts.append((number, answer))
     return [
-        _op(_LOAD, 4),  # the architecture: an x86_64 kernel also takes calls of 32 bits
+        _op(_LOAD, 4),  # the architecture: an x86_64 kernel also accepts 32-bit calls
         _op(_EQUAL, _AUDIT[_MACHINE], 1, 0),
         _op(_RETURN, _KILL),
         _op(_LOAD, 0),  # the number
@@ -415,7 +418,7 @@ def _program(process: int, forbid: int) -> list[bytes]:
 
 
 def _by_argument(process: int, forbid: int) -> dict[str, list[bytes]]:
-    """The answers that depend on an argument; each is read by its lower half."""
+    """The rules that depend on an argument, of which the lower half is checked."""
 
     def one_of(argument: int, values: Sequence[int], no: int) -> list[bytes]:
         tests = [_op(_EQUAL, value, len(values) - i) for i, value in enumerate(values)]
@@ -430,12 +433,12 @@ def _by_argument(process: int, forbid: int) -> dict[str, list[bytes]]:
         "sched_setaffinity": one_of(0, [0], _ERRNO | _EPERM),
         "fcntl": one_of(1, _FCNTL, _ERRNO | _EPERM),
         "ioctl": one_of(1, _IOCTL, _ERRNO | _ENOTTY),
-        # AF_UNIX: the C library looks for a service, and goes on without
+        # AF_UNIX: the C library tries a service, and continues without it
         "socket": [
             _argument(0), _op(_EQUAL, 1, 1), _op(_RETURN, forbid),
             _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
         ],
-        # AF_UNIX, SOCK_STREAM: one for datagrams reaches any that has a name
+        # AF_UNIX, SOCK_STREAM: a datagram socket could reach any named one
         "socketpair": [
             _argument(0), _op(_EQUAL, 1, 0, 3), _argument(1), _op(_AND, 0xF), _op(_EQUAL, 1, 1),
             _op(_RETURN, _ERRNO | _EAFNOSUPPORT), _op(_RETURN, _ALLOW),

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that locks itself up, then forks a child for each untrusted program.
+"""The jail's main process: confines itself, then forks a child for each untrusted program.
 
-It is started as `tiers.cell` says, with a socket to the foreman (frames of FRAME bytes, JSON, with
-descriptors beside them) and imports the standard library only. The child closes that socket before
-it reads its program: from then on it has one descriptor, the channel to the judge, on which it can
-say nothing but values (cell.py).
+It is started by `tiers.jail_command` with a socket to the worker (frames of FRAME bytes of JSON,
+with descriptors attached), and imports only the standard library. The child closes that socket
+before it reads its program; from then on its only descriptor is the channel to the judge, on
+which it can send nothing but values (program_server.py).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from gars_vllm.engine.sandbox import cell, confine, honest, wire
-from gars_vllm.engine.sandbox.promises import FILE_BYTES, FILES
+from gars_vllm.engine.sandbox import confine, library_shims, program_server, wire
+from gars_vllm.engine.sandbox.fixed_limits import FILE_BYTES, FILES
 
 FRAME = 512
-FULL = 71  # the code of a child that could not say that its memory was full
-_JUDGE_BYTES = 3 << 30  # two million items of a value and of what is expected take some 2
-_JUDGE_SECONDS = 1.0  # for its last word, when the program has ended
-# What programs import most; a child has it without reading it.
+FULL = 71  # exit code of a child that ran out of memory while reporting it
+_JUDGE_BYTES = 3 << 30  # values of two million items on both sides take some 2 GiB
+_JUDGE_SECONDS = 1.0  # to answer after the program has ended
+# The modules that programs import most, loaded before the fork.
 _WARM = (
     "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
     "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator",
@@ -46,7 +46,7 @@ def send_frame(end: socket.socket, message: dict[str, Any], *descriptors: int) -
 
 
 def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Raises EOFError when the other end is gone."""
+    """Raises EOFError if the other end is gone."""
     try:
         data, descriptors, _, _ = socket.recv_fds(end, FRAME, 4)
         while 0 < len(data) < FRAME:
@@ -59,13 +59,13 @@ def receive_frame(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return json.loads(data), descriptors
 
 
-# ---- the process that stays ----
+# ---- the main process ----
 
 
 def main(setting: dict[str, Any]) -> NoReturn:
-    """`setting`: how this process locks itself up; see `tiers.cell`."""
+    """`setting`: how this process confines itself; see `tiers.jail_command`."""
     os.umask(0o022)
-    os.environ.pop("MALLOC_ARENA_MAX", None)  # the C library has read it
+    os.environ.pop("MALLOC_ARENA_MAX", None)  # the C library read it at start
     try:
         end = _connect(setting)
         try:
@@ -77,24 +77,24 @@ def main(setting: dict[str, Any]) -> NoReturn:
             importlib.import_module(name)
         os.chdir(setting["scratch"])
         _no_streams()
-        honest.make_do()
-        walls = confine.Filter() if setting["seccomp"] else None
+        library_shims.install()
+        seccomp_filter = confine.SeccompFilter() if setting["seccomp"] else None
         gc.collect()
         gc.freeze()
         send_frame(end, {"ready": True})
         while True:
             message, descriptors = receive_frame(end)
-            if descriptors:  # else an order to end a program that had just ended
-                _run(end, message, descriptors, setting, walls)
+            if descriptors:  # else a late order to end a program
+                _run(end, message, descriptors, setting, seccomp_filter)
     except EOFError:
-        os._exit(0)  # the foreman is gone
+        os._exit(0)  # the worker is gone
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)
 
 
 def _connect(setting: dict[str, Any]) -> socket.socket:
-    if "socket" in setting:  # in a container that has no descriptors of ours
+    if "socket" in setting:  # a container inherits no descriptors
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         end.connect(setting["socket"])
         return end
@@ -104,7 +104,7 @@ def _connect(setting: dict[str, Any]) -> socket.socket:
 def _lock_up(setting: dict[str, Any]) -> None:
     confine.die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # of which process 1 takes none from inside
+        signal.signal(number, signal.SIG_DFL)  # process 1 ignores them from inside its namespace
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
@@ -123,7 +123,7 @@ def _lock_up(setting: dict[str, Any]) -> None:
 
 
 def _no_streams() -> None:
-    """What programs read is empty, and what they print goes nowhere."""
+    """Programs read empty input, and their output is discarded."""
     os.dup2(0, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as this process lives)
     sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115
@@ -131,7 +131,8 @@ def _no_streams() -> None:
 
 
 def _become_process_1() -> None:
-    """Goes on in a child, which is process 1 of the new namespace; waits for it outside."""
+    """Continues in a child, which is process 1 of the new namespace; the parent waits for it
+    outside."""
     child = os.fork()
     if child == 0:
         confine.die_with_parent()
@@ -146,20 +147,20 @@ def _run(
     message: dict[str, Any],
     descriptors: list[int],
     setting: dict[str, Any],
-    walls: confine.Filter | None,
+    seccomp_filter: confine.SeccompFilter | None,
 ) -> None:
-    """One program: forks, waits for the child's end or for the order to end it, and tidies up.
+    """Runs one program: forks, waits for the child's end or an order to end it, and cleans up.
 
-    `descriptors`: the channel; for a judge that is to be in here too its end of that, and what it
-    answers on.
+    `descriptors`: the channel; for a judge in the jail also its end of the channel and the
+    socket for its answer.
     """
     channel, *judging = descriptors
     child = os.fork()
     if child == 0:
         for descriptor in judging:
             os.close(descriptor)
-        _child(end, channel, message, setting, walls)
-    judge = _fork_judge(end, channel, judging, setting, walls) if judging else 0
+        _child(end, channel, message, setting, seccomp_filter)
+    judge = _fork_judge(end, channel, judging, setting, seccomp_filter) if judging else 0
     for descriptor in descriptors:
         os.close(descriptor)
     processes = [child, judge] if judge else [child]
@@ -172,7 +173,7 @@ def _run(
             ready = select.select(watched, [], [], None if handles else 0.02)[0]
             if end in ready:
                 try:
-                    receive_frame(end)  # whatever it says, it says "end it"
+                    receive_frame(end)  # any message means "end it"
                 except EOFError:
                     gone = True
                 break
@@ -194,9 +195,9 @@ def _fork_judge(
     channel: int,
     judging: list[int],
     setting: dict[str, Any],
-    walls: confine.Filter | None,
+    seccomp_filter: confine.SeccompFilter | None,
 ) -> int:
-    """A judge that shares files with the program, and nothing else: it never runs a line of it."""
+    """A judge that shares files with the program and never runs a line of it."""
     process = os.fork()
     if process:
         return process
@@ -208,9 +209,9 @@ def _fork_judge(
         confine.limit(resource.RLIMIT_CORE, 0)
         confine.limit(resource.RLIMIT_FSIZE, FILE_BYTES)
         confine.limit(resource.RLIMIT_AS, _JUDGE_BYTES)
-        if walls is not None:
-            walls.install(tells=False)
-        os.environ["HOME"] = "/"  # no settings that the program has written
+        if seccomp_filter is not None:
+            seccomp_filter.install(notifies=False)
+        os.environ["HOME"] = "/"  # do not read settings that the program wrote
         from gars_vllm.engine.sandbox import judge
 
         judge.answer_one(*(socket.socket(fileno=descriptor) for descriptor in judging))
@@ -220,25 +221,25 @@ def _fork_judge(
 
 
 def _ended_within(process: int, seconds: float) -> int:
-    """How a process has ended, as `os.waitstatus_to_exitcode` says; 0 when it has not."""
+    """A process's exit code as in `os.waitstatus_to_exitcode`; 0 if it is still running."""
     until = time.monotonic() + seconds
     while True:
-        found = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if found is not None:
-            return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        status = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if status is not None:
+            return status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
         if time.monotonic() > until:
             return 0
         time.sleep(0.001)
 
 
 def _has_ended(child: int) -> bool:
-    """It stays a zombie, so that its number stays its own."""
+    """The child stays a zombie, so that its process id is not reused."""
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end_all(processes: list[int]) -> None:
     if os.getpid() == 1:
-        _kill(-1)  # everyone in this namespace but this process
+        _kill(-1)  # all other processes of this namespace
     else:
         for process in processes:
             _kill(-process)
@@ -251,14 +252,15 @@ def _kill(process: int) -> None:
 
 
 def _end_others() -> None:
-    """Ends and buries what a program has left behind, which is by now a child of this process."""
+    """Ends and reaps the processes that a program left behind, which are now children of this
+    process."""
     while True:
         try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            status = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if found is not None:
-            os.waitpid(found.si_pid, 0)
+        if status is not None:
+            os.waitpid(status.si_pid, 0)
             continue
         if os.getpid() == 1:
             _kill(-1)
@@ -279,7 +281,7 @@ def _children() -> Iterator[int]:
 
 
 def _empty(folder: str) -> bool:
-    """Whether all that a program has written is gone; a tree of folders may be too deep for us."""
+    """Whether everything that a program wrote was removed; a tree of folders may be too deep."""
     try:
         _remove_all(folder)
     except (OSError, RecursionError):
@@ -305,7 +307,7 @@ def _child(
     channel: int,
     message: dict[str, Any],
     setting: dict[str, Any],
-    walls: confine.Filter | None,
+    seccomp_filter: confine.SeccompFilter | None,
 ) -> NoReturn:
     try:
         os.setsid()
@@ -317,12 +319,12 @@ def _child(
         if sys.platform == "linux" and setting["processes"]:
             confine.limit(resource.RLIMIT_NPROC, setting["processes"])
         confine.limit(resource.RLIMIT_AS, int(message["memory"]))
-        listener = None if walls is None else walls.install()
+        listener = None if seccomp_filter is None else seccomp_filter.install()
         if listener is not None:
             send_frame(end, {"guarded": True}, listener)
             os.close(listener)
         end.close()
-        cell.serve(wire.Channel(socket.socket(fileno=channel)))
+        program_server.serve(wire.Channel(socket.socket(fileno=channel)))
         os._exit(0)
     except MemoryError:
         os._exit(FULL)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outside: runs a trusted test against a program that lives in a cell, and gives the verdict.
+"""The judge: runs a trusted test against a program in a jail and gives the verdict.
 
-The test runs here, in a process that never runs a line of the program. What it is given to call is
-a `Remote` (remote.py): arguments go to the cell as data, and data comes back, of known types and no
-other (wire.py, carried.py). So a test's `==` compares plain values, its asserts are its own, and
-nothing that the program does to its interpreter is of any use to it. The cell is asked, never
-believed: a message that is not well formed ends the matter. What cannot be carried is a reason not
-to judge, and no failure.
+The test runs here, in a process that never runs a line of the program. It calls a `Remote`
+(remote.py): arguments are sent to the program's process as data, and data of known types comes
+back (wire.py, library_values.py). So a test's `==` compares plain values, and nothing that the
+program does to its interpreter matters. A malformed message ends judging. Unsupported tests are
+not judged instead of failing.
 """
 
 from __future__ import annotations
@@ -24,11 +23,19 @@ from contextlib import suppress
 from typing import Any
 
 from gars_vllm.engine.sandbox import remote, wire
-from gars_vllm.engine.sandbox.asking import MISSING, Cell, Over, Said, compiled, head_of, said_of
+from gars_vllm.engine.sandbox.environment import assert_works
 from gars_vllm.engine.sandbox.mirror import Mirror
 from gars_vllm.engine.sandbox.needs import Needs, needs_of
 from gars_vllm.engine.sandbox.outcome import Outcome, Program, one_line
-from gars_vllm.engine.sandbox.surroundings import assert_works
+from gars_vllm.engine.sandbox.program_client import (
+    MISSING,
+    JudgingEnded,
+    ProgramClient,
+    ReportedError,
+    compiled,
+    entry_name,
+    reported_error,
+)
 
 TEST = "<test>"
 _Report = tuple[Outcome, str, list[str]]  # outcome, detail, outputs
@@ -36,29 +43,30 @@ _TOO_LARGE = (Outcome.OUT_OF_MEMORY, "its values are too large to compare")
 
 
 def judge(program: Program, channel: wire.Channel) -> _Report | None:
-    """The verdict; None when the cell is gone. Never raises for what the program does."""
+    """The verdict; None if the program's process is gone. Never raises for what the program
+    does."""
     needs = needs_of(program.test, program.entry) if program.test else Needs()
     if not _asserts():
         return Outcome.NOT_JUDGED, "`assert` does nothing in the judge", []
     if needs.reason:
         return Outcome.NOT_JUDGED, one_line(needs.reason), []
-    cell = Cell(channel, needs, program)
+    client = ProgramClient(channel, needs, program)
     try:
-        known = cell.share() if program.test else []
+        known = client.share_classes() if program.test else []
         order = {"do": "load", "program": program.text, "known": known, "large": needs.large}
-        loaded = cell.ask(order)
+        loaded = client.ask(order)
         if "refused" in loaded:
             return Outcome.SYNTAX_ERROR, one_line(str(loaded["refused"])), []
         if program.test:
-            return _test(program, cell)
-        return Outcome.PASSED, "", list(_probe(program, cell))
-    except Over as over:
-        return None if over.outcome is None else (over.outcome, one_line(over.detail), [])
+            return _test(program, client)
+        return Outcome.PASSED, "", list(_probe(program, client))
+    except JudgingEnded as ended:
+        return None if ended.outcome is None else (ended.outcome, one_line(ended.detail), [])
     except wire.BrokenMessage as error:
         return Outcome.FORBIDDEN, one_line(f"broke the protocol: {error}"), []
     except (Exception, SystemExit) as error:
-        if (said := said_of(error)) is not None:
-            return *_blamed(error, said), []
+        if (reported := reported_error(error)) is not None:
+            return *_blamed(error, reported), []
         if isinstance(error, MemoryError):
             return *_TOO_LARGE, []
         return Outcome.EXCEPTION, one_line(f"{type(error).__name__}: {error}"), []
@@ -68,54 +76,54 @@ _asserts = functools.cache(assert_works)
 
 
 def answer_one(channel: socket.socket, end: socket.socket) -> None:
-    """Judges the one program that comes on `end`, and answers there."""
+    """Judges the one program received on `end`, and answers there."""
     program = Program(**json.loads(wire.exactly(end, int.from_bytes(wire.exactly(end, 8), "big"))))
     for module in needs_of(program.test, program.entry).imports:
-        with suppress(ImportError):  # the test says so itself
-            importlib.import_module(module)  # before the program can write anything
+        with suppress(ImportError):  # the test will raise it
+            importlib.import_module(module)  # before the program can write files
     with channel:
-        found = judge(program, wire.Channel(channel))
-    answer = json.dumps(None if found is None else [str(found[0]), *found[1:]]).encode()
+        report = judge(program, wire.Channel(channel))
+    answer = json.dumps(None if report is None else [str(report[0]), *report[1:]]).encode()
     end.sendall(len(answer).to_bytes(8, "big") + answer)
 
 
-def _test(program: Program, cell: Cell) -> _Report:
+def _test(program: Program, client: ProgramClient) -> _Report:
     scope: dict[str, Any] = {"__name__": "check"}
     mirror = None
     try:
         code = compiled(program.test, TEST)
-        for module in cell.needs.patched:
+        for module in client.needs.patched:
             importlib.import_module(module)
-        if cell.needs.seeds and "numpy" in cell.needs.imports:
+        if client.needs.seeds and "numpy" in client.needs.imports:
             importlib.import_module("numpy")
-        if "sympy" in cell.needs.imports:
+        if "sympy" in client.needs.imports:
             _close_reader()
-        cell.mirror = mirror = Mirror(cell.needs)
-        _provide(scope, program, cell)
-        cell.scope = scope
+        client.mirror = mirror = Mirror(client.needs)
+        _provide(scope, program, client)
+        client.scope = scope
         exec(code, scope)
-        candidate = cell.name(program.entry)
+        candidate = client.name(program.entry)
         if candidate is MISSING:
             return Outcome.EXCEPTION, one_line(f"NameError: {program.entry} is not defined"), []
         scope["check"](candidate)
-    except (Over, wire.BrokenMessage):
+    except (JudgingEnded, wire.BrokenMessage):
         raise
-    except BaseException as error:  # pytest's own are no `Exception`
-        if cell.over is None:
-            return *_failure(error, program.test, cell), []
+    except BaseException as error:  # pytest's are not subclasses of Exception
+        if client.ended is None:
+            return *_failure(error, program.test, client), []
     finally:
         if mirror is not None:
             mirror.close()
-    if cell.over is not None:  # whatever the test's own `except:` has made of it
-        raise cell.over
-    if cell.swallowed:
+    if client.ended is not None:  # even if the test's `except:` caught it
+        raise client.ended
+    if client.swallowed:
         reason = "an assertion failed in a function of the test's, and the program went on"
         return Outcome.NOT_JUDGED, reason, []
     return Outcome.PASSED, "", []
 
 
 def _close_reader() -> None:
-    """sympy makes an expression of any text that it is given by evaluating it: no text here."""
+    """sympy evaluates strings to make expressions of them: disabled here."""
     parser: Any = importlib.import_module("sympy.parsing.sympy_parser")
 
     def refuse(*_: Any, **__: Any) -> Any:
@@ -124,23 +132,24 @@ def _close_reader() -> None:
     parser.eval_expr = refuse
 
 
-def _provide(scope: dict[str, Any], program: Program, cell: Cell) -> None:
-    """Puts in what the test uses and does not define: from the preamble, else from the program."""
+def _provide(scope: dict[str, Any], program: Program, client: ProgramClient) -> None:
+    """Defines the names that the test uses but does not define: from the preamble, else from the
+    program."""
     wanted = _free_names(program.test)
     if not wanted:
         return
-    ours = cell.preamble()
-    head = head_of(program)
+    ours = client.preamble()
+    head = entry_name(program)
     for name in sorted(wanted):
         if name in ours and name != head:
             scope[name] = ours[name]
-        elif (found := cell.name(name)) is not MISSING:
-            scope[name] = found
+        elif (value := client.name(name)) is not MISSING:
+            scope[name] = value
 
 
 @functools.lru_cache(maxsize=16)
 def _free_names(source: str) -> frozenset[str]:
-    """The names that a text reads, at any depth, and neither binds nor has from `builtins`."""
+    """The names that a text reads, at any depth, and that neither it nor `builtins` defines."""
     top = symtable.symtable(source, TEST, "exec")
     bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
     bound |= {child.get_name() for child in top.get_children()}
@@ -158,10 +167,10 @@ def _free_names(source: str) -> frozenset[str]:
     return frozenset(name for name in read - bound if not hasattr(builtins, name))
 
 
-def _failure(error: BaseException, source: str, cell: Cell) -> tuple[Outcome, str]:
-    """What an exception that came out of the test means."""
-    if (said := said_of(error)) is not None:
-        return _blamed(error, said)
+def _failure(error: BaseException, source: str, client: ProgramClient) -> tuple[Outcome, str]:
+    """The verdict for an exception raised by the test."""
+    if (reported := reported_error(error)) is not None:
+        return _blamed(error, reported)
     if isinstance(error, MemoryError):
         return _TOO_LARGE
     line = 0
@@ -176,36 +185,36 @@ def _failure(error: BaseException, source: str, cell: Cell) -> tuple[Outcome, st
         text, line = _statement(source, line)
         at = f" (test, line {line})" if line else ""
         text = text or f"AssertionError: {error}"
-        return Outcome.WRONG_ANSWER, one_line(f"{text[:180]}{at}{cell.last()}")
+        return Outcome.WRONG_ANSWER, one_line(f"{text[:180]}{at}{client.last()}")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if cell.foreign:
-        names = ", ".join(sorted(cell.foreign))
+    if client.foreign:
+        names = ", ".join(sorted(client.foreign))
         return Outcome.NOT_JUDGED, one_line(f"objects of {names} cannot be carried: {text}{at}")
-    if isinstance(error, AttributeError) and cell.lost:
-        lost = f"; of {', '.join(sorted(cell.lost))} only the data is here"
+    if isinstance(error, AttributeError) and client.lost:
+        lost = f"; of {', '.join(sorted(client.lost))} only the data is here"
         return Outcome.NOT_JUDGED, one_line(f"{text[:180]}{at}{lost}")
-    return Outcome.EXCEPTION, one_line(f"{text[:180]}{at}{cell.last()}")
+    return Outcome.EXCEPTION, one_line(f"{text[:180]}{at}{client.last()}")
 
 
-def _blamed(error: BaseException, said: Said) -> tuple[Outcome, str]:
+def _blamed(error: BaseException, reported: ReportedError) -> tuple[Outcome, str]:
     if isinstance(error, MemoryError):
         return Outcome.OUT_OF_MEMORY, ""
     if isinstance(error, SystemExit):
-        return Outcome.EXITED_EARLY, one_line(said.detail)
-    return (Outcome.FORBIDDEN if said.denied else Outcome.EXCEPTION), one_line(said.detail)
+        return Outcome.EXITED_EARLY, one_line(reported.detail)
+    return (Outcome.FORBIDDEN if reported.denied else Outcome.EXCEPTION), one_line(reported.detail)
 
 
 def _statement(source: str, line: int) -> tuple[str, int]:
-    """The assertion at a line, or the line itself, and where that begins."""
+    """The assertion at a line, or the line itself, and its first line number."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or 0):
             return " ".join((ast.get_source_segment(source, node) or "").split()), node.lineno
     return (source.split("\n")[line - 1].strip() if line else ""), line
 
 
-def _probe(program: Program, cell: Cell) -> Iterator[str]:
-    """What the entry gives for each input: a value, or the name of what it raised."""
-    candidate = cell.name(program.entry)
+def _probe(program: Program, client: ProgramClient) -> Iterator[str]:
+    """The entry's result for each input: a value, or the name of the exception."""
+    candidate = client.name(program.entry)
     for arguments in program.inputs:
         try:
             values = wire.decode_all(arguments, _no_handle)
@@ -214,14 +223,14 @@ def _probe(program: Program, cell: Cell) -> Iterator[str]:
                 result = ["iterator", *(item for item, _ in zip(result, range(1000), strict=False))]
             yield canonical(result)
         except Exception as error:
-            said = said_of(error)
-            if said is None:
+            reported = reported_error(error)
+            if reported is None:
                 raise
-            yield f"raises {said.name}"
+            yield f"raises {reported.name}"
 
 
 def canonical(value: Any) -> str:
-    """One text for each value: equal values of one type have the same."""
+    """A canonical text: equal values of one type have equal texts."""
     return json.dumps(_canonical(value, 100), sort_keys=True)
 
 
@@ -233,7 +242,7 @@ def _canonical(value: Any, depth: int) -> Any:
     if isinstance(value, int):
         return value if abs(value) < 1 << 63 else {"int": hex(value)}
     if isinstance(value, float):
-        return {"float": repr(float(f"{value:.12g}"))}  # an order of additions is no difference
+        return {"float": repr(float(f"{value:.12g}"))}  # ignore the order of additions
     name = type(value).__name__
     if isinstance(value, (list, tuple)):
         return {name: [_canonical(v, depth - 1) for v in value]}

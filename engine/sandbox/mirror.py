@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test makes of its surroundings, told to the program with each call, and what comes back.
+"""Mirrors the test's changes to its environment to the program with each call, and back.
 
-Streams that it has replaced, functions that it has patched, seeds, the environment, the folder.
-What comes back is text that was printed, warnings, variables: data, and only where the test waits
-for it.
+Replaced streams, patched functions, seeds, environment variables, the current folder. Printed
+text, warnings and variables come back as data, only if the test uses them.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import sys
 import warnings
 from typing import Any
 
-from gars_vllm.engine.sandbox.cell import words
 from gars_vllm.engine.sandbox.needs import Needs
+from gars_vllm.engine.sandbox.program_server import words
 
 _STREAMS = ("stdout", "stderr")
 _NEVER = frozenset(
@@ -30,7 +29,7 @@ _NEVER = frozenset(
 
 
 class Mirror:
-    """The surroundings of one test in this process, as they were when it began."""
+    """The environment of one test in this process, relative to its state at the beginning."""
 
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
@@ -53,7 +52,7 @@ class Mirror:
                 self._hook(sys.modules["numpy"].random, "seed", "set_state")
 
     def _hook(self, module: Any, *names: str) -> None:
-        """Has a call of the module's own functions noticed."""
+        """Records calls of the module's functions."""
         for name in names:
             function = getattr(module, name)
 
@@ -65,7 +64,7 @@ class Mirror:
             self._unhook.append((module, name, function))
 
     def close(self) -> None:
-        """Puts this process's own streams, functions and limits back, for the next test."""
+        """Restores this process's streams, functions and limits for the next test."""
         for module, name, function in self._unhook:
             setattr(module, name, function)
         for name, stream in self._streams.items():
@@ -80,28 +79,28 @@ class Mirror:
         os.environ.update(self._environment)
 
     def now(self) -> dict[str, Any]:
-        """What the program must be told before it goes on; empty where all is as it was."""
-        found: dict[str, Any] = {}
+        """The changes to apply in the program before the next call; empty if there are none."""
+        changes: dict[str, Any] = {}
         streams = [name for name in _STREAMS if getattr(sys, name) is not self._streams[name]]
         if streams:
-            found["streams"] = streams
+            changes["streams"] = streams
         if sys.stdin is not self._streams["stdin"] and isinstance(sys.stdin, io.StringIO):
-            found["in"] = sys.stdin.getvalue()[sys.stdin.tell() :]
+            changes["in"] = sys.stdin.getvalue()[sys.stdin.tell() :]
         patched = list(self._patched())
         if patched:
-            found["patched"] = patched
+            changes["patched"] = patched
         if self._needs.warnings:
-            found["warnings"] = True
+            changes["warnings"] = True
         if self._needs.files:
-            found |= self._files()
+            changes |= self._files()
         if sys.getrecursionlimit() != self._recursion:
-            found["recursion"] = sys.getrecursionlimit()
+            changes["recursion"] = sys.getrecursionlimit()
         if _decimal() != self._decimal:
-            found["decimal"] = self._decimal = _decimal()
+            changes["decimal"] = self._decimal = _decimal()
         if self._seeded:
-            found["seeds"] = [[name.partition(".")[0], _state(name)] for name in self._seeded]
+            changes["seeds"] = [[name.partition(".")[0], _state(name)] for name in self._seeded]
             self._seeded.clear()
-        return found
+        return changes
 
     def _patched(self) -> Any:
         if builtins.input is not self._input and "builtins" not in self._modules:
@@ -112,21 +111,21 @@ class Mirror:
                     yield name, key, value
 
     def _files(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"environment": True}
+        changes: dict[str, Any] = {"environment": True}
         now = dict(os.environ)
         if now != self._environment:
             names = {**self._environment, **now}
-            found["environ"] = [
+            changes["environ"] = [
                 [n, now.get(n)] for n in names if self._environment.get(n) != now.get(n)
             ]
         folder = _folder()
         if folder != self._folder:
-            found["folder"] = self._folder = folder
-        return found
+            changes["folder"] = self._folder = folder
+        return changes
 
     def take(self, said: Any) -> None:
-        """What the program has printed, warned of, read and set. Raises TypeError or ValueError for
-        what is none of that."""
+        """Applies what the program printed, warned, read and set. Raises TypeError or ValueError
+        for invalid data."""
         if not isinstance(said, dict):
             raise TypeError("nothing said")
         for name in _STREAMS:

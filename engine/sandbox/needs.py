@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test needs of its judge, read from its text before any program is run."""
+"""Determines what a test needs from its judge, by static analysis before any program runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gars_vllm.engine.sandbox.cell import words
+from gars_vllm.engine.sandbox.program_server import words
 
-_LARGE = 200_000  # a test with a number of this size may mean that many items
+_LARGE = 200_000  # a test with a number of this size may use that many items
 _FILES = frozenset(words("os pathlib tempfile shutil glob sqlite3 fileinput zipfile tarfile"))
-# A module, or a function, with which what a program gave or wrote could be run as code.
+# Modules and functions that could run the program's values or files as code.
 _RUNS = {
     name: "could run what the program gives as code"
     for name in words("pickle marshal shelve runpy importlib imp code dill cloudpickle joblib")
@@ -56,7 +56,7 @@ _CANNOT = _RUNS | _STARTS | _LOOKS
 
 
 class Changes(StrEnum):
-    """What becomes of an argument that the program changes and returns a value, too."""
+    """How changes to an argument of a call that also returns a value are treated."""
 
     STAY = "stay in the jail"
     TAKEN = "are taken over"
@@ -65,8 +65,8 @@ class Changes(StrEnum):
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one test. `reason`: why no judge can serve it, "" where one can. `files`: it shares files
-    or the environment with the program, so that its judge must be in the jail with it."""
+    """What one test needs. `reason`: why no judge supports it, "" if one does. `files`: it
+    shares files or the environment with the program, so its judge must be in the jail."""
 
     reason: str = ""
     files: bool = False
@@ -81,7 +81,7 @@ class Needs:
 
 @functools.lru_cache(maxsize=256)
 def needs_of(test: str, entry: str) -> Needs:
-    """Never raises: a test that is no Python says so itself when it is compiled."""
+    """Never raises: invalid Python is reported when the test is compiled."""
     try:
         tree = ast.parse(test)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -124,7 +124,7 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def _patched(tree: ast.AST, names: set[str], modules: set[str]) -> Iterator[str]:
-    """The modules in which the test may put functions of its own."""
+    """The modules in which the test may patch functions."""
     assigned = {
         root
         for node in ast.walk(tree)
@@ -133,13 +133,13 @@ def _patched(tree: ast.AST, names: set[str], modules: set[str]) -> Iterator[str]
     }  # fmt: skip
     if names & {"patch", "MonkeyPatch", "monkeypatch"} or assigned & (modules | {"builtins"}):
         yield "builtins"
-        found = set(modules)
+        candidates = set(modules)
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 module, dot, _ = node.value.rpartition(".")
                 if dot and all(part.isidentifier() for part in module.split(".")):
-                    found.add(module)
-        standard = {m for m in found if m.partition(".")[0] in sys.stdlib_module_names}
+                    candidates.add(module)
+        standard = {m for m in candidates if m.partition(".")[0] in sys.stdlib_module_names}
         yield from sorted(standard - {"builtins", "unittest", "unittest.mock", "typing"})
 
 
@@ -177,7 +177,7 @@ def _reason(
 
 
 def _used(node: ast.AST) -> str:
-    """The name that a call calls, or that is read of an object."""
+    """The name of a called function or a read attribute."""
     if isinstance(node, ast.keyword):
         return node.arg or ""
     if isinstance(node, ast.Call):
@@ -186,7 +186,7 @@ def _used(node: ast.AST) -> str:
 
 
 def _is_harmless(node: ast.AST, name: str) -> bool:
-    """Evaluating what the test itself says is; so is a method of that name (`re.compile`)."""
+    """Evaluating constants of the test is harmless; so is a method of that name (`re.compile`)."""
     if name not in ("eval", "exec", "compile"):
         return False
     if not isinstance(node, ast.Call) or isinstance(node.func, ast.Attribute):
@@ -237,9 +237,9 @@ def _number(node: ast.AST) -> float | None:
 
 
 class _Flow:
-    """Follows, in the order of the lines, what a test does with the arguments that it has passed.
+    """Follows a test's uses of the arguments that it passed, in the order of the lines.
 
-    A change of one is taken over where what it is compared with cannot depend on the program. Where
+    A change is applied if the value that it is compared with cannot depend on the program. If
     both sides can, a program could make a test compare two lists that it has emptied.
     """
 
@@ -254,7 +254,7 @@ class _Flow:
             if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args:
                 self._programs.add(node.args.args[0].arg)
         ever = set(self._passes(tree))
-        for helper in ast.walk(tree):  # one that reads an argument, whenever it is called
+        for helper in ast.walk(tree):  # helpers that read an argument, whenever called
             if isinstance(helper, ast.FunctionDef) and helper.name != "check":
                 own = {node.arg for node in ast.walk(helper.args) if isinstance(node, ast.arg)}
                 if set(self._reads(helper)) & ever - own:
@@ -290,7 +290,7 @@ class _Flow:
             self._statements(body)
 
     def _fill(self, node: ast.AST) -> None:
-        """What is put into an object by a method of its own: `b.append(x)`."""
+        """Values added to an object by a method: `b.append(x)`."""
         for call in ast.walk(node):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 root = _root(call.func)
@@ -303,7 +303,7 @@ class _Flow:
                     self._depends.add(root)
 
     def _passes(self, node: ast.AST) -> Iterator[str]:
-        """Names that are passed to the program, as they are."""
+        """Names passed to the program as they are."""
         for call in ast.walk(node):
             if isinstance(call, ast.Call) and _root(call.func) in self._programs:
                 for argument in (*call.args, *(k.value for k in call.keywords)):
@@ -312,22 +312,22 @@ class _Flow:
                         yield inner.id
 
     def _look(self, node: ast.AST, now: set[str]) -> None:
-        for found in ast.walk(node):
+        for inner in ast.walk(node):
             sides: list[ast.expr] = []
-            if isinstance(found, ast.Compare):
-                sides = [found.left, *found.comparators]
+            if isinstance(inner, ast.Compare):
+                sides = [inner.left, *inner.comparators]
             elif (
-                isinstance(found, ast.Call) and len(found.args) > 1 and not self._is_program(found)
+                isinstance(inner, ast.Call) and len(inner.args) > 1 and not self._is_program(inner)
             ):
-                sides = list(found.args)
+                sides = list(inner.args)
             if len(sides) < 2:
                 continue
             mentioned = {name for side in sides for name in self._reads(side)}
             all_depend = all(self._is_dependent(side, now) for side in sides)
             if mentioned & self._passed:
-                is_one = isinstance(found, ast.Compare) and isinstance(
-                    found.ops[0], (ast.Is, ast.IsNot)
-                )  # whether it is the same object misleads nobody
+                is_one = isinstance(inner, ast.Compare) and isinstance(
+                    inner.ops[0], (ast.Is, ast.IsNot)
+                )  # identity cannot mislead a test
                 self._unclear |= all_depend and not is_one
                 self._taken |= is_one or not all_depend
             elif mentioned & now:
@@ -339,7 +339,7 @@ class _Flow:
         return isinstance(node, ast.Call) and _root(node.func) in self._programs
 
     def _reads(self, node: ast.AST) -> Iterator[str]:
-        """Names that are read, but for those that only go to the program."""
+        """Names that are read, except those only passed to the program."""
         if self._is_program(node):
             return
         if isinstance(node, ast.Name):
@@ -352,7 +352,7 @@ class _Flow:
         return any(isinstance(n, ast.Name) and n.id in tainted for n in ast.walk(node))
 
     def _bind(self, node: ast.stmt) -> None:
-        """What an assignment or a loop makes of its names."""
+        """The effect of an assignment or a loop on its names."""
         targets: list[ast.expr] = []
         value: ast.AST | None = None
         if isinstance(node, ast.Assign):
@@ -375,7 +375,7 @@ class _Flow:
         reads = bool(set(self._reads(value)) & self._passed)
         made = isinstance(value, ast.Call) and _root(value.func) in self._programs
         if isinstance(node, ast.AugAssign):
-            held |= bound  # what they were goes on to count
+            held |= bound  # their previous value still counts
         self._passed -= bound - held
         self._passed |= (bound | held) if reads else set()
         self._depends -= bound - held

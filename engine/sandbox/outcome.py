@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an untrusted program ended, and what it may use."""
+"""How an untrusted program ended, and its limits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Outcome(StrEnum):
     EXITED_EARLY = "exited early"
     SYNTAX_ERROR = "syntax error"
     FORBIDDEN = "forbidden action"
-    NOT_JUDGED = "not judged"  # no judge here can carry what its test does
+    NOT_JUDGED = "not judged"  # no judge supports the test
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use: seconds of time, MiB of address space."""
+    """Time in seconds and address space in MiB."""
 
     timeout: float = 3.0
     memory_mb: int = 1024
@@ -47,11 +47,11 @@ class Limits:
 class Program:
     """An untrusted program and how it is judged.
 
-    `test` is trusted Python that defines `check(candidate)`; it is called with what the expression
-    `entry` is in the program. A name that the test uses and does not define is looked up in
-    `preamble`, trusted Python too (a prompt's own helpers), and then in the program. With `inputs`
-    (encoded lists of arguments) and without a test, `entry` is called with each, and what it gave
-    is the verdict's `outputs`.
+    `test` is trusted Python that defines `check(candidate)`; it is called with the value of the
+    expression `entry` in the program. Names that the test uses but does not define are looked up
+    in `preamble`, also trusted Python (a prompt's helpers), then in the program. With `inputs`
+    (encoded argument lists) and no test, `entry` is called with each, and the results are the
+    verdict's `outputs`.
     """
 
     text: str
@@ -63,11 +63,11 @@ class Program:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a program ended, one line about it, and the seconds that it ran.
+    """How a program ended, a one-line detail, and the seconds that it ran.
 
-    `waited`: seconds of which it was ready to run and had no core; they do not count against its
-    time. `outputs`: what it gave for each of `Program.inputs`, in a canonical form. `judge`: where
-    the test ran: "outside" the jail, or "inside" it, in a process of its own; "" where none did.
+    `waited`: seconds for which it was runnable without a core; they do not count against its
+    limit. `outputs`: results for `Program.inputs` in canonical form. `judge`: where the test
+    ran: "outside" the jail, "inside" it in a separate process, or "" for no test.
     """
 
     outcome: Outcome
@@ -83,12 +83,12 @@ class Verdict:
 
 
 def is_judged(result: Mapping[str, Any]) -> bool:
-    """Whether a line of results holds a verdict, and not only why there is none."""
+    """Whether a line of results holds a verdict rather than a reason for having none."""
     return bool(result.get("outcome") != Outcome.NOT_JUDGED.value)
 
 
 def one_line(text: str) -> str:
-    """A program's words, fit for a terminal and a file: printable, on a line, not long."""
+    """A program's text as one short printable line, safe for a terminal and a file."""
     words = " ".join(text[:10_000].split())
     if not words.isprintable():
         words = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)

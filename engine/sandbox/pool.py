@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Foremen side by side: many programs in, their verdicts out as they are reached."""
+"""A pool of workers that run programs in parallel and yield verdicts as they come."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import foreman, surroundings
+from gars_vllm.engine.sandbox import environment, worker
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
 
 T = TypeVar("T")
-_AHEAD = 2  # programs that a foreman has at a time: one that runs, one that waits
-_BUSY = 0.1  # of a program's time: waited for a core
-_TRIES = 2  # foremen that a program may take with it
+_AHEAD = 2  # programs per worker: one running, one waiting
+_BUSY = 0.1  # fraction of a program's time spent waiting for a core
+_TRIES = 2  # workers that a program may crash
 
 
 class SandboxError(UserError):
-    """The sandbox has stopped working on the way."""
+    """The sandbox stopped working during a run."""
 
 
 @dataclass(frozen=True)
 class Job(Generic[T]):
-    """A program to run, within limits; `what` is the caller's."""
+    """A program to run within limits; `what` belongs to the caller."""
 
     what: T
     program: Program
@@ -39,9 +39,9 @@ class Job(Generic[T]):
 
 
 class Pool:
-    """`workers` foremen, each with a cell of `tier` of its own; they start when they are needed.
+    """`workers` worker processes, each with its own jail of `tier`, started on demand.
 
-    Nobody outlives the process that made the pool, whatever ends it.
+    They all end with the process that created the pool, however it ends.
     """
 
     def __init__(self, tier: Tier, workers: int | None = None, image: str | None = None) -> None:
@@ -49,13 +49,13 @@ class Pool:
         self.workers = default_workers() if workers is None else workers
         if self.workers < 1:
             raise UserError(f"workers is {workers}: it must be at least 1")
-        self._foremen: list[_Foreman] = []
+        self._workers: list[_WorkerProcess] = []
 
     def run(self, jobs: Iterable[Job[T]]) -> Generator[tuple[Job[T], Verdict], None, None]:
-        """Yields each job with its verdict. Ended early, it ends what still runs.
+        """Yields each job with its verdict. Closing the generator early ends running programs.
 
-        A timeout on a machine that was busy with other things (for a tenth of its time the program
-        waited for a core) is tried a second time.
+        A timeout on a busy machine (the program waited for a core for a tenth of its time) is
+        retried once.
         """
         waiting: deque[_Order[T]] = deque()
         source = iter(jobs)
@@ -69,34 +69,34 @@ class Pool:
                         except StopIteration:
                             finished = True
                     self._hand_out(waiting, selector)
-                    if finished and not waiting and not any(f.orders for f in self._foremen):
+                    if finished and not waiting and not any(f.orders for f in self._workers):
                         return
                     for key, _ in selector.select():
                         yield from self._take(key.data, waiting, selector)
         finally:
-            if any(one.orders for one in self._foremen):
+            if any(one.orders for one in self._workers):
                 self.close()
 
     def _hand_out(self, waiting: deque[_Order[Any]], selector: selectors.BaseSelector) -> None:
         while waiting:
-            if len(self._foremen) < self.workers and all(f.orders for f in self._foremen):
-                self._foremen.append(_Foreman(self.tier, self._image))
-            chosen = min(self._foremen, key=lambda f: len(f.orders))
+            if len(self._workers) < self.workers and all(f.orders for f in self._workers):
+                self._workers.append(_WorkerProcess(self.tier, self._image))
+            chosen = min(self._workers, key=lambda f: len(f.orders))
             if len(chosen.orders) >= _AHEAD:
                 break
             chosen.give(waiting.popleft())
         known = {key.fileobj for key in selector.get_map().values()}
-        for one in self._foremen:
+        for one in self._workers:
             if one.output not in known:
                 selector.register(one.output, selectors.EVENT_READ, one)
 
     def _take(
-        self, one: _Foreman, waiting: deque[_Order[Any]], selector: selectors.BaseSelector
+        self, one: _WorkerProcess, waiting: deque[_Order[Any]], selector: selectors.BaseSelector
     ) -> Generator[tuple[Job[Any], Verdict], None, None]:
         answers = one.answers()
-        if answers is None:  # it is gone, and its cell with it
+        if answers is None:  # it is gone, with its jail
             selector.unregister(one.output)
-            self._foremen.remove(one)
+            self._workers.remove(one)
             orders = one.end()
             if orders:
                 orders[0].lost += 1
@@ -114,10 +114,10 @@ class Pool:
                 yield order.job, verdict
 
     def close(self) -> None:
-        """Ends all that runs; the pool can be used again."""
-        for one in self._foremen:
+        """Ends all workers; the pool can be used again."""
+        for one in self._workers:
             one.end()
-        self._foremen.clear()
+        self._workers.clear()
 
     def __enter__(self) -> Pool:
         return self
@@ -131,7 +131,7 @@ def _was_busy(verdict: Verdict) -> bool:
 
 
 def default_workers() -> int:
-    """One for each core that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -140,22 +140,22 @@ def default_workers() -> int:
 @dataclass
 class _Order(Generic[T]):
     job: Job[T]
-    lost: int = 0  # foremen
+    lost: int = 0  # crashed workers
     again: bool = False
 
 
-class _Foreman:
-    """A foreman's process: its orders, oldest first."""
+class _WorkerProcess:
+    """A worker's process and its pending orders, oldest first."""
 
     def __init__(self, tier: Tier, image: str | None) -> None:
         self.orders: deque[_Order[Any]] = deque()
         self._read = b""
         self._process = subprocess.Popen(
-            [sys.executable, *surroundings.FLAGS, "-m", foreman.__name__, tier, image or ""],
+            [sys.executable, *environment.FLAGS, "-m", worker.__name__, tier, image or ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=surroundings.of_judge(tier is Tier.DOCKER),
-            start_new_session=True,  # a Ctrl-C is ours to act on
+            env=environment.for_judge(tier is Tier.DOCKER),
+            start_new_session=True,  # only this process handles Ctrl-C
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -170,12 +170,12 @@ class _Foreman:
             self._input.flush()
 
     def answers(self) -> list[tuple[_Order[Any], Verdict]] | None:
-        """What can be read now; None when the process is gone."""
+        """The verdicts available now; None if the process is gone."""
         data = os.read(self.output.fileno(), 1 << 20)
         if not data:
             return None
         *lines, self._read = (self._read + data).split(b"\n")
-        found = []
+        verdicts = []
         for line in lines:
             outcome, detail, seconds, waited, outputs, judge = json.loads(line)
             if outcome is None:
@@ -184,12 +184,12 @@ class _Foreman:
                     "work, and the same command continues"
                 )
             verdict = Verdict(Outcome(outcome), detail, seconds, waited, tuple(outputs), judge)
-            found.append((self.orders.popleft(), verdict))
-        return found
+            verdicts.append((self.orders.popleft(), verdict))
+        return verdicts
 
     def end(self) -> list[_Order[Any]]:
-        """Ends the process; the orders that it has not answered. It ends its cell and its judge,
-        and removes its folder, when its input closes."""
+        """Ends the process; returns its unanswered orders. On end of input the worker ends its
+        jail and judge, and removes its folder."""
         with suppress(BrokenPipeError):
             self._input.close()
         try:

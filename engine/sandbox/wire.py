@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values and messages between the judge and the cell. Neither believes the other.
+"""The protocol between judge and program; neither trusts the other.
 
 A message is four bytes of length and JSON. A value is a table of nodes and an item; an item is a
-JSON scalar (null, true, 1, 0.5, "text") or [i], the node i. Only data crosses: what is decoded here
-has exactly the types below, whatever class it had there, so that no `__eq__` of an untrusted class
-is ever called by a judge. An object that is no data crosses as a handle: a number and the name of
-its class. Like carried.py this is also read in the cell, and imports the standard library only.
+JSON scalar (null, true, 1, 0.5, "text") or [i], the node i. Only data is sent: decoded objects
+have exactly the types below, so that a judge never calls an `__eq__` of an untrusted class.
+Other objects are sent as handles: a number and the name of the class. Like library_values.py
+this module runs in the jail and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -22,81 +22,81 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
-from gars_vllm.engine.sandbox import carried
+from gars_vllm.engine.sandbox import library_values
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large one message may be, and one value in it."""
+    """Limits on one message and one value."""
 
     bytes: int
     items: int
 
 
 USUAL = Size(16 << 20, 1_000_000)
-LARGE = Size(256 << 20, 20_000_000)  # for a test that names numbers of that size, and for arguments
+LARGE = Size(256 << 20, 20_000_000)  # for tests with numbers of that size, and for arguments
 MESSAGE_BYTES, ITEMS = USUAL.bytes, USUAL.items
-_SMALL = 1 << 63  # ints below it are JSON's; greater ones would be read in quadratic time
+_SMALL = 1 << 63  # larger ints are not sent as JSON, which is parsed in quadratic time
 
 Message = dict[str, Any]
-Handle = Callable[[Any], list[Any]]  # the node of an object that is no data
+Handle = Callable[[Any], list[Any]]  # encodes an object that is not data
 
 
 class Records(Protocol):
-    """Classes that both sides know: the prompt's own, and the test's. Their objects cross as the
-    name of the class and what they hold."""
+    """Classes that both sides know: the prompt's and the test's. Their objects are sent as the
+    class name and their state."""
 
     def pack(self, value: Any, item: Callable[[Any], Any]) -> list[Any] | None:
-        """The node of an object of such a class, None of any other."""
+        """The node of an object of such a class, None for any other."""
 
     def empty(self, name: str) -> Any:
         """A new object of a class. Raises LookupError."""
 
     def fill(self, value: Any, items: list[Any]) -> None:
-        """Gives it what it holds: names and values in turn."""
+        """Sets its state: names and values alternating."""
 
     def build(self, kind: str, items: list[Any]) -> Any:
-        """One that is made at once: a member of an Enum, a named tuple. Raises LookupError."""
+        """An immutable object: a member of an Enum, a named tuple. Raises LookupError."""
 
 
 class BrokenMessage(BaseException):
-    """What came is not a message, or not a value. No `except Exception` of a test catches it."""
+    """An invalid message or value. A test's `except Exception` does not catch it."""
 
 
 class TooLarge(Exception):
-    """A value is too large to cross."""
+    """A value is too large to be sent."""
 
 
 def exactly(end: socket.socket, size: int) -> bytes:
-    """That many bytes. Raises EOFError when the other end is gone."""
-    found = bytearray()
-    while len(found) < size:
+    """Receives exactly that many bytes. Raises EOFError if the other end is gone."""
+    received = bytearray()
+    while len(received) < size:
         try:
-            data = end.recv(min(1 << 20, size - len(found)))
+            data = end.recv(min(1 << 20, size - len(received)))
         except ConnectionError:
             data = b""
         if not data:
             raise EOFError
-        found += data
-    return bytes(found)
+        received += data
+    return bytes(received)
 
 
 class Channel:
-    """One end of a stream of messages."""
+    """One end of a message stream."""
 
     def __init__(self, end: socket.socket, sent: Size = USUAL, received: Size = USUAL) -> None:
         self.end = end
         self.sent, self.received = sent, received
 
     def send(self, message: Message) -> None:
-        """Raises TooLarge, and OSError when the other end is gone."""
+        """Raises TooLarge, and OSError if the other end is gone."""
         data = json.dumps(message).encode()
         if len(data) > self.sent.bytes:
             raise TooLarge(f"a value of {len(data) >> 20} MiB: more than {self.sent.bytes >> 20}")
         self.end.sendall(len(data).to_bytes(4, "big") + data)
 
     def receive(self) -> Message:
-        """Raises EOFError when the other end is gone, BrokenMessage for what is no message."""
+        """Raises EOFError if the other end is gone, BrokenMessage for an invalid message."""
         size = int.from_bytes(exactly(self.end, 4), "big")
         if size > self.received.bytes:
             raise BrokenMessage(f"a message of {size} bytes")
@@ -111,7 +111,7 @@ class Channel:
 
 
 class Terms:
-    """A `handle` that also says how large a value may be, and which classes both sides know."""
+    """A `handle` with the size limit and the shared classes."""
 
     def __init__(self, handle: Handle, size: Size, records: Records) -> None:
         self._handle, self.size, self.records = handle, size, records
@@ -121,10 +121,10 @@ class Terms:
 
 
 def encode(value: Any, handle: Handle) -> Message:
-    """`value` as {"nodes": ..., "item": ...}; what is no data goes by `handle`.
+    """`value` as {"nodes": ..., "item": ...}; `handle` encodes what is not data.
 
-    An object of a subclass goes as what it is by its base; "lost" names such classes. Raises
-    TooLarge. Cost: linear; nesting is no matter.
+    Objects of subclasses are encoded as their base type; "lost" names such classes. Raises
+    TooLarge. Linear time, not recursive.
     """
     encoder = Encoder(handle)
     item = encoder.item(value)
@@ -132,19 +132,19 @@ def encode(value: Any, handle: Handle) -> Message:
 
 
 def encode_all(values: Iterable[Any], handle: Handle) -> Message:
-    """Several values as {"nodes": ..., "items": [...]}; what two of them share stays shared."""
+    """Several values as {"nodes": ..., "items": [...]}; shared objects stay shared."""
     encoder = Encoder(handle)
     items = [encoder.item(value) for value in values]
     return encoder.finish() | {"items": items}
 
 
 class Encoder:
-    """Makes one message's nodes. `known`: the node of each object that has one, by its id."""
+    """Builds one message's nodes. `known`: the node of each encoded object, by its id."""
 
     def __init__(self, handle: Handle) -> None:
         self.nodes: list[Any] = []
         self.known: dict[int, int] = {}
-        self.kept: list[Any] = []  # the objects, by node; so that no id is given twice either
+        self.kept: list[Any] = []  # the objects, by node; keeps ids unique
         self._handle = handle
         self._size: Size = getattr(handle, "size", USUAL)
         self._records: Records | None = getattr(handle, "records", None)
@@ -205,10 +205,10 @@ class Encoder:
     def _node(self, value: Any) -> list[Any]:
         kind = type(value)
         if kind not in _BASIC:
-            found = None if self._records is None else self._records.pack(value, self.item)
-            found = found or carried.pack(value, self.item)
-            if found is not None:
-                return found
+            node = None if self._records is None else self._records.pack(value, self.item)
+            node = node or library_values.pack(value, self.item)
+            if node is not None:
+                return node
             if kind.__module__ == "numpy":
                 return self._handle(value)
             if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
@@ -252,25 +252,25 @@ class Encoder:
         held = list(tuple.__iter__(value))
         if len(held) != len(fields):
             return ["tuple", self._items(held)]
-        if kind.__base__ is not tuple:  # it may have methods of its own
+        if kind.__base__ is not tuple:  # it may have methods
             self._lost.add(kind.__name__)
         return ["named", [kind.__name__, len(fields), *fields, *self._items(held)]]
 
 
-_MANY = 100  # items that are worth a look at all of them
+_MANY = 100  # from this size on, check for plain lists
 _DATA = (int, str, list, tuple, set, frozenset, deque, dict, bytes, bytearray, complex)
 _BASIC = frozenset((*_DATA, range, Fraction, Decimal))
 
 
 def _is_false(value: Any) -> bool:
-    """What only says that it is a number of numpy's is what it says to be by `item`."""
+    """An object that claims to be a numpy number, but is only convertible by `item`."""
     numpy = sys.modules.get("numpy")
     true = numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray, numpy.dtype))
     return not true and hasattr(value, "item") and not hasattr(value, "__len__")
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Whether each is its own item."""
+    """Whether each value is its own item."""
     kinds = set(map(type, values))
     if kinds == {int}:
         return bool(min(values) > -_SMALL and max(values) < _SMALL)
@@ -285,7 +285,7 @@ _TIMES = (datetime.date, datetime.time, datetime.datetime)
 
 
 def _is_whole(text: str) -> bool:
-    """JSON makes one character of two surrogates."""
+    """False for lone surrogates, since JSON merges pairs of them into one character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -293,15 +293,15 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-Into = dict[int, Any]  # by node: the object that is to be made anew, instead of a new one
+Into = dict[int, Any]  # by node: an existing object to refill instead of a new one
 
 
 def decode(
     message: Message, handle: Callable[[list[Any]], Any], records: Records | None = None
 ) -> Any:
-    """The value of `encode`; `handle` makes something of a node that is no data.
+    """The inverse of `encode`; `handle` decodes nodes that are not data.
 
-    Raises BrokenMessage for anything else.
+    Raises BrokenMessage for invalid messages.
     """
     table = _table(message, handle, records, {})
     return _read(lambda: table(message["item"]))
@@ -314,7 +314,7 @@ def decode_all(
     into: Into | None = None,
     made: dict[int, Any] | None = None,
 ) -> list[Any]:
-    """The values of `encode_all`. `made` gets the objects, by node."""
+    """The inverse of `encode_all`. `made` receives the objects, by node."""
     table = _table(message, handle, records, into or {}, made)
     items: list[Any] = _read(lambda: [table(item) for item in message["items"]])
     return items
@@ -340,7 +340,7 @@ def _table(
     if not isinstance(nodes, list):
         raise BrokenMessage("no nodes")
     made = {} if made is None else made
-    seen: dict[int, dict[Any, Any]] = {}  # what a view is of
+    seen: dict[int, dict[Any, Any]] = {}  # dicts behind views
 
     def value_of(item: Any) -> Any:
         if isinstance(item, list):
@@ -351,7 +351,7 @@ def _table(
         return item
 
     def first() -> list[int]:
-        """Makes all that needs no other node; gives those that hold others and never change."""
+        """Makes everything that needs no other node; returns the immutable containers."""
         frozen = []
         for index, node in enumerate(nodes):
             kind = node[0]
@@ -364,8 +364,8 @@ def _table(
             elif kind == "bytearray" and type(into.get(index)) is bytearray:
                 made[index] = into[index]
                 made[index][:] = bytes.fromhex(node[1])
-            elif (new := carried.empty(kind)) is not None:
-                made[index] = into[index] if carried.is_of(kind, into.get(index)) else new
+            elif (new := library_values.empty(kind)) is not None:
+                made[index] = into[index] if library_values.is_of(kind, into.get(index)) else new
             elif kind == "record" and records is not None:
                 made[index] = records.empty(node[1][0])
                 if index in into and type(into[index]) is type(made[index]):
@@ -373,7 +373,10 @@ def _table(
             elif kind in ("keys", "items", "values"):
                 seen[index] = {}
                 made[index] = getattr(seen[index], kind)()
-            elif kind in ("tuple", "frozenset", "named", "enum", "error") or kind in carried.FROZEN:
+            elif (
+                kind in ("tuple", "frozenset", "named", "enum", "error")
+                or kind in library_values.FROZEN
+            ):
                 frozen.append(index)
             elif kind in _MAKE:
                 made[index] = _MAKE[kind](node[1])
@@ -389,7 +392,7 @@ def _table(
         return frozen
 
     def freeze(frozen: list[int]) -> None:
-        """Makes tuples, frozen sets and the like, those inside first."""
+        """Makes tuples, frozen sets and the like, innermost first."""
         stack = frozen[::-1]
         open_: set[int] = set()
         while stack:
@@ -411,11 +414,11 @@ def _table(
             elif kind in ("named", "enum", "error"):
                 made[index] = _built(kind, items, records)
             else:
-                made[index] = carried.build(kind, items)
+                made[index] = library_values.build(kind, items)
             stack.pop()
 
     def fill() -> None:
-        for index, node in enumerate(nodes):  # first, since others may hold them as keys
+        for index, node in enumerate(nodes):  # first, since others may contain them as keys
             if node[0] == "record" and records is not None:
                 records.fill(made[index], [value_of(item) for item in node[1][1:]])
         for index, node in enumerate(nodes):
@@ -434,8 +437,8 @@ def _table(
             elif node[0] in ("list", "deque"):
                 plain = set(map(type, node[1])).isdisjoint((list, dict))
                 made[index].extend(node[1] if plain else map(value_of, node[1]))
-            elif carried.empty(node[0]) is not None:
-                carried.fill(node[0], made[index], [value_of(item) for item in node[1]])
+            elif library_values.empty(node[0]) is not None:
+                library_values.fill(node[0], made[index], [value_of(item) for item in node[1]])
 
     def build() -> Callable[[Any], Any]:
         freeze(first())
@@ -455,7 +458,7 @@ def _built(kind: str, items: list[Any], records: Records | None) -> Any:
     if kind != "named":
         raise LookupError("no such class")
     name, count, *rest = items
-    return carried.tuple_class(name, tuple(rest[:count]))(*rest[count:])
+    return library_values.tuple_class(name, tuple(rest[:count]))(*rest[count:])
 
 
 _EMPTY: dict[str, Callable[[], Any]] = {"list": list, "dict": dict, "set": set, "deque": deque}

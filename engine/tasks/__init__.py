@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sampled for: tasks, how they are put to a model, what a sample's program is.
+"""Tasks, prompts, and the program of a sample.
 
 A new data set is a module of data_sets/ (docs/adding-a-dataset.md).
 """

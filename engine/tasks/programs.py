@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sample's program is: defined once, for the mask, the verification and the report.
+"""Defines a sample's program, for the mask, the verification and the report.
 
-The program is the prefix that the grammar has read and the text that was drawn after it, up to the
-program's end. Where that is, is decided by the grammar's state and depends on the mode.
+The program is the prefix that the grammar has read plus the generated text, up to the program's
+end, which the grammar's state determines depending on the mode.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Mode(StrEnum):
-    """`completion`: a program ends before a statement at the level of the function that the prefix
-    ends in, or before a comment at the margin with which the drawn text ends. `fence`: before a
-    line that begins with three backticks. `text`: with the text. In each it may also end with the
-    text, wherever it is whole."""
+    """`completion`: a program ends before a statement at the level of the function that the
+    prefix ends in, or before a comment at the margin with which the generated text ends.
+    `fence`: before a line that begins with three backticks. `text`: at the end of the text. In
+    each mode it may also end with the text wherever it is whole."""
 
     COMPLETION = "completion"
     FENCE = "fence"
@@ -35,31 +35,31 @@ class Mode(StrEnum):
 
 
 def matcher(grammar: CompiledGrammar, prefix: str, mode: Mode | str) -> Matcher:
-    """The matcher of a sample. Raises GrammarError where the prefix does not fit the grammar."""
+    """The matcher of a sample. Raises GrammarError if the prefix does not fit the grammar."""
     return grammar.matcher(prefix, mode == Mode.COMPLETION, mode == Mode.FENCE)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a grammar makes of a drawn text: `text`, its part that belongs to the program, and
-    whether the program is `whole`: it may end there."""
+    """The part `text` of a generated text that belongs to the program, and whether the program
+    is `whole`, i.e. may end there."""
 
     text: str
     whole: bool
 
 
 def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Reading:
-    """The part of a drawn text that belongs to the program.
+    """The part of a generated text that belongs to the program.
 
-    What follows the program's end is cut off, from the last line start at which the program was
-    whole. (Not the last newline: that may be a lone carriage return, or follow a backslash.)
+    Text after the program's end is cut at the last line start at which the program was whole.
+    (Not at the last newline: that may be a lone carriage return, or follow a backslash.)
     """
     reader = matcher(grammar, prefix, mode)
     end = 0
     for position, byte in enumerate(drawn, start=1):
         try:
             reader.advance_text(bytes([byte]))
-        except GrammarError:  # drawn without the grammar: left for `is_valid` to judge
+        except GrammarError:  # generated without the grammar: `is_valid` judges it
             return Reading(drawn.decode("utf-8", "replace"), False)
         if reader.is_done():
             drawn = drawn[:end]
@@ -67,7 +67,7 @@ def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Rea
         if byte in b"\r\n" and reader.can_stop():
             end = position
     whole = reader.can_stop()
-    # A comment at the margin, at which the sample was stopped (constraints.py).
+    # The sample was stopped at a comment at the margin (constraints.py).
     comment = grammar.language.comment.encode()
     if whole and mode is Mode.COMPLETION and end and comment and drawn[end:].startswith(comment):
         drawn = drawn[:end]
@@ -76,7 +76,7 @@ def read(grammar: CompiledGrammar, prefix: str, mode: Mode, drawn: bytes) -> Rea
 
 @functools.cache
 def of_bytes(name: str) -> CompiledGrammar:
-    """The grammar for a vocabulary of all bytes: enough to read a text, and quickly compiled."""
+    """The grammar for a vocabulary of single bytes: enough to read a text, and quick to compile."""
     from gars_vllm.grammar import Vocabulary, compile_grammar
 
     return compile_grammar(
@@ -85,19 +85,18 @@ def of_bytes(name: str) -> CompiledGrammar:
 
 
 def is_whole(drawn: str, grammar: str, prefix: str = "", mode: Mode | str = Mode.TEXT) -> bool:
-    """Whether a text that was drawn under these request parameters is a whole program.
+    """Whether a text generated under these request parameters is a whole program.
 
-    Of a request that vLLM finished with "length" it tells the text that was completed within its
-    budget from one that was cut off. Raises GrammarError where the prefix does not fit.
+    For requests that vLLM finished with "length" it tells budget completion from a cut-off text.
+    Raises GrammarError if the prefix does not fit.
     """
     return read(of_bytes(grammar), prefix, Mode(mode), drawn.encode()).whole
 
 
 def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None) -> bool:
-    """The judgement of the language itself on a whole program.
+    """The language's own verdict on a whole program.
 
-    What no oracle at hand speaks for (another version of Python, a grammar from a file) is judged
-    by the grammar.
+    Where no oracle is available (another Python version, a grammar file) the grammar decides.
     """
     language = language_of(grammar)
     if language.objection is not None and language.has_objections:
@@ -113,22 +112,22 @@ def is_valid(program: str, grammar: str, compiled: CompiledGrammar | None = None
 
 
 def is_empty(program: str, grammar: str, function: str | None) -> bool | None:
-    """Whether the function of that name, or the program's last statement where that is one, has
-    nothing but documentation for a body; None where the language has no such thing."""
-    asked = language_of(grammar).is_empty
-    return None if asked is None else asked(program, function)
+    """Whether the body of the named function, or of the program's last statement if that is a
+    function, is only documentation; None if the language has no such check."""
+    has_no_body = language_of(grammar).is_empty
+    return None if has_no_body is None else has_no_body(program, function)
 
 
 def meaning(program: str) -> str:
-    """Equal for programs that differ only in comments and layout."""
+    """A hash that is equal for programs that differ only in comments and layout."""
     tree = oracle.parsed(program)
     text = program if tree is None else "\n".join(_flat(tree))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _flat(tree: ast.AST) -> Iterator[str]:
-    """A syntax tree in prefix notation. `ast.dump` calls itself for each level, and gives up on
-    trees that the compiler takes: a thousand `elif`, operators or calls in a chain."""
+    """A syntax tree in prefix notation. `ast.dump` is recursive and fails on trees that the
+    compiler accepts: a thousand chained `elif`, operators or calls."""
     stack: list[object] = [tree]
     while stack:
         node = stack.pop()
@@ -138,7 +137,7 @@ def _flat(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, list):
             yield str(len(node))
             stack += reversed(node)
-        elif type(node) is int:  # `repr` refuses long ones, which may be written in hexadecimal
+        elif type(node) is int:  # `repr` raises for very long ints
             yield hex(node)
         else:
             yield repr(node)
@@ -146,11 +145,11 @@ def _flat(tree: ast.AST) -> Iterator[str]:
 
 @functools.cache
 def language_of(grammar: str) -> Language:
-    """The language of a grammar; of "none" Python, since without a grammar Python is drawn."""
+    """The language of a grammar; Python for "none", since samples without a grammar are Python."""
     return languages.find("python" if grammar == "none" else grammar)
 
 
 def check_grammar(name: str) -> None:
-    """Raises GrammarFileError when there is no such grammar; compiles nothing."""
+    """Raises GrammarFileError if there is no such grammar; compiles nothing."""
     if name != "none":
         languages.digest(languages.find(name))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a task is put to a model, and where in its answer the grammar applies."""
+"""Turns a task into a model's prompt, and determines where the grammar applies in the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gars_vllm.engine.tasks import programs
 from gars_vllm.engine.tasks.programs import Mode
 from gars_vllm.engine.tasks.tasks import Task
 
-# Where a completion without a grammar is taken to end (Chen et al. 2021, section 2.1).
+# Stop strings of unconstrained completions (Chen et al. 2021, section 2.1).
 COMPLETION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 _QUESTION = (
     "Complete this Python code. Answer with the whole program, its imports and the given code "
@@ -23,10 +23,10 @@ _QUESTION = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """`ids`: what the model reads. `prefix`: what the grammar has read before the first sampled
-    token, which is the prompt, or of a chat its `preamble`; a sample's program is `prefix` and what
-    is drawn. `mode`: how a program ends. `stop`: strings that end a sample where no grammar does.
-    `heal`: what the text that is drawn must begin with."""
+    """`ids`: the model's input. `prefix`: what the grammar reads before the first generated
+    token: the prompt, or for chat the `preamble`; a sample's program is `prefix` plus the
+    generated text. `mode`: how a program ends. `stop`: stop strings for samples without a
+    grammar. `heal`: what the generated text must begin with."""
 
     task: Task
     ids: tuple[int, ...]
@@ -43,9 +43,9 @@ def build(
     tokenizer: Tokenizer,
     end: PromptEnd = PromptEnd.KEPT,
 ) -> Prompt:
-    """Raises UserError when the model cannot be asked in this way.
+    """Raises UserError if the model cannot be prompted in this way.
 
-    `end` is of code prompts whose task has no `grammar_prefix`; others are asked as they are.
+    `end` applies to code prompts of tasks without a `grammar_prefix`; others are unchanged.
     """
     free = grammar == "none"
     language = programs.language_of(grammar)
@@ -74,13 +74,13 @@ def build(
 
 
 def _healed(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:
-    """The prompt without its last token; as it is where that token's text does not stand alone
-    at the end of it, or is all of it."""
+    """The prompt without its last token; unchanged if that token's text is not a suffix of the
+    prompt, or is all of it."""
     heal = tokenizer.vocabulary.tokens[prompt.ids[-1]] or b""
     whole = prompt.prefix.encode()
     try:
         text, before = heal.decode(), whole.removesuffix(heal).decode()
-    except UnicodeDecodeError:  # the token begins or ends within a character
+    except UnicodeDecodeError:  # the token splits a character
         return prompt
     if not text or len(prompt.ids) < 2 or before + text != prompt.prefix:
         return prompt
@@ -92,7 +92,7 @@ def _chat(task: Task, question: str, opener: str, tokenizer: Tokenizer) -> list[
         return tokenizer.chat(question, opener)
     except UserError:
         raise
-    except Exception as error:  # a template is a program of the model's
+    except Exception as error:  # a template can raise anything
         raise UserError(
             f"the model's chat template cannot put {task.task_id} ({type(error).__name__}: "
             f"{error}); use --prompt-kind completion, or mend its chat_template.jinja"
@@ -100,9 +100,9 @@ def _chat(task: Task, question: str, opener: str, tokenizer: Tokenizer) -> list[
 
 
 def context_length(prompts: Sequence[Prompt], max_tokens: int, limit: int | None) -> int:
-    """Tokens that the longest prompt and its sample need together.
+    """The number of tokens of the longest prompt and its sample together.
 
-    Raises UserError when that is more than `limit`, the model's context.
+    Raises UserError if that exceeds `limit`, the model's context.
     """
     longest = max(prompts, key=lambda p: len(p.ids))
     needed = len(longest.ids) + max_tokens

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sampled for: problems with tests (data_sets/), or a user's own prompts."""
+"""Tasks: problems with tests (data_sets/), or a user's own prompts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FIELDS = ("task_id", "prompt", "entry_point", "test", "canonical_solution", "gra
 class Task:
     """A prompt, and how an answer to it is tested.
 
-    `test` is Python that defines `check(candidate)`, which raises AssertionError on a wrong answer;
-    it is called with the object that `entry_point` names. Both are None for a prompt alone.
-    `grammar_prefix`: the text that a grammar takes the sample to continue, where that is not the
-    prompt itself ("" for a question that is answered in, say, JSON).
+    `test` is Python that defines `check(candidate)`, which raises AssertionError for a wrong
+    answer; it is called with the object that `entry_point` names. Both are None for a prompt
+    alone. `grammar_prefix`: the text that the grammar takes the sample to continue, if that is
+    not the prompt ("" for a question answered in, say, JSON).
     """
 
     task_id: str
@@ -35,10 +35,10 @@ class Task:
 
 
 def load_prompts(path: Path | str) -> list[Task]:
-    """A user's prompts: JSON Lines (or .gz), `prompt` in each, the other fields as they may be.
+    """A user's prompts: JSON Lines (or .gz) with a `prompt` each; other fields are optional.
 
-    A prompt without a `task_id` is named by the file and its place in it, from 0: `mine/0`.
-    Further fields are ignored. Raises UserError naming the file and the line.
+    A prompt without a `task_id` is named by the file and its position, from 0: `mine/0`. Unknown
+    fields are ignored. Raises UserError with the file and the line.
     """
     path = Path(path)
     tasks: list[Task] = []
@@ -72,17 +72,17 @@ def select(
 ) -> list[Task]:
     """The tasks that `task_ids` names, in the order of `tasks`, and of these the first `limit`.
 
-    An id is a whole one ("HumanEval/3"), the number after the slash ("3") or a range of such
-    numbers with both ends ("0-19"); several stand in a list or between commas. Raises UserError
-    for an id that names nothing, with the ids that come near.
+    An id is complete ("HumanEval/3"), the number after the slash ("3") or an inclusive range of
+    such numbers ("0-19"), in a list or separated by commas. Raises UserError for an unknown id,
+    with similar ids.
     """
     chosen = list(tasks)
     if task_ids is not None:
         texts = [task_ids] if isinstance(task_ids, str) else list(task_ids)
-        asked = [part.strip() for text in texts for part in text.split(",") if part.strip()]
-        if not asked:
+        parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        if not parts:
             raise UserError("no task id was given: write for example 0-19 or HumanEval/3")
-        wanted = {found for part in asked for found in _resolve(part, tasks)}
+        wanted = {task_id for part in parts for task_id in _resolve(part, tasks)}
         chosen = [task for task in tasks if task.task_id in wanted]
     if limit is not None:
         if limit < 1:
@@ -91,36 +91,36 @@ def select(
     return chosen
 
 
-def _resolve(asked: str, tasks: Sequence[Task]) -> list[str]:
+def _resolve(text: str, tasks: Sequence[Task]) -> list[str]:
     ids = [task.task_id for task in tasks]
-    if asked in ids:
-        return [asked]
-    if re.fullmatch(r"[0-9]+", asked):
-        return [_numbered(int(asked), asked, ids)]
-    bounds = re.fullmatch(r"([0-9]+)-([0-9]+)", asked)
+    if text in ids:
+        return [text]
+    if re.fullmatch(r"[0-9]+", text):
+        return [_numbered(int(text), text, ids)]
+    bounds = re.fullmatch(r"([0-9]+)-([0-9]+)", text)
     if bounds is None:
-        raise _unknown(asked, ids)
+        raise _unknown(text, ids)
     first, last = int(bounds[1]), int(bounds[2])
     if first > last:
-        raise UserError(f"task ids {asked}: the range runs backwards, write {last}-{first}")
+        raise UserError(f"task ids {text}: the range runs backwards, write {last}-{first}")
     if last - first >= len(ids):
-        raise UserError(f"task ids {asked}: there are only {_extent(ids)}")
+        raise UserError(f"task ids {text}: there are only {_extent(ids)}")
     return [_numbered(number, str(number), ids) for number in range(first, last + 1)]
 
 
-def _numbered(number: int, asked: str, ids: Sequence[str]) -> str:
-    found = [name for name in ids if name.rpartition("/")[2] == str(number)]
-    if not found:
-        raise _unknown(f"{ids[0].rpartition('/')[0]}/{asked}".lstrip("/"), ids)
-    if len(found) > 1:
-        raise UserError(f"task id {asked} is ambiguous: {', '.join(found[:3])}; write it whole")
-    return found[0]
+def _numbered(number: int, text: str, ids: Sequence[str]) -> str:
+    matching = [name for name in ids if name.rpartition("/")[2] == str(number)]
+    if not matching:
+        raise _unknown(f"{ids[0].rpartition('/')[0]}/{text}".lstrip("/"), ids)
+    if len(matching) > 1:
+        raise UserError(f"task id {text} is ambiguous: {', '.join(matching[:3])}; write it whole")
+    return matching[0]
 
 
-def _unknown(asked: str, ids: Sequence[str]) -> UserError:
-    near = difflib.get_close_matches(asked, ids, n=3, cutoff=0.5)
+def _unknown(text: str, ids: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(text, ids, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}? " if near else ""
-    return UserError(f"unknown task id {asked!r}: {hint}there are {_extent(ids)}")
+    return UserError(f"unknown task id {text!r}: {hint}there are {_extent(ids)}")
 
 
 def _extent(ids: Sequence[str]) -> str:

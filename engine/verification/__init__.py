@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a sample's program: its tests, further verifiers, a choice without tests.
+"""Judges samples: their tests, further verifiers, selection without tests.
 
 A new verifier is a class in verifiers.py, or an entry point of another package.
 """

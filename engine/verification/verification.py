@@ -14,28 +14,29 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.records.json_lines import JsonLines, Key, key_of
 from gars_vllm.engine.records.records import Record
 from gars_vllm.engine.runs.folder import RunFolder
+from gars_vllm.engine.sandbox.environment import check_limits
 from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.pool import Job, Pool
-from gars_vllm.engine.sandbox.surroundings import check_limits
 from gars_vllm.engine.sandbox.tiers import Tier
 from gars_vllm.engine.tasks.data_sets import of_run
 from gars_vllm.engine.tasks.programs import meaning
 from gars_vllm.engine.tasks.tasks import Task
 from gars_vllm.grammar.languages.python.oracle import parsed
 
-Progress = Callable[[int, int], None]  # verdicts that there are, verdicts that there will be
+Progress = Callable[[int, int], None]  # verdicts so far, verdicts in total
 _LEAST_SECONDS = 3.0
 _TIMES_REFERENCE = 10
-# What becomes of a task's own solution that is the sandbox's doing, and not the solution's.
+# Outcomes of a reference solution that are due to the sandbox.
 _STOPPED = (Outcome.NOT_JUDGED, Outcome.FORBIDDEN, Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT)
-_LOOK_SECONDS = 0.3  # between looks at the samples of a run that goes on
+_LOOK_SECONDS = 0.3  # between polls of a growing run
 
 
 @dataclass(frozen=True)
 class Checking:
-    """How programs are run. `timeout`: seconds for each; None: at least 3, and ten times what the
-    task's own solution takes here. `workers` programs run at a time (None: one for each core)."""
+    """How programs are run. `timeout`: seconds for each; None for at least 3, and ten times the
+    time of the task's reference solution here. `workers`: programs at a time (None: one per
+    core)."""
 
     tier: Tier
     workers: int | None = None
@@ -53,30 +54,29 @@ class Checking:
         return Limits(seconds, self.memory_mb)
 
     def pool(self) -> Pool:
-        """Raises UserError where the shell's limits leave a program less than it is promised."""
+        """Raises UserError if the shell's limits are below what a program is guaranteed."""
         check_limits(self.memory_mb)
         return Pool(self.tier, self.workers, self.image)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification did; counts are of samples unless they say otherwise.
+    """The result of a verification; counts are of samples unless noted.
 
-    `hidden`: of `verified`, those that were done while samples were still being drawn;
-    `rest_seconds`: what was needed after that.
-    `failing_references`: tasks whose own solution does not pass: their verdicts mean nothing.
-    `unjudged`: tasks that no judge here can carry, each with the reason.
+    `hidden`: of `verified`, those done while samples were being drawn; `rest_seconds`: the time
+    needed after that. `failing_references`: tasks whose reference solution fails, so that their
+    verdicts are meaningless. `unjudged`: tasks that no judge supports, with the reason.
     """
 
     verified: int  # now
-    before: int  # already, when it began
-    untested: int  # samples of tasks without a test: they get no verdict
-    programs: int  # different programs that were run
+    before: int  # verified before it began
+    untested: int  # samples of tasks without a test
+    programs: int  # distinct programs run
     seconds: float
     hidden: int
     rest_seconds: float
     sandbox: str
-    outcomes: dict[str, int]  # of all verdicts of the run, commonest first
+    outcomes: dict[str, int]  # of all verdicts, commonest first
     failing_references: tuple[str, ...]
     unjudged: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +85,7 @@ class Verification:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Verification:
-        """The opposite of `to_json`; what else the record holds is left out."""
+        """The inverse of `to_json`; ignores other keys."""
         values = {f.name: record[f.name] for f in fields(cls) if f.name in record}
         return cls(**values | {"failing_references": tuple(record["failing_references"])})
 
@@ -99,15 +99,15 @@ def verify(
     again: bool = False,
     results: JsonLines | None = None,
 ) -> Verification:
-    """Tests every sample that has no verdict yet, and appends each verdict at once.
+    """Tests every sample without a verdict, and appends each verdict immediately.
 
-    `results`: the file of verdicts, that of the run by default. `again`: tests all samples; the
-    verdicts that there are stay until all new ones are there, and are then replaced at once.
+    `results`: the file of verdicts, by default the run's. `again`: tests all samples; the
+    existing verdicts stay until all new ones are complete, and are then replaced atomically.
 
-    Programs of a task that differ in comments and layout only run once. `tasks` are by default
-    those that the run names. While `goes_on` says so, samples that are added are tested too. It may
-    be killed at any moment and run again; on KeyboardInterrupt no process is left behind. Raises
-    UserError for bad arguments, a sample of an unknown task, and when another process verifies the
+    Programs of a task that differ only in comments and layout run once. `tasks` default to those
+    of the run. While `goes_on` returns True, samples added meanwhile are tested, too. It may be
+    killed and restarted at any time; KeyboardInterrupt leaves no process behind. Raises
+    UserError for bad arguments, a sample of an unknown task, and if another process verifies the
     same run.
     """
     began = time.monotonic()
@@ -123,8 +123,8 @@ def verify(
         hidden = programs = 0
         more, over = True, began
         while more:
-            more = goes_on()  # asked first: what comes after a "no" is not missed
-            if not more and programs:  # the foremen that there are have stayed in the background
+            more = goes_on()  # asked first, so that later samples are not missed
+            if not more and programs:  # the existing workers have background priority
                 pool.close()
             if not more:
                 over = time.monotonic()
@@ -178,8 +178,7 @@ T = TypeVar("T")
 def judged(
     pool: Pool, jobs: Iterable[Job[T]], references: References, task_id: Callable[[T], str]
 ) -> Generator[tuple[Job[T], Verdict], None, None]:
-    """Runs jobs as the pool does, but for those of tasks that cannot be judged: these get the
-    reason, and are not run."""
+    """Runs jobs in the pool; jobs of tasks that cannot be judged get the reason instead."""
     run = []
     for job in jobs:
         reason = references.unjudged.get(task_id(job.what))
@@ -192,25 +191,24 @@ def judged(
 
 
 def unjudged(tasks: Iterable[Task]) -> dict[str, str]:
-    """Tasks whose tests use what no judge can carry, with the reason: known before a sample is
-    drawn or run."""
-    found = {
+    """Tasks whose tests no judge supports, with the reason; needs no samples."""
+    reasons = {
         task.task_id: needs_of(task.test, task.entry_point or "").reason
         for task in tasks
         if task.test is not None
     }
-    return {name: reason for name, reason in found.items() if reason}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def by_number(outcomes: Counter[str]) -> dict[str, int]:
-    """Those that occur, commonest first; alike ones in the order of `Outcome`."""
-    found = [outcome.value for outcome in Outcome if outcomes[outcome.value]]
-    return {name: outcomes[name] for name in sorted(found, key=lambda name: -outcomes[name])}
+    """The outcomes that occur, commonest first; ties in the order of `Outcome`."""
+    names = [outcome.value for outcome in Outcome if outcomes[outcome.value]]
+    return {name: outcomes[name] for name in sorted(names, key=lambda name: -outcomes[name])}
 
 
 @dataclass(frozen=True)
 class Group:
-    """A program of a task, and the samples that all consist of it."""
+    """A program of a task, and the samples that consist of it."""
 
     task: Task
     program: Program
@@ -219,7 +217,7 @@ class Group:
 
 
 class Plan:
-    """What is still to be run of a run that may be growing."""
+    """The programs still to run in a run that may be growing."""
 
     def __init__(
         self, tasks: Sequence[Task], results: Iterable[Record], samples: Iterable[Record]
@@ -238,12 +236,12 @@ class Plan:
 
     @property
     def untested(self) -> int:
-        """Samples of tasks that have no test."""
+        """The number of samples of tasks without a test."""
         return len(self._untested)
 
     def take(self, samples: Iterable[Record]) -> tuple[list[tuple[Key, Record]], list[Group]]:
-        """Of the samples not taken before: those whose program has a verdict already, with it, and
-        the programs to run. Raises UserError for a sample of another task."""
+        """For new samples: those whose program already has a verdict, with it, and the programs
+        to run. Raises UserError for a sample of an unknown task."""
         known: list[tuple[Key, Record]] = []
         groups: dict[tuple[str, str], Group] = {}
         for sample in samples:
@@ -268,7 +266,7 @@ class Plan:
             if name not in groups:
                 groups[name] = Group(task, program_of(task, text), name[1])
             groups[name].keys.append(key)
-        # a foreman's judge goes on with the same test: by task it is faster
+        # sorted by task, since a worker's judge is reused for the same test
         return known, sorted(groups.values(), key=lambda group: group.task.task_id)
 
     def remember(self, group: Group, record: Record) -> None:
@@ -281,14 +279,14 @@ def program_of(task: Task, text: str) -> Program:
 
 
 def preamble_of(task: Task) -> str:
-    """What a prompt defines beside the function that it asks for: HumanEval's tests use such
-    helpers, and must not get them from the program. Empty where a prompt is no Python."""
+    """The definitions in a prompt besides the requested function: HumanEval's tests use such
+    helpers, and must not get them from the program. "" if the prompt is not Python."""
     source = f"{task.prompt.rstrip()}\n    pass\n"
     return source if parsed(source) is not None else ""
 
 
 class References:
-    """The tasks' own solutions: they say how long a program may take."""
+    """The tasks' reference solutions, which determine the time limits."""
 
     def __init__(self, pool: Pool, checking: Checking) -> None:
         self._pool, self._checking = pool, checking
@@ -297,7 +295,7 @@ class References:
         self.unjudged: dict[str, str] = {}
 
     def measure(self, tasks: Iterable[Task]) -> None:
-        """Runs the solutions of those tasks that have one and were not measured before."""
+        """Runs the solutions of tasks that were not measured before."""
         new = {t.task_id: t for t in tasks if t.task_id not in self._seconds}
         self._seconds |= dict.fromkeys(new, 0.0)
         self.unjudged |= unjudged(new.values())
@@ -312,7 +310,9 @@ class References:
             for job, verdict in verdicts:
                 self._seconds[job.what.task_id] = verdict.seconds - verdict.waited
                 if verdict.outcome in _STOPPED:
-                    reason = f"its own solution is stopped: {verdict.outcome}: {verdict.detail}"
+                    reason = (
+                        f"its reference solution is stopped: {verdict.outcome}: {verdict.detail}"
+                    )
                     self.unjudged[job.what.task_id] = reason
                 elif not verdict.passed:
                     self.failing.add(job.what.task_id)
@@ -322,7 +322,7 @@ class References:
 
 
 def result_record(key: Key, verdict: Verdict, tier: Tier) -> Record:
-    """The line of results.jsonl for a sample."""
+    """A sample's line of results.jsonl."""
     return {
         "task_id": key[0],
         "sample_index": key[1],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of a program beside its task's tests: each verifier is a column of a run.
+"""Verifiers besides a task's tests; each is a column of a run.
 
-A verifier is a class with a `name`, `missing()` and `verify()`, as `Verifier` says. Others are
-found by the entry point group `gars_vllm.verifiers`.
+A verifier is a class with a `name`, `missing()` and `verify()`, see `Verifier`. Others are found
+by the entry point group `gars_vllm.verifiers`.
 """
 
 from __future__ import annotations
@@ -40,38 +40,38 @@ from gars_vllm.grammar.languages.python import oracle
 
 GROUP = "gars_vllm.verifiers"
 TESTS = "tests"  # HumanEval's own: verification.py
-_BATCH = 500  # programs that a tool is given at a time
-# Processor time that a tool may take for a batch: ten times what it takes for as many of
-# HumanEval's programs. mypy does not come to an end on ninety `:=` within each other.
+_BATCH = 500  # programs per tool invocation
+# CPU time of a tool for a batch: ten times its time for as many HumanEval programs. mypy does not
+# terminate on ninety nested `:=`.
 _BATCH_SECONDS, _PROGRAM_SECONDS = 5.0, 0.02
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a verifier says of a program: None, that it has nothing to go by."""
+    """A verifier's verdict on a program; None if it does not apply."""
 
     passed: bool | None
     detail: str = ""
 
 
-Item = tuple[Task, str]  # a task and a program that is to solve it
+Item = tuple[Task, str]  # a task and a candidate program
 
 
 class Verifier(Protocol):
-    """One question that is asked of programs."""
+    """Answers one question about programs."""
 
     name: str
 
     def missing(self) -> str | None:
-        """None, or what is to be installed first."""
+        """None, or what must be installed first."""
 
     def verify(self, items: Sequence[Item], checking: Checking) -> Iterable[tuple[int, Finding]]:
-        """Yields the place of each item with what was found, in any order. Programs are untrusted:
-        they may be read by tools, but run in `checking.pool()` only."""
+        """Yields the position of each item with its finding, in any order. Programs are
+        untrusted: tools may read them, but they may only run in `checking.pool()`."""
 
 
 class Compile:
-    """The running Python's compiler takes it."""
+    """The running Python compiles it."""
 
     name = "compile"
 
@@ -85,7 +85,7 @@ class Compile:
 
 
 class Examples:
-    """It does what the examples in its prompt say."""
+    """It satisfies the examples in its prompt."""
 
     name = "examples"
 
@@ -130,13 +130,13 @@ class Lint:
         def against(folder: Path, places: Sequence[int]) -> dict[int, str]:
             result = _run(command, folder, places)
             try:
-                found = json.loads(result.stdout)
+                errors = json.loads(result.stdout)
             except ValueError:
-                found = None
-            if result.returncode != 0 or found is None:
+                errors = None
+            if result.returncode != 0 or errors is None:
                 raise _Ended("ruff", result)
             first: dict[int, str] = {}
-            for error in found:
+            for error in errors:
                 place = int(Path(error["filename"]).stem[1:])
                 row = error["location"]["row"]
                 first.setdefault(place, f"{error['code']} {error['message']} (line {row})")
@@ -148,13 +148,12 @@ class Lint:
                 yield place, Finding(place not in errors, errors.get(place, ""))
 
 
-# Comments with which a program would tell mypy what not to find; also within texts, of which mypy
-# takes the first kind for a comment too.
+# Comments that silence mypy; also within strings, where mypy honours the first kind, too.
 _SILENCE = re.compile(r"#([ \t]*(?:mypy[ \t]*:|type[ \t]*:[ \t]*ignore))")
 
 
 class Types:
-    """Mypy finds no error, functions without annotations included."""
+    """Mypy finds no error, also in functions without annotations."""
 
     name = "types"
 
@@ -188,7 +187,7 @@ class Types:
         for batch, folder in _folders(items, lambda text: _SILENCE.sub(r"#_\1", text)):
             bad = {p for p in batch if oracle.objection(items[p][1]) is not None}
             for place in bad:
-                (folder / f"p{place}.py").unlink()  # one that does not parse ends mypy for all
+                (folder / f"p{place}.py").unlink()  # a syntax error ends mypy for the whole batch
                 yield place, Finding(False, "it does not parse")
             rest = [p for p in batch if p not in bad]
             errors = _by_halves(against, folder, rest)
@@ -197,7 +196,7 @@ class Types:
 
 
 class _Ended(Exception):
-    """A tool has not done its work on the programs that it was given."""
+    """A tool failed on the programs that it was given."""
 
     def __init__(self, tool: str, result: subprocess.CompletedProcess[str]) -> None:
         self.tool = tool
@@ -208,12 +207,14 @@ class _Ended(Exception):
         super().__init__(one_line(f"{tool} failed: {reason}"))
 
 
-_Against = Callable[[Path, Sequence[int]], dict[int, str]]  # folder, places: error of each bad one
+_Against = Callable[
+    [Path, Sequence[int]], dict[int, str]
+]  # folder, positions -> errors by position
 
 
 def _by_halves(against: _Against, folder: Path, places: Sequence[int]) -> dict[int, str]:
-    """What a tool says against programs. One that ends the tool (a text nested too deeply) is
-    found by halving, and is bad itself. Raises UserError when the tool fails at an empty one."""
+    """A tool's errors for programs. A program that crashes the tool (by deep nesting) is found
+    by bisection, and counts as bad. Raises UserError if the tool fails on an empty program."""
     if not places:
         return {}
     try:
@@ -234,14 +235,14 @@ def _by_halves(against: _Against, folder: Path, places: Sequence[int]) -> dict[i
 
 
 def _tool(name: str) -> str | None:
-    """A tool beside the running Python, else on the path."""
+    """A tool next to the running Python, else on the path."""
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
 
 
 def _run(
     command: Sequence[str], folder: Path, places: Sequence[int]
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a tool on the programs of these places, for a limited time of the processor."""
+    """Runs a tool on the programs at these positions, with a limit on CPU time."""
     seconds = math.ceil(_BATCH_SECONDS + len(places) * _PROGRAM_SECONDS)
     return subprocess.run(
         [*command, *(f"p{place}.py" for place in places)],
@@ -257,7 +258,7 @@ def _run(
 def _folders(
     items: Sequence[Item], change: Callable[[str], str] = lambda text: text
 ) -> Iterator[tuple[range, Path]]:
-    """The programs, changed, as files p0.py, p1.py, ... in folders that last until the next."""
+    """The programs, after `change`, as files p0.py, p1.py, ... in a temporary folder per batch."""
     for start in range(0, len(items), _BATCH):
         batch = range(start, min(start + _BATCH, len(items)))
         with tempfile.TemporaryDirectory(prefix="gars-check-") as name:
@@ -268,17 +269,19 @@ def _folders(
 
 
 def known() -> dict[str, Callable[[], Verifier]]:
-    """All verifiers by name: ours, and those that are installed as plug-ins."""
-    found: dict[str, Callable[[], Verifier]] = {v.name: v for v in (Compile, Examples, Lint, Types)}
+    """All verifiers by name: built-in ones and plug-ins."""
+    verifiers: dict[str, Callable[[], Verifier]] = {
+        v.name: v for v in (Compile, Examples, Lint, Types)
+    }
     for point in importlib.metadata.entry_points(group=GROUP):
-        found.setdefault(point.name, partial(_plug_in, point))
-    return found
+        verifiers.setdefault(point.name, partial(_plug_in, point))
+    return verifiers
 
 
 def _plug_in(point: importlib.metadata.EntryPoint) -> Verifier:
     try:
         verifier: Verifier = point.load()()
-    except Exception as error:  # whatever a stranger's module does
+    except Exception as error:  # third-party code may raise anything
         raise UserError(
             f"the verifier {point.name} ({point.value}) cannot be loaded: "
             f"{type(error).__name__}: {error}; install it again or leave it out"
@@ -289,10 +292,10 @@ def _plug_in(point: importlib.metadata.EntryPoint) -> Verifier:
 def verifiers_named(names: str) -> list[Verifier]:
     """The verifiers of a list like "tests,lint", without the tests.
 
-    Raises UserError for a name that is none and for one whose tool is missing.
+    Raises UserError for an unknown name, and for a verifier whose tool is missing.
     """
     every = known()
-    found = []
+    chosen = []
     for name in dict.fromkeys(part.strip() for part in names.split(",")):
         if name == TESTS:
             continue
@@ -302,13 +305,13 @@ def verifiers_named(names: str) -> list[Verifier]:
         missing = verifier.missing()
         if missing is not None:
             raise UserError(f"the verifier {name}: {missing}")
-        found.append(verifier)
-    return found
+        chosen.append(verifier)
+    return chosen
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a verifier said of a run: of `samples`, those that it could say anything of."""
+    """A verifier's result on a run; `samples`: those to which it applies."""
 
     samples: int
     passed: int
@@ -327,13 +330,13 @@ def run_checks(
     progress: Callable[[int, int], None] = lambda *_: None,
     again: bool = False,
 ) -> dict[str, Check]:
-    """Asks each verifier about the samples that it has not seen, and appends what it says to
-    checks/NAME.jsonl: `passed` (null: nothing to go by) and `detail`. It may be interrupted.
-    `again`: about all samples, as `verification.verify` does it."""
+    """Runs each verifier on the samples that it has not seen, and appends the results to
+    checks/NAME.jsonl: `passed` (null: does not apply) and `detail`. It may be interrupted.
+    `again`: on all samples, as in `verification.verify`."""
     if not verifiers:
         return {}
     by_id = {t.task_id: t for t in (of_run(run.load()["config"]) if tasks is None else tasks)}
-    found = {}
+    checks = {}
     for verifier in verifiers:
         began = time.monotonic()
         begins(verifier.name)
@@ -353,7 +356,7 @@ def run_checks(
                         "the prompts file of the run with --prompts"
                     )
                 text = str(sample["program"])
-                # Layout matters to a compiler and a linter's lines, so only equal texts are one.
+                # Compilers and linters depend on layout, so only equal texts are merged.
                 name = (key[0], meaning(text) if verifier.name == "examples" else text)
                 if name not in places:
                     places[name] = len(items)
@@ -376,5 +379,5 @@ def run_checks(
             said = [r["passed"] for r in file.read() if r["passed"] is not None]
             if again:
                 old.take(file)
-        found[verifier.name] = Check(len(said), sum(said), time.monotonic() - began)
-    return found
+        checks[verifier.name] = Check(len(said), sum(said), time.monotonic() - began)
+    return checks

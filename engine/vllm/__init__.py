@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that knows vLLM: what it loads, how its runners are followed, its settings, its server.
+"""The only subpackage that depends on vLLM: processors, adapters for its runners, settings,
+server.
 
-A new version of vLLM is met in compat.py, a new runner beside v1.py and v2.py. Exports nothing: the
-plug-in must import nothing until it is asked.
+Adapt to new vLLM versions in compat.py; a new runner is a module like v1.py and v2.py. Exports
+nothing, since the plug-in must import nothing until it is used.
 """

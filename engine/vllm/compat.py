@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of vLLM's private parts: versions, variables, attributes, and what must be mended.
+"""Access to vLLM's private parts: versions, variables, attributes, workarounds.
 
-A new version of vLLM is met here: everything else asks this module. It imports nothing of vLLM
-until it is asked, since it must be importable whatever is broken there.
+The only module to adapt to a new version of vLLM. It imports vLLM lazily, since it must be
+importable even if vLLM is broken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = "0.32.0"  # what all of this was read in, and is tested with
+VERSION = "0.32.0"  # the version that this module is written for and tested with
 RUNNER = "VLLM_USE_V2_MODEL_RUNNER"  # "0": V1; unset: vLLM's choice, which is V1 on a CPU
 THREADS = "VLLM_CPU_OMP_THREADS_BIND"
 ONE_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"  # "0": the engine runs in the caller's process
@@ -30,23 +30,23 @@ T = TypeVar("T")
 
 
 def interfaces() -> list[type]:
-    """What a logits processor must be of, as far as this vLLM has it: for V1, for V2."""
-    found = []
+    """The base classes of logits processors that this vLLM has: for V1, for V2."""
+    classes = []
     for name in _INTERFACES:
         try:
-            found.append(importlib.import_module(name).LogitsProcessor)
+            classes.append(importlib.import_module(name).LogitsProcessor)
         except (ImportError, AttributeError):
             continue
-    return found
+    return classes
 
 
 def is_v2(is_pin_memory: bool | None) -> bool:
-    """Which runner constructs a processor: V1 gives three arguments, V2 two."""
+    """Which runner constructs a processor: V1 passes three arguments, V2 two."""
     return is_pin_memory is None
 
 
 class EngineConfig:
-    """What a processor reads of vLLM's configuration."""
+    """The parts of vLLM's configuration that a processor reads."""
 
     def __init__(self, vllm_config: Any) -> None:
         self._model = vllm_config.model_config
@@ -54,12 +54,12 @@ class EngineConfig:
 
     @property
     def width(self) -> int:
-        """Of the logits."""
+        """The width of the logits."""
         return int(self._model.get_vocab_size())
 
     @property
     def context(self) -> int:
-        """Tokens of prompt and output together."""
+        """The maximum number of tokens of prompt and output together."""
         return int(self._model.max_model_len)
 
     @property
@@ -69,7 +69,7 @@ class EngineConfig:
 
     @property
     def processors(self) -> tuple[Any, ...]:
-        """Those that vLLM was told to load, names or classes; not what it has found installed."""
+        """The processors that vLLM was told to load, names or classes; not installed plug-ins."""
         return tuple(self._model.logits_processors or ())
 
     @property
@@ -78,12 +78,12 @@ class EngineConfig:
 
     @property
     def drafted(self) -> int:
-        """Tokens that are drafted in a step."""
+        """The number of tokens drafted per step."""
         return int(getattr(self._speculative, "num_speculative_tokens", 0) or 0)
 
     @property
     def of_model(self) -> Any:
-        """The model's own config.json, as transformers reads it; None where there is none."""
+        """The model's config.json, as transformers reads it; None if there is none."""
         return getattr(self._model, "hf_config", None)
 
 
@@ -93,9 +93,9 @@ class EngineConfig:
 def follow(
     rows: dict[int, T], update: Any, make: Callable[[Any, Any, list[int]], T | None]
 ) -> None:
-    """Brings `rows` up to date with a BatchUpdate: requests leave, come (`make` of parameters,
-    prompt and output tokens; None: nothing is kept for it) and change places. An addition may take
-    the place of a row that was never removed."""
+    """Updates `rows` by a BatchUpdate: requests are removed, added (`make` gets parameters,
+    prompt and output tokens; None: not tracked) and moved. An addition may replace a row that
+    was never removed."""
     if update is None:
         return
     for index in update.removed:
@@ -114,7 +114,7 @@ def follow(
 
 
 def added_params(update: Any) -> Iterator[Any]:
-    """The parameters of the requests that come with a BatchUpdate."""
+    """The parameters of the requests added by a BatchUpdate."""
     for _, params, _, _ in update.added if update is not None else ():
         yield params
 
@@ -123,9 +123,10 @@ def added_params(update: Any) -> Iterator[Any]:
 
 
 class RequestStates:
-    """What V2 keeps of its requests, by slot. On the host: `prompts` and `known`, int32 [slots],
-    the tokens of each prompt, and of that and of what came back after a preemption. On `device`:
-    `tokens`, int32 [slots, context], and `totals`, int32 [slots], how many of them count."""
+    """V2's request states by slot. On the host: `prompts` and `known`, int32 [slots], the number
+    of tokens of each prompt, and of the prompt plus the tokens kept over a preemption. On
+    `device`: `tokens`, int32 [slots, context], and `totals`, int32 [slots], the number of valid
+    tokens."""
 
     def __init__(self, states: Any) -> None:
         self._states = states
@@ -158,22 +159,22 @@ def slots_of(context: Any) -> NDArray[np.int64]:
 
 
 def drafted_rows(context: Any) -> list[tuple[int, int, int]]:
-    """Of each row of logits under speculative decoding: the slot, its place in the slot's rows, and
-    the token that it follows."""
+    """For each row of logits under speculative decoding: the slot, the row's position within the
+    slot, and the token that it follows."""
     parts = (context.expanded_idx_mapping, context.expanded_local_pos, context.input_ids)
     return list(zip(*(part.cpu().tolist() for part in parts), strict=True))
 
 
-# What has to be mended
+# Workarounds
 
 
 def keep_llvmlite_from_vllm() -> None:
-    """Lets vLLM look through the modules of a process that has loaded numba.
+    """Lets vLLM scan the modules of a process that has loaded numba.
 
     To replace its Triton kernels on a CPU, vLLM 0.32 asks every object in every module for a
-    `__dict__`. llvmlite's handle of its library takes any name for a function of that library and
-    hands out a wrapper, on which vLLM then calls `.get` (triton_utils/dispatcher.py). It finds an
-    empty one instead. In a process of its own the engine would be rid of this, ten seconds later.
+    `__dict__`. llvmlite's library handle returns a function wrapper for any name, on which vLLM
+    then calls `.get` (triton_utils/dispatcher.py). This makes it return an empty dict. Running
+    the engine in its own process would also avoid this, but starts ten seconds later.
     """
     from llvmlite.binding import ffi
 
@@ -183,20 +184,22 @@ def keep_llvmlite_from_vllm() -> None:
 
 
 def permit_amx() -> None:
-    """Asks Linux for the right to use the processor's tiles (AMX), for all threads of this process.
+    """Requests permission from Linux to use AMX tiles, for all threads of this process.
 
-    vLLM 0.32's attention for CPUs uses them in bfloat16 and does not ask; oneDNN does, but not
-    with every model. Without the right the process ends with an illegal instruction, though not
-    always: as long as the core still holds the tiles of a process that had it, all seems well.
+    vLLM 0.32's CPU attention uses them in bfloat16 without asking; oneDNN asks, but not with
+    every model. Without permission the process may end with an illegal instruction; it may also
+    work by chance while the core still holds another process's tile state.
     """
     if sys.platform == "linux" and platform.machine() == "x86_64":
         arch_prctl, request_permission, tile_data = 158, 0x1023, 18
-        ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data)  # no tiles: refused
+        ctypes.CDLL(None).syscall(
+            arch_prctl, request_permission, tile_data
+        )  # fails harmlessly without AMX
 
 
 def command_line() -> None:
-    """vLLM's own, of this process's arguments. That of vllm-cpu 0.32 asks for the version of a
-    package `vllm`, which is not its name."""
+    """Runs vLLM's command line with this process's arguments. vllm-cpu 0.32 asks for the version
+    of a package `vllm`, which is not its name."""
     find = importlib.metadata.version
 
     def version(distribution_name: str) -> str:
@@ -217,9 +220,10 @@ def command_line() -> None:
 
 
 def start(arguments: Mapping[str, Any]) -> Any:
-    """An engine, `vllm.LLM`, in this process. vLLM reads its environment when it is imported, here.
+    """An engine, `vllm.LLM`, in this process. vLLM reads its environment when it is imported,
+    here.
 
-    Raises TypeError or ValueError for arguments that it does not know or take.
+    Raises TypeError or ValueError for unknown or invalid arguments.
     """
     keep_llvmlite_from_vllm()
     from vllm import LLM
@@ -235,7 +239,7 @@ def params(**fields: Any) -> Any:
 
 
 def submit(llm: Any, number: int, ids: tuple[int, ...], params: Any) -> None:
-    """A request of that number, which `step` gives back."""
+    """Submits a request; `step` returns its number."""
     from vllm.inputs import TokensPrompt
 
     llm.llm_engine.add_request(str(number), TokensPrompt(prompt_token_ids=[*ids]), params)
@@ -246,8 +250,8 @@ def is_busy(llm: Any) -> bool:
 
 
 def step(llm: Any) -> Iterator[tuple[int, Any]]:
-    """One step of the engine: the number and the output (`token_ids`, `text`, `finish_reason`,
-    `cumulative_logprob`) of each request that it has finished."""
+    """One step of the engine: yields the number and the output (`token_ids`, `text`,
+    `finish_reason`, `cumulative_logprob`) of each request that finished."""
     for output in llm.llm_engine.step():
         if output.finished:
             yield int(output.request_id.split("-")[0]), output.outputs[0]

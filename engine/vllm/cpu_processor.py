@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mask, and our own sampler after it: what vLLM's V1 runner loads on a CPU.
+"""The mask together with our own sampler, for vLLM's V1 runner on a CPU.
 
-One processor holds both, so that the sampler can draw from the probabilities that the mask has
-worked out for the samples' weights, and the order of the two is nobody's to get wrong. Loaded by
-name, `--logits-processors gars_vllm.engine.vllm.cpu_processor:CpuProcessor`.
+One processor does both, so that the sampler can use the probabilities that the mask computed for
+the samples' weights, and their order is fixed. Loaded by name, `--logits-processors
+gars_vllm.engine.vllm.cpu_processor:CpuProcessor`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class CpuProcessor(GrammarProcessor):
 
     def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
         if compat.is_v2(is_pin_memory):
-            raise ValueError("CpuProcessor draws for vLLM's V1 runner: name GrammarProcessor to V2")
+            raise ValueError("CpuProcessor is for vLLM's V1 runner: use GrammarProcessor with V2")
         super().__init__(vllm_config, where, is_pin_memory)
         compat.permit_amx()
         self._sampler = CpuSampler(self._config.seed)
 
     @classmethod
     def validate_params(cls, sampling_params: Any) -> None:
-        """Refuses a request that cannot be served, in the front end. Raises ValueError."""
+        """Refuses invalid requests in the front end. Raises ValueError."""
         super().validate_params(sampling_params)
         cpu_sampler.check(sampling_params)
 

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws tokens on a CPU without sorting vocabularies, for vLLM's V1 runner.
+"""Samples tokens on a CPU without sorting the vocabulary, for vLLM's V1 runner.
 
-vLLM's own way sorts every row for top-p and draws an exponential for every token of every row: on
-two cores, for 128 rows of 49,152, 184 and 97 ms of a step whose model takes less than 30. Most of
-the probability lies in a few tokens. So a request asks with `extra_args={"draw": [temperature,
+vLLM sorts every row for top-p and draws an exponential for every token of every row: on two
+cores, for 128 rows of 49,152, 184 and 97 ms of a step whose model takes less than 30. But most
+of the probability is in a few tokens. A request passes `extra_args={"draw": [temperature,
 top_p]}` and the sampling parameters of greedy decoding; the sampler draws the token and makes it
-the greatest. What the mask has left it is given by cpu_processor.py, which holds both.
+the argmax. cpu_processor.py passes it the masked probabilities.
 
-The distribution is vLLM's: softmax(logits / temperature), restricted to the least number of most
-likely tokens whose mass reaches top_p (Holtzman et al. 2020), all of them where top_p is 1.
+The distribution is vLLM's: softmax(logits / temperature), restricted to the smallest set of most
+likely tokens whose mass reaches top_p (Holtzman et al. 2020), or all tokens if top_p is 1.
 
-A token's random number is made from the request's seed, the number of tokens before it, and the
-token (race.py), as vLLM's V2 runner does on a device. So a sample does not depend on what else is
-in the batch, and two requests of one seed draw the same token as long as they have the same text
-and both may draw it: what a grammar changes is what it must.
+A token's random number depends on the request's seed, the number of tokens before it, and the
+token (gumbel_max.py), as in vLLM's V2 runner. So a sample does not depend on the rest of the
+batch, and two requests with the same seed and text draw the same token if both allow it: a
+grammar changes no more than it must.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from gars_vllm.engine.masking.constraints import drawing
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.softmax import Softmax
 from gars_vllm.engine.vllm import compat
-from gars_vllm.engine.vllm.race import Ints, race
+from gars_vllm.engine.vllm.gumbel_max import Ints, gumbel_max
 
-_FIRST = 256  # of the most likely tokens, which are looked at one by one
+_FIRST = 256  # most likely tokens examined one by one
 
 
 def draw(
@@ -40,8 +40,8 @@ def draw(
     positions: Ints,
     softmax: Softmax | None = None,
 ) -> torch.Tensor:
-    """int64 [rows]: a token of each row. `logits`: float [rows, vocabulary]; `temperature` (above
-    0) and `top_p` (above 0, at most 1): float64 [rows]; `seeds`, `positions`: int64 [rows], of the
+    """int64 [rows]: a token for each row. `logits`: float [rows, vocabulary]; `temperature` (>
+    0) and `top_p` (0 < top_p <= 1): float64 [rows]; `seeds`, `positions`: int64 [rows], of the
     request and of the token in it."""
     every = (softmax or Softmax())(logits, temperature.to(logits.dtype))
     mass = torch.ones(len(every), dtype=torch.float64)
@@ -51,18 +51,18 @@ def draw(
 def draw_from(
     every: torch.Tensor, mass: torch.Tensor, top_p: torch.Tensor, seeds: Ints, positions: Ints
 ) -> torch.Tensor:
-    """`draw`, from shares that add up to `mass`: `every` float [rows, vocabulary], `mass` float64
-    [rows]."""
+    """`draw`, from probabilities with the sum `mass`: `every` float [rows, vocabulary], `mass`
+    float64 [rows]."""
     every = every.to(torch.float32)
     first = every.topk(min(_FIRST, every.shape[1]), dim=1).indices
     goals = torch.where(top_p < 1, top_p * mass, torch.inf)
-    tokens = race(every.numpy(), first.numpy(), goals.numpy(), seeds, positions)
+    tokens = gumbel_max(every.numpy(), first.numpy(), goals.numpy(), seeds, positions)
     return torch.from_numpy(tokens)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Of a row: `output` grows as the request does."""
+class _DrawRequest:
+    """The parameters of a row; `output` grows with the request."""
 
     temperature: float
     top_p: float
@@ -74,40 +74,40 @@ class CpuSampler:
     """See the module."""
 
     def __init__(self, seed: int) -> None:
-        """`seed`: of the requests that bring none."""
-        self._rows: dict[int, _Asked] = {}
+        """`seed`: for requests without one."""
+        self._rows: dict[int, _DrawRequest] = {}
         self._softmax = Softmax()
         self._chance = torch.Generator().manual_seed(seed)
 
     def update(self, batch_update: Any) -> None:
         compat.follow(self._rows, batch_update, self._asked)
 
-    def _asked(self, params: Any, prompt: Any, output: list[int]) -> _Asked | None:
+    def _asked(self, params: Any, prompt: Any, output: list[int]) -> _DrawRequest | None:
         draw = drawing(params.extra_args or {})
         if draw is None:
             return None
         seed = params.seed
         if seed is None:
             seed = int(torch.randint(1 << 62, (1,), generator=self._chance))
-        return _Asked(*draw, seed, output)
+        return _DrawRequest(*draw, seed, output)
 
     def apply(self, logits: torch.Tensor, masker: Masker | None) -> None:
-        """Makes the token that is drawn for a row the greatest of it, in place. `masker`: the one
-        that these logits have just been given to, if any were."""
+        """Makes each row's drawn token its argmax, in place. `masker`: the one that just masked
+        these logits, if any."""
         index = [i for i in sorted(self._rows) if i < logits.shape[0]]
         if not index:
             return
-        asked = [self._rows[i] for i in index]
-        temperature = torch.tensor([a.temperature for a in asked], dtype=torch.float64)
-        top_p = torch.tensor([a.top_p for a in asked], dtype=torch.float64)
-        seeds = np.array([a.seed for a in asked], np.int64)
-        positions = np.array([len(a.output) for a in asked], np.int64)
+        requests = [self._rows[i] for i in index]
+        temperature = torch.tensor([a.temperature for a in requests], dtype=torch.float64)
+        top_p = torch.tensor([a.top_p for a in requests], dtype=torch.float64)
+        seeds = np.array([a.seed for a in requests], np.int64)
+        positions = np.array([len(a.output) for a in requests], np.int64)
         rows = torch.tensor(index)
-        shares = None if masker is None else masker.shares(logits, rows, temperature)
+        kept = None if masker is None else masker.take_probabilities(logits, rows, temperature)
         every = len(index) == logits.shape[0]
-        if shares is not None:
-            values = shares.values if every else shares.values[rows]
-            tokens = draw_from(values, shares.mass[rows], top_p, seeds, positions)
+        if kept is not None:
+            values = kept.values if every else kept.values[rows]
+            tokens = draw_from(values, kept.mass[rows], top_p, seeds, positions)
         else:
             some = logits if every else logits[rows]
             tokens = draw(some, temperature, top_p, seeds, positions, self._softmax)
@@ -115,6 +115,6 @@ class CpuSampler:
 
 
 def check(params: Any) -> None:
-    """Refuses a request that cannot be drawn. Raises ValueError."""
+    """Refuses requests that cannot be sampled. Raises ValueError."""
     if drawing(params.extra_args or {}) is not None and params.temperature > 0:
         raise ValueError("draw needs temperature 0: vLLM takes the token that was drawn")

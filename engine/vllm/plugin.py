@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What vLLM finds installed (entry point `vllm.logits_processors`), in every engine it starts.
+"""The plug-in that vLLM finds (entry point `vllm.logits_processors`) and loads into every
+engine.
 
-So it must do no harm there. A plugin that cannot be imported stops vLLM: this module can be
-imported whatever is broken. It imports nothing that masks until a request asks for a grammar;
-where that fails, such requests are refused one by one and the others go on.
+It must do no harm: an import error would stop vLLM, so this module can always be imported.
+Masking code is imported when a request first uses a grammar; if that fails, such requests are
+refused and all others continue.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def _idle() -> type:
-    """A processor of both interfaces, as far as this vLLM has them, that does nothing."""
+    """A processor for both interfaces, as far as this vLLM has them, that does nothing."""
 
     def validate_params(cls: type, params: Any) -> None:
         if (params.extra_args or {}).get("grammar"):
-            raise ValueError("gars-vllm does not fit this vLLM: no grammar can be asked for")
+            raise ValueError("gars-vllm does not work with this vLLM: grammars are not available")
 
     return type(
         "GrammarPlugin",
@@ -49,7 +50,7 @@ def _plugin() -> type:
         return named in (PROCESSOR, CPU_PROCESSOR)
 
     class GrammarPlugin(GrammarProcessor):
-        """Idle where vLLM was also told a processor of ours by name, since that one masks."""
+        """Idle if vLLM also loads one of our processors by name, which then masks."""
 
         def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
             super().__init__(vllm_config, where, is_pin_memory)
@@ -77,5 +78,5 @@ GrammarPlugin: type
 try:
     GrammarPlugin = _plugin()
 except Exception as error:
-    logger.error("gars-vllm cannot be used here, and vLLM goes on without it: %s", error)
+    logger.error("gars-vllm cannot be used here, and vLLM continues without it: %s", error)
     GrammarPlugin = _idle()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mask as vLLM's logits processor, for both of its runners.
+"""The mask as a logits processor for both of vLLM's runners.
 
-Loaded by name, `--logits-processors gars_vllm.engine.vllm.processor:GrammarProcessor`, or found by
-vLLM as an installed plugin (plugin.py). What a request asks for: see constraints.py.
+Loaded by name, `--logits-processors gars_vllm.engine.vllm.processor:GrammarProcessor`, or found
+by vLLM as an installed plug-in (plugin.py). For a request's parameters see constraints.py.
 
-The class is of both interfaces, since vLLM refuses one that is not of the interface of the runner
-that it has chosen. The front end imports this module to check requests, so it is light; what
-masks is imported when an engine's first request asks for a grammar.
+The class implements both interfaces, since vLLM refuses a processor without the interface of the
+selected runner. The front end imports this module to check requests, so it is light; the masking
+code is imported with an engine's first request that has a grammar.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _WRITE_EVERY = 0.5  # seconds
 
 
 class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM is not checked
-    """See the module. V1 constructs it with a device, V2 with the state of its requests."""
+    """See the module. V1 constructs it with a device, V2 with its request states."""
 
-    draws: ClassVar[bool] = False  # a token of what the mask has left, too (cpu_processor.py)
+    draws: ClassVar[bool] = False  # also samples the tokens (cpu_processor.py)
 
     def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
         self._config, self._where = compat.EngineConfig(vllm_config), where
@@ -50,7 +50,7 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
 
     @classmethod
     def validate_params(cls, sampling_params: Any) -> None:
-        """Refuses a request that cannot be served, in the front end. Raises ValueError."""
+        """Refuses invalid requests in the front end. Raises ValueError."""
         if sampling_params.extra_args:
             from gars_vllm.engine.masking import constraints
 
@@ -65,7 +65,7 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         if self._v1 is None:
             if not any(map(asks, compat.added_params(batch_update))):
                 return
-            # Rows of the requests that are here already have no grammar, and none is followed.
+            # Existing requests have no grammar, so they need not be tracked.
             self._start_v1()
             assert self._v1 is not None
         started = time.perf_counter()
@@ -142,10 +142,10 @@ class GrammarProcessor(V1Processor, V2Processor):  # type: ignore[misc]  # vLLM 
         if path and self._grammars is not None:
             seconds = self._seconds - (self._masker.drawing_seconds if self._masker else 0.0)
             record = {"mask_seconds": seconds, "masks": self._grammars.row_counts()}
-            with contextlib.suppress(OSError):  # whoever wanted it has gone
+            with contextlib.suppress(OSError):  # the reader is gone
                 Path(path).write_text(json.dumps(record))
 
 
 def asks(params: Any) -> bool:
-    """A request wants a grammar."""
+    """A request has a grammar."""
     return bool((params.extra_args or {}).get("grammar"))

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's own OpenAI server with the grammar in it, and three routes beside its own.
+"""vLLM's OpenAI server with the grammar plug-in and three additional routes.
 
-`GET /gars` says what the server can do; `POST /gars/weights` gives the weights of samples; `POST
-/gars/whole` says whether a text is a whole program. They are outside of the server's API key: they
-hold no text of others. A request that asks for a grammar where vLLM would not look for it is
-refused.
+`GET /gars` describes the server; `POST /gars/weights` returns the weights of samples; `POST
+/gars/whole` tells whether a text is a whole program. They need no API key, since they expose no
+other client's text. Requests with grammar parameters in the wrong place are refused.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from gars_vllm.engine.masking.request_args import check_body, text
 from gars_vllm.engine.masking.weights import Weights
 
 ROUTES = "gars_vllm.engine.vllm.server.Routes"
-ABOUT = "GARS_ABOUT"  # JSON: what the command that started the server knows of it
-_MOST = 10_000  # samples in one question
-_LONGEST = 100_000  # characters: they are read while no other request is
+ABOUT = "GARS_ABOUT"  # JSON: static facts from the command that started the server
+_MOST = 10_000  # samples per request
+_LONGEST = 100_000  # characters: parsing them blocks other requests
 _DRAWING = [("POST", f"/v1/{name}") for name in ("completions", "chat/completions", "responses")]
 
 Message = MutableMapping[str, Any]
 
 
 class Routes:
-    """ASGI middleware, loaded by vLLM (`--middleware`) into the process that speaks HTTP."""
+    """ASGI middleware, loaded by vLLM (`--middleware`) into its HTTP process."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self._app = app
@@ -78,9 +77,9 @@ class Routes:
         return about | {"version": importlib.metadata.version("gars-vllm"), "mask_seconds": seconds}
 
     def _read(self, body: bytes) -> tuple[int, Any]:
-        """`{"samples": [[key, tokens], ...]}` to a list of weights, null where one is not known.
+        """`{"samples": [[key, tokens], ...]}` -> a list of weights, null for unknown ones.
 
-        An answer at once: a device may still have to write the last step of a sample.
+        Does not wait: a device may still have to write a sample's last step.
         """
         try:
             samples = [(int(key), int(tokens)) for key, tokens in json.loads(body)["samples"]]
@@ -90,23 +89,25 @@ class Routes:
             return 400, {"error": f"at most {_MOST} samples, keys from 0 on"}
         if self._weights is None:
             return 200, [None] * len(samples)
-        found = [self._weights.read(key, tokens, timeout=0) for key, tokens in samples]
-        return 200, [weight and weight.to_json() for weight in found]
+        weights = [self._weights.read(key, tokens, timeout=0) for key, tokens in samples]
+        return 200, [weight and weight.to_json() for weight in weights]
 
 
 def _whole(body: bytes) -> tuple[int, Any]:
-    """`{"text": ..., "grammar": ..., "grammar_prefix": ..., "grammar_mode": ...}`, as the request
-    had them, to {"whole": ...}: programs.is_whole."""
-    # Only here: vLLM's worker, a fork of the process that imports this module, must not have numba
-    # loaded when it starts (compat.keep_llvmlite_from_vllm).
-    from gars_vllm.engine.masking.constraints import Asked, check
+    """`{"text": ..., "grammar": ..., "grammar_prefix": ..., "grammar_mode": ...}`, as in the
+    request, -> {"whole": ...}: programs.is_whole."""
+    # Imported here: vLLM forks its worker from this process, which must not have loaded numba
+    # (compat.keep_llvmlite_from_vllm).
+    from gars_vllm.engine.masking.constraints import RequestParameters, check
     from gars_vllm.engine.tasks.programs import is_whole
 
     try:
-        asked = json.loads(body)
-        args = {key: value for key, value in asked.items() if key != "text"}
-        drawn = text(asked, "text")
-        wanted = Asked.of(SimpleNamespace(extra_args=args, max_tokens=None, temperature=1.0))
+        request = json.loads(body)
+        args = {key: value for key, value in request.items() if key != "text"}
+        drawn = text(request, "text")
+        wanted = RequestParameters.of(
+            SimpleNamespace(extra_args=args, max_tokens=None, temperature=1.0)
+        )
         if wanted is None or len(drawn) > _LONGEST:
             return 400, {"error": f"name a grammar, and a text of at most {_LONGEST:,} characters"}
         check(wanted.grammar, wanted.prefix, wanted.mode)
@@ -132,16 +133,16 @@ async def _answer(send: Callable[[Message], Awaitable[None]], status: int, body:
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
-    """Arguments of vLLM's engine as `vllm serve` takes them."""
-    found = []
+    """Engine arguments as flags of `vllm serve`."""
+    arguments = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
-            found.append(f"--{flag}" if value else f"--no-{flag}")
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-            found += [f"--{flag}", text]
-    return found
+            arguments += [f"--{flag}", text]
+    return arguments
 
 
 def command(
@@ -156,10 +157,10 @@ def command(
 ) -> tuple[list[str], dict[str, str]]:
     """The command that starts the server, and its environment.
 
-    `vocabulary`: the digest of the tokenizer's vocabulary, for clients to compare theirs with;
-    `folder`: for the files that its processes share; `more`: arguments of `vllm serve`, which win
-    over ours; `ranks`: how many processes will share a CPU's cores; `files`: grammars that
-    requests may name, unless the environment says (GARS_GRAMMAR_FILES).
+    `vocabulary`: the digest of the tokenizer's vocabulary, which clients compare with theirs;
+    `folder`: for files shared by its processes; `more`: arguments of `vllm serve`, which take
+    precedence; `ranks`: the number of processes that share a CPU's cores; `files`: grammars that
+    requests may name, unless GARS_GRAMMAR_FILES is set.
     """
     from gars_vllm.engine.vllm import compat
     from gars_vllm.engine.vllm.settings import (
@@ -176,7 +177,7 @@ def command(
     draws = on_cpu()
     if draws:
         wanted = QUIET | cpu_environment(ranks)
-        del wanted[compat.ONE_PROCESS]  # the server cannot do without
+        del wanted[compat.ONE_PROCESS]  # the server needs several processes
         environment = wanted | environment
         settings = flags(cpu_engine())
     weighs = not any(a.startswith(("--speculative-config", "--speculative_config")) for a in more)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How vLLM is set up where it has no GPU, and what it is kept from saying."""
+"""vLLM's settings on a CPU, and its log level."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.names import CPU_PROCESSOR, PROCESSOR
 from gars_vllm.engine.vllm import compat
 
-# Warnings of vLLM's own that no user of ours can act on.
+# Suppresses vLLM's warnings that users cannot act on.
 QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
@@ -22,9 +22,8 @@ QUIET = {
 
 
 def on_cpu() -> bool:
-    """Whether torch sees no GPU. By NVML, as vLLM itself asks: CUDA's own count would start CUDA in
-    this process, and an engine that vLLM forks from it then fails ("Cannot re-initialize CUDA").
-    """
+    """Whether torch sees no GPU. Uses NVML like vLLM: CUDA's own count would initialise CUDA in
+    this process, and an engine that vLLM forks then fails ("Cannot re-initialize CUDA")."""
     import torch
 
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -32,13 +31,13 @@ def on_cpu() -> bool:
 
 
 def cpu_environment(ranks: int = 1) -> dict[str, str]:
-    """What vLLM's CPU backend must find in its environment not to crawl; the user's own wins.
+    """Environment variables that vLLM's CPU backend needs for full speed; the user's own take
+    precedence.
 
     `ranks`: processes that share the cores (see `ranks_of`).
 
-    By default it keeps one core back, which leaves one of two, takes most of the memory for its
-    key-value cache, and runs its engine in a process between ours and the worker's, which takes
-    ten seconds to start and has nothing to do that ours has not.
+    By default vLLM reserves one core (of two), takes most of the memory for its KV cache, and
+    runs its engine in an additional process, which takes ten seconds to start.
     """
     cores = sorted(os.sched_getaffinity(0))
     if ranks > len(cores):
@@ -52,13 +51,14 @@ def cpu_environment(ranks: int = 1) -> dict[str, str]:
 
 
 def ranks_of(engine: Mapping[str, Any]) -> int:
-    """How many processes run a model under these arguments of vLLM's engine."""
+    """The number of processes that run a model with these engine arguments."""
     kinds = ("tensor", "pipeline", "data")
     return math.prod(int(engine.get(f"{kind}_parallel_size", 1)) for kind in kinds)
 
 
 def cpu_dtype() -> str:
-    """bfloat16 where the processor multiplies it, else float32: without it is 20 times slower."""
+    """bfloat16 if the processor multiplies it, else float32: emulated bfloat16 is 20 times
+    slower."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -67,19 +67,19 @@ def cpu_dtype() -> str:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """The arguments of vLLM's engine that suit a CPU.
+    """vLLM engine arguments for a CPU.
 
-    Compilation takes longer than a small run, and a block of 128 tokens, which is its default,
-    shares next to nothing of a short prompt.
+    Compilation takes longer than a small run, and the default block of 128 tokens makes short
+    prompts share almost no prefix.
     """
     return {
         "dtype": cpu_dtype(),
         "enforce_eager": True,
         "block_size": 32,
-        "compilation_config": {"custom_ops": ["all"]},  # its own kernels, not torch's
+        "compilation_config": {"custom_ops": ["all"]},  # vLLM's kernels instead of torch's
     }
 
 
 def processor(draws: bool) -> str:
-    """The name of the one that vLLM is told to load; `draws`: our own sampler draws the tokens."""
+    """The import path of the processor to load; `draws`: with our own sampler."""
     return CPU_PROCESSOR if draws else PROCESSOR

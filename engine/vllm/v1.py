@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's V1 runner: rows of the batch that come, move and go, and lists of tokens that grow."""
+"""The adapter for vLLM's V1 runner: batch rows that are added, moved and removed, with growing
+lists of tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gars_vllm.engine.masking.batch import NOTHING, Batch
-from gars_vllm.engine.masking.constraints import Asked, Grammars, Mask
+from gars_vllm.engine.masking.constraints import Grammars, Mask, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.vllm import compat
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Row:
-    """A request with a grammar, of this name. `place`: of its constraint in the batch; `output` is
-    vLLM's own list, which grows. `prompt` is None but for SynCode, which reads prompt and output
-    anew at every step, and has no constraint."""
+    """A request with a grammar. `place`: of its constraint in the batch; `output`: vLLM's own
+    list, which grows. `prompt`: only for SynCode, which has no constraint and reads prompt and
+    output at every step."""
 
     grammar: str
     place: int
@@ -50,13 +51,15 @@ class V1Rows:
             self._batch.drop(place)
 
     def _row(self, params: Any, prompt: Any, output: list[int]) -> _Row | None:
-        asked = Asked.of(params, None if prompt is None else self._context - len(prompt))
-        if asked is None:
+        parameters = RequestParameters.of(
+            params, None if prompt is None else self._context - len(prompt)
+        )
+        if parameters is None:
             return None
-        if asked.mask is Mask.SYNCODE:
-            return _Row(asked.grammar, NOTHING, output, list(prompt or ()))
-        place = self._batch.add(self._grammars.constraint(asked))
-        return _Row(asked.grammar, place, output)
+        if parameters.mask is Mask.SYNCODE:
+            return _Row(parameters.grammar, NOTHING, output, list(prompt or ()))
+        place = self._batch.add(self._grammars.constraint(parameters))
+        return _Row(parameters.grammar, place, output)
 
     def apply(self, logits: torch.Tensor) -> None:
         """Reads each request's new tokens and masks its row, in place."""
@@ -70,8 +73,8 @@ class V1Rows:
                 if index < len(places):
                     self._apply_syncode(row, logits[index])
                 continue
-            # Not from having been called: rows of a prefill that is not finished are sampled and
-            # thrown away, and a request that was preempted comes back with the tokens it has.
+            # Counted by tokens, not by calls: rows of an unfinished prefill are sampled and
+            # discarded, and a preempted request comes back with its tokens.
             more = len(row.output) - read[row.place]
             if more == 1:
                 fed.append(row.place)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's Model Runner V2: slots that are used again, rows in a new order at every step, tokens that
-live on the device.
+"""The adapter for vLLM's Model Runner V2: reused slots, rows in a new order at every step,
+tokens on the device.
 
-A step on a device: `stage`, called before the forward pass, asks for a copy of each request's
-newest tokens to pinned memory, so that it is made when the last step has drawn them and before the
-forward pass begins. `apply` waits for that copy alone, looks the masks up while the forward pass
-runs, and sends numbers of rows. Under speculative decoding the drafts are known on the device only,
-and `apply` waits for them, and so for the forward pass.
+In a step, `stage` (before the forward pass) queues a copy of each request's newest tokens to
+pinned memory, which runs before the forward pass. `apply` waits for that copy only, looks the
+masks up while the forward pass runs, and sends row numbers. With speculative decoding the drafts
+are only on the device, so `apply` has to wait for the forward pass.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from gars_vllm.engine.masking.batch import NOTHING, Batch
-from gars_vllm.engine.masking.constraints import Asked, Constraint, Grammars, Mask
+from gars_vllm.engine.masking.constraints import Constraint, Grammars, Mask, RequestParameters
 from gars_vllm.engine.masking.mask_table import kernels, upload
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.vllm import compat
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Copy:
-    """Tokens on their way from the device. `tokens` [slots, width]: what each slot holds from
+    """Tokens being copied from the device. `tokens` [slots, width]: each slot's tokens from
     `starts` on; `totals` [slots]: prompt and output together."""
 
     slots: NDArray[np.int64]
@@ -52,11 +51,12 @@ class V2Slots:
         context: int,
         speculative: int = 0,
     ) -> None:
-        """`context`: tokens of prompt and output; `speculative`: tokens drafted in a step."""
+        """`context`: maximum tokens of prompt and output; `speculative`: tokens drafted per
+        step."""
         self._grammars, self._masker, self._states = grammars, masker, states
         self._context, self._width = context, 1 + speculative
         self._batch = Batch()
-        # By slot. Nothing tells that a request has left its slot: what is there is read on.
+        # By slot. vLLM does not report when a request leaves its slot, so it is still read.
         self._places = np.full(states.slots, NOTHING, np.int64)
         self._copy: _Copy | _LastTokens | None = None
         self._is_behind = False
@@ -66,26 +66,26 @@ class V2Slots:
             self._last = _LastTokens(there, states, self._width)
 
     def add(self, slot: int, params: Any) -> bool:
-        """A request takes a slot, whoever had it before; True if it has a grammar."""
+        """A request takes a slot, replacing any previous one; True if it has a grammar."""
         if self._places[slot] != NOTHING:
             self._batch.drop(int(self._places[slot]))
             self._places[slot] = NOTHING
         prompt = int(self._states.prompts[slot])
-        asked = Asked.of(params, self._context - prompt)
-        if asked is None:
+        parameters = RequestParameters.of(params, self._context - prompt)
+        if parameters is None:
             return False
-        if asked.mask is Mask.SYNCODE:
+        if parameters.mask is Mask.SYNCODE:
             logger.error("a request is ended: SynCode's mask needs VLLM_USE_V2_MODEL_RUNNER=0")
-            made = Constraint(asked, None, refused=True)
+            made = Constraint(parameters, None, refused=True)
         else:
-            made = self._grammars.constraint(asked)
+            made = self._grammars.constraint(parameters)
         self._places[slot] = self._batch.add(made)
-        # One that comes back after a preemption brings the tokens that it had.
+        # A preempted request comes back with its tokens.
         self._is_behind |= int(self._states.known[slot]) > prompt
         return True
 
     def stage(self) -> None:
-        """Asks for the tokens that requests have more than is known; does not wait for them."""
+        """Queues a copy of the tokens not read yet, without waiting for it."""
         self._masker.begin()
         self._copy = None
         slots = np.flatnonzero(self._places != NOTHING)
@@ -99,19 +99,19 @@ class V2Slots:
         self._is_behind = False
 
     def _starts(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many tokens of each slot are known, the prompt's included."""
-        found: NDArray[np.int64] = (
+        """The number of tokens read of each slot, including the prompt's."""
+        starts: NDArray[np.int64] = (
             self._batch.read[self._places[slots]] + self._states.prompts[slots]
         )
-        return found
+        return starts
 
     def _ask(self, slots: NDArray[np.int64], width: int) -> _Copy:
         starts = self._starts(slots)
-        found = self._read(slots, starts, width)
+        copied = self._read(slots, starts, width)
         if self._states.device.type != "cuda":
-            return _Copy(slots, starts, *found, None)
-        pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in found]
-        for host, there in zip(pinned, found, strict=True):
+            return _Copy(slots, starts, *copied, None)
+        pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in copied]
+        for host, there in zip(pinned, copied, strict=True):
             host.copy_(there, non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()
@@ -127,7 +127,7 @@ class V2Slots:
         return tokens[index[:, None], upload(places, device)], self._states.totals[index]
 
     def _catch_up(self) -> None:
-        """Reads the tokens that have been drawn, as many as the counts say."""
+        """Reads the newly generated tokens."""
         while self._copy is not None:
             copy, self._copy = self._copy, None
             if isinstance(copy, _LastTokens):
@@ -145,22 +145,22 @@ class V2Slots:
             for i in more[counts[more] <= tokens.shape[1]].tolist():
                 self._batch.feed_one(int(places[i]), tokens[i, : counts[i]].tolist())
             missing = more[counts[more] > tokens.shape[1]]
-            if len(missing):  # more than a step gives: ask again, and wait
+            if len(missing):  # more than one step's tokens: copy again, and wait
                 self._copy = self._ask(slots[missing], int(counts[missing].max()))
 
     def apply(self, logits: torch.Tensor, context: Any) -> None:
         """Masks the rows of requests that have a grammar, in place."""
         self._catch_up()
         slots = compat.slots_of(context)
-        if logits.shape[0] == len(slots):  # a row for each request
+        if logits.shape[0] == len(slots):  # one row per request
             self._masker.apply_batch(logits, self._batch, self._places[slots])
         else:
             self._masker.apply(logits, self._drafted(context), weigh=False)
 
     def _drafted(self, context: Any) -> list[Constraint | None]:
-        """A constraint for each row: a request's first row follows its last token, each of the
-        others one draft more. After a draft that is not allowed nothing is masked: the row before
-        gives it no probability, so what follows is thrown away."""
+        """A constraint for each row: a request's first row follows its last token, each further
+        row one more draft. After a forbidden draft nothing is masked: the row before gives it no
+        probability, so what follows is discarded."""
         rows: list[Constraint | None] = []
         for slot, place, token in compat.drafted_rows(context):
             constraint = None
@@ -177,28 +177,28 @@ class V2Slots:
 
 
 class _LastTokens:
-    """The last tokens of every slot, read by one kernel without a word from the host."""
+    """The last tokens of every slot, read by one kernel without input from the host."""
 
     def __init__(self, there: ModuleType, states: RequestStates, width: int) -> None:
         self._kernels, self._states, self._width = there, states, width
         self._arrived = torch.cuda.Event()
-        # One is enough: it is read before the next copy is asked for, or not at all.
+        # One buffer is enough: it is read before the next copy is queued, or not at all.
         shape = len(states.totals), width + 1
         self._host = torch.empty(shape, dtype=torch.int32, pin_memory=True)
         self.slots = np.zeros(0, np.int64)
 
     def ask(self, slots: NDArray[np.int64]) -> _LastTokens:
-        """They are on their way, for `wait` to be told of these slots."""
+        """Queues the copy; `wait` returns these slots' tokens."""
         self.slots = slots
         tokens, totals = self._states.tokens, self._states.totals
-        found = self._kernels.last_tokens(tokens, totals, self._width)
-        self._host.copy_(found, non_blocking=True)
+        last = self._kernels.last_tokens(tokens, totals, self._width)
+        self._host.copy_(last, non_blocking=True)
         self._arrived.record()
         return self
 
     def wait(self, starts: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """What the slots hold from `starts` on, [slots, width], and how many tokens that is; where
-        it is more than `width`, the tokens are not those."""
+        """The slots' tokens from `starts` on, [slots, width], and their number; if that exceeds
+        `width`, the tokens are not valid."""
         self._arrived.synchronize()
         held = self._host.numpy()[self.slots]
         counts = held[:, -1] - starts

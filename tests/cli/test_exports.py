@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from gars_vllm.cli import exports
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.main import main
+from gars_vllm.engine.analysis.run_statistics import statistics_of
 from gars_vllm.engine.analysis.summary import summarise
-from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.records import whole_file
 from gars_vllm.engine.runs.folder import open_run
 
@@ -22,7 +22,7 @@ MakeRun = Callable[..., Path]
 
 
 def columns(*runs: str) -> list[Column]:
-    return [Column(s, worth_of(s)) for run in runs for s in summarise(open_run(run))]
+    return [Column(s, statistics_of(s)) for run in runs for s in summarise(open_run(run))]
 
 
 def test_csv_has_a_line_for_each_problem_and_temperature(make_results: MakeResults) -> None:

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from gars_vllm.cli.columns import Column
 from gars_vllm.cli.main import main
 from gars_vllm.cli.report import problem_table, summary_table
+from gars_vllm.engine.analysis.run_statistics import statistics_of
 from gars_vllm.engine.analysis.summary import summarise
-from gars_vllm.engine.analysis.worth import worth_of
 from gars_vllm.engine.runs.folder import open_run
 from rich.console import Console
 
@@ -60,7 +60,7 @@ def test_commands_at_100_columns(name: str, arguments: list[str]) -> None:
 
 @pytest.mark.usefixtures("_runs")
 def test_tables_at_60_columns() -> None:
-    found = [Column(s, worth_of(s)) for s in summarise(open_run("one"))]
+    found = [Column(s, statistics_of(s)) for s in summarise(open_run("one"))]
     out = io.StringIO()
     console = Console(width=60, file=out)
     console.print(summary_table(found))

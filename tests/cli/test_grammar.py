@@ -141,7 +141,7 @@ def test_explain(folder: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == "x = f() = 2"
     shown = {line[:16].strip(): line[16:].strip() for line in lines[2:]}
-    assert shown["refused"].startswith("token ' ': ' ' cannot follow; there could come '=='")
+    assert shown["refused"].startswith("token ' ': ' ' cannot follow; expected '=='")
     assert shown["may end here"] == "no"
     record = json.loads(
         grammar(folder, "explain", "--json", "--language", "json", "-", text="[1,").stdout

@@ -150,13 +150,13 @@ def test_the_view_is_as_wide_as_the_terminal_or_as_columns_says() -> None:
 def test_streams_are_as_they_were_afterwards(tmp_path: Path) -> None:
     code = """
 import os, sys
-from gars_vllm.cli.live_terminal import Above, live_console
+from gars_vllm.cli.live_terminal import OutputAboveLive, live_console
 before = [os.fstat(n).st_rdev for n in (1, 2)]
 held = len(os.listdir("/proc/self/fd"))
 out = live_console()
 for _ in range(3):
     try:
-        with Above(out):
+        with OutputAboveLive(out):
             raise KeyError
     except KeyError:
         pass

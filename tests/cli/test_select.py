@@ -56,27 +56,25 @@ def test_table(make_run: MakeRun, tier: str) -> None:
     lines = output("run")
     assert lines == [
         "",
-        " chosen by   right    95 % interval",
-        " ─────────────────────────────────────────────────────────────────────────────────────────",
+        " selector    right    95 % interval",
+        " ───────────────────────────────────────────────────────────────────────────────────────────",
         " random      0.667   0.667 to 0.667   any sample",
-        " agreement   1.000   1.000 to 1.000   what most samples do, on inputs made from the prompt",
-        " examples    0.667   0.667 to 0.667   what the prompt's own examples accept",
+        " agreement   1.000   1.000 to 1.000   the commonest behaviour on inputs made from the prompt",
+        " examples    0.667   0.667 to 0.667   satisfies the prompt's examples",
         " combined    1.000   1.000 to 1.000   examples, then agreement, then log-probability",
         " oracle      1.000   1.000 to 1.000   a sample that passes, if there is one (coverage)",
         "",
         f"2 problems; intervals: bootstrap over problems; sandbox: {tier}",
         "2 problems: with fewer than 20 the intervals are narrower than 95 % would be",
-        "2 of them give no inputs to try: samples there agree when they are the same program",
-        "no log-probabilities in this run: sample with --logprobs to choose by them",
+        "2 of them have no generated inputs: there only equal programs agree",
+        "no log-probabilities in this run: sample with --logprobs to use them",
     ]
 
 
 def test_what_is_known_is_not_noted(make_run: MakeRun, tier: str) -> None:
     verified(make_run, hints=True, logprobs=True)
     lines = output("run", "--workers", "1")
-    assert (
-        " logprob     0.000   0.000 to 0.000   what the model finds most likely, by token" in lines
-    )
+    assert " logprob     0.000   0.000 to 0.000   highest mean log-probability per token" in lines
     assert lines[-2:] == [
         f"2 problems; intervals: bootstrap over problems; sandbox: {tier}",
         "2 problems: with fewer than 20 the intervals are narrower than 95 % would be",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from gars_vllm.cli.beside import Beside
+from gars_vllm.cli.background_verifier import BackgroundVerifier
 from gars_vllm.cli.main import main
 from gars_vllm.engine.runs.folder import RunFolder
 from gars_vllm.engine.sandbox import choice
@@ -227,7 +227,7 @@ def test_a_sampler_is_followed_until_it_says_that_it_is_done(make_run: MakeRun, 
     """As `sample --verify` does it: by a process that is told the end on its standard input."""
     make_run(n=3)
     run = RunFolder(Path("run"))
-    beside = Beside(run.path, ["--sandbox", str(tier)])
+    beside = BackgroundVerifier(run.path, ["--sandbox", str(tier)])
     beside.start()
     wait_until(lambda: len(list(run.results.read())) == 4)
     with run.samples as samples:
@@ -245,7 +245,7 @@ def test_a_sampler_is_followed_until_it_says_that_it_is_done(make_run: MakeRun, 
 def test_a_follower_ends_with_its_sampler(make_run: MakeRun, tier: Tier) -> None:
     make_run()
     for end in ("abort", "kill"):
-        beside = Beside(Path("run"), ["--sandbox", str(tier)])
+        beside = BackgroundVerifier(Path("run"), ["--sandbox", str(tier)])
         beside.start()
         process = beside._process
         assert process is not None

@@ -29,9 +29,9 @@ from types import ModuleType
 
 import pytest
 from gars_vllm.engine.sandbox import choice
-from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Outcome, Program, Verdict
 from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.sandbox.worker import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandboxes are Linux's")
 
@@ -68,7 +68,7 @@ TESTS = {
     ),
 }  # fmt: skip
 
-# The next program in a cell: it solves the task, and looks for what the one before has left.
+# The next program in a jail: it solves the task, and looks for what the one before has left.
 HONEST = Program(
     "import os\n"
     "def f(xs):\n"
@@ -227,7 +227,7 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _orphans_come_here() -> Iterator[None]:
-    """Whatever outlives its cell becomes a child of this process, and is counted."""
+    """Whatever outlives its jail becomes a child of this process, and is counted."""
     libc = ctypes.CDLL(None)
     libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     yield
@@ -265,14 +265,14 @@ def _left_behind(before: int) -> int:
 
 
 class Crew:
-    """A foreman for each tier, whose cell all programs share, as they do in a run."""
+    """A worker for each tier, whose jail all programs share, as they do in a run."""
 
     def __init__(self) -> None:
-        self._hired: dict[Tier, Foreman] = {}
+        self._hired: dict[Tier, Worker] = {}
 
-    def foreman(self, tier: Tier) -> Foreman:
+    def worker(self, tier: Tier) -> Worker:
         if tier not in self._hired:
-            self._hired[tier] = Foreman(tier, IMAGE if tier is Tier.DOCKER else None)
+            self._hired[tier] = Worker(tier, IMAGE if tier is Tier.DOCKER else None)
             verdict = self._hired[tier].run(HONEST, PATIENT)
             assert verdict.passed, verdict
         return self._hired[tier]
@@ -304,15 +304,15 @@ def test_a_hostile_program_fails_and_harms_nothing(
         pytest.skip(f"{tier}: {reason}")
     program = Program(outside.fill(hostile.text), "f", hostile.test())
     outcomes, detail = hostile.outcomes(tier), hostile.said("detail", tier)
-    foreman = crew.foreman(tier)
+    worker = crew.worker(tier)
     before = _kin()
     after = None
     try:
-        verdict = foreman.run(program, LIMITS)
+        verdict = worker.run(program, LIMITS)
         if verdict.outcome is Outcome.TIMEOUT and Outcome.TIMEOUT not in outcomes:
-            verdict = foreman.run(program, PATIENT)
+            verdict = worker.run(program, PATIENT)
         damage = outside.damage()
-        after = foreman.run(HONEST, PATIENT)
+        after = worker.run(HONEST, PATIENT)
     finally:
         if after is None or not after.passed:
             crew.dismiss(tier)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine.sandbox import choice
-from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Program
 from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.sandbox.worker import Worker
 
 from tests.hostile.test_hostile import CORPUS, LIMITS, Hostile
 
@@ -19,11 +19,11 @@ OUTSIDE = {name: "0" for name in ("PORT", "UDP", "PID")} | {"NUL": "\0"}
 
 
 @pytest.fixture(scope="module")
-def foreman() -> Iterator[Foreman]:
+def worker() -> Iterator[Worker]:
     tier = next((t for t in (Tier.NAMESPACES, Tier.LANDLOCK) if choice.available(t) is None), None)
     if tier is None:
         pytest.skip("no sandbox works here")
-    one = Foreman(tier)
+    one = Worker(tier)
     yield one
     one.close()
 
@@ -31,13 +31,13 @@ def foreman() -> Iterator[Foreman]:
 @pytest.mark.full
 @pytest.mark.parametrize("hostile", CORPUS, ids=[h.name for h in CORPUS])
 def test_a_hostile_program_does_not_pass_inside(
-    hostile: Hostile, foreman: Foreman, tmp_path: Path
+    hostile: Hostile, worker: Worker, tmp_path: Path
 ) -> None:
     text = hostile.text
     for name in ("OUTSIDE", "SECRET", "SOCKET", "ABSTRACT"):
         text = text.replace(f"@{name}@", str(tmp_path / name))
     for name, value in OUTSIDE.items():
         text = text.replace(f"@{name}@", value)
-    verdict = foreman.run(Program(text, "f", SHARED_FILES + hostile.test()), LIMITS)
+    verdict = worker.run(Program(text, "f", SHARED_FILES + hostile.test()), LIMITS)
     assert not verdict.passed, verdict
     assert verdict.judge == "inside"

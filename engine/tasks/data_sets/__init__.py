@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data sets that have a name, a module each, and a user's own prompts."""
+"""The named data sets, one module each, and a user's own prompts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ REGISTRY: dict[str, DataSet] = {module.DATA_SET.name: module.DATA_SET for module
 
 
 def tasks_of(name: str) -> list[Task]:
-    """The tasks of a data set, or of a file of prompts. Raises UserError."""
+    """The tasks of a data set or a prompts file. Raises UserError."""
     return REGISTRY[name].load() if name in REGISTRY else load_prompts(name)
 
 
 def of_run(config: Mapping[str, Any]) -> list[Task]:
-    """The tasks of a run: what its `tasks` names, a data set or a prompts file, else HumanEval.
+    """The tasks of a run: its `tasks` names a data set or a prompts file, HumanEval by default.
 
-    Raises UserError when these are not the run's.
+    Raises UserError if the run's tasks are not among them.
     """
     name = str(config.get("tasks") or HUMANEVAL)
     tasks = tasks_of(name)

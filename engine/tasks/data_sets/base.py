@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a data set is to the rest of the package."""
+"""The interface of a data set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from gars_vllm.engine.tasks.tasks import Task
 
 @dataclass(frozen=True)
 class DataSet:
-    """`name`: of `--tasks` and run.json; `title`: in messages. `load`: all its tasks, in the order
-    of its publication; raises UserError where it cannot be had, and says how. `size`: how many
-    these are; `language`: of the answers (languages.find); `source` and `licence`: for people."""
+    """`name`: for `--tasks` and run.json; `title`: for messages. `load`: all its tasks in their
+    published order; raises UserError if it is not available, saying how to get it. `size`: their
+    number; `language`: of the answers (languages.find); `source` and `licence`: for
+    documentation."""
 
     name: str
     title: str

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gars_vllm.engine.analysis.comparison import compare
-from gars_vllm.engine.analysis.pairs import Judged
+from gars_vllm.engine.analysis.paired_samples import Judged
 from gars_vllm.engine.analysis.summary import Summary, summarise_records
 from gars_vllm.engine.errors import UserError
 

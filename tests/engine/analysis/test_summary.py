@@ -163,7 +163,7 @@ def test_what_the_grammar_did_to_the_model() -> None:
     assert found.effective == pytest.approx((2 + 1) / 2)
     assert found.log_z == -1.0
     assert found.overruled == pytest.approx(3 / 15)
-    assert found.freed == 1
+    assert found.unconstrained == 1
     assert [row.effective for row in found.per_problem] == [
         pytest.approx(2),
         None,

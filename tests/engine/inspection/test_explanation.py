@@ -40,7 +40,7 @@ def test_why_a_token_is_refused(encoder: Encoder) -> None:
     assert found.refused is not None
     assert found.refused.startswith("]")
     assert (found.line, found.column) == (2, 2)
-    assert "']' cannot follow; there could come" in found.reason
+    assert "']' cannot follow; expected" in found.reason
     assert "a new line" in found.expected
     assert found.can_stop
     assert found.completion == ()

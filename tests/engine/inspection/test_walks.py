@@ -119,7 +119,7 @@ def test_bad_input(encoder: Encoder) -> None:
         walk(encoder, Everything(5), Weights.UNIFORM, "json", walks=0)
     with pytest.raises(UserError, match=r"Lark cannot read it: .*No such file"):
         walks.check_language("my.lark")
-    with pytest.raises(UserError, match="cobol has no reader"):
+    with pytest.raises(UserError, match="cobol has no oracle"):
         walks.check_language("cobol")
     with pytest.raises(UserError, match="does not fit"):
         walks.check_prefix(compile_grammar("json", encoder.vocabulary), "{]")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gars_vllm.engine.masking.batch import NOTHING, Batch
-from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.masking.mask_table import ENDS, EVERYTHING
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.models.tokenizers import Encoder
@@ -53,15 +53,15 @@ def requests(seed: int, grammars: dict[str, CompiledGrammar]) -> Constraint:
     name = rng.choice(list(grammars))
     mode = rng.choice(list(Mode)) if name == "python" else Mode.TEXT
     prefix = PREFIX if mode is Mode.COMPLETION else ""
-    asked = Asked(
+    parameters = RequestParameters(
         name, prefix, mode, closing=rng.random() < 0.8, key=rng.choice([None, seed]),
         temperature=rng.uniform(0.5, 1.5), budget=rng.choice([None, 20, 60, 300]),
-        crossed=rng.random() < 0.3,
+        has_other_rules=rng.random() < 0.3,
     )  # fmt: skip
     kind = rng.random()
     if kind < 0.1:
-        return Constraint(asked, None, refused=kind < 0.05)
-    return Constraint(asked, matcher(grammars[name], prefix, mode))
+        return Constraint(parameters, None, refused=kind < 0.05)
+    return Constraint(parameters, matcher(grammars[name], prefix, mode))
 
 
 def draw(rng: random.Random, one: Constraint) -> int:
@@ -85,7 +85,7 @@ def test_a_batch_is_its_constraints(vocabulary: Vocabulary, seed: int) -> None:
     grammars = {name: compile_grammar(name, vocabulary) for name in ("python", "json")}
     batch, alive, number = Batch(), dict[int, Constraint](), 1000 * seed
     masker = Masker(len(vocabulary), torch.device("cpu"))
-    met = {"stopped": 0, "freed": 0, "ended": 0, "quick": 0}
+    met = {"stopped": 0, "unconstrained": 0, "ended": 0, "quick": 0}
     told: list[tuple[int, int]] = []
     wanted = set()
     for step in range(STEPS):
@@ -101,41 +101,41 @@ def test_a_batch_is_its_constraints(vocabulary: Vocabulary, seed: int) -> None:
 
         rows = [NOTHING, *places]
         masker.begin()
-        look = masker.look(batch, np.array(rows))
-        table = masker.table.gather(look.slots).numpy()
+        masks_of_step = masker.find_masks(batch, np.array(rows))
+        table = masker.table.gather(masks_of_step.slots).numpy()
         for i, place in enumerate(rows):
             twin_or_none = alive.get(place)
             mask = masks(twin_or_none, table.shape[1])
             if isinstance(mask, int):
-                assert look.slots[i] == mask
+                assert masks_of_step.slots[i] == mask
             else:
                 assert np.array_equal(table[i], mask)
             if twin_or_none is None:
                 continue
             twin = twin_or_none
-            asked = twin.asked
-            assert look.read[i] == twin.read == batch.read[place]
-            assert look.has_matcher[i] == (twin.matcher is not None)
+            parameters = twin.parameters
+            assert masks_of_step.read[i] == twin.read == batch.read[place]
+            assert masks_of_step.has_matcher[i] == (twin.matcher is not None)
             if twin.matcher is not None:
-                assert look.ended[i] == twin.has_ended
-            assert look.keys[i] == (-1 if asked.key is None else asked.key)
-            assert look.heats[i] == np.float32(asked.temperature)
-            assert batch.crossed[place] == asked.crossed
+                assert masks_of_step.ended[i] == twin.has_ended
+            assert masks_of_step.keys[i] == (-1 if parameters.key is None else parameters.key)
+            assert masks_of_step.temperatures[i] == np.float32(parameters.temperature)
+            assert batch.has_other_rules[place] == parameters.has_other_rules
             if rng.random() < 0.2:  # else the one in the batch lags behind
                 one = batch.constraint(place)
-                names = ("read", "refused", "stopped", "freed_at", "has_ended", "remaining")
+                names = ("read", "refused", "stopped", "unconstrained_at", "has_ended", "remaining")
                 assert [getattr(one, n) for n in names] == [getattr(twin, n) for n in names]
                 if twin.matcher is not None:
                     assert one.matcher is not None
                     assert one.matcher.state == twin.matcher.state
             met["stopped"] += twin.stopped
             met["ended"] += twin.has_ended
-            met["freed"] += twin.freed_at is not None
+            met["unconstrained"] += twin.unconstrained_at is not None
             met["quick"] += twin.matcher is not None
-            if twin.freed_at is not None and asked.key is not None:
-                wanted.add((asked.key, twin.freed_at))
-        told += batch.freed
-        batch.freed.clear()
+            if twin.unconstrained_at is not None and parameters.key is not None:
+                wanted.add((parameters.key, twin.unconstrained_at))
+        told += batch.newly_unconstrained
+        batch.newly_unconstrained.clear()
         for place in places:
             if rng.random() < 0.03 or (alive[place].matcher is None and rng.random() < 0.3):
                 batch.drop(place)
@@ -150,7 +150,7 @@ def test_a_batch_is_its_constraints(vocabulary: Vocabulary, seed: int) -> None:
 
 def test_a_grammar_forgets_a_batch_that_is_gone(vocabulary: Vocabulary) -> None:
     grammar = compile_grammar("json", vocabulary)
-    batch, places = Batch.of([Constraint(Asked("json"), grammar.matcher("[1, "))])
+    batch, places = Batch.of([Constraint(RequestParameters("json"), grammar.matcher("[1, "))])
     grammar._prefixes.clear()
     grammar._sweep()
     wanted = grammar.matcher("[1, ").mask_id()
@@ -169,10 +169,12 @@ def test_a_step_is_quick_once_it_was_taken(tiny_model: Path) -> None:
     encoder = Encoder.of(tiny_model)
     grammar = compile_grammar("python", encoder.vocabulary)
     tokens = encoder.encode("x = [y, (1, 2)]")
-    first, _ = Batch.of([Constraint(Asked("python"), grammar.matcher())])
+    first, _ = Batch.of([Constraint(RequestParameters("python"), grammar.matcher())])
     for token in tokens:
         first.feed(np.array([1]), np.array([token]))
-    batch, places = Batch.of([Constraint(Asked("python"), grammar.matcher()) for _ in range(7)])
+    batch, places = Batch.of(
+        [Constraint(RequestParameters("python"), grammar.matcher()) for _ in range(7)]
+    )
     batch.feed_one = None  # type: ignore[method-assign,assignment]
     for token in tokens:
         batch.feed(places, np.full(7, token))

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.tasks.programs import Mode, matcher, read
 from gars_vllm.grammar import CompiledGrammar, Matcher, Vocabulary, compile_grammar
 
@@ -39,11 +39,11 @@ def stopped_after(
     grammar: CompiledGrammar, text: str, mode: Mode = Mode.COMPLETION, seed: int = 0
 ) -> str | None:
     """The text read when the constraint is stopped, None when it never is."""
-    one = Constraint(Asked("python", PREFIX, mode), matcher(grammar, PREFIX, mode))
+    one = Constraint(RequestParameters("python", PREFIX, mode), matcher(grammar, PREFIX, mode))
     done = b""
     for token in cut(grammar, text, random.Random(seed)):
         one.feed([token])
-        assert one.freed_at is None
+        assert one.unconstrained_at is None
         done += grammar.vocabulary.tokens[token] or b""
         twin = one.fork()
         assert (twin.stopped, twin.has_ended) == (one.stopped, one.has_ended)
@@ -109,7 +109,7 @@ def test_the_mask_itself_allows_more(grammar: CompiledGrammar) -> None:
 def test_what_was_read_says_where_it_stands(grammar: CompiledGrammar) -> None:
     """All tokens at once, as after a preemption, or one by one."""
     tokens = cut(grammar, WHOLE[0][:14], random.Random(1))
-    asked = Asked("python", PREFIX, Mode.COMPLETION)
+    asked = RequestParameters("python", PREFIX, Mode.COMPLETION)
     one, other = (Constraint(asked, matcher(grammar, PREFIX, asked.mode)) for _ in range(2))
     one.feed(tokens)
     for token in tokens:
@@ -131,8 +131,8 @@ def test_a_healed_prompt(grammar: CompiledGrammar, cut_off: int, seed: int) -> N
     from gars_vllm.engine.masking.masker import Masker
 
     rng = random.Random(seed)
-    before, owed = PREFIX[:-cut_off], PREFIX[-cut_off:].encode()
-    asked = Asked("python", before, Mode.TEXT, heal=owed.decode())
+    before, to_heal = PREFIX[:-cut_off], PREFIX[-cut_off:].encode()
+    asked = RequestParameters("python", before, Mode.TEXT, heal=to_heal.decode())
     rows = [Constraint(asked, matcher(grammar, before, asked.mode)) for _ in range(6)]
     plain = [matcher(grammar, before, asked.mode) for _ in rows]
     batch, places = Batch.of(rows)
@@ -148,7 +148,7 @@ def test_a_healed_prompt(grammar: CompiledGrammar, cut_off: int, seed: int) -> N
         for row, text in enumerate(texts):
             allowed = set(torch.isfinite(logits[row]).nonzero().flatten().tolist())
             free = _allowed(plain[row])
-            left = owed[len(text) :]
+            left = to_heal[len(text) :]
             every = grammar.vocabulary.tokens
             wanted = {
                 i for i in free if (t := every[i]) and (t.startswith(left) or left.startswith(t))
@@ -162,9 +162,9 @@ def test_a_healed_prompt(grammar: CompiledGrammar, cut_off: int, seed: int) -> N
         texts = [
             t + (grammar.vocabulary.tokens[i] or b"") for t, i in zip(texts, tokens, strict=True)
         ]
-        healed += all(len(text) >= len(owed) for text in texts)
-    assert all(text.startswith(owed) for text in texts)
-    assert all(batch.constraint(int(p)).freed_at is None for p in places)
+        healed += all(len(text) >= len(to_heal) for text in texts)
+    assert all(text.startswith(to_heal) for text in texts)
+    assert all(batch.constraint(int(p)).unconstrained_at is None for p in places)
 
 
 def test_what_cannot_be_healed_is_left_to_the_grammar(grammar: CompiledGrammar) -> None:
@@ -172,7 +172,7 @@ def test_what_cannot_be_healed_is_left_to_the_grammar(grammar: CompiledGrammar) 
     torch = pytest.importorskip("torch")
     from gars_vllm.engine.masking.masker import Masker
 
-    asked = Asked("json", "", budget=1, heal="[")
+    asked = RequestParameters("json", "", budget=1, heal="[")
     json = compile_grammar("json", grammar.vocabulary)
     one = Constraint(asked, matcher(json, "", asked.mode))
     masker = Masker(len(grammar.vocabulary), torch.device("cpu"))
@@ -181,7 +181,7 @@ def test_what_cannot_be_healed_is_left_to_the_grammar(grammar: CompiledGrammar) 
     masker.apply(logits, [one])
     assert set(torch.isfinite(logits[0]).nonzero().flatten().tolist()) == set(b"0123456789")
     one.feed([ord("1")])
-    assert one.owed == b""
+    assert one.to_heal == b""
 
 
 def _allowed(reader: Matcher) -> set[int]:
@@ -198,7 +198,7 @@ def test_nothing_but_the_end_may_follow(grammar: CompiledGrammar) -> None:
     weights = Weights(capacity=2)
     masker = Masker(len(grammar.vocabulary), torch.device("cpu"), weights)
     masker.set_ends(grammar.vocabulary.eos)
-    asked = Asked("python", PREFIX, Mode.COMPLETION, key=0)
+    asked = RequestParameters("python", PREFIX, Mode.COMPLETION, key=0)
     one = Constraint(asked, matcher(grammar, PREFIX, Mode.COMPLETION))
     found, taken = [], []
     for token in [*b"    return x\n#", EOS]:

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gars_vllm.engine.masking.constraints import Asked, Mask
+from gars_vllm.engine.masking.constraints import Mask, RequestParameters
 from gars_vllm.engine.masking.request_args import check_body, check_keys
 from gars_vllm.engine.tasks.programs import Mode
 
 
-def asked(**args: Any) -> Asked | None:
-    return Asked.of(SimpleNamespace(extra_args=args, max_tokens=9, temperature=1.0))
+def asked(**args: Any) -> RequestParameters | None:
+    return RequestParameters.of(SimpleNamespace(extra_args=args, max_tokens=9, temperature=1.0))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from gars_vllm.engine.masking.softmax import Softmax
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_softmax(dtype: torch.dtype) -> None:
     softmax = Softmax()
-    for rows, heats in ((3, [0.5, 1.0, 1.4]), (5, [0.8] * 5), (2, [1.4, 0.1]), (1, [0.7])):
+    for rows, temperatures in ((3, [0.5, 1.0, 1.4]), (5, [0.8] * 5), (2, [1.4, 0.1]), (1, [0.7])):
         logits = torch.randn((rows, 70), dtype=dtype)
         logits[:, ::3] = -torch.inf
         before = logits.clone()
-        temperature = torch.tensor(heats, dtype=dtype)
+        temperature = torch.tensor(temperatures, dtype=dtype)
         found = softmax(logits, temperature)
         wanted = (before / temperature[:, None]).softmax(1)
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)

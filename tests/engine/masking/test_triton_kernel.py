@@ -63,8 +63,8 @@ def found(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[list[torch.Tensor]]:
     """Of each case what is returned, and the memory of the logits afterwards."""
-    heats = np.array(HEATS, np.float32).view(np.int32)
-    asked = torch.from_numpy(np.array([SLOTS, heats, REVIVED], np.int32))
+    temperatures = np.array(HEATS, np.float32).view(np.int32)
+    asked = torch.from_numpy(np.array([SLOTS, temperatures, REVIVED], np.int32))
     cases = [(logits_of(*case), packed(bits_of(case[0])), asked) for case in CASES]
     if request.param == "torch":
         made = []
@@ -116,8 +116,8 @@ def test_masked_and_weighed(found: list[list[torch.Tensor]], number: int) -> Non
     revived[8, size - 1] = 0  # not row 9, whose mask allows nothing, nor 7, which did not ask
     assert torch.equal(memory[:, :size], revived)
 
-    heats = torch.tensor(HEATS).double()[:, None]
-    wanted = (left / heats).logsumexp(1) - (before[:, :size] / heats).logsumexp(1)
+    temperatures = torch.tensor(HEATS).double()[:, None]
+    wanted = (left / temperatures).logsumexp(1) - (before[:, :size] / temperatures).logsumexp(1)
     torch.testing.assert_close(log_z.double(), wanted, atol=2e-5, rtol=1e-5)
     is_lost = left.amax(1) < before[:, :size].amax(1)
     assert lost.tolist() == is_lost.float().tolist()
@@ -132,13 +132,13 @@ from gars_vllm.engine.masking import triton_kernel
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 for dtype in ("*fp32", "*bf16", "*fp16"):
-    types = {"logits": dtype, "rows": "*i32", "asked": "*i32", "found": "*fp32"}
+    types = {"logits": dtype, "rows": "*i32", "parameters": "*i32", "out": "*fp32"}
     types |= dict.fromkeys(("logits_stride", "rows_stride", "count", "size"), "i32")
     source = ASTSource(triton_kernel._weigh, types | {"BLOCK": "constexpr"}, {"BLOCK": 4096})
     for architecture in (80, 90):
         made = triton.compile(source, target=GPUTarget("cuda", architecture, 32))
         assert made.asm["cubin"]
-types = {"tokens": "*i32", "totals": "*i32", "found": "*i32", "BLOCK": "constexpr"}
+types = {"tokens": "*i32", "totals": "*i32", "out": "*i32", "BLOCK": "constexpr"}
 types |= dict.fromkeys(("tokens_stride", "slots", "width"), "i32")
 source = ASTSource(triton_kernel._last_tokens, types, {"BLOCK": 128})
 assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gars_vllm.engine.masking import mask_table, masker
-from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.weights import Weights
 from gars_vllm.grammar import GrammarError, Vocabulary, compile_grammar
@@ -107,15 +107,15 @@ def test_what_is_missing_is_not_made_up() -> None:
 def test_freed() -> None:
     table = Weights(capacity=8)
     step(table, 2, 0, -1.0)
-    table.free(2, 1)
+    table.mark_unconstrained(2, 1)
     found = table.read(2, 9, timeout=0)
     assert found is not None
-    assert found.freed_at == 1
+    assert found.unconstrained_at == 1
     assert found.to_json()["log_z"] is None
-    table.free(6, 0)  # before any step
+    table.mark_unconstrained(6, 0)  # before any step
     found = table.read(6, 5, timeout=0)
     assert found is not None
-    assert found.freed_at == 0
+    assert found.unconstrained_at == 0
 
 
 def test_two_processes_share_a_file(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_weighted_samples_are_the_model_conditioned_on_the_grammar(
     table = Weights(capacity=1 << 15)
     made = Masker(size, torch.device("cpu"), table)
     count = 20_000
-    asked = [Asked("small", key=i, temperature=heat, budget=MOST) for i in range(count)]
+    asked = [RequestParameters("small", key=i, temperature=heat, budget=MOST) for i in range(count)]
     rows = [Constraint(a, grammar.matcher()) for a in asked]
     drawn: list[list[int]] = [[] for _ in rows]
     alive = list(range(count))
@@ -236,8 +236,8 @@ def test_of_next_to_nothing_the_logarithm_is_exact(
     table = Weights(capacity=8)
     made = Masker(4, torch.device("cpu"), table)
     rows = [
-        Constraint(Asked("one", key=0), grammar.matcher()),
-        Constraint(Asked("one", key=1, temperature=2.0), grammar.matcher()),
+        Constraint(RequestParameters("one", key=0), grammar.matcher()),
+        Constraint(RequestParameters("one", key=1, temperature=2.0), grammar.matcher()),
     ]
     logits = torch.tensor([[-200.0, 3.0, 3.0, 1.0], [0.0, 1.0, 0.0, 0.0]])
     wanted = [
@@ -253,11 +253,11 @@ def test_of_next_to_nothing_the_logarithm_is_exact(
     assert torch.isfinite(logits).sum(1).tolist() == [1, 1]
     if plain:
         where = torch.tensor([0, 1]), torch.tensor([1.0, 2.0])
-        shares = made.shares(logits, *where)
+        shares = made.take_probabilities(logits, *where)
         assert shares is not None
         share = shares.values / shares.mass.unsqueeze(1)
         assert torch.allclose(share, torch.tensor([[1.0, 0, 0, 0]] * 2, dtype=share.dtype))
-        assert made.shares(logits, *where) is None  # given once
+        assert made.take_probabilities(logits, *where) is None  # given once
 
 
 @pytest.mark.parametrize("way", ["plain", "device", "drawn"])
@@ -274,7 +274,9 @@ def test_a_row_that_two_rules_leave_empty(
     made = Masker(4, torch.device("cpu"), Weights(capacity=8), draws=way == "drawn")
     rows = [
         Constraint(
-            Asked("two", key=i if weighed else None, crossed=True, drawn=way == "drawn"),
+            RequestParameters(
+                "two", key=i if weighed else None, has_other_rules=True, own_sampler=way == "drawn"
+            ),
             grammar.matcher(),
         )
         for i in range(2)
@@ -283,7 +285,7 @@ def test_a_row_that_two_rules_leave_empty(
     logits = torch.tensor([[nothing, nothing, 3.0, 1.0], [-2.0, nothing, 1.0, 0.0]])
     made.apply(logits, rows)
     if way == "drawn":  # whatever was put off is done where the sampler asks for it
-        assert made.shares(logits, torch.tensor([0, 1]), torch.ones(2)) is None
+        assert made.take_probabilities(logits, torch.tensor([0, 1]), torch.ones(2)) is None
     assert logits.tolist() == [[0.0, 0.0, nothing, nothing], [-2.0, nothing, nothing, nothing]]
 
 
@@ -299,7 +301,7 @@ def test_the_end_of_an_ended_program_is_no_choice(
     table = Weights(capacity=8)
     made = Masker(5, torch.device("cpu"), table)
     matcher = grammar.matcher("def f():\n    pass\n", completion=True)
-    row = Constraint(Asked("python", key=0), matcher)
+    row = Constraint(RequestParameters("python", key=0), matcher)
     first = torch.tensor([[0.0, 1.0, 2.0, 0.5, -1.0]])
     before = first.double().log_softmax(1)[0]
     made.apply(first, [row])
@@ -327,5 +329,5 @@ def test_whether_the_best_was_lost(flattest: float, most_peaked: float) -> None:
     top = shares.amax(1)
     for kept in (0.0, 0.02, 0.3, 0.7, 0.98, 1.0):
         left = shares * (torch.rand(shares.shape, generator=draw) < kept)
-        found = masker._lost(left, top, left.double().sum(1))
+        found = masker._was_best_removed(left, top, left.double().sum(1))
         assert torch.equal(found, top > left.amax(1))

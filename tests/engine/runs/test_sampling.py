@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 from gars_vllm.engine.analysis.summary import summarise
-from gars_vllm.engine.backends.base import Drawn, Job, Request, Requests, seed_of, wishes_of
+from gars_vllm.engine.backends.base import (
+    Drawn,
+    Job,
+    Request,
+    Requests,
+    sampling_parameters,
+    seed_of,
+)
 from gars_vllm.engine.backends.settings import OnInvalid, Settings
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.masking.constraints import Mask
@@ -156,7 +163,7 @@ class Seeded(Fixed):
 
     def draw(self, requests: Requests) -> Iterator[Drawn]:
         for drawn in super().draw(requests):
-            wishes = wishes_of(self.job.settings, drawn.request, None, draws=False)
+            wishes = sampling_parameters(self.job.settings, drawn.request, None, draws=False)
             text = f"    return {wishes.seed}, {wishes.temperature}\n"
             yield replace(drawn, text=text, ids=tuple(self.job.tokenizer.encode(text)))
 
@@ -193,7 +200,7 @@ def test_less_than_before_draws_nothing_and_loses_nothing(tmp_path: Path, tiny_m
     asked = Settings(n=4, grammar="none", temperature=(0.8, 1.2))
     grow(path, tiny_model, 3, asked)
     before = held(path)
-    keeps = "the run holds more than this asks for, and keeps it: "
+    keeps = "the run holds more than requested, and keeps it: "
     for tasks, settings, more in (
         (3, replace(asked, n=2), "n 4"),
         (2, asked, "tasks 3"),
@@ -293,7 +300,7 @@ def test_several_temperatures_are_one_run(tmp_path: Path, tiny_model: Path) -> N
     class Noted(Fixed):
         def draw(self, requests: Requests) -> Iterator[Drawn]:
             for drawn in super().draw(requests):
-                wishes = wishes_of(settings, drawn.request, None, draws=False)
+                wishes = sampling_parameters(settings, drawn.request, None, draws=False)
                 asked.append((drawn.request.index, wishes.temperature))
                 yield drawn
 
@@ -339,7 +346,7 @@ def test_the_masks_time_is_not_asked_for_with_every_sample(
 
 @pytest.mark.parametrize(
     ("temperatures", "message"),
-    [((0.8, 0.8), "different"), ((0.8, -1.0), "temperature is -1"), ((0.0, 1.0), "temperature 0 draws"), ((), "different")],
+    [((0.8, 0.8), "distinct"), ((0.8, -1.0), "temperature is -1"), ((0.0, 1.0), "temperature 0 draws"), ((), "distinct")],
 )  # fmt: skip
 def test_temperatures_that_are_none(temperatures: tuple[float, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):

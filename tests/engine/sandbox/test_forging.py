@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Program
+from gars_vllm.engine.sandbox.worker import Worker
 
 LIMITS = Limits(timeout=5.0, memory_mb=512)
 PROMPT = "def f(x):\n    pass\n"
@@ -45,7 +45,7 @@ TRICKS: dict[str, tuple[str, str, str, str]] = {
     "seeds the test's random numbers": ("import random\ndef f(x):\n    random.setstate((3, (0,) * 624 + (624,), None)); return x\n", "import random\nrandom.seed(1)\nfor _ in range(3):\n    a = [random.random() for _ in range(5)]\n    assert candidate(a) == sorted(a)", "f", PROMPT),
     "raises what skips a test": ("import _pytest.outcomes as o\ndef f(x): raise o.Skipped('x')\n", "assert candidate(1) == 2", "f", PROMPT),
     "raises what stands for an exit": ("def f(x): raise SystemExit(0)\n", "import pytest\nwith pytest.raises(SystemExit): pass\nassert candidate(1) == 2", "f", PROMPT),
-    "names a class of the judge's in an exception": ("class Over(BaseException): pass\nOver.__module__ = 'gars_vllm.engine.sandbox.asking'\nclass E(Over, Exception): pass\ndef f(x): raise E('passed')\n", "assert candidate(1) == 2", "f", PROMPT),
+    "names a class of the judge's in an exception": ("class JudgingEnded(BaseException): pass\nJudgingEnded.__module__ = 'gars_vllm.engine.sandbox.program_client'\nclass E(JudgingEnded, Exception): pass\ndef f(x): raise E('passed')\n", "assert candidate(1) == 2", "f", PROMPT),
     "gives a text to a reader that evaluates": ("def f(x): return '__import__(\"os\")._exit(0)'\n", "import sympy\nassert sympy.simplify(candidate(1)) == 2", "f", PROMPT),
     "gives a text to eval": ("def f(x): return '2'\n", "assert eval(candidate(1)) == 2", "f", PROMPT),
     "has annotations that are evaluated": ("def f(x: 'print(1)'): return 2\n", "import typing\nassert typing.get_type_hints(candidate) == {}", "f", PROMPT),
@@ -59,12 +59,12 @@ TRICKS: dict[str, tuple[str, str, str, str]] = {
 
 @pytest.mark.parametrize("beside", [False, True], ids=["outside", "inside"])
 @pytest.mark.parametrize("trick", TRICKS)
-def test_no_trick_passes(trick: str, beside: bool, foreman: Foreman) -> None:
+def test_no_trick_passes(trick: str, beside: bool, worker: Worker) -> None:
     text, body, entry, preamble = TRICKS[trick]
     lines = "\n".join("    " + line for line in body.split("\n"))
     test = f"{'import os' if beside else ''}\ndef check(candidate):\n{lines}\n"
-    verdict = foreman.run(Program(text, entry, test, preamble), LIMITS)
+    verdict = worker.run(Program(text, entry, test, preamble), LIMITS)
     assert not verdict.passed, verdict
     assert verdict.judge == ("inside" if beside or "import os" in body else "outside")
     honest = Program("def f(x): return 2\n", "f", "def check(c):\n    assert c(1) == 2\n")
-    assert foreman.run(honest, LIMITS).passed
+    assert worker.run(honest, LIMITS).passed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The judge and the inside of a cell, connected in one process: no walls, trusted programs only."""
+"""The judge and the program server, connected in one process: no isolation, trusted programs only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from gars_vllm.engine.sandbox import cell, wire
+from gars_vllm.engine.sandbox import program_server, wire
 from gars_vllm.engine.sandbox.judge import canonical, judge
 from gars_vllm.engine.sandbox.outcome import Outcome, Program
 
@@ -18,7 +18,7 @@ def run(text: str, test: str = "", entry: str = "f", preamble: str = "", inputs:
     """(outcome, detail, outputs) of a program."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        inside = threading.Thread(target=cell.serve, args=(wire.Channel(theirs),))
+        inside = threading.Thread(target=program_server.serve, args=(wire.Channel(theirs),))
         inside.start()
         encoded = tuple(wire.encode_all(values, list) for values in inputs)
         found = judge(Program(text, entry, test, preamble, encoded), wire.Channel(ours))
@@ -142,7 +142,7 @@ def test_equal_values_have_one_canonical_text_and_others_have_not() -> None:
 
 
 class Liar:
-    """A cell that answers what it is told to."""
+    """A jail that answers what it is told to."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -195,17 +195,17 @@ F = {"value": {"nodes": [["object", 0, "function", False]], "item": [0]}}
         json.dumps(["passed", ""]).encode(),
     ],
 )
-def test_a_cell_that_lies_is_not_believed(answer: Any) -> None:
+def test_a_jail_that_lies_is_not_believed(answer: Any) -> None:
     found = Liar(LOADED, F, answer).judged(check("candidate()"))
     assert found is None or found[0] is Outcome.FORBIDDEN
 
 
-def test_a_cell_that_leaves_leaves_no_verdict() -> None:
+def test_a_jail_that_leaves_leaves_no_verdict() -> None:
     for answers in ([], [LOADED], [LOADED, F]):
         assert Liar(*answers).judged(check("try: candidate()\nexcept Exception: pass")) is None
 
 
-def test_claims_of_a_lying_cell_have_no_use() -> None:
+def test_claims_of_a_lying_jail_have_no_use() -> None:
     """What it says of itself is worded as a failure."""
     for claim in ("passed", "PASSED"):
         answer = {

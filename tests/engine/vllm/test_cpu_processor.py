@@ -72,7 +72,7 @@ def test_the_plugin_is_idle_beside_it(vllm_config: Callable[..., Any]) -> None:
 
 
 def test_it_is_for_the_v1_runner(vllm_config: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="name GrammarProcessor to V2"):
+    with pytest.raises(ValueError, match="use GrammarProcessor with V2"):
         CpuProcessor(vllm_config(), object())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gars_vllm.engine.masking.constraints import Asked, Constraint
+from gars_vllm.engine.masking.constraints import Constraint, RequestParameters
 from gars_vllm.engine.masking.masker import Masker
 from gars_vllm.engine.masking.weights import Weights
 from gars_vllm.engine.vllm import cpu_sampler as vllm_cpu_sampler
@@ -202,7 +202,9 @@ def test_drawn_from_what_the_mask_has_left(tmp_path: Path, other: str) -> None:
     asked = types.SimpleNamespace(seed=None, extra_args={"draw": [said, 1.0]})
     sampler.update(BatchUpdate(count, [], [(i, asked, None, []) for i in range(count)], []))
     rows = [
-        Constraint(Asked("two", key=i, temperature=heat, drawn=True), grammar.matcher())
+        Constraint(
+            RequestParameters("two", key=i, temperature=heat, own_sampler=True), grammar.matcher()
+        )
         for i in range(count)
     ]
     one = torch.tensor([0.5, -0.5, 3.0, 1.0, 2.0])
@@ -210,7 +212,7 @@ def test_drawn_from_what_the_mask_has_left(tmp_path: Path, other: str) -> None:
     if other == "order":
         drawn_by(sampler, torch.zeros(count, 5), masker)
         masker.apply(logits, rows)
-        with pytest.raises(RuntimeError, match="nobody has drawn"):
+        with pytest.raises(RuntimeError, match="probabilities were not used"):
             masker.begin()
         return
     masker.apply(logits, rows)

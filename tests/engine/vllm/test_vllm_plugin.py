@@ -64,7 +64,7 @@ GrammarPlugin.validate_params(SamplingParams())
 try:
     GrammarPlugin.validate_params(SamplingParams(extra_args={"grammar": "python"}))
 except ValueError as error:
-    assert "does not fit this vLLM" in str(error)
+    assert "does not work with this vLLM" in str(error)
 else:
     raise AssertionError("not refused")
 for made in (GrammarPlugin("config", "device", False), GrammarPlugin("config", "states")):

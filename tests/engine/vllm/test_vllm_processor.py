@@ -136,7 +136,7 @@ def test_a_forbidden_token_frees_its_request(
     outputs[0].append(5)
     check(processor, [None, expected(tiny_model, "python", "x = (", [])])
     assert len(caplog.records) == 1
-    assert "a request is freed of its grammar: token" in caplog.text
+    assert "a request is no longer constrained by its grammar: token" in caplog.text
 
 
 def test_where_two_rules_leave_nothing_the_grammar_decides(

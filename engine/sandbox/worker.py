@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker: has one cell, runs one program at a time in it, and says how it ended.
+"""A worker: runs one program at a time in its jail, and determines how it ended.
 
-It has a judge beside the cell, and is the one who knows how the cell's process ended, what call
-it was stopped at, and what time it took. A verdict is "passed" only by the judge's word.
+The worker observes the program's process: how it ended, which forbidden call it attempted, and
+the time it took. Only the judge can give the verdict "passed".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gars_vllm.engine.sandbox import confine, jail, surroundings, tiers, wire
+from gars_vllm.engine.sandbox import confine, environment, jail, tiers, wire
 from gars_vllm.engine.sandbox.judge import judge
 from gars_vllm.engine.sandbox.needs import needs_of
 from gars_vllm.engine.sandbox.outcome import (
@@ -39,58 +39,60 @@ from gars_vllm.engine.sandbox.schedule import schedule_of, waited
 from gars_vllm.engine.sandbox.tiers import Tier
 
 _START_SECONDS = 60.0
-_LATE = 10  # times its time limit, on the clock, is the end even of a program that had no core
-_JUDGE_BYTES = 3 << 30  # two million items of a value and of what is expected take some 2
-_JUDGE_PROGRAMS = 200  # that one process judges
+_LATE = 10  # wall-clock limit in multiples of the time limit, even if the program had no core
+_JUDGE_BYTES = 3 << 30  # values of two million items on both sides take some 2 GiB
+_JUDGE_PROGRAMS = 200  # programs per judge process
 _TICK = 0.05
 
 
-class CellFailed(Exception):
-    """A cell did not start, or was lost."""
+class JailFailed(Exception):
+    """A jail did not start, or was lost."""
 
 
 class ParentGone(Exception):
-    """Nobody wants the verdict any more."""
+    """The process that wants the verdicts is gone."""
 
 
-class Foreman:
-    """One cell, and the programs that are run in it one after the other."""
+class Worker:
+    """One jail, and the programs that run in it one after the other."""
 
     def __init__(self, tier: Tier, image: str | None = None, parent: int = -1) -> None:
-        """`parent`: a pipe whose other end is that of whoever wants the verdicts."""
+        """`parent`: a pipe whose other end belongs to the process that wants the verdicts."""
         self.tier, self._image, self._parent = tier, image, parent
-        self._folder = _new_folder(prefix="gars-cell-")
+        self._folder = _new_folder(prefix="gars-jail-")
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._judge: _Judge | _Beside | None = None
+        self._judge: _Judge | _JudgeInJail | None = None
 
     def run(self, program: Program, limits: Limits) -> Verdict:
-        """Raises CellFailed when the cell cannot be started."""
+        """Raises JailFailed if the jail cannot be started."""
         if self._control is None:
             try:
                 self._start()
             except OSError as error:
-                raise CellFailed(str(error)) from None
+                raise JailFailed(str(error)) from None
         assert self._control is not None
         if self._judge is not None and not self._judge.suits(program):
             self._end_judge()
         if self._judge is None:
-            is_beside = bool(program.test) and needs_of(program.test, program.entry).files
-            self._judge = _Beside() if is_beside else _Judge(program.test, [self._control.fileno()])
-        where = "inside" if isinstance(self._judge, _Beside) else "outside"
+            is_inside = bool(program.test) and needs_of(program.test, program.entry).files
+            self._judge = (
+                _JudgeInJail() if is_inside else _Judge(program.test, [self._control.fileno()])
+            )
+        where = "inside" if isinstance(self._judge, _JudgeInJail) else "outside"
         ours, theirs = socket.socketpair()
         run = _Run(self._control, self._judge, limits, self._parent)
         try:
             with ours, theirs:
                 verdict = run.judge(program, ours, theirs)
-        except (EOFError, BrokenPipeError):  # the process that forks is gone
+        except (EOFError, BrokenPipeError):  # the jail's main process is gone
             verdict = Verdict(Outcome.CRASHED, "it ended the process that ran it", run.seconds())
         finally:
             run.close()
             if not run.judge_is_fit:
                 self._end_judge()
         if not run.is_clean:
-            self.close_cell()
+            self.close_jail()
         if verdict is None:
             verdict = Verdict(Outcome.CRASHED, "its process could not be ended", run.seconds())
         return replace(verdict, judge=where) if program.test else verdict
@@ -107,9 +109,9 @@ class Foreman:
         if self.tier is Tier.DOCKER:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(work / "socket"))
-            (work / "socket").chmod(0o666)  # the container's user may be another
+            (work / "socket").chmod(0o666)  # the container's user may differ
             listener.listen(1)
-        started = tiers.cell(self.tier, theirs.fileno(), work, self._image)
+        started = tiers.jail_command(self.tier, theirs.fileno(), work, self._image)
         with theirs:
             self._process = subprocess.Popen(
                 started.command,
@@ -130,43 +132,43 @@ class Foreman:
             message, _ = jail.receive_frame(ours)
         except (EOFError, TimeoutError):
             ours.close()
-            raise CellFailed(self._words("its interpreter did not start")) from None
+            raise JailFailed(self._words("its interpreter did not start")) from None
         if "refused" in message:
             ours.close()
             self._words("")
-            raise CellFailed(str(message["refused"]))
+            raise JailFailed(str(message["refused"]))
         ours.settimeout(None)
         self._control = ours
 
     def _accept(self, listener: socket.socket) -> socket.socket:
-        """The container's end. Raises CellFailed as soon as it is known that none will come."""
+        """Waits for the container's connection. Raises JailFailed as soon as none can come."""
         assert self._process is not None
         listener.settimeout(_TICK)
         until = time.monotonic() + _START_SECONDS
         while self._process.poll() is None and time.monotonic() < until:
             with suppress(TimeoutError):
                 return listener.accept()[0]
-        raise CellFailed(self._words("the container did not answer"))
+        raise JailFailed(self._words("the container did not answer"))
 
     def _words(self, otherwise: str) -> str:
-        """Ends a cell that did not start; what it said."""
+        """Ends a jail that did not start; returns its error message."""
         assert self._process is not None
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         _, said = self._process.communicate()
         lines = said.decode(errors="replace").strip().splitlines()
-        # Python's last line says what was wrong, docker's first
+        # the reason is in Python's last line, in docker's first
         docker = [line for line in lines if line.startswith("docker: ")]
         return one_line((docker or lines[-1:] or [otherwise])[0])
 
-    def close_cell(self) -> None:
-        """Ends the cell; the next program gets a new one."""
+    def close_jail(self) -> None:
+        """Ends the jail; the next program gets a new one."""
         if self._control is not None:
             self._control.close()
             self._control = None
         if self._process is not None:
             try:
-                self._process.wait(timeout=0.5)  # it ends when its socket does
+                self._process.wait(timeout=0.5)  # it ends when its socket is closed
             except subprocess.TimeoutExpired:
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
@@ -177,10 +179,10 @@ class Foreman:
 
     def close(self) -> None:
         self._end_judge()
-        self.close_cell()
+        self.close_jail()
         with suppress(RecursionError):
             shutil.rmtree(self._folder, ignore_errors=True)
-        if self._folder.exists():  # a tree too deep for Python, or folders closed to their owner
+        if self._folder.exists():  # a tree too deep for Python, or unreadable folders
             subprocess.run(
                 ["chmod", "-R", "u+rwx", str(self._folder)], check=False, stderr=subprocess.DEVNULL
             )
@@ -188,27 +190,27 @@ class Foreman:
 
 
 def _new_folder(**where: Any) -> Path:
-    """Whatever the user's umask is."""
+    """A temporary folder with mode 700, independent of the user's umask."""
     folder = Path(tempfile.mkdtemp(**where))
     folder.chmod(0o700)
     return folder
 
 
-def _environment(started: tiers.Cell) -> dict[str, str]:
-    if started.tier is Tier.DOCKER:  # docker's own; the container's is in the command
-        return surroundings.of_judge(True)
-    return surroundings.of_cell(started.setting["scratch"])
+def _environment(started: tiers.JailCommand) -> dict[str, str]:
+    if started.tier is Tier.DOCKER:  # docker's own environment; the container's is in the command
+        return environment.for_judge(True)
+    return environment.for_jail(started.setting["scratch"])
 
 
 class _Judge:
-    """A process that judges one program after the other, and never runs a line of one.
+    """A process that judges one program after the other and never runs a line of one.
 
-    It is forked anew for another test, so that a test finds nothing of another's; and after a
-    program that did not let it come to a verdict.
+    It is forked anew for another test, so that tests cannot affect each other, and after a
+    program that prevented a verdict.
     """
 
     def __init__(self, test: str, others: Sequence[int]) -> None:
-        """`others`: descriptors that are not for it."""
+        """`others`: descriptors to close in the judge."""
         self.test = test
         self.end, theirs = socket.socketpair()
         self._left = _JUDGE_PROGRAMS
@@ -227,7 +229,7 @@ class _Judge:
     def _work(self, end: socket.socket) -> None:
         confine.die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # More than it has: a fork of a process that has loaded torch begins with gigabytes.
+        # On top of the current size: a fork of a process with torch loaded has gigabytes.
         confine.limit(resource.RLIMIT_AS, confine.address_space() + _JUDGE_BYTES)
         confine.limit(resource.RLIMIT_CORE, 0)
         while True:
@@ -236,12 +238,12 @@ class _Judge:
                 return
             text = wire.exactly(end, int.from_bytes(head, "big"))
             with socket.socket(fileno=descriptors[0]) as channel:
-                found = judge(Program(**json.loads(text)), wire.Channel(channel))
-            answer = json.dumps(None if found is None else [str(found[0]), *found[1:]]).encode()
+                report = judge(Program(**json.loads(text)), wire.Channel(channel))
+            answer = json.dumps(None if report is None else [str(report[0]), *report[1:]]).encode()
             end.sendall(len(answer).to_bytes(8, "big") + answer)
 
     def descriptors(self, _: socket.socket) -> list[int]:
-        """What the cell is given for it."""
+        """Further descriptors to send to the jail."""
         return []
 
     def give(self, program: Program, channel: socket.socket) -> None:
@@ -252,8 +254,8 @@ class _Judge:
             self.end.sendall(text)
 
     def answer(self) -> Any:
-        """[outcome, detail, outputs], or None: the program's process is gone. Raises EOFError
-        when the judge itself is."""
+        """[outcome, detail, outputs], or None if the program's process is gone. Raises EOFError
+        if the judge is gone."""
         return _answer(self.end)
 
     def suits(self, program: Program) -> bool:
@@ -266,10 +268,11 @@ class _Judge:
         os.waitpid(self._process, 0)
 
 
-class _Beside:
-    """A judge in the cell with the program, for a test that shares files with it: one program's.
+class _JudgeInJail:
+    """A judge in the jail with the program, for a test that shares files with it. Judges one
+    program.
 
-    There it reaches no more than the program does, and the program no more of it than its files.
+    It can reach no more than the program can, and the program can reach only the judge's files.
     """
 
     schedule: str | None = None
@@ -302,10 +305,10 @@ def _answer(end: socket.socket) -> Any:
 
 
 class _Run:
-    """One program: its judge, its process in the cell, its time."""
+    """One program: its judge, its process in the jail, its time."""
 
     def __init__(
-        self, control: socket.socket, judge: _Judge | _Beside, limits: Limits, parent: int
+        self, control: socket.socket, judge: _Judge | _JudgeInJail, limits: Limits, parent: int
     ) -> None:
         self._control, self._judge, self._limits = control, judge, limits
         self._parent = parent
@@ -335,8 +338,8 @@ class _Run:
         return self._verdict(outcome, seconds)
 
     def _watch(self) -> Outcome | None:
-        """Until there is a verdict, or the program has ended, or its time has: TIMEOUT then, and
-        FORBIDDEN for a call that it was stopped at."""
+        """Waits for a verdict or for the program's end. Returns TIMEOUT, FORBIDDEN for a
+        forbidden call, or None for anything else."""
         while True:
             poll = select.poll()
             if self._ended is None:
@@ -346,9 +349,9 @@ class _Run:
             if self._listener >= 0:
                 poll.register(self._listener, select.POLLIN)
             if self._parent >= 0:
-                poll.register(self._parent, 0)  # only whether the other end is gone
+                poll.register(self._parent, 0)  # only for hang-up
             ready = {descriptor for descriptor, _ in poll.poll(_TICK * 1000)}
-            if not ready:  # later, when it has ended, nobody knows any more
+            if not ready:  # not available any more once it has ended
                 self._waited = max(self._waited, self._look_at_schedule())
             if self._parent in ready:
                 raise ParentGone
@@ -357,7 +360,7 @@ class _Run:
                     name = confine.forbidden_call(self._listener)
                     self._forbidden = "fork" if name in ("clone", "vfork") else name
                     return Outcome.FORBIDDEN
-                except OSError:  # it was killed meanwhile
+                except OSError:  # killed meanwhile
                     os.close(self._listener)
                     self._listener = -1
             if self._ended is None and self._control.fileno() in ready:
@@ -383,7 +386,7 @@ class _Run:
 
     @property
     def is_clean(self) -> bool:
-        """The cell can be used again."""
+        """The jail can be reused."""
         return self._ended is not None and bool(self._ended["clean"])
 
     def _hear(self) -> None:
@@ -391,7 +394,7 @@ class _Run:
         if "started" in message:
             self._handles += descriptors
             self._schedule = schedule_of(descriptors[0]) if descriptors else None
-            if isinstance(self._judge, _Beside) and len(descriptors) > 1:
+            if isinstance(self._judge, _JudgeInJail) and len(descriptors) > 1:
                 self._judge.schedule = schedule_of(descriptors[1])
             self._began = time.monotonic()
         elif "guarded" in message:
@@ -400,14 +403,14 @@ class _Run:
             self._ended = message
 
     def _look_at_schedule(self) -> float:
-        """Seconds that the program, or its judge, was ready to run and had no core."""
+        """Seconds for which the program or its judge was runnable without a core."""
         return waited(self._schedule) + waited(self._judge.schedule) - self._judge_waited
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
     def _end(self) -> bool:
-        """Ends what is left of it, and waits until the cell is tidy; False when that fails."""
+        """Ends the program, and waits until the jail is clean; False if that fails."""
         self._waited = max(self._waited, self._look_at_schedule())
         if self._ended is None:
             jail.send_frame(self._control, {"end": True})
@@ -432,7 +435,7 @@ class _Run:
         if judged == -signal.SIGSYS:
             reason = "the test does what nothing in the jail may do"
             return Verdict(Outcome.NOT_JUDGED, reason, seconds, waited)
-        if self._judge_broke and (judged or not isinstance(self._judge, _Beside)):
+        if self._judge_broke and (judged or not isinstance(self._judge, _JudgeInJail)):
             return Verdict(Outcome.CRASHED, "its values broke the judge", seconds, waited)
         if code == -signal.SIGSYS:
             return Verdict(Outcome.FORBIDDEN, "a system call", seconds, waited)
@@ -446,8 +449,10 @@ class _Run:
 
     @property
     def judge_is_fit(self) -> bool:
-        """It has come to a verdict, and can judge another program."""
-        return self.is_judged and not self._judge_broke and not isinstance(self._judge, _Beside)
+        """The judge came to a verdict and can judge another program."""
+        return (
+            self.is_judged and not self._judge_broke and not isinstance(self._judge, _JudgeInJail)
+        )
 
     def close(self) -> None:
         for descriptor in (self._listener, *self._handles):
@@ -456,17 +461,17 @@ class _Run:
 
 
 def main(tier: str, image: str) -> None:
-    """Reads programs from standard input, a line of JSON each, and writes their verdicts."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
-    foreman = Foreman(Tier(tier), image or None, parent=0)
+    """Reads programs from standard input, one JSON line each, and writes their verdicts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
+    worker = Worker(Tier(tier), image or None, parent=0)
     try:
-        surroundings.become_ours()
+        environment.prepare_process()
         for line in sys.stdin.buffer:
             program, limits = json.loads(line)
             try:
-                v = foreman.run(Program(**program), Limits(**limits))
+                v = worker.run(Program(**program), Limits(**limits))
                 answer = [str(v.outcome), v.detail, v.seconds, v.waited, v.outputs, v.judge]
-            except CellFailed as error:
+            except JailFailed as error:
                 answer = [None, str(error), 0.0, 0.0, (), ""]
             sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
             sys.stdout.buffer.flush()
@@ -475,7 +480,7 @@ def main(tier: str, image: str) -> None:
     except RuntimeError as error:
         sys.stdout.buffer.write(json.dumps([None, str(error), 0.0, 0.0, (), ""]).encode() + b"\n")
     finally:
-        foreman.close()
+        worker.close()
 
 
 if __name__ == "__main__":

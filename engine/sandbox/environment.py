@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of its surroundings may reach a verdict: nothing.
+"""Isolates verdicts from the user's environment.
 
-The worker, its judge and its jail get an environment made here, whatever the user's holds, and
-start with the same flags. The limits that the user's shell has set (`ulimit`) cannot be undone
-where they are hard ones, so a limit below what a program is promised is an error.
+The worker, its judge and its jail get a fixed environment and start with the same flags. Hard
+limits of the user's shell (`ulimit`) cannot be raised, so a limit below what a program is
+guaranteed is an error.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import types
 import warnings
 
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox.promises import FILE_BYTES, FILES
+from gars_vllm.engine.sandbox.fixed_limits import FILE_BYTES, FILES
 
-# No user's packages or start-up file, no current folder on the path. PYTHON* variables are left
-# out of the environment instead (-E, -I), so that PYTHONHASHSEED can be ours.
+# No user site, no current folder on the path. PYTHON* variables are left out of the environment
+# instead of using -E or -I, so that PYTHONHASHSEED can be set.
 FLAGS = ("-s", "-P")
 _FIXED = {
     "PATH": "/usr/bin:/bin",
     "LC_ALL": "C.UTF-8",
-    "PYTHONHASHSEED": "0",  # the same verdict every time
+    "PYTHONHASHSEED": "0",  # reproducible verdicts
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-_LOADER = ("LD_LIBRARY_PATH",)  # without it an interpreter may not start at all
+_LOADER = ("LD_LIBRARY_PATH",)  # some interpreters do not start without it
 _DOCKER = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
 _STACK_BYTES = 8 << 20
-_CPU_SECONDS = 3600  # of the process that watches all programs of a core
+_CPU_SECONDS = 3600  # of the worker, which lives long
 _PROCESSES = 512  # threads too
 
 
-def of_judge(with_docker: bool = False) -> dict[str, str]:
-    """The environment of the worker and its judge; with what docker's command needs."""
+def for_judge(with_docker: bool = False) -> dict[str, str]:
+    """The environment of the worker and its judge, optionally with docker's variables."""
     names: tuple[str, ...] = _LOADER
     if with_docker:
         names += (*_DOCKER, *(name for name in os.environ if name.startswith("DOCKER_")))
@@ -45,23 +45,23 @@ def of_judge(with_docker: bool = False) -> dict[str, str]:
     return _FIXED | home | kept
 
 
-def of_cell(scratch: str) -> dict[str, str]:
-    """All that a program finds in its environment; `scratch`: where it may write."""
+def for_jail(scratch: str) -> dict[str, str]:
+    """The program's complete environment; `scratch`: its writable folder."""
     kept = {name: os.environ[name] for name in _LOADER if name in os.environ}
-    # For the C library when it starts: a thread's own arena takes 64 MiB of address space. The cell
-    # takes it out of the environment again.
+    # For the C library at start: each thread's arena takes 64 MiB of address space. The jail
+    # removes it from the environment again.
     arenas = {"MALLOC_ARENA_MAX": "2"}
     return _FIXED | {"HOME": scratch, "TMPDIR": scratch} | arenas | kept
 
 
-def become_ours() -> None:
-    """Puts this process, a worker's, into the state that verdicts are reached in.
+def prepare_process() -> None:
+    """Puts this process, a worker's, into the state in which verdicts are reached.
 
-    Raises RuntimeError where `assert` does nothing: there every program would pass.
+    Raises RuntimeError if `assert` is disabled: then every program would pass.
     """
     os.umask(0o022)
     warnings.resetwarnings()
-    warnings.simplefilter("ignore")  # as errors they would end tests; printed they help nobody
+    warnings.simplefilter("ignore")  # errors would end tests
     if not __debug__ or not assert_works():
         raise RuntimeError("`assert` does nothing in this interpreter, and so no test can fail")
 
@@ -69,22 +69,22 @@ def become_ours() -> None:
 def assert_works() -> bool:
     """Whether a test's `assert` can fail, compiled as tests are."""
     try:
-        exec(compile_as_ours("assert False", "<check>"), {})
+        exec(compile_with_asserts("assert False", "<check>"), {})
     except AssertionError:
         return True
     return False
 
 
-def compile_as_ours(source: str, name: str) -> types.CodeType:
-    """Compiles with asserts, at whatever level the interpreter itself was started."""
+def compile_with_asserts(source: str, name: str) -> types.CodeType:
+    """Compiles with asserts, whatever the interpreter's optimisation level."""
     return compile(source, name, "exec", dont_inherit=True, optimize=0)
 
 
 def check_limits(memory_mb: int = 0) -> None:
-    """Lifts the soft limits of this process as far as programs need them, for good.
+    """Raises the soft limits of this process permanently as far as programs need them.
 
-    Raises UserError where a hard limit is below what a program is promised: its verdict would
-    depend on the shell that it was started from.
+    Raises UserError if a hard limit is below what a program is guaranteed: its verdict would
+    depend on the shell.
     """
     wanted = [
         ("f", resource.RLIMIT_FSIZE, FILE_BYTES, f"files of {FILE_BYTES >> 20} MiB"),

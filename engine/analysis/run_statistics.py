@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the samples of a run are worth: pass@k and how surely, coverage and where it goes, cost."""
+"""The run statistics of a report: pass@k with intervals, coverage and its extrapolation, cost."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gars_vllm.engine.analysis.summary import ProblemRow, Summary
 from gars_vllm.engine.models.catalogue import PUBLISHED
 from gars_vllm.engine.tasks.data_sets import HUMANEVAL
 
-# Of fewer problems nothing is concluded: percentile intervals are too narrow (estimates.py), so no
-# run is called better than another, and coverage is not extrapolated.
+# With fewer problems percentile intervals are too narrow (estimates.py): no run is called better,
+# and coverage is not extrapolated.
 ENOUGH_PROBLEMS = 20
-AHEAD = (1, 2, 5, 10)  # times n: how far coverage is extrapolated, and where that begins
+AHEAD = (1, 2, 5, 10)  # extrapolation points, in multiples of n
 
 
-def few(problems: int) -> str:
-    """What is said of the intervals of fewer than ENOUGH_PROBLEMS."""
+def few_problems(problems: int) -> str:
+    """The note on intervals computed from fewer than ENOUGH_PROBLEMS problems."""
     return (
         f"{problems} problem{'s' * (problems != 1)}: with fewer than {ENOUGH_PROBLEMS} the "
         "intervals are narrower than 95 % would be"
@@ -40,8 +40,8 @@ class AtK:
 
 @dataclass(frozen=True)
 class Reach:
-    """The samples a problem at which this run has the published pass@1 of a larger model; None
-    when n samples are not enough."""
+    """The number of samples per problem at which this run reaches the published pass@1 of a
+    larger model; None if n samples are not enough."""
 
     name: str
     pass_at_1: float
@@ -50,10 +50,10 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """Of one run. `n`: verified samples of the problem that has fewest, 0 when there are none; then
-    the lists are empty. `curve`: up to 40 log-spaced (k, coverage). `all_problems`: these are
-    HumanEval's 164, which `reaches` compares with; it is empty otherwise."""
+class RunStatistics:
+    """`n`: the smallest number of verified samples of a problem; 0 if there are none, then the
+    lists are empty. `curve`: up to 40 log-spaced (k, coverage). `reaches` is empty unless the
+    run covers all 164 HumanEval problems."""
 
     n: int
     problems: int
@@ -66,27 +66,27 @@ class Worth:
     reaches: tuple[Reach, ...]
 
     def at_k(self, k: int) -> AtK | None:
-        return next((found for found in self.at if found.k == k), None)
+        return next((point for point in self.at if point.k == k), None)
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = finite(asdict(self))
-        return found
+        record: dict[str, Any] = finite(asdict(self))
+        return record
 
     def notes(self) -> list[str]:
         """What a reader must know about the numbers; one line each."""
-        found = []
+        notes = []
         if 0 < self.problems < ENOUGH_PROBLEMS:
-            found.append(f"{few(self.problems)}, and coverage is not extrapolated")
+            notes.append(f"{few_problems(self.problems)}, and coverage is not extrapolated")
         elif self.extrapolation is None and self.n >= 2 and self.at[0].rate > 0:
-            found.append("coverage follows no power law here, and is not extrapolated")
+            notes.append("coverage follows no power law here, and is not extrapolated")
         if self.extrapolation is not None and self.extrapolation.unfitted:
             e = self.extrapolation
-            found.append(f"{e.unfitted} of {e.resamples} resamples could not be fitted")
-        return found
+            notes.append(f"{e.unfitted} of {e.resamples} resamples could not be fitted")
+        return notes
 
 
-def worth_of(summary: Summary) -> Worth:
-    """Cost: about a second for 164 problems, most of it the refits of the extrapolation."""
+def statistics_of(summary: Summary) -> RunStatistics:
+    """Takes about a second for 164 problems, mostly for the fits of the extrapolation."""
     rows = [row for row in summary.per_problem if row.verified]
     counts = [(row.verified, row.passed) for row in rows]
     n = min((c[0] for c in counts), default=0)
@@ -102,7 +102,7 @@ def worth_of(summary: Summary) -> Worth:
     curve_k, coverage = estimates.coverage_curve(counts)
     cost, per_solved, interval = _cost(summary, counts)
     whole = summary.task_source == HUMANEVAL and len(rows) == 164
-    return Worth(
+    return RunStatistics(
         n=n,
         problems=len(rows),
         at=at,
@@ -123,13 +123,15 @@ def worth_of(summary: Summary) -> Worth:
 def _extrapolation(
     counts: Sequence[tuple[int, int]], n: int, reached: float
 ) -> Extrapolation | None:
-    """None of too few problems or samples, and of a fit that has less ahead than was reached."""
+    """None for too few problems or samples, and if the fit predicts less than was reached."""
     if len(counts) < ENOUGH_PROBLEMS or n < 2:
         return None
-    found = estimates.extrapolate(counts, [n * times for times in AHEAD])
-    if found is not None and any(p.k > n and p.fitted < reached for p in found.points):
+    extrapolation = estimates.extrapolate(counts, [n * times for times in AHEAD])
+    if extrapolation is not None and any(
+        p.k > n and p.fitted < reached for p in extrapolation.points
+    ):
         return None
-    return found
+    return extrapolation
 
 
 def _cost(
@@ -150,8 +152,8 @@ def _cost(
 
 
 def flops_of(summary: Summary, rows: Sequence[ProblemRow]) -> list[float] | None:
-    """What the samples of each of these problems took, its prompt counted once; None where the
-    model's size or the prompts' lengths are not known."""
+    """The FLOPs spent on each of these problems, with the prompt counted once; None if the
+    model's size or the prompt lengths are unknown."""
     if summary.parameters is None or summary.prompt_tokens is None:
         return None
     each, prompts = summary.parameters, summary.prompt_tokens
@@ -159,7 +161,7 @@ def flops_of(summary: Summary, rows: Sequence[ProblemRow]) -> list[float] | None
 
 
 def finite(value: Any) -> Any:
-    """JSON has no infinity: null stands for it."""
+    """Replaces infinities and NaN by None, since JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples of two runs that were drawn from the same random numbers, beside each other.
+"""Pairs the samples of two runs that were drawn from the same random numbers.
 
-A sample's random numbers are made from its seed, and that from the run's seed, the task and the
-sample's index (backends.seed_of); a token's, from that seed, its place and the token. So two runs
-of one seed draw the same text until the grammar, or a rounding, makes one of them draw another
-token. A pair that parts shows what the grammar did, and what came of it.
+A sample's random numbers depend on its seed, which depends on the run's seed, the task and the
+sample's index (backends.seed_of); a token's depend on that seed, its position and the token. So
+two runs of one seed draw the same text until the grammar, or rounding, makes one of them draw
+another token. Where the samples of a pair differ, the difference is due to the grammar.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gars_vllm.engine.tasks.programs import meaning
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """`same`: pairs that came to the same program, comments and layout aside. `only_a`, `only_b`:
-    pairs of which that one alone passed. `mended`: what became in b of the programs that were
-    syntax errors in a, by outcome, commonest first; `broken`: the reverse."""
+class PairedSamples:
+    """`same`: pairs with the same program, ignoring comments and layout. `only_a`, `only_b`:
+    pairs of which only this one passed. `mended`: outcomes in b of the programs that were syntax
+    errors in a, commonest first; `broken`: the reverse."""
 
     count: int
     same: int
@@ -35,7 +35,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Judged:
-    """The samples of a run, at one temperature, and their verdicts."""
+    """The samples of a run at one temperature, with their verdicts."""
 
     samples: tuple[Record, ...]
     verdicts: dict[Key, Record]
@@ -44,13 +44,14 @@ class Judged:
     def of(
         cls, samples: Iterable[Record], results: Iterable[Record], temperature: float | None
     ) -> Judged:
-        """Those at this temperature; samples that do not say theirs count as well."""
+        """The samples at this temperature, including those that record none."""
         some = (s for s in samples if s.get("temperature", temperature) == temperature)
         return cls(tuple(some), {key_of(r): r for r in results if is_judged(r)})
 
 
-def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:
-    """The pairs of these tasks that have one seed and a verdict each; None where there is none."""
+def pair_samples(a: Judged, b: Judged, task_ids: Set[str]) -> PairedSamples | None:
+    """The pairs of these tasks that share a seed and both have a verdict; None if there are
+    none."""
     second = {key_of(s): s for s in b.samples if key_of(s) in b.verdicts}
     same = only_a = only_b = count = 0
     mended: Counter[str] = Counter()
@@ -75,4 +76,4 @@ def pair(a: Judged, b: Judged, task_ids: Set[str]) -> Pairs | None:
     if not count:
         return None
     tallies = (dict(t.most_common()) for t in (mended, broken))
-    return Pairs(count, same, only_a, only_b, *tallies)
+    return PairedSamples(count, same, only_a, only_b, *tallies)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from gars_vllm.engine import models
 from gars_vllm.engine.analysis import estimates
+from gars_vllm.engine.analysis.run_statistics import RunStatistics, statistics_of
 from gars_vllm.engine.analysis.summary import Summary, summarise_records
-from gars_vllm.engine.analysis.worth import Worth, worth_of
 
 
 def summary(passed: list[int], n: int = 4, **more: Any) -> Summary:
@@ -40,7 +40,7 @@ def summary(passed: list[int], n: int = 4, **more: Any) -> Summary:
 
 def test_pass_at_k_against_counting_subsets() -> None:
     passed = [0, 1, 3, 4]
-    worth = worth_of(summary(passed))
+    worth = statistics_of(summary(passed))
     assert (worth.n, worth.problems) == (4, 4)
     assert [a.k for a in worth.at] == [1, 2, 4]
     for found in worth.at:
@@ -56,7 +56,7 @@ def test_pass_at_k_against_counting_subsets() -> None:
 
 
 def test_cost_counts_each_prompt_once_and_draws_that_were_given_up() -> None:
-    worth = worth_of(summary([0, 1, 4]))
+    worth = statistics_of(summary([0, 1, 4]))
     assert worth.cost is not None
     assert worth.per_solved is not None
     tokens = 3 * 100 + 3 * (4 * 10 + 5)
@@ -69,20 +69,20 @@ def test_cost_counts_each_prompt_once_and_draws_that_were_given_up() -> None:
 
 
 def test_what_is_not_known_is_none() -> None:
-    assert worth_of(summary([1, 2], parameters=None)).cost is None
-    assert worth_of(summary([1, 2], prompt_tokens=None)).cost is None
-    nothing = worth_of(summary([0, 0]))
+    assert statistics_of(summary([1, 2], parameters=None)).cost is None
+    assert statistics_of(summary([1, 2], prompt_tokens=None)).cost is None
+    nothing = statistics_of(summary([0, 0]))
     assert nothing.per_solved is None
     assert nothing.extrapolation is None
     assert [a.rate for a in nothing.at] == [0, 0, 0]
-    empty = worth_of(summarise_records("x", {}, {}, [], []))
-    assert empty == Worth(0, 0, (), (), None, None, None, None, ())
+    empty = statistics_of(summarise_records("x", {}, {}, [], []))
+    assert empty == RunStatistics(0, 0, (), (), None, None, None, None, ())
     assert empty.notes() == []
 
 
 def test_larger_models_are_only_compared_on_all_of_human_eval() -> None:
-    assert worth_of(summary([1] * 163)).reaches == ()
-    found = {r.name: r for r in worth_of(summary([1] * 60 + [0] * 104)).reaches}
+    assert statistics_of(summary([1] * 163)).reaches == ()
+    found = {r.name: r for r in statistics_of(summary([1] * 60 + [0] * 104)).reaches}
     assert set(found) == {p.name for p in models.PUBLISHED}
     # pass@k = 60/164 * k/4: 0.324 at k = 4, 0.366 at most
     assert found["stable-code-3b"].k == 4
@@ -92,18 +92,18 @@ def test_larger_models_are_only_compared_on_all_of_human_eval() -> None:
 
 
 def test_json_has_no_infinity() -> None:
-    text = json.dumps(worth_of(summary([0] * 40 + [4])).to_json(), allow_nan=False)
+    text = json.dumps(statistics_of(summary([0] * 40 + [4])).to_json(), allow_nan=False)
     assert json.loads(text)["flops_interval"]["high"] is None
 
 
 def test_of_few_problems_nothing_is_extrapolated() -> None:
-    few = worth_of(summary([0, 1, 3, 4, 1] * 3 + [0, 1, 3, 4]))
+    few = statistics_of(summary([0, 1, 3, 4, 1] * 3 + [0, 1, 3, 4]))
     assert few.extrapolation is None
     assert few.notes() == [
         "19 problems: with fewer than 20 the intervals are narrower than 95 % would be, and "
         "coverage is not extrapolated"
     ]
-    enough = worth_of(summary([0, 1, 3, 4, 1] * 4))
+    enough = statistics_of(summary([0, 1, 3, 4, 1] * 4))
     assert enough.extrapolation is not None
     assert enough.notes() == []
 
@@ -112,7 +112,7 @@ def test_a_fit_below_what_was_reached_is_none() -> None:
     """All but one of the solved problems are solved by any sample, that one by one in a hundred: the
     curve goes up at its end, where the law is flat."""
     passed = [100] * 10 + [1] * 20 + [0] * 70
-    worth = worth_of(summary(passed, n=100))
+    worth = statistics_of(summary(passed, n=100))
     fit = estimates.extrapolate([(100, c) for c in passed], [100, 200])
     assert fit is not None
     assert fit.points[1].fitted < worth.curve[-1][1]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What honest programs and their libraries ask of a system, and a jail has not.
+"""Replaces system features that honest programs and libraries expect and a jail lacks.
 
-None of it is a wall: a program may undo it, and meets the kernel's filter then. Read in the cell.
+None of it is a security boundary: a program may undo it, and then meets the seccomp filter. Runs
+in the jail.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import uuid
 from typing import Any
 
 PROGRAM = "<program>"
-_ASIDE = frozenset(("platform", "uuid", "ctypes.util"))  # they look, and go on without
+_ASIDE = frozenset(("platform", "uuid", "ctypes.util"))  # they probe, and continue without
 
 
-def make_do() -> None:
-    """Some libraries start a command or open a socket when they are imported, and go on without:
-    they are told that there is none. Semaphores between processes are between threads here."""
+def install() -> None:
+    """Some libraries start a command or open a socket on import and continue without: these
+    calls fail with an ordinary error. Semaphores between processes become semaphores between
+    threads."""
     getpass.getuser = lambda: "user"
     execute = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
@@ -40,7 +42,7 @@ def make_do() -> None:
 
     subprocess.Popen._execute_child = _execute_child  # type: ignore[attr-defined]
     socket.socket.__init__ = opened  # type: ignore[method-assign]
-    # A time-based UUID's node would be looked up by a socket, or a command.
+    # The node of a time-based UUID would be looked up with a socket or a command.
     uuid._generate_time_safe = None  # type: ignore[attr-defined]
     uuid._node = 0x0242AC110002  # type: ignore[attr-defined]
     semaphores = types.ModuleType("_multiprocessing")
@@ -50,7 +52,8 @@ def make_do() -> None:
 
 
 def _is_importing(aside: frozenset[str] = frozenset()) -> bool:
-    """Whether what asks is a module that is being imported, or one of `aside`, and no program."""
+    """Whether the caller is a module that is being imported, or one of `aside`, and not the
+    program."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
@@ -63,7 +66,7 @@ def _is_importing(aside: frozenset[str] = frozenset()) -> bool:
 
 
 class _Semaphore:
-    """multiprocessing's, between the threads of the only process that there is."""
+    """multiprocessing's semaphore, between threads of a single process."""
 
     SEM_VALUE_MAX = (1 << 31) - 1
 

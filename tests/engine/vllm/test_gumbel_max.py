@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from gars_vllm.engine.vllm.race import race
+from gars_vllm.engine.vllm.gumbel_max import gumbel_max
 
 MASK = (1 << 64) - 1
 
@@ -55,7 +55,7 @@ def test_who_comes_first(first: int, share: float) -> None:
     order = np.argsort(-shares, axis=1, kind="stable")[:, :first]
     goals = share * shares.astype(np.float64).sum(axis=1)
     seeds, places = rng.integers(-(1 << 62), 1 << 62, rows), rng.integers(0, 1000, rows)
-    found = race(shares, order, goals, seeds, places)
+    found = gumbel_max(shares, order, goals, seeds, places)
     expected = [
         by_hand([float(s) for s in shares[i]], goals[i], int(seeds[i]), int(places[i]))
         for i in range(rows)
@@ -66,7 +66,7 @@ def test_who_comes_first(first: int, share: float) -> None:
 def test_equal_shares_count_in_their_order_behind_the_first() -> None:
     """Of ten equal tokens a goal of 0.45 takes five: the one that is named and the first four."""
     shares = np.full((4000, 10), 0.1, np.float32)
-    found = race(
+    found = gumbel_max(
         shares, np.full((4000, 1), 7), np.full(4000, 0.45), np.arange(4000), np.zeros(4000, int)
     )
     counts = np.bincount(found, minlength=10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verification in a process of its own while samples are still being drawn."""
+"""Verifies in a background process while samples are being drawn."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-OVER = b"\n"  # what the sampler says when it has drawn all; an end without it means that it died
+ALL_DRAWN = b"\n"  # sent when all samples are drawn; end of input without it: it died
 
 
-class Beside:
+class BackgroundVerifier:
     """`gars-vllm verify --follow` on a run that is being written.
 
-    Its programs get no time on a core that anything else wants (SCHED_IDLE) until `finish`, when it
-    does the rest at full speed. It ends with the process that started it.
+    Its programs run with the lowest priority (SCHED_IDLE) until `finish`, then at full speed. It
+    ends with the process that started it.
     """
 
     def __init__(self, run: Path, arguments: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class Beside:
         self._last: dict[str, Any] = {}
 
     def start(self) -> None:
-        """Does nothing when it runs already."""
+        """Does nothing if it is already running."""
         if self._process is not None:
             return
         self._process = subprocess.Popen(
@@ -53,24 +53,25 @@ class Beside:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What it has said last: `verified`, and `solved`, the problems with a passing sample."""
+        """Its last report: `verified`, and `solved`, the number of problems with a passing
+        sample."""
         return self._last
 
     def finish(self) -> dict[str, Any] | None:
-        """Waits until every sample has its verdict; what `verify --json` prints, or None when it
-        has failed (it has said why) or there was nothing to do."""
+        """Waits until every sample has a verdict; returns what `verify --json` prints, or None
+        if it failed (its message is on stderr) or was never started."""
         if self._process is None:
             return None
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(OVER)
+            self._process.stdin.write(ALL_DRAWN)
             self._process.stdin.close()
         code = self._process.wait()
         self._reader.join()
         return self._last if code == 0 else None
 
     def abort(self) -> None:
-        """Ends it at once; what it has found is on disk."""
+        """Ends it immediately; its verdicts are on disk."""
         if self._process is None:
             return
         self._process.terminate()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from gars_vllm.engine.errors import UserError
-from gars_vllm.engine.sandbox import choice, promises, surroundings
+from gars_vllm.engine.sandbox import choice, environment, fixed_limits
 from gars_vllm.engine.sandbox.outcome import Limits, Program
 from gars_vllm.engine.sandbox.pool import Job, Pool
 
@@ -163,24 +163,24 @@ def test_soft_limits_are_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
     lifted = []
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (0, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: lifted.append(pair[0]))
-    surroundings.check_limits(64)
-    assert promises.FILE_BYTES in lifted
+    environment.check_limits(64)
+    assert fixed_limits.FILE_BYTES in lifted
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (0, 0))
     with pytest.raises(UserError, match="ulimit -f"):
-        surroundings.check_limits(64)
+        environment.check_limits(64)
 
 
 def test_the_judge_refuses_where_assert_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert surroundings.assert_works()
+    assert environment.assert_works()
     plain = compile
     monkeypatch.setattr(
-        surroundings,
-        "compile_as_ours",
+        environment,
+        "compile_with_asserts",
         lambda source, name: plain(source, name, "exec", optimize=1),
     )
-    assert not surroundings.assert_works()
+    assert not environment.assert_works()
     with pytest.raises(RuntimeError, match="no test can fail"):
-        surroundings.become_ours()
+        environment.prepare_process()
 
 
 def test_a_file_mode_mask_changes_no_verdict(tmp_path: Path) -> None:

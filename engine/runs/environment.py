@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run was drawn: versions and machine, for run.json's `info`."""
+"""Versions and machine of a run, for run.json's `info`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """The system, the kind of processor, and the cores that this process may use."""
+    """The system, the processor architecture, and the cores that this process may use."""
     return {
         "system": platform.platform(),
         "processor": platform.machine(),
@@ -23,11 +23,11 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions that a run's numbers depend on."""
-    found = {"python": platform.python_version()}
+    """The package versions that a run's results depend on."""
+    installed = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a judge asks of the program's side, and what it makes of the answers."""
+"""The judge's client for the program's process: sends requests, interprets replies."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from contextlib import suppress
 from typing import Any
 
 from gars_vllm.engine.sandbox import remote, wire
+from gars_vllm.engine.sandbox.environment import compile_with_asserts
 from gars_vllm.engine.sandbox.mirror import Mirror
 from gars_vllm.engine.sandbox.needs import Changes, Needs
 from gars_vllm.engine.sandbox.outcome import Outcome, Program
-from gars_vllm.engine.sandbox.records import Known, new_error
-from gars_vllm.engine.sandbox.surroundings import compile_as_ours
+from gars_vllm.engine.sandbox.shared_classes import SharedClasses, new_error
 
 MISSING = object()
 _UNKNOWN = object()
@@ -39,37 +39,37 @@ _repr.maxstring = _repr.maxother = 60
 _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 8
 
 
-class Over(BaseException):
-    """The program is at its end, whatever the test would make of an exception."""
+class JudgingEnded(BaseException):
+    """Judging cannot continue, whatever the test does with exceptions."""
 
     def __init__(self, outcome: Outcome | None, detail: str = "") -> None:
-        self.outcome = outcome  # None: the cell is gone, and its foreman knows how it went
+        self.outcome = outcome  # None: the process is gone
         self.detail = detail
 
 
-class Said:
-    """What the program says of an exception that it has raised; on that as `_gars`."""
+class ReportedError:
+    """The program's report of an exception that it raised; attached to it as `_gars`."""
 
     def __init__(self, name: str, detail: str, denied: bool) -> None:
         self.name, self.detail, self.denied = name, detail, denied
 
 
-def said_of(error: BaseException) -> Said | None:
-    found = getattr(error, "__dict__", {}).get("_gars")
-    return found if isinstance(found, Said) else None
+def reported_error(error: BaseException) -> ReportedError | None:
+    reported = getattr(error, "__dict__", {}).get("_gars")
+    return reported if isinstance(reported, ReportedError) else None
 
 
-def head_of(program: Program) -> str:
+def entry_name(program: Program) -> str:
     return program.entry.partition(".")[0].partition("(")[0].strip()
 
 
 @functools.lru_cache(maxsize=16)
 def compiled(source: str, name: str) -> types.CodeType:
-    return compile_as_ours(source, name)
+    return compile_with_asserts(source, name)
 
 
-class Cell:
-    """What the judge can ask of the program's side."""
+class ProgramClient:
+    """The judge's requests to the program's process."""
 
     def __init__(self, channel: wire.Channel, needs: Needs, program: Program) -> None:
         self._channel, self.needs, self._program = channel, needs, program
@@ -78,7 +78,7 @@ class Cell:
             channel.received = wire.LARGE
         self._functions: list[Callable[..., Any]] = []
         self._last: Any = _UNKNOWN
-        self._records = _Records(self)
+        self._records = _TestClasses(self)
         self._terms = wire.Terms(self._handle, wire.LARGE, self._records)
         self._remotes = remote.Remotes(self, self._error_base)
         self._ours: dict[str, Any] | None = None
@@ -86,27 +86,27 @@ class Cell:
         self._step = "load"
         self._waits = False
         self.mirror: Mirror | None = None
-        self.scope: dict[str, Any] = {}  # the test's
-        self.classes: dict[str, Any] = {}  # that both sides have
+        self.scope: dict[str, Any] = {}  # of the test
+        self.classes: dict[str, Any] = {}  # known to both sides
         self.tested: set[int] = set()
         self.foreign: set[str] = set()
         self.lost: set[str] = set()
         self.swallowed = False
-        self.over: Over | wire.BrokenMessage | None = None  # what ended the matter
+        self.ended: JudgingEnded | wire.BrokenMessage | None = None  # why judging ended
 
     # ---- the prompt's names ----
 
     def preamble(self) -> dict[str, Any]:
-        """What the prompt defines, made once."""
+        """The names that the prompt defines, computed once."""
         if self._ours is None:
             self._ours = {"__name__": "preamble"}
             if self._program.preamble:
                 exec(compiled(self._program.preamble, "<prompt>"), self._ours)
         return self._ours
 
-    def share(self) -> list[str]:
-        """The prompt's classes, as far as the program has them unchanged."""
-        names = _common(self._program.preamble, self._program.text) - {head_of(self._program)}
+    def share_classes(self) -> list[str]:
+        """The names of the prompt's classes that the program contains unchanged."""
+        names = _common(self._program.preamble, self._program.text) - {entry_name(self._program)}
         if names:
             ours = self.preamble()
             self.classes = {n: ours[n] for n in names if isinstance(ours.get(n), type)}
@@ -116,19 +116,19 @@ class Cell:
     def _error_base(self, known: list[Any]) -> Any:
         return _library_error(known, self.classes.get)
 
-    # ---- asking ----
+    # ---- requests ----
 
     def name(self, expression: str) -> Any:
         reply = self.ask({"do": "name", "name": expression})
         if "missing" in reply:
             return MISSING
-        found = self._value(reply)
-        if isinstance(found, remote.RemoteClass) and self._is_asked_for_as_class(expression):
-            self.tested.add(found._gars_number)
-        return found
+        value = self._value(reply)
+        if isinstance(value, remote.RemoteClass) and self._is_asked_for_as_class(expression):
+            self.tested.add(value._gars_number)
+        return value
 
     def _is_asked_for_as_class(self, name: str) -> bool:
-        """A function that the program has written as a class gets no operators believed."""
+        """The prompt expects a class of that name: only then its operators are tested."""
         defined = _definitions(self._program.preamble)
         return defined[name] if name in defined else name[:1].isupper()
 
@@ -140,7 +140,7 @@ class Cell:
         return self._last
 
     def apply(self, step: str, *values: Any) -> Any:
-        """Does one of the cell's steps with the values."""
+        """Performs one of the server's operations on the values."""
         return self._sent({"do": step}, list(values))
 
     def _sent(self, order: wire.Message, values: list[Any]) -> Any:
@@ -157,7 +157,8 @@ class Cell:
         return self._changed(reply, encoder.kept, len(values))
 
     def _changed(self, reply: wire.Message, kept: list[Any], count: int) -> Any:
-        """The value of a call that has changed its arguments, which are changed here too."""
+        """The result of a call that changed its arguments; applies the changes to the judge's
+        objects."""
         message, origins = reply["changed"], reply.get("origins")
         items = message.get("items") if isinstance(message, dict) else None
         if not isinstance(items, list) or len(items) != count + 1 or not isinstance(origins, list):
@@ -181,32 +182,32 @@ class Cell:
         )
 
     def broken(self, what: str) -> wire.BrokenMessage:
-        """To raise: no `except:` of a test's undoes it."""
-        self.over = self.over or wire.BrokenMessage(what)
+        """An exception to raise for a protocol violation; a test's `except:` cannot undo it."""
+        self.ended = self.ended or wire.BrokenMessage(what)
         return wire.BrokenMessage(what)
 
     def give_up(self, reason: str) -> BaseException:
-        """To raise: the judge cannot carry what the test does."""
-        over = Over(Outcome.NOT_JUDGED, reason)
-        self.over = self.over or over
-        return over
+        """An exception to raise if the judge does not support what the test does."""
+        ended = JudgingEnded(Outcome.NOT_JUDGED, reason)
+        self.ended = self.ended or ended
+        return ended
 
     def last(self) -> str:
-        """What the last call gave, for a verdict's detail."""
+        """The last call's result, for a verdict's detail."""
         if self._last is _UNKNOWN:
             return ""
         try:
             return f"; it gave {_repr.repr(self._last)}"
-        except (ValueError, RecursionError):  # an int of a million digits
+        except (ValueError, RecursionError):  # an int with a million digits
             return f"; it gave an object of {type(self._last).__name__}"
 
     def ask(self, request: wire.Message) -> wire.Message:
-        """The answer to a request; raises in here what the program has raised."""
+        """The reply to a request; re-raises the program's exception here."""
         try:
             with self._lock:
                 return self._ask(request)
-        except (Over, wire.BrokenMessage) as error:
-            self.over = self.over or error
+        except (JudgingEnded, wire.BrokenMessage) as error:
+            self.ended = self.ended or error
             raise
 
     def _ask(self, request: wire.Message) -> wire.Message:
@@ -225,7 +226,7 @@ class Cell:
                 except (TypeError, ValueError, LookupError):
                     raise self.broken("nothing said") from None
             if "large" in reply:
-                raise Over(Outcome.WRONG_ANSWER, f"it gave {reply['large']}")
+                raise JudgingEnded(Outcome.WRONG_ANSWER, f"it gave {reply['large']}")
             if "raised" in reply:
                 raise self._exception(reply)
             return reply
@@ -238,12 +239,12 @@ class Cell:
             self._waits = True
             reply = self._channel.receive()
         except (EOFError, ConnectionError):
-            raise Over(None) from None
+            raise JudgingEnded(None) from None
         self._waits = False
         return reply
 
     def _call_back(self, reply: wire.Message) -> wire.Message:
-        """A function of the test's that the program calls."""
+        """Calls a function of the test on behalf of the program."""
         number, names = reply["back"], reply.get("names") or []
         if type(number) is not int or not 0 <= number < len(self._functions):
             raise self.broken("no such function")
@@ -255,25 +256,25 @@ class Cell:
         count = len(values) - len(names)
         try:
             named = dict(zip(map(str, names), values[count:], strict=True))
-            found = self._functions[number](*values[:count], **named)
-            if inspect.iscoroutine(found):
-                found = _ran(found)
-            return {"value": wire.encode(found, self._terms)}
+            result = self._functions[number](*values[:count], **named)
+            if inspect.iscoroutine(result):
+                result = _ran(result)
+            return {"value": wire.encode(result, self._terms)}
         except Exception as error:
-            self.swallowed |= isinstance(error, AssertionError) and said_of(error) is None
+            self.swallowed |= isinstance(error, AssertionError) and reported_error(error) is None
             return {"error": wire.encode(error, self._terms)}
 
     # ---- values ----
 
     def _handle(self, value: Any) -> list[Any]:
-        """How an object of the test's, that is no data, is given to the program."""
+        """The node for an object of the test that is not plain data."""
         number = remote.numbered(value)
         if number is not None:
             return ["own", number]
         if isinstance(value, type) and self._records.is_shared(value):
             return ["known", value.__name__]
-        if (found := _library_name(value)) is not None:
-            return ["name", *found]
+        if (place := _library_name(value)) is not None:
+            return ["name", *place]
         if isinstance(value, types.ModuleType):
             return ["name", value.__name__, ""]
         if isinstance(value, Iterator) and not callable(value):
@@ -298,48 +299,49 @@ class Cell:
         try:
             if not isinstance(message, dict):
                 raise wire.BrokenMessage("no value")
-            found = decode(message)
+            value = decode(message)
             self.lost.update(map(str, message.get("lost") or ()))
-            return found
+            return value
         except wire.BrokenMessage as error:
-            self.over = self.over or error
+            self.ended = self.ended or error
             raise
 
     def _exception(self, reply: wire.Message) -> BaseException:
-        """An exception like the one there, so that tests can expect it."""
+        """An exception like the program's, so that tests can expect it."""
         name, kinds, line = str(reply["raised"])[:80], reply.get("kinds"), reply.get("line")
         text = str(reply.get("text"))
         detail = f"{text} (line {line})" if isinstance(line, int) and line else text
         base: Any = Exception
         for kind in kinds if isinstance(kinds, list) else ():
-            found = getattr(builtins, kind, None) if isinstance(kind, str) else None
-            if isinstance(found, type) and issubclass(found, BaseException):
-                base = found
+            builtin = getattr(builtins, kind, None) if isinstance(kind, str) else None
+            if isinstance(builtin, type) and issubclass(builtin, BaseException):
+                base = builtin
                 break
         is_expected = base is SystemExit and self.needs.exits
         if not issubclass(base, Exception) and not is_expected:  # KeyboardInterrupt ...
             is_left = base is SystemExit and self._step in ("load", "call")
-            return Over(Outcome.EXITED_EARLY if is_left else Outcome.EXCEPTION, detail)
+            return JudgingEnded(Outcome.EXITED_EARLY if is_left else Outcome.EXCEPTION, detail)
         try:
             sent = reply.get("arguments")
             if not isinstance(sent, dict):
                 raise self.broken("no value")
             arguments = wire.decode_all(sent, self._remotes.make, self._records)
-        except (wire.BrokenMessage, AttributeError):  # it may hold itself
+        except (wire.BrokenMessage, AttributeError):  # it may contain itself
             arguments = []
         made = arguments[0] if arguments else None
         if not isinstance(made, base):
             made = types.new_class(name, (base,))()
-        made.__dict__["_gars"] = Said(name, detail, reply.get("denied") is True)
+        made.__dict__["_gars"] = ReportedError(name, detail, reply.get("denied") is True)
         return made  # type: ignore[no-any-return]
 
 
-class _Records(Known):
-    """The classes that both sides have; the test's own are given to the cell when one is needed."""
+class _TestClasses(SharedClasses):
+    """Classes that both sides know; the test's own are sent to the program's process on first
+    use."""
 
-    def __init__(self, cell: Cell) -> None:
-        super().__init__(lambda name: cell.classes.get(name), self._made)
-        self._cell = cell
+    def __init__(self, client: ProgramClient) -> None:
+        super().__init__(lambda name: client.classes.get(name), self._made)
+        self._client = client
 
     def is_shared(self, kind: Any) -> bool:
         if self.name_of(kind) is None and getattr(kind, "__module__", "") == "check":
@@ -352,11 +354,11 @@ class _Records(Known):
         return super().pack(value, item)
 
     def _share(self, kind: type) -> None:
-        source = _source_of(self._cell._program.test, kind.__name__)
+        source = _source_of(self._client._program.test, kind.__name__)
         if source is None:
-            raise self._cell.give_up(f"the test passes an object of its {kind.__name__}")
-        self._cell.ask({"do": "define", "source": source, "names": [kind.__name__]})
-        self._cell.classes[kind.__name__] = kind
+            raise self._client.give_up(f"the test passes an object of its {kind.__name__}")
+        self._client.ask({"do": "define", "source": source, "names": [kind.__name__]})
+        self._client.classes[kind.__name__] = kind
         self.names.add(kind.__name__)
 
     @staticmethod
@@ -367,25 +369,25 @@ class _Records(Known):
         for name, value in state.items():
             if type(name) is str and not name.startswith("_"):
                 error.__dict__[name] = value
-        remote.told(error, text)
+        remote.set_reported_text(error, text)
         return error
 
 
 def _definitions(preamble: str) -> dict[str, bool]:
-    """The names of functions and classes at the top of a text, and which are classes."""
-    found = {}
+    """The functions and classes at the top level of a text: name -> whether it is a class."""
+    definitions = {}
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         for node in ast.parse(preamble).body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                found[node.name] = isinstance(node, ast.ClassDef)
-    return found
+                definitions[node.name] = isinstance(node, ast.ClassDef)
+    return definitions
 
 
 def _common(preamble: str, program: str) -> set[str]:
-    """Names of classes at the top of both texts that are made in the same way."""
+    """Names of top-level classes that both texts define identically."""
     if "class " not in preamble and "tuple(" not in preamble:
         return set()
-    found: list[dict[str, str]] = []
+    definitions: list[dict[str, str]] = []
     for source in (preamble, program):
         try:
             body = ast.parse(source).body
@@ -398,12 +400,12 @@ def _common(preamble: str, program: str) -> set[str]:
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
                 made[name] = made.get(name, "") + ast.dump(node)
-        found.append(made)
-    return {name for name, text in found[0].items() if found[1].get(name) == text}
+        definitions.append(made)
+    return {name for name, text in definitions[0].items() if definitions[1].get(name) == text}
 
 
 def _source_of(test: str, name: str) -> str | None:
-    """A class of the test's with what it needs of the test's other names; None where it is not
+    """The source of a class of the test with everything it needs from the test; None if not
     found."""
     tree = ast.parse(test)
     tops: dict[str, ast.stmt] = {}
@@ -428,29 +430,29 @@ def _source_of(test: str, name: str) -> str | None:
 
 
 def _step(iterator: Iterator[Any]) -> list[Any]:
-    """The next item in a list; an empty one at the end."""
+    """The next item in a list; an empty list at the end."""
     for item in iterator:
         return [item]
     return []
 
 
 def _library_name(value: Any) -> tuple[str, str] | None:
-    """Where a class or a function of a library is found."""
+    """Module and qualified name of a library's class or function, None for other objects."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(value, types.MethodDescriptorType):
         module, name = "builtins", f"{value.__objclass__.__name__}.{value.__name__}"
     if not isinstance(module, str) or not isinstance(name, str):
         return None
-    found: Any = sys.modules.get(module)
-    if found is None or module.partition(".")[0] in ("check", "preamble", "program", "gars_vllm"):
+    target: Any = sys.modules.get(module)
+    if target is None or module.partition(".")[0] in ("check", "preamble", "program", "gars_vllm"):
         return None
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return (module, name) if found is value else None
+        target = getattr(target, part, None)
+    return (module, name) if target is value else None
 
 
 def _description(value: Any) -> list[Any]:
-    """[name, doc, parameters, is async] of a function of the test's."""
+    """[name, doc, parameters, is async] of a function of the test."""
     name = str(getattr(value, "__name__", "function"))
     doc = getattr(value, "__doc__", None)
     spec = [["values", "VAR_POSITIONAL", False], ["named", "VAR_KEYWORD", False]]
@@ -464,7 +466,7 @@ def _description(value: Any) -> list[Any]:
 
 
 def _ran(coroutine: Any) -> Any:
-    """What a coroutine of the test's gives, which the program waits for."""
+    """Runs a coroutine of the test for the program."""
     outer = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
@@ -478,20 +480,20 @@ def _ran(coroutine: Any) -> Any:
 
 
 def _library_error(known: list[Any], find: Callable[[str], Any]) -> Any:
-    """The exception class of this side's that comes first of those that the program's is: the
-    prompt's, a library's that is imported already, a built-in. None when it is no exception."""
+    """The judge's class for the first known one of an exception's classes: of the prompt, of an
+    imported library, or built-in. None if it is not an exception."""
     for entry in known:
         module, name = entry
         if type(module) is not str or type(name) is not str:
             raise wire.BrokenMessage("no class")
         if module == "program":
-            found = find(name)
+            kind = find(name)
         elif module == "builtins":
-            found = getattr(builtins, name, None)
+            kind = getattr(builtins, name, None)
         else:
-            found = sys.modules.get(module)
+            kind = sys.modules.get(module)
             for part in name.split("."):
-                found = found.__dict__.get(part) if hasattr(found, "__dict__") else None
-        if isinstance(found, type) and issubclass(found, BaseException):
-            return found
+                kind = kind.__dict__.get(part) if hasattr(kind, "__dict__") else None
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return kind
     return None
