@@ -43,7 +43,7 @@ def check(printed: str, images: int) -> None:
     assert "6 samples in out/python" in printed
     assert "valid, of all" in printed
     assert "b: out/python" in printed
-    assert "chosen by" in printed
+    assert "selector" in printed
     assert images == 1
     assert Path("out/page.html").stat().st_size > 10_000
 
