@@ -108,7 +108,7 @@ class Vocabulary:
             if eos is None:
                 eos = _eos_of_folder(folder, data)
             if size is None:
-                config = _json(folder / "config.json")
+                config = json_object(folder / "config.json")
                 size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
         made = cls.from_tokens(tokens, eos or (), size)
         return cls(made.tokens, made.eos, leading_space)
@@ -148,7 +148,8 @@ def _entries(vocabulary: Any) -> Iterable[tuple[int, str]]:
     return ((index, piece) for piece, index in vocabulary.items())
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """A file's JSON object; empty where there is none."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -159,9 +160,9 @@ def _json(path: Path) -> dict[str, Any]:
 def _eos_of_folder(folder: Path, data: dict[str, Any]) -> list[int]:
     found: set[int] = set()
     for name in ("generation_config.json", "config.json"):
-        value = _json(folder / name).get("eos_token_id")
+        value = json_object(folder / name).get("eos_token_id")
         found.update([value] if isinstance(value, int) else value or [])
-    token = _json(folder / "tokenizer_config.json").get("eos_token")
+    token = json_object(folder / "tokenizer_config.json").get("eos_token")
     content = token.get("content") if isinstance(token, dict) else token
     for entry in data.get("added_tokens", []):
         if entry["content"] == content:

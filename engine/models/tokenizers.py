@@ -16,6 +16,7 @@ from typing import Any
 from gars_vllm.engine.errors import UserError
 from gars_vllm.grammar import Vocabulary, VocabularyError
 from gars_vllm.grammar.disk_cache import cache_folder
+from gars_vllm.grammar.vocabulary import json_object
 
 # Runs of spaces, tabs, empty lines, characters of one to four bytes.
 CHECK_TEXT = (
@@ -127,11 +128,11 @@ def load(model: Path) -> Tokenizer:
 
 def _check_sizes(model: Path) -> None:
     """The model's logits must cover every token, and belong to the same vocabulary."""
-    config = _json(model / "config.json")
+    config = json_object(model / "config.json")
     size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     if not isinstance(size, int):
         return
-    data = _json(model / "tokenizer.json")
+    data = json_object(model / "tokenizer.json")
     pieces = data["model"]["vocab"]
     ids = range(len(pieces)) if isinstance(pieces, list) else pieces.values()
     plain = [t["id"] for t in data.get("added_tokens", []) if not t.get("special")]
@@ -223,7 +224,8 @@ def _repaired_copy(model: Path) -> Path:
     made = Path(tempfile.mkdtemp(dir=target.parent))
     for path in files:
         shutil.copy(path, made / path.name)
-    config = _json(made / "tokenizer_config.json") | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config = json_object(made / "tokenizer_config.json")
+    config |= {"tokenizer_class": "PreTrainedTokenizerFast"}
     (made / "tokenizer_config.json").write_text(json.dumps(config, indent=2), "utf-8")
     try:
         os.rename(made, target)
@@ -232,11 +234,3 @@ def _repaired_copy(model: Path) -> Path:
         if not target.is_dir():
             raise
     return target
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -336,10 +336,6 @@ def _is_own(self: Any) -> bool:
     return about.kind in about.client.tested
 
 
-class _Anything:
-    """An object that no honest object equals or contains."""
-
-
 _ANYTHING = frozenset(("__eq__", "__contains__"))
 _ORDER = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
 

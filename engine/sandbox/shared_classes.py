@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 _DATA = (int, float, str, list, tuple, set, frozenset, dict, deque, bytes, bytearray, complex, type)
-_TOO_MANY = 100_000  # attributes
 
 
 class SharedClasses:

@@ -19,6 +19,8 @@ from gars_vllm.engine.verification.examples import Example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.verification.values import key
+
 HUMANEVAL = load_humaneval()
 WRONG = {"HumanEval/47": 1, "HumanEval/130": 2}  # docstrings that HumanEval's own answers refute
 Function = Callable[..., Any]
@@ -144,18 +146,6 @@ values = st.recursive(
     max_leaves=5,
 )
 calls = st.lists(values, max_size=3).map(tuple)
-
-
-def key(value: Any) -> Any:
-    """Equal for values that are equal and of the same types."""
-    name = type(value).__name__
-    if isinstance(value, (list, tuple)):
-        return (name, *map(key, value))
-    if isinstance(value, dict):
-        return (name, frozenset((key(k), key(v)) for k, v in value.items()))
-    if isinstance(value, set):
-        return (name, frozenset(map(key, value)))
-    return (name, repr(value))
 
 
 def keys(found: list[Any]) -> list[Any]:

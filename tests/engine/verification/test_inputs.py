@@ -25,6 +25,8 @@ from gars_vllm.engine.verification.inputs import COUNT, inputs_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.verification.values import key
+
 HUMANEVAL = load_humaneval()
 IMPORTS = "import typing\nfrom typing import *\n"
 
@@ -73,18 +75,6 @@ def function(task: Task) -> Callable[..., Any]:
 def task(signature: str, *lines: str) -> Task:
     body = "\n".join(f"    {line}" for line in lines)
     return Task("t/0", f'{IMPORTS}\ndef f({signature}):\n    """Does it.\n{body}\n    """\n', "f")
-
-
-def key(value: Any) -> Any:
-    """Equal for values that are equal and of the same types."""
-    name = type(value).__name__
-    if isinstance(value, (list, tuple)):
-        return (name, *map(key, value))
-    if isinstance(value, dict):
-        return (name, frozenset((key(k), key(v)) for k, v in value.items()))
-    if isinstance(value, set):
-        return (name, frozenset(map(key, value)))
-    return (name, repr(value))
 
 
 def check(one: Task, count: int = COUNT) -> list[tuple[Any, ...]]:
