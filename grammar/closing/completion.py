@@ -9,6 +9,7 @@ plan for the text after it fits into the rest. So if the first bound fits, the t
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ _WORK = 90_000  # for a mask (stack_costs.SPENT); 0.05 microseconds each
 _ROWS = 1 << 15  # masks that are kept
 _ALL = 1 << 30
 _INSERTED, _TOGETHER = 256, 2  # insertions tried, and of them between two other terminals
+_TRIED = 2_000  # texts of terminals, in a search
 _MERGED_FACTOR = 4
 _CONFIRMED, _LEAST_CONFIRMED, _CONFIRMED_LENGTH = 64, 4, 300
 _MERGED_WORK = 10_000  # _WORK where stacks are merged: what is counted takes longer there
@@ -103,7 +105,8 @@ class Closer:
         count = int(self._find(number, 0, _ALL)[0])
         if count < endings.TOO_MANY:
             return self._picked(count)
-        return self._inserted(number)  # also for texts of more terminals than one reading takes
+        found = self._inserted(number)  # also for texts of more terminals than one reading takes
+        return self._searched(number) if found is None and not self._tables.insertions else found
 
     def _picked(self, count: int) -> tuple[int, ...]:
         """The tokens of the text that was split last."""
@@ -146,6 +149,48 @@ class Closer:
             else:
                 return None
         return None
+
+    def _searched(self, number: int) -> tuple[int, ...] | None:
+        """As _written, where the lexer does not read what is cheapest for the parser: a search over
+        texts of terminals, the shortest first, up to a state whose own ending can be read."""
+        grammar = self._grammar
+        todo, seen, tried = [(0, b"", number)], {number}, 0
+        while todo and tried < _TRIED:
+            _, text, state = heapq.heappop(todo)
+            for piece in self._pieces(state):
+                tried += 1
+                read, after = grammar.feed_some(state, piece)
+                if read < len(piece) or after in seen:
+                    continue
+                seen.add(after)
+                written = text + piece
+                for member in grammar.members(after):
+                    if not grammar.can_stop(member):
+                        if int(self._find(member, 0, _ALL)[0]) >= endings.TOO_MANY:
+                            continue
+                        written += self._out[: self._work[writing.READ_AT]].tobytes()
+                    if len(written) > writing.MAX_TEXT:
+                        continue
+                    self._out[: len(written)] = np.frombuffer(written, np.uint8)
+                    count = int(self._find(number, -1, len(written))[0])
+                    return self._picked(count) if count < endings.TOO_MANY else None
+                heapq.heappush(todo, (len(written), written, after))
+        return None
+
+    def _pieces(self, number: int) -> Iterator[bytes]:
+        """What may bring a text further: the ends of the terminal that it is in, and the next."""
+        grammar = self._grammar
+        machine = grammar.frontend.machine
+        found = dict[bytes, None]()
+        for member in grammar.members(number):
+            for option in machine.viable[grammar.load(member)]:
+                found.update(dict.fromkeys(option.endings))
+        texts = [t for t in machine.shortest if t]
+        found.update(dict.fromkeys(texts))
+        for separator in self._tables.separators:
+            found.update(dict.fromkeys(bytes([separator]) + text for text in texts))
+        found.pop(b"", None)
+        yield from found
 
     def costs(self, number: int, remaining: int) -> I32:
         """Per outcome of the state's tokens (token_table) how many tokens complete the text after

@@ -31,7 +31,7 @@ class ClosingTables:
     tokens that may be needed to leave it; `worst_of`: whatever was read. `adds`: per lexical
     terminal the most that it may add to that. `spare`: what the newest terminal may need to be
     finished and after it, and what no stack says, which is `slack`. `insertions`: what a text may
-    owe beside."""
+    owe beside. `separators`: bytes that are ignored between two terminals."""
 
     tables: I32
     texts: NDArray[np.uint8]
@@ -42,6 +42,7 @@ class ClosingTables:
     spare: int
     slack: int
     insertions: tuple[bytes, ...]
+    separators: bytes
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def build(language: Language, frontend: LanguageTables, vocabulary: Vocabulary) 
         _packed(parts, found.items),
         np.frombuffer(b"".join(tokens.texts) or b"\0", np.uint8).copy(),
         worst, read, worst_of, adds, most + slack, slack,
-        completing.insertions,
+        completing.insertions, separators,
     )  # fmt: skip
 
 
