@@ -65,7 +65,7 @@ def accepted(grammar: CompiledGrammar, data: bytes) -> bool:
 
 def valid(data: bytes) -> bool:
     """As the standard library has it, but for what follows the whole text: a line end at most."""
-    if not re.search(rb"[^ \t\r\n](\r?\n)?\Z", data):
+    if not re.search(rb"[^ \t\r\n](\r\n?|\n)?\Z", data):
         return False
     try:
         json.loads(data.decode("utf-8"), parse_constant=lambda name: 1 / 0)
@@ -98,9 +98,9 @@ def test_white_space_may_stand_before_and_within(
     """As much as there is; after the text a line end at most."""
     pieces = re.findall(r'"(?:\\.|[^"\\])*"|[][{}:,]|[^][{}:,\s]+', json.dumps(value))
     text = "".join(data.draw(BLANKS) + piece for piece in pieces)
-    for end in ("", "\n", "\r\n"):
+    for end in ("", "\n", "\r\n", "\r"):
         assert accepted(odd, (text + end).encode())
-    for end in ("\n\n", " ", "\r", "\r\r\n", "\n ", "\t\n"):
+    for end in ("\n\n", " ", "\r\r", "\r\r\n", "\n ", "\t\n", "\r "):
         assert not accepted(odd, (text + end).encode())
         assert json.loads(text + end) == json.loads(text)
 
