@@ -20,9 +20,8 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(m) for m in MODELS]))
         return
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), pad_edge=False
-    )  # the hub ids need all 100 columns
+    # The hub ids need all 100 columns.
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in ("name", "hub id", "kind", "prompt", "licence"):
         table.add_column(heading, no_wrap=True)
     for m in MODELS:

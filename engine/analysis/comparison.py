@@ -170,7 +170,7 @@ def _cost(a: Summary, b: Summary, pairs: list[tuple[ProblemRow, ProblemRow]]) ->
     ]
     if flops[0] is None or flops[1] is None:
         return None
-    solved = [[float(pair_samples[side].passed > 0) for pair_samples in pairs] for side in (0, 1)]
+    solved = [[float(pair[side].passed > 0) for pair in pairs] for side in (0, 1)]
     return estimates.paired_ratio((flops[0], solved[0]), (flops[1], solved[1]))
 
 

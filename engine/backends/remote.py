@@ -72,9 +72,8 @@ class RemoteBackend:
         import httpx
 
         self._job = job
-        self._key = secrets.randbelow(
-            1 << 61
-        )  # of the next sample; random, since the server may have other clients
+        # Of the next sample; random, since the server may have other clients.
+        self._key = secrets.randbelow(1 << 61)
         self._api_key = os.environ.get("OPENAI_API_KEY") or "EMPTY"
         with httpx.Client(timeout=30, headers={"Authorization": f"Bearer {self._api_key}"}) as http:
             self._servers = [self._connect(http, url.rstrip("/")) for url in job.servers]

@@ -183,10 +183,8 @@ class _States:
     """The states of a batch, for its grammar, which renumbers them at times."""
 
     def __init__(self, batch: Batch, number: int) -> None:
-        self._batch, self._number = (
-            weakref.ref(batch),
-            number,
-        )  # a weak reference, so that neither keeps the other alive
+        # A weak reference, so that neither keeps the other alive.
+        self._batch, self._number = weakref.ref(batch), number
 
     @property
     def states(self) -> list[int]:

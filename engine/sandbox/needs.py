@@ -325,9 +325,10 @@ class _Flow:
             mentioned = {name for side in sides for name in self._reads(side)}
             all_depend = all(self._is_dependent(side, now) for side in sides)
             if mentioned & self._passed:
+                # Identity cannot mislead a test.
                 is_one = isinstance(inner, ast.Compare) and isinstance(
                     inner.ops[0], (ast.Is, ast.IsNot)
-                )  # identity cannot mislead a test
+                )
                 self._unclear |= all_depend and not is_one
                 self._taken |= is_one or not all_depend
             elif mentioned & now:

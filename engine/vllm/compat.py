@@ -192,9 +192,8 @@ def permit_amx() -> None:
     """
     if sys.platform == "linux" and platform.machine() == "x86_64":
         arch_prctl, request_permission, tile_data = 158, 0x1023, 18
-        ctypes.CDLL(None).syscall(
-            arch_prctl, request_permission, tile_data
-        )  # fails harmlessly without AMX
+        # Fails harmlessly without AMX.
+        ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data)
 
 
 def command_line() -> None:

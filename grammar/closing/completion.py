@@ -203,7 +203,8 @@ class Closer:
         state = grammar.load(number)
         trie, outs = _NO_TRIE, _NO_OUTS  # the text's own ending needs none
         if remaining > 0:
-            trie, outs = grammar.state_tables[state].trie, grammar.state_tables[state].outs
+            table = grammar.state_tables[state]
+            trie, outs = table.trie, table.outs
         after = np.full(max(len(outs), 1), endings.NOT_VIABLE, np.int32)
         endings.find_costs(
             grammar.tables, self._tables.tables, grammar.nodes, grammar.scratch, self._work,

@@ -57,9 +57,9 @@ def choose(tables, closing, nodes, scratch, work, known, state, depth):  # type:
                     best = cost
                     work[CHOSEN], work[CHOSEN_AT] = v, -1
             else:
-                begin = item(tables, parts.REACH_START, reach)
+                begin, end = mem.span(tables, parts.REACH_START, reach)
                 finish = item(closing, costs.FINISH_START, v)
-                for i in range(item(tables, parts.REACH_START, reach + 1) - begin):
+                for i in range(end - begin):
                     terminal = item(tables, parts.REACH_ITEMS, begin + i)
                     cost = np.int64(known[terminal] - 1) if row == depth else np.int64(-1)
                     if cost < 0:
@@ -185,9 +185,8 @@ def find_costs(  # type: ignore[no-untyped-def]
         depth = np.int64(trie[i, 1])
         if depth > 0:
             scratch[mem.FREE] = scratch[mem.TOPS_AT + depth - 1]
-            work[costs.SPENT] += 1 + 32 * (
-                scratch[mem.COUNT_AT + depth - 1] - 1
-            )  # several stacks: longer
+            # Several stacks take longer.
+            work[costs.SPENT] += 1 + 32 * (scratch[mem.COUNT_AT + depth - 1] - 1)
             if before[trie[i, 2]] == before[i] or not apply(
                 tables, nodes, scratch, np.int64(trie[i, 0]), depth - 1, depth
             ):

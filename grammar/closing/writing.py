@@ -24,11 +24,8 @@ MAX_TEXT, MAX_WAY = 1 << 15, 1 << 15
  LAST) = range(5, 24)  # fmt: skip
 
 
-LEAST = (
-    costs.STACK_WORK
-)  # per byte of the text the fewest tokens from there on, and the first's number
-
-
+# Per byte of the text the fewest tokens from there on, and the first's number.
+LEAST = costs.STACK_WORK
 PICKED = LEAST + MAX_TEXT + 1
 
 
@@ -44,8 +41,7 @@ _ASSERT = int(Op.ASSERT)
 @inner
 def _completed(tables, outcome):  # type: ignore[no-untyped-def]
     """The terminal that an outcome of a byte completes first; -1 for none."""
-    start = tables[parts.ALTERNATIVE_START] + outcome
-    for k in range(tables[start], tables[start + 1]):
+    for k in range(*mem.span(tables, parts.ALTERNATIVE_START, outcome)):
         terminal = np.int64(item(tables, parts.EMITTED, k))
         if terminal >= tables[parts.TERMINALS] or item(tables, parts.LEX_OP, terminal) != _ASSERT:
             return terminal

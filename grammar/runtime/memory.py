@@ -169,13 +169,13 @@ def copy_row(scratch, source, target):  # type: ignore[no-untyped-def]
 
 
 @njit
-def nesting(nodes, scratch, stacks, count, bracket):  # type: ignore[no-untyped-def]
+def nesting(nodes, scratch, first, count, bracket):  # type: ignore[no-untyped-def]
     """How deep the text is inside what is open: symbols on the parser's stack (the deepest of
-    `count` in `scratch[stacks:]`), brackets counted more.
+    `count` in `scratch[first:]`), brackets counted more.
 
     A walk does not note that it looked at this: near the limit it is part of a mask's key.
     """
     deepest = 0
     for i in range(count):
-        deepest = max(deepest, nodes[scratch[stacks + i], DEPTH])
+        deepest = max(deepest, nodes[scratch[first + i], DEPTH])
     return deepest + BRACKET_WEIGHT * nodes[bracket, DEPTH]

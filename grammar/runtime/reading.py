@@ -44,9 +44,9 @@ def read(tables, nodes, scratch, text, length, state, start, at):  # type: ignor
             fresh = False
             continue
         entry = item(tables, parts.ENTRY, states[level] * 256 + text[level])
-        end = item(tables, parts.ENTRY_START, entry + 1)
+        first, end = span(tables, parts.ENTRY_START, entry)
         if fresh:
-            tried[level] = item(tables, parts.ENTRY_START, entry)
+            tried[level] = first
         fresh = False
         while tried[level] < end and not fresh:
             a = tried[level]

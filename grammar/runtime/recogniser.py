@@ -155,9 +155,9 @@ def can_end(tables, nodes, scratch, state, depth):  # type: ignore[no-untyped-de
     """The text may end here: configuration in row `depth`, lexer state `state`."""
     top = scratch[mem.FREE]
     for way in range(*mem.span(tables, parts.END_START, state)):
-        first = item(tables, parts.END_AT, way)
-        count = item(tables, parts.END_AT, way + 1) - first
-        row = _apply_all(tables, nodes, scratch, tables[parts.END_ITEMS] + first, count, depth)
+        first, end = mem.span(tables, parts.END_AT, way)
+        at = tables[parts.END_ITEMS] + first
+        row = _apply_all(tables, nodes, scratch, at, end - first, depth)
         scratch[mem.FREE] = top
         if row >= 0:
             return True

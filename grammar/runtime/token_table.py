@@ -155,8 +155,7 @@ def _compose(  # type: ignore[no-untyped-def]
             before, now = arena[i] >> np.int64(32), arena[i] & np.int64(0xFFFFFFFF)
             entry = item(tables, parts.ENTRY, now * 256 + byte)
             for a in range(*span(tables, parts.ENTRY_START, entry)):
-                first_item = item(tables, parts.ALTERNATIVE_START, a)
-                last_item = item(tables, parts.ALTERNATIVE_START, a + 1)
+                first_item, last_item = span(tables, parts.ALTERNATIVE_START, a)
                 node = np.int64(
                     after_outcome(
                         tables, spaces, keys, values, parents, lexemes, depths, counts, before,

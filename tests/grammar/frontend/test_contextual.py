@@ -17,6 +17,8 @@ from gars_vllm.grammar import (
     compile_grammar,
 )
 
+from tests.grammar.reference import takes
+
 COMPLETE, PREFIX, REFUSED = "complete", "prefix", "refused"
 ROWS = [
     # lazy repetitions
@@ -98,15 +100,7 @@ def test_reads_as_lark_does(
             reference = lark.Lark(text, parser="lalr", lexer="contextual")
         except lark.exceptions.GrammarError:  # a conflict, which Lark's LALR refuses
             return
-        assert _takes(reference, read) == (expected == COMPLETE)
-
-
-def _takes(reference: lark.Lark, text: str) -> bool:
-    try:
-        reference.parse(text)
-    except lark.exceptions.LarkError:
-        return False
-    return True
+        assert takes(reference, read) == (expected == COMPLETE)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +181,7 @@ def _compare(grammar: CompiledGrammar, reference: lark.Lark, length: int) -> int
     for _ in range(length + 1):
         following = []
         for text, matcher in level:
-            assert matcher.can_stop() == _takes(reference, text), text
+            assert matcher.can_stop() == takes(reference, text), text
             mask = matcher.mask()
             allowed = {i for i in range(len(vocabulary)) if mask[i >> 5] >> (i & 31) & 1}
             assert allowed or matcher.can_stop(), text
@@ -214,7 +208,7 @@ def _compare(grammar: CompiledGrammar, reference: lark.Lark, length: int) -> int
     for count in range(min(length, 5) + 1):
         for letters in itertools.product("abc ", repeat=count):
             text = "".join(letters)
-            if _takes(reference, text):
+            if takes(reference, text):
                 taken += 1
                 assert stands(grammar, text) == COMPLETE, text
     return taken

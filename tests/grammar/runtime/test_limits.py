@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from gars_vllm.grammar import GrammarError, GrammarFileError, Vocabulary, compile_grammar
 
+from tests.grammar.reference import takes
+
 LONG = [b"x;" * 400, b"- " * 520, b"not " * 520, b"\n" * 520, b"[" * 300, b"x\n" * 700, b"{}" * 600]
 
 
@@ -147,21 +149,13 @@ def test_ambiguous_grammars_as_earley_reads_them(
             byte = draw.choice(allowed)
             matcher.advance(ord(byte))
             read += byte
-            assert matcher.can_stop() == _takes(reference, read), read
+            assert matcher.can_stop() == takes(reference, read), read
             for other in set("a+*()") - set(allowed):
                 for rest in _RESTS if len(read) < 5 else ():
-                    assert not _takes(reference, read[:-1] + other + rest), (read, other)
+                    assert not takes(reference, read[:-1] + other + rest), (read, other)
 
 
 _RESTS = ["".join(r) for n in range(3) for r in itertools.product("a+*()", repeat=n)]
-
-
-def _takes(reference: lark.Lark, text: str) -> bool:
-    try:
-        reference.parse(text)
-    except lark.exceptions.LarkError:
-        return False
-    return True
 
 
 MERGED = [
